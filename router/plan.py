@@ -111,7 +111,7 @@ class Entry:
     """Runtime types of the objects that this entry takes; empty means all."""
     representation: Representation = Representation()
     fallbacks: tuple[Representation, ...] = ()
-    """Tried in order where `representation` cannot be built because a key is null; nothing is fetched only for these."""
+    """Tried in order where `representation` cannot be built as a key is null; nothing is fetched for these alone."""
     context: tuple[ContextArgument, ...] = ()
     keys: tuple[tuple[str, str], ...] = ()
     """Root fetches that enter at several places: which response keys belong to this entry, and the merged tree's key of
