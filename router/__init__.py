@@ -2,3 +2,25 @@
 
 Names are imported when they are first asked for, so that `router.planner` alone loads no HTTP client and no server.
 """
+
+from importlib import import_module
+
+_EXPORTS = {
+    "Router": "router.gateway",
+    "HttpxTransport": "router.executor.httpx",
+    "LocalTransport": "router.executor.local",
+    "compose": "router.composer",
+}
+
+__all__ = ["HttpxTransport", "LocalTransport", "Router", "compose"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the module that holds `name` and return it (PEP 562)."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'router' has no attribute {name!r}")
+    return getattr(import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

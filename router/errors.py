@@ -1,0 +1,253 @@
+"""Everything that can go wrong: the tree of exceptions, the catalogue of codes, and which text a client may read.
+
+The tree says whose fault it is, and so who can mend it:
+
+    RouterError
+    ├── RequestError            the client's: the request is refused before anything is fetched
+    │   ├── DocumentError       the document does not parse, is not valid, or is beyond a limit
+    │   ├── OperationError      no operation, or no such operation, or one that this method may not run
+    │   └── VariablesError      the variables do not fit the operation
+    ├── SubgraphError           a subgraph's: one fetch failed, the rest of the answer stands
+    ├── ConfigurationError      the operator's: refused at start, never while serving
+    │   ├── ConfigError         supergraph.yaml or router.yaml
+    │   └── SupergraphError     the supergraph's text
+    ├── PlanningError           the router's: a valid operation that it cannot plan
+    └── InternalError           the router's: a bug
+
+A code of `ErrorCode` stands in `extensions.code` and never changes its meaning; the catalogue gives each its fault, its
+HTTP status and its text. What a client may read is a `ClientText`; what names addresses, causes or stacks is an
+`InternalText`, which is no `str` and cannot get into an answer by accident.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import NewType
+
+ClientText = NewType("ClientText", str)
+"""Text that anybody may read: written for clients, with no address, stack, or name that the API schema hides."""
+
+
+@dataclass(frozen=True, slots=True)
+class InternalText:
+    """Text for logs alone: addresses, causes, what a library said. Not a `str`, so it cannot be put into an answer."""
+
+    text: str
+
+
+class Fault(StrEnum):
+    """Who has to change something."""
+
+    CLIENT = "client"
+    SUBGRAPH = "subgraph"
+    OPERATOR = "operator"
+    ROUTER = "router"
+
+
+class ErrorCode(Enum):
+    """The catalogue: every code, whose fault it is, the HTTP status where it refuses a request, and its meaning.
+
+    The status is the one that `application/graphql-response+json` shows. Codes with status 200 stand beside data.
+    """
+
+    # The HTTP request.
+    BAD_REQUEST = (Fault.CLIENT, 400, "The request is not a GraphQL request.")
+    CSRF_REJECTED = (
+        Fault.CLIENT,
+        400,
+        "A browser could send this request on a stranger's behalf. Send a JSON content type, or the header"
+        " apollo-require-preflight with any value.",
+    )
+    NOT_FOUND = (Fault.CLIENT, 404, "There is nothing at this path.")
+    METHOD_NOT_ALLOWED = (Fault.CLIENT, 405, "This path does not take this method.")
+    NOT_ACCEPTABLE = (
+        Fault.CLIENT,
+        406,
+        "The answer is application/graphql-response+json or application/json; the Accept header takes neither.",
+    )
+    REQUEST_TIMEOUT = (Fault.CLIENT, 408, "The request's body did not arrive in time.")
+    BODY_TOO_LARGE = (Fault.CLIENT, 413, "The request's body is larger than this router accepts.")
+    UNSUPPORTED_MEDIA_TYPE = (Fault.CLIENT, 415, "The body has to be application/json in UTF-8.")
+    HEADERS_TOO_LARGE = (Fault.CLIENT, 431, "The request's headers are larger than this router accepts.")
+    OVERLOADED = (Fault.ROUTER, 503, "The router is busy or about to stop. Try again shortly.")
+    NOT_READY = (Fault.ROUTER, 503, "The router does not take requests at the moment.")
+
+    # The document, the operation, the variables.
+    GRAPHQL_PARSE_FAILED = (Fault.CLIENT, 400, "The document is not GraphQL.")
+    GRAPHQL_VALIDATION_FAILED = (Fault.CLIENT, 400, "The document does not fit the schema.")
+    DOCUMENT_TOO_LARGE = (Fault.CLIENT, 400, "The document is larger than this router accepts.")
+    DOCUMENT_TOO_DEEP = (Fault.CLIENT, 400, "The document is nested deeper than this router accepts.")
+    TOO_MANY_TOKENS = (Fault.CLIENT, 400, "The document has more tokens than this router accepts.")
+    TOO_MANY_ALIASES = (Fault.CLIENT, 400, "The operation has more aliases than this router accepts.")
+    TOO_MANY_ROOT_FIELDS = (Fault.CLIENT, 400, "The operation has more root fields than this router accepts.")
+    TOO_MANY_SELECTIONS = (Fault.CLIENT, 400, "The operation selects more fields than this router accepts.")
+    INTROSPECTION_DISABLED = (Fault.CLIENT, 400, "This router does not answer introspection.")
+    OPERATION_RESOLUTION_FAILURE = (Fault.CLIENT, 400, "The document does not have the operation to execute.")
+    MUTATION_OVER_GET = (Fault.CLIENT, 405, "GET runs queries only. Send this operation with POST.")
+    SUBSCRIPTION_NOT_SUPPORTED = (Fault.CLIENT, 400, "This router does not serve subscriptions.")
+    BAD_USER_INPUT = (Fault.CLIENT, 400, "The variables do not fit the operation.")
+
+    # One fetch: the answer has the rest.
+    SUBGRAPH_UNREACHABLE = (Fault.SUBGRAPH, 200, "The subgraph cannot be reached.")
+    SUBGRAPH_TIMEOUT = (Fault.SUBGRAPH, 200, "The subgraph did not answer in time.")
+    SUBGRAPH_HTTP_ERROR = (Fault.SUBGRAPH, 200, "The subgraph answered with an HTTP error.")
+    SUBGRAPH_RESPONSE_MALFORMED = (Fault.SUBGRAPH, 200, "The subgraph's answer is not a GraphQL response.")
+    SUBGRAPH_RESPONSE_TOO_LARGE = (Fault.SUBGRAPH, 200, "The subgraph's answer is larger than this router accepts.")
+    SUBGRAPH_ERROR = (Fault.SUBGRAPH, 200, "The subgraph answered with an error.")
+    SUBGRAPH_ENTITY_MISSING = (Fault.SUBGRAPH, 200, "The subgraph returned fewer entities than it was asked for.")
+
+    # Completing the answer against the API schema.
+    NULL_IN_NON_NULL = (Fault.SUBGRAPH, 200, "A field that cannot be null is null.")
+    VALUE_NOT_COERCIBLE = (Fault.SUBGRAPH, 200, "A value does not fit its type in the schema.")
+    UNKNOWN_TYPENAME = (Fault.SUBGRAPH, 200, "An object's __typename is none of the types possible here.")
+
+    # At start.
+    CONFIG_INVALID = (Fault.OPERATOR, 500, "The configuration is not valid.")
+    SUPERGRAPH_INVALID = (Fault.OPERATOR, 500, "The supergraph is not valid.")
+
+    # Ours.
+    PLANNING_FAILED = (Fault.ROUTER, 500, "The router found no way to answer this operation.")
+    PLANNING_BUDGET_EXCEEDED = (Fault.ROUTER, 500, "Planning this operation takes more work than this router accepts.")
+    INTERNAL_SERVER_ERROR = (Fault.ROUTER, 500, "The router failed. The request id names this failure in its log.")
+
+    def __init__(self, fault: Fault, status: int, text: str) -> None:
+        self.fault = fault
+        self.status = status
+        self.text = ClientText(text)
+
+    def __str__(self) -> str:
+        """The code as it stands in `extensions.code`."""
+        return self.name
+
+
+PathKey = str | int
+"""One step of an error's path in the answer: a response key or a list index."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerError:
+    """One element of an answer's `errors` (GraphQL specification, section 7.1.2)."""
+
+    code: ErrorCode
+    message: ClientText
+    locations: tuple[tuple[int, int], ...] = ()
+    """Line and column in the client's document, from 1."""
+    path: tuple[PathKey, ...] | None = None
+    subgraph: str | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The element as JSON data: `message`, then `locations`, `path` and `extensions` where there are any."""
+        element: dict[str, object] = {"message": self.message}
+        if self.locations:
+            element["locations"] = [{"line": line, "column": column} for line, column in self.locations]
+        if self.path is not None:
+            element["path"] = list(self.path)
+        extensions: dict[str, object] = {"code": self.code.name}
+        if self.subgraph is not None:
+            extensions["subgraph"] = self.subgraph
+        element["extensions"] = extensions
+        return element
+
+
+class RouterError(Exception):
+    """The root of the tree. `str()` is the client's text; `internal` adds a note that only tracebacks and logs show."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: ClientText | None = None,
+        *,
+        internal: InternalText | None = None,
+        locations: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        self.code = code
+        self.message = code.text if message is None else message
+        self.internal = internal
+        self.locations = tuple(locations)
+        super().__init__(self.message)
+        if internal is not None:
+            self.add_note(internal.text)
+
+    def errors(self) -> tuple[AnswerError, ...]:
+        """What an answer says about this failure; at least one element."""
+        return (AnswerError(self.code, self.message, self.locations),)
+
+
+class RequestError(RouterError):
+    """The client's fault: nothing was fetched, and the same request will fail again."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: ClientText | None = None,
+        *,
+        internal: InternalText | None = None,
+        locations: Sequence[tuple[int, int]] = (),
+        all_errors: Sequence[AnswerError] = (),
+    ) -> None:
+        super().__init__(code, message, internal=internal, locations=locations)
+        self._all_errors = tuple(all_errors)
+
+    def errors(self) -> tuple[AnswerError, ...]:
+        """Every problem that was found at once, where there are several."""
+        return self._all_errors or super().errors()
+
+
+class DocumentError(RequestError):
+    """The document does not parse, is not valid against the API schema, or is beyond a limit."""
+
+
+class OperationError(RequestError):
+    """The document has no operation, not the named one, several without a name, or one that may not run here."""
+
+
+class VariablesError(RequestError):
+    """The variables do not fit the operation's variable definitions."""
+
+
+class SubgraphError(RouterError):
+    """One fetch failed; `subgraph` names where. The fields that it was to bring are null in the answer."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        subgraph: str,
+        message: ClientText | None = None,
+        *,
+        internal: InternalText | None = None,
+    ) -> None:
+        super().__init__(code, message, internal=internal)
+        self.subgraph = subgraph
+
+    def errors(self) -> tuple[AnswerError, ...]:
+        """One element that names the subgraph; its path is the executor's to add."""
+        return (AnswerError(self.code, self.message, subgraph=self.subgraph),)
+
+
+class ConfigurationError(RouterError):
+    """The operator's fault, found when files are read. Clients never see it, so its text may name files and lines."""
+
+
+class ConfigError(ConfigurationError):
+    """supergraph.yaml or router.yaml cannot be used; the text says where and what to write instead."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.CONFIG_INVALID, ClientText(message))
+
+
+class SupergraphError(ConfigurationError):
+    """The text is no supergraph that this router can load; the text says what is missing."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.SUPERGRAPH_INVALID, ClientText(message))
+
+
+class PlanningError(RouterError):
+    """A valid operation for which there is no plan, or none within the budget."""
+
+
+class InternalError(RouterError):
+    """A bug in the router. Clients read a fixed text; the cause is in `internal` and in the log."""
+
+    def __init__(self, internal: InternalText) -> None:
+        super().__init__(ErrorCode.INTERNAL_SERVER_ERROR, internal=internal)
