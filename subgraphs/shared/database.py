@@ -1,0 +1,302 @@
+"""SQLite and PostgreSQL behind one interface, for SQLAlchemy Core statements.
+
+How it works. A service reads through `Database.reading()` (each statement sees what is committed when it runs) and
+writes through `Database.write(work)`: one transaction, committed when `work` returns, rolled back when it raises.
+`work` may run twice, so it touches nothing but the database.
+
+SQLite: the synchronous driver is called inline on the event loop, because its short indexed statements take 6 to 120
+microseconds and a thread or a queue costs ten times that. There is one reading connection and one writing connection
+per process. Writers queue at one in-process lock and then BEGIN IMMEDIATE, so that none of them ever waits inside
+SQLite and blocks the loop; only another process holding the file (a backup, a second server) makes BEGIN fail, which is
+retried without blocking until `SQLITE_BUSY_MS_MAX`.
+
+PostgreSQL: asyncpg under READ COMMITTED. There a guarded UPDATE alone does not stop two transactions that each write
+what the other one checked, so a decision first locks the row it rests on: `insert_or_ignore`, then `locked(select)`.
+Serialization failures and deadlocks are retried.
+"""
+
+import asyncio
+import random
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Protocol, TypeVar
+from zlib import crc32
+
+from sqlalchemy import Connection as SyncConnection
+from sqlalchemy import Engine, create_engine, event, func, make_url, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
+from sqlalchemy.schema import Table
+from sqlalchemy.sql import Executable, Select
+
+T = TypeVar("T")
+SelectT = TypeVar("SelectT", bound=Select[Any])
+Clock = Callable[[], int]
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+SQLITE_BUSY_MS_MAX = 5_000
+"""How long a writer waits for another process that holds the SQLite file; our own transactions take milliseconds."""
+SQLITE_BUSY_RETRY_MS = 5
+WRITE_ATTEMPTS_MAX = 8
+"""Runs of one transaction before a serialization failure or deadlock is given up; two in a row are already rare."""
+POSTGRES_POOL_SIZE = 10
+POSTGRES_LOCK_TIMEOUT_MS = 5_000
+"""No transaction here is long: a row lock awaited longer than this belongs to a stuck peer, and the caller retries."""
+
+_RETRIED_SQLSTATES = frozenset({"40001", "40P01"})
+"""serialization_failure and deadlock_detected."""
+
+
+class Connection(Protocol):
+    """One connection inside `reading()` or `write()`. Times are milliseconds since the epoch, UTC."""
+
+    dialect: Literal["sqlite", "postgresql"]
+
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
+        """Runs one statement. Consume the result before the next await."""
+        ...
+
+    async def now(self) -> int:
+        """The database's time in milliseconds, or the injected clock's."""
+        ...
+
+
+def insert_or_ignore(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """`INSERT ... ON CONFLICT DO NOTHING` in the connection's dialect; `rowcount` is 0 when the row was there."""
+    if connection.dialect == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def locked(statement: SelectT, connection: Connection) -> SelectT:
+    """The same SELECT with its rows locked to the end of the transaction (on SQLite the writer holds the only lock)."""
+    return statement.with_for_update() if connection.dialect == "postgresql" else statement
+
+
+class Database:
+    """A service's database: one object per process, opened once and closed at shutdown."""
+
+    def __init__(self, backend: "_SqliteBackend | _PostgresBackend") -> None:
+        self._backend = backend
+
+    @classmethod
+    def open(cls, url: str, *, clock: Clock | None = None) -> "Database":
+        """Opens `sqlite:///path/to.db` or `postgresql://...`; connects on first use.
+
+        Args:
+            url: the database's URL; an in-memory SQLite database is refused, its two connections would not meet.
+            clock: milliseconds since the epoch, in place of the database's time; for tests.
+
+        Raises:
+            ValueError: for any other URL.
+        """
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            if not parsed.database or parsed.database == ":memory:":
+                raise ValueError("An in-memory SQLite database has no use here: name a file, as in sqlite:///users.db.")
+            return cls(_SqliteBackend(url, clock))
+        if parsed.get_backend_name() == "postgresql":
+            return cls(_PostgresBackend(asyncpg_url(url), clock))
+        raise ValueError(f"Use a sqlite:/// or postgresql:// URL, not {parsed.get_backend_name()}.")
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        """A connection for SELECTs; every statement sees what is committed when it runs."""
+        async with self._backend.reading() as connection:
+            yield connection
+
+    async def write(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Runs `work` in one transaction and returns its result once committed. `work` may run more than once."""
+        for attempt in range(1, WRITE_ATTEMPTS_MAX + 1):
+            try:
+                async with self._backend.writing() as connection:
+                    return await work(connection)
+            except DBAPIError as error:
+                if attempt == WRITE_ATTEMPTS_MAX or sqlstate_of(error) not in _RETRIED_SQLSTATES:
+                    raise
+            await asyncio.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311  spreads retries, no secret
+        raise AssertionError("the last attempt returns or raises")
+
+    @asynccontextmanager
+    async def advisory_lock(self, name: str) -> AsyncIterator[bool]:
+        """Yields True to one holder of `name` at a time over all replicas, False to others without waiting."""
+        async with self._backend.advisory_lock(name) as held:
+            yield held
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._backend.close()
+
+
+def asyncpg_url(url: str) -> str:
+    """The URL with the asyncpg driver named; SQLAlchemy takes bare `postgresql://` for another one."""
+    return make_url(url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+def sqlstate_of(error: DBAPIError) -> str | None:
+    """PostgreSQL's five-character code of a failed statement; None on SQLite."""
+    code = getattr(error.orig, "sqlstate", None)
+    return code if isinstance(code, str) else None
+
+
+class _SqliteConnection:
+    dialect: Literal["sqlite", "postgresql"] = "sqlite"
+
+    def __init__(self, connection: SyncConnection, clock: Clock | None) -> None:
+        self._connection = connection
+        self._clock = clock or _system_clock
+
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
+        return self._connection.execute(statement, parameters)
+
+    async def now(self) -> int:
+        return self._clock()
+
+
+class _SqliteBackend:
+    """One reading and one writing connection to one file, shared by the process's event loop."""
+
+    def __init__(self, url: str, clock: Clock | None) -> None:
+        self._clock = clock
+        self._reader_engine, self._writer_engine = _sqlite_engine(url), _sqlite_engine(url)
+        event.listen(self._writer_engine, "begin", _begin_immediate)
+        self._reader: SyncConnection | None = None
+        self._writer: SyncConnection | None = None
+        self._writer_lock = asyncio.Lock()
+        self._advisory: set[str] = set()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        if self._reader is None:
+            self._reader = self._reader_engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        yield _SqliteConnection(self._reader, self._clock)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Connection]:
+        async with self._writer_lock:
+            if self._writer is None:
+                self._writer = self._writer_engine.connect()
+            transaction = await self._begin(self._writer)
+            with transaction:
+                yield _SqliteConnection(self._writer, self._clock)
+
+    async def _begin(self, writer: SyncConnection) -> Any:
+        deadline = time.monotonic() + SQLITE_BUSY_MS_MAX / 1_000
+        while True:
+            try:
+                return writer.begin()
+            except DBAPIError as error:
+                if not _is_busy(error) or time.monotonic() > deadline:
+                    raise
+            writer.rollback()
+            await asyncio.sleep(SQLITE_BUSY_RETRY_MS / 1_000)
+
+    @asynccontextmanager
+    async def advisory_lock(self, name: str) -> AsyncIterator[bool]:
+        if name in self._advisory:
+            yield False
+            return
+        self._advisory.add(name)
+        try:
+            yield True
+        finally:
+            self._advisory.discard(name)
+
+    async def close(self) -> None:
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                connection.close()
+        self._reader = self._writer = None
+        self._reader_engine.dispose()
+        self._writer_engine.dispose()
+
+
+class _PostgresConnection:
+    dialect: Literal["sqlite", "postgresql"] = "postgresql"
+
+    def __init__(self, connection: AsyncConnection, clock: Clock | None) -> None:
+        self._connection = connection
+        self._clock = clock
+
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
+        return await self._connection.execute(statement, parameters)
+
+    async def now(self) -> int:
+        if self._clock is not None:
+            return self._clock()
+        milliseconds: int = (await self._connection.execute(_POSTGRES_NOW)).scalar_one()
+        return milliseconds
+
+
+class _PostgresBackend:
+    """A pool of asyncpg connections; reads run in autocommit mode and spare BEGIN and ROLLBACK."""
+
+    def __init__(self, url: str, clock: Clock | None) -> None:
+        self._clock = clock
+        self._engine: AsyncEngine = create_async_engine(
+            url,
+            pool_size=POSTGRES_POOL_SIZE,
+            max_overflow=0,
+            pool_pre_ping=False,
+            connect_args={"server_settings": {"lock_timeout": str(POSTGRES_LOCK_TIMEOUT_MS)}},
+        )
+        self._reading_engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        async with self._reading_engine.connect() as connection:
+            yield _PostgresConnection(connection, self._clock)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Connection]:
+        async with self._engine.begin() as connection:
+            yield _PostgresConnection(connection, self._clock)
+
+    @asynccontextmanager
+    async def advisory_lock(self, name: str) -> AsyncIterator[bool]:
+        key = crc32(name.encode())
+        async with self._reading_engine.connect() as connection:
+            held: bool = (await connection.execute(select(func.pg_try_advisory_lock(key)))).scalar_one()
+            try:
+                yield held
+            finally:
+                if held:
+                    await connection.execute(select(func.pg_advisory_unlock(key)))
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+_POSTGRES_NOW = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(
+        url,
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "isolation_level": None, "timeout": 0},
+    )
+    event.listen(engine, "connect", _configure_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_immediate(connection: SyncConnection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _is_busy(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT)
+
+
+def _system_clock() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,65 @@
+"""Brings a service's database to the newest schema with the Alembic scripts beside its tables.
+
+A service's `migrations/env.py` is two lines that call `run_migrations`, so `alembic -c` works as anywhere else:
+
+    alembic revision --autogenerate        with DATABASE_URL set, from the folder that holds alembic.ini
+"""
+
+import asyncio
+from importlib import resources
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from sqlalchemy import Connection, MetaData, create_engine, make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from subgraphs.shared.database import asyncpg_url
+
+MIGRATION_LOCK_KEY = 0x7472_6966
+"""PostgreSQL advisory lock under which replicas that start together migrate one after another."""
+
+
+def migrate(url: str, package: str) -> None:
+    """Upgrades the database at `url` to the newest revision of `package`, such as `"subgraphs.users"`.
+
+    Every pending revision runs in one transaction. Call it outside an event loop, before the service starts.
+    """
+    if make_url(url).get_backend_name() == "sqlite":
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            _upgrade(connection, package)
+        engine.dispose()
+    else:
+        asyncio.run(_migrate_postgres(url, package))
+
+
+def run_migrations(context: EnvironmentContext, metadata: MetaData) -> None:
+    """The body of every `migrations/env.py`: runs the chosen revisions on the connection that `migrate` opened."""
+    connection: Connection = context.config.attributes["connection"]
+    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+    context.run_migrations()
+
+
+def alembic_config(package: str) -> Config:
+    """Alembic's configuration of one service: its script folder is `<package>/migrations`."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(str(resources.files(package))) / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _upgrade(connection: Connection, package: str) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK_KEY})
+    config = alembic_config(package)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+async def _migrate_postgres(url: str, package: str) -> None:
+    engine = create_async_engine(asyncpg_url(url))
+    async with engine.begin() as connection:
+        await connection.run_sync(_upgrade, package)
+    await engine.dispose()

