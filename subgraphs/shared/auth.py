@@ -207,7 +207,8 @@ class TokenVerifier:
         if key is None:
             raise jwt.InvalidIssuerError("unknown service")
         claims = _decode(token, key, issuer=str(issuer), audience=self._audience)
-        return claims, Caller(kind="service", id=claims["sub"])
+        # The issuer is what the signature proves; a service could write any other name into `sub`.
+        return claims, Caller(kind="service", id=str(issuer))
 
     async def _verify_user(self, token: str, header: dict[str, Any]) -> tuple[dict[str, Any], Caller]:
         kid = header.get("kid")
