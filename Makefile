@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?=
 
-.PHONY: run test check format lint types imports bench lock clean
+.PHONY: run test check format lint types imports bench lock explorer clean
 
 run: $(STAMP)
 	$(BIN)/python trifolio.py up $(ARGS)
@@ -53,3 +53,8 @@ $(STAMP): $(VENV)/bin/python requirements-test.lock pyproject.toml
 $(BENCH_STAMP): $(STAMP) requirements-bench.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.lock
 	@touch $@
+
+# The explorer's build is committed; only who changes explorer/ needs Node.
+explorer:
+	npm --prefix explorer ci
+	npm --prefix explorer run build

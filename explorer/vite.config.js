@@ -1,0 +1,49 @@
+import { createHash } from "node:crypto";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vite";
+
+const here = import.meta.dirname;
+const output = resolve(here, "../router/server/explorer_files");
+const sources = ["index.html", "package.json", "package-lock.json", "vite.config.js", "src"];
+
+function filesBelow(path) {
+  try {
+    return readdirSync(path).flatMap((name) => filesBelow(join(path, name)));
+  } catch {
+    return [path]; // a file, not a folder
+  }
+}
+
+/** Writes what was built from what, as `sha256sum --check` reads it; a test without Node proves that neither side moved alone. */
+function checksums() {
+  return {
+    name: "checksums",
+    closeBundle() {
+      const files = [...sources.flatMap((name) => filesBelow(join(here, name))), ...filesBelow(output)];
+      const lines = files.map(
+        (file) => `${createHash("sha256").update(readFileSync(file)).digest("hex")}  ${relative(here, file)}`,
+      );
+      writeFileSync(join(here, "SHA256SUMS"), lines.sort((a, b) => (a.slice(66) < b.slice(66) ? -1 : 1)).join("\n") + "\n");
+    },
+  };
+}
+
+export default defineConfig({
+  base: "./", // relative, so that the page works below any prefix
+  plugins: [react(), checksums()],
+  worker: { format: "es" },
+  build: {
+    outDir: output,
+    emptyOutDir: true,
+    assetsDir: "graphql-assets",
+    assetsInlineLimit: 0, // a data: URL would need room in the content-security policy
+    chunkSizeWarningLimit: 8192,
+    rolldownOptions: {
+      // React's compiler marks modules with "use no memo", which means nothing once they are bundled.
+      onLog: (level, log, report) => log.code === "MODULE_LEVEL_DIRECTIVE" || report(level, log),
+    },
+    license: { fileName: "THIRD-PARTY-LICENSES.md" },
+  },
+});
