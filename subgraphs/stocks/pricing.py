@@ -1,0 +1,108 @@
+"""The arithmetic of orders: what is set aside, what it costs, what the fees are, and what a share has cost on average.
+
+Everything is exact integer arithmetic, rounded once: costs half-even, fees and the prices that holds are computed with
+upwards, so that what was set aside always covers what is paid.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from subgraphs.shared.money import PRICE_DECIMALS, QUANTITY_DECIMALS, RATE_PPM_ONE, decimals_of, fee_minor
+
+MARKET_SLIPPAGE_PPM = 20_000
+"""A market order to buy sets aside 2 % more than its quote."""
+
+STOP_SLIPPAGE_PPM = 50_000
+"""A stop order to buy sets aside 5 % more than its stop price; a gap beyond it is `price-moved`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeeRates:
+    """The fees of one order, pinned when it is placed.
+
+    `rate_ppm` goes to the house, at least `minimum` minor units; `broker_rate_ppm` to the broker who placed the order,
+    0 for an investor's own.
+    """
+
+    rate_ppm: int
+    minimum: int
+    broker_rate_ppm: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeeSchedule:
+    """The configured fees. `minimums` is in minor units per currency and order; a currency it lacks has none."""
+
+    rate_ppm: int
+    broker_rate_ppm: int
+    minimums: Mapping[str, int]
+
+    def rates(self, currency: str, *, for_broker: bool) -> FeeRates:
+        """The rates that an order in `currency` is pinned to."""
+        return FeeRates(self.rate_ppm, self.minimums.get(currency, 0), self.broker_rate_ppm if for_broker else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What one fill moves, in minor units: the shares' cost, the house's fee and the broker's."""
+
+    cost: int
+    fee: int
+    broker_fee: int
+
+    @property
+    def paid(self) -> int:
+        """What a buyer pays in all."""
+        return self.cost + self.fee + self.broker_fee
+
+    @property
+    def received(self) -> int:
+        """What a seller gets in the end."""
+        return self.cost - self.fee - self.broker_fee
+
+
+def value_minor(quantity: int, price: int, currency: str) -> int:
+    """What `quantity` shares are worth at `price`, in minor units, rounded half-even."""
+    return divide_half_even(quantity * price, 10 ** (QUANTITY_DECIMALS + PRICE_DECIMALS - decimals_of(currency)))
+
+
+def settle_buy(quantity: int, price: int, currency: str, rates: FeeRates) -> Settlement:
+    """What buying `quantity` at `price` costs: fees come on top."""
+    cost = value_minor(quantity, price, currency)
+    return Settlement(
+        cost, fee_minor(cost, rates.rate_ppm, minimum=rates.minimum), fee_minor(cost, rates.broker_rate_ppm)
+    )
+
+
+def settle_sell(quantity: int, price: int, currency: str, rates: FeeRates) -> Settlement:
+    """What selling `quantity` at `price` brings: fees are capped at the proceeds, the broker's share first."""
+    proceeds = value_minor(quantity, price, currency)
+    broker_fee = min(fee_minor(proceeds, rates.broker_rate_ppm), proceeds)
+    fee = min(fee_minor(proceeds, rates.rate_ppm, minimum=rates.minimum), proceeds - broker_fee)
+    return Settlement(proceeds, fee, broker_fee)
+
+
+def with_slippage(price: int, slippage_ppm: int) -> int:
+    """`price` raised by `slippage_ppm`, rounded up to a whole price unit."""
+    return -(-price * (RATE_PPM_ONE + slippage_ppm) // RATE_PPM_ONE)
+
+
+def average_price(cost: int, quantity: int, currency: str) -> int | None:
+    """The average cost of a share in price units, rounded half-even; None when `quantity` is 0."""
+    if quantity == 0:
+        return None
+    scale = 10 ** (QUANTITY_DECIMALS + PRICE_DECIMALS - decimals_of(currency))
+    return divide_half_even(cost * scale, quantity)
+
+
+def cost_of_sold(cost: int, quantity: int, sold: int) -> int:
+    """The part of a holding's `cost` that leaves with `sold` of its `quantity` shares; all of it with the last one."""
+    assert 0 < sold <= quantity
+    return divide_half_even(cost * sold, quantity)
+
+
+def divide_half_even(numerator: int, denominator: int) -> int:
+    """The quotient rounded to the nearest integer, ties to even. `denominator` is above zero."""
+    quotient, remainder = divmod(numerator, denominator)
+    doubled = remainder * 2
+    return quotient + (doubled > denominator or (doubled == denominator and quotient % 2 == 1))

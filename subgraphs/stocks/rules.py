@@ -1,0 +1,176 @@
+"""What the stocks service knows: stocks and their day, holdings, share commitments, and why a request is refused.
+
+All values are integers as `subgraphs.shared.money` defines them: prices in 1e-4 of the currency's major unit,
+quantities in 1e-6 of a share, money in minor units; times are milliseconds since the epoch, UTC. Orders stand in
+`rules_orders`.
+"""
+
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+
+from subgraphs.shared.errors import COMMON_CODES, ErrorCode
+from subgraphs.stocks.pricing import average_price, value_minor
+
+MARKET = "market"
+"""The owner of every share that no user holds. Not a user id: those are UUIDs."""
+
+HOLDING_NAMESPACE = uuid.UUID("0b2f4f0e-7c1a-5d7e-8f43-51c8b6a9d2e7")
+
+UNKNOWN_STOCK = ErrorCode("unknown-stock", 422, "There is no such stock")
+UNKNOWN_AUTHORIZATION = ErrorCode("unknown-authorization", 422, "There is no such authorization for this caller")
+AUTHORIZATION_REQUIRED = ErrorCode("authorization-required", 422, "A broker's order needs an authorizationId")
+AUTHORIZATION_NOT_ALLOWED = ErrorCode(
+    "authorization-not-allowed", 422, "An investor's own order takes no authorizationId"
+)
+AUTHORIZATION_INACTIVE = ErrorCode("authorization-inactive", 422, "The authorization is not active at this time")
+AUTHORIZATION_MISMATCH = ErrorCode("authorization-mismatch", 422, "The authorization is not for this kind of order")
+AUTOMATED_ORDER_INVALID = ErrorCode(
+    "automated-order-invalid", 422, "Only investors place automated orders, for themselves"
+)
+CURRENCY_MISMATCH = ErrorCode("currency-mismatch", 422, "The currency is not the stock's")
+INSUFFICIENT_FUNDS = ErrorCode("insufficient-funds", 422, "The funds do not cover the order and its fees")
+INSUFFICIENT_SHARES = ErrorCode("insufficient-shares", 422, "There are not enough free shares")
+INSUFFICIENT_LIQUIDITY = ErrorCode("insufficient-liquidity", 422, "The market has not that many shares to sell")
+MARKET_CLOSED = ErrorCode("market-closed", 422, "The market is closed")
+PRICE_MOVED = ErrorCode("price-moved", 422, "The price moved beyond what was set aside for the order")
+STALE_PRICE = ErrorCode("stale-price", 422, "The order could not be executed while its price was fresh")
+COMMITMENT_CLOSED = ErrorCode("commitment-closed", 409, "The commitment is closed")
+ORDER_COMPLETED = ErrorCode("order-completed", 409, "The order is completed")
+ORDER_FINAL = ErrorCode("order-final", 409, "The order has already come to an end")
+
+ERROR_CODES: tuple[ErrorCode, ...] = (
+    *COMMON_CODES,
+    UNKNOWN_STOCK,
+    UNKNOWN_AUTHORIZATION,
+    AUTHORIZATION_REQUIRED,
+    AUTHORIZATION_NOT_ALLOWED,
+    AUTHORIZATION_INACTIVE,
+    AUTHORIZATION_MISMATCH,
+    AUTOMATED_ORDER_INVALID,
+    CURRENCY_MISMATCH,
+    INSUFFICIENT_FUNDS,
+    INSUFFICIENT_SHARES,
+    INSUFFICIENT_LIQUIDITY,
+    MARKET_CLOSED,
+    PRICE_MOVED,
+    STALE_PRICE,
+    COMMITMENT_CLOSED,
+    ORDER_COMPLETED,
+    ORDER_FINAL,
+)
+"""Every code this service answers with; the documentation is made from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """One price of a stock: what a seller gets (`bid`), what a buyer pays (`ask`), what was traded (`last`)."""
+
+    seq: int
+    bid: int
+    ask: int
+    last: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A trading day of one stock. `close` is the last price so far while the day runs."""
+
+    date: str
+    open: int
+    high: int
+    low: int
+    close: int
+
+    def with_price(self, last: int) -> "Day":
+        """The day after one more price."""
+        return Day(self.date, self.open, max(self.high, last), min(self.low, last), last)
+
+    @staticmethod
+    def opened(date: str, last: int) -> "Day":
+        """A day whose first price is `last`."""
+        return Day(date, last, last, last, last)
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """A listed company's share with its latest quote and its latest trading day."""
+
+    id: str
+    symbol: str
+    name: str
+    currency: str
+    issued: int
+    quote: Quote
+    day: Day
+    previous_close: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A user's shares of one stock: `quantity` = free + committed (to brokers) + reserved (for orders).
+
+    `cost` is what the shares now held have cost, without fees, in minor units; a sale takes its share of it away.
+    """
+
+    id: str
+    user_id: str
+    stock: Stock
+    free: int
+    committed: int
+    reserved: int
+    cost: int
+    version: int
+
+    @property
+    def quantity(self) -> int:
+        """All shares held, whatever they are set aside for."""
+        return self.free + self.committed + self.reserved
+
+    @property
+    def average_price(self) -> int | None:
+        """The average cost of a share in price units, rounded half-even; None when none is held."""
+        return average_price(self.cost, self.quantity, self.stock.currency)
+
+    @property
+    def market_value(self) -> int:
+        """What the shares would bring now: bid x quantity, in minor units."""
+        return value_minor(self.quantity, self.stock.quote.bid, self.stock.currency)
+
+    @property
+    def profit_loss(self) -> int:
+        """Market value less cost, in minor units."""
+        return self.market_value - self.cost
+
+
+def holding_id_of(user_id: str, stock_id: str) -> str:
+    """The id of a user's holding of a stock: there is one, and it has the same id whoever creates it first."""
+    return str(uuid.uuid5(HOLDING_NAMESPACE, f"{user_id}|{stock_id}"))
+
+
+class CommitmentState(StrEnum):
+    """A commitment is open until its authorization ends; a closed one never opens again."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """What remains of the shares set aside under one stockholding authorization.
+
+    A row can be closed without ever having been open: the tombstone that refuses a late opening.
+    """
+
+    authorization_id: str
+    investor_id: str
+    broker_id: str
+    holding_id: str
+    state: CommitmentState
+    remaining: int
+
+    @property
+    def open(self) -> bool:
+        """Whether shares can be taken from it or given back to it."""
+        return self.state is CommitmentState.OPEN

@@ -1,0 +1,350 @@
+"""Orders: what may be asked for, the states an order passes through, and when a price triggers it.
+
+    intent      what the client asked for, read and checked on its own
+    terms       what is pinned when the order is placed: price, fee rates, hold, mandate, last day
+    state       where the order's saga stands (`saga` drives it); clients see one public status per state
+
+An automated order (limit, stop, stop_limit) waits as WORKING until a tick crosses its condition.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from subgraphs.shared.errors import INVALID_REQUEST, FieldError, Refusal
+from subgraphs.shared.money import AMOUNT_MINOR_MAX
+from subgraphs.stocks.pricing import (
+    MARKET_SLIPPAGE_PPM,
+    STOP_SLIPPAGE_PPM,
+    FeeRates,
+    Settlement,
+    settle_buy,
+    settle_sell,
+    with_slippage,
+)
+from subgraphs.stocks.rules import Quote
+
+GTC_DAYS = 90
+"""Days a good-till-cancelled order works."""
+
+GTD_DAYS_MAX = 366
+"""The furthest day a good-till-date order may name, so that no order works for ever."""
+
+MARKET_ORDER_AGE_MS_MAX = 30_000
+"""A market order not executed within this time is rejected: its pinned price is stale."""
+
+CLIENT_ORDER_ID_CHARACTERS_MAX = 64
+DAY_MS = 86_400_000
+
+
+class Side(StrEnum):
+    """A buyer pays the ask, a seller gets the bid."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class OrderType(StrEnum):
+    """All but `market` are automated: they wait for their trigger."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+
+
+class TimeInForce(StrEnum):
+    """How long an automated order works: until the trading day ends, cancelled (90 days), or a date."""
+
+    DAY = "day"
+    GTC = "gtc"
+    GTD = "gtd"
+
+
+class OrderStatus(StrEnum):
+    """What clients see."""
+
+    PENDING = "pending"
+    WORKING = "working"
+    COMPLETED = "completed"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class OrderState(StrEnum):
+    """Where an order's saga stands; `saga` holds the table of moves."""
+
+    NEW = "new"
+    RESERVED = "reserved"
+    WORKING = "working"
+    TRIGGERED = "triggered"
+    EXECUTED = "executed"
+    COMPLETED = "completed"
+    REJECTING = "rejecting"
+    REJECTED = "rejected"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+
+
+PUBLIC_STATUS: Mapping[OrderState, OrderStatus] = MappingProxyType(
+    {
+        OrderState.NEW: OrderStatus.PENDING,
+        OrderState.RESERVED: OrderStatus.PENDING,
+        OrderState.WORKING: OrderStatus.WORKING,
+        OrderState.TRIGGERED: OrderStatus.WORKING,
+        OrderState.EXECUTED: OrderStatus.COMPLETED,
+        OrderState.COMPLETED: OrderStatus.COMPLETED,
+        OrderState.REJECTING: OrderStatus.REJECTED,
+        OrderState.REJECTED: OrderStatus.REJECTED,
+        OrderState.CANCELLING: OrderStatus.CANCELLED,
+        OrderState.CANCELLED: OrderStatus.CANCELLED,
+        OrderState.EXPIRING: OrderStatus.EXPIRED,
+        OrderState.EXPIRED: OrderStatus.EXPIRED,
+    }
+)
+"""A decision shows as soon as it is durable; `settledAt` says when everything was moved or given back."""
+
+TERMINAL_STATES = frozenset({OrderState.COMPLETED, OrderState.REJECTED, OrderState.CANCELLED, OrderState.EXPIRED})
+CANCELLABLE_STATES = frozenset({OrderState.NEW, OrderState.RESERVED, OrderState.WORKING, OrderState.TRIGGERED})
+UNDRIVEN_STATES = TERMINAL_STATES | {OrderState.WORKING}
+"""States that the saga's driver leaves alone: the order is over, or a tick moves it on."""
+
+
+def states_of(status: OrderStatus) -> tuple[OrderState, ...]:
+    """The states that clients see as `status`, for filters."""
+    return tuple(state for state, public in PUBLIC_STATUS.items() if public is status)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderIntent:
+    """What a client asks for. Prices and quantity are integers; `expires_at` is given for gtd alone."""
+
+    stock_id: str
+    side: Side
+    type: OrderType
+    quantity: int
+    time_in_force: TimeInForce
+    limit_price: int | None
+    stop_price: int | None
+    expires_at: int | None
+    authorization_id: str | None
+    client_order_id: str | None
+
+    @property
+    def automated(self) -> bool:
+        """Whether it waits for a trigger."""
+        return self.type is not OrderType.MARKET
+
+
+def checked(intent: OrderIntent) -> OrderIntent:
+    """The intent itself, when its parts fit together.
+
+    Raises:
+        Refusal: `invalid-request` naming every field that is missing or out of place.
+    """
+    errors: list[FieldError] = []
+    errors += _price_errors("limitPrice", intent.limit_price, intent.type in (OrderType.LIMIT, OrderType.STOP_LIMIT))
+    errors += _price_errors("stopPrice", intent.stop_price, intent.type in (OrderType.STOP, OrderType.STOP_LIMIT))
+    if not intent.automated and intent.time_in_force is not TimeInForce.DAY:
+        errors.append(FieldError("timeInForce", "A market order executes at once; leave timeInForce out."))
+    if (intent.time_in_force is TimeInForce.GTD) is not (intent.expires_at is not None):
+        errors.append(FieldError("expiresAt", "Give expiresAt for timeInForce gtd, and for no other."))
+    if intent.client_order_id is not None and not 1 <= len(intent.client_order_id) <= CLIENT_ORDER_ID_CHARACTERS_MAX:
+        errors.append(FieldError("clientOrderId", f"Use 1 to {CLIENT_ORDER_ID_CHARACTERS_MAX} characters."))
+    if errors:
+        raise Refusal(INVALID_REQUEST, "The parts of the order do not fit together.", fields=errors)
+    return intent
+
+
+def _price_errors(field: str, price: int | None, wanted: bool) -> list[FieldError]:
+    if wanted is (price is not None):
+        return []
+    return [FieldError(field, "This order type needs it." if wanted else "This order type has none.")]
+
+
+def last_moment(intent: OrderIntent, now: int, day_end: int) -> int | None:
+    """When an automated order expires, None for a market order. `day_end` is the end of the running or next session.
+
+    Raises:
+        Refusal: `invalid-request` when a gtd order ends in the past or beyond `GTD_DAYS_MAX` days.
+    """
+    if not intent.automated:
+        return None
+    if intent.time_in_force is TimeInForce.DAY:
+        return day_end
+    if intent.time_in_force is TimeInForce.GTC:
+        return now + GTC_DAYS * DAY_MS
+    assert intent.expires_at is not None
+    if not now < intent.expires_at <= now + GTD_DAYS_MAX * DAY_MS:
+        message = f"Name a time in the future, within {GTD_DAYS_MAX} days."
+        raise Refusal(INVALID_REQUEST, message, fields=[FieldError("expiresAt", message)])
+    return intent.expires_at
+
+
+def hold_price(intent: OrderIntent, quote: Quote) -> int:
+    """The highest price a buyer's hold covers, in price units."""
+    if intent.type is OrderType.MARKET:
+        return with_slippage(quote.ask, MARKET_SLIPPAGE_PPM)
+    if intent.type is OrderType.STOP:
+        assert intent.stop_price is not None
+        return with_slippage(intent.stop_price, STOP_SLIPPAGE_PPM)
+    assert intent.limit_price is not None
+    return intent.limit_price
+
+
+def hold_amount(intent: OrderIntent, quote: Quote, currency: str, rates: FeeRates) -> int:
+    """What a buyer must set aside, in minor units; 0 for a seller.
+
+    Raises:
+        Refusal: `invalid-request` when the order is worth less than the smallest amount of the currency, or too much.
+    """
+    expected = (intent.limit_price or intent.stop_price or quote.ask) if intent.automated else quote.bid
+    settlement = (settle_buy if intent.side is Side.BUY else settle_sell)(intent.quantity, expected, currency, rates)
+    held = settle_buy(intent.quantity, hold_price(intent, quote), currency, rates).paid
+    if settlement.cost == 0 or held > AMOUNT_MINOR_MAX:
+        message = (
+            "The order is worth less than the smallest amount." if settlement.cost == 0 else "It is worth too much."
+        )
+        raise Refusal(INVALID_REQUEST, message, fields=[FieldError("quantity", message)])
+    return held if intent.side is Side.BUY else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mandate:
+    """What an authorization lets a broker do, as users verified it when the order was placed; times in milliseconds."""
+
+    authorization_id: str
+    investor_id: str
+    broker_id: str
+    type: str
+    currency: str | None
+    stockholding_id: str | None
+    starts_at: int | None
+    ends_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why an order was refused: a code of the catalogue and words for the client."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """The one execution of an order: at `price`, moved as `settlement`; `seq` is the tick whose quote it used."""
+
+    price: int
+    seq: int
+    settlement: Settlement
+    executed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order with everything its saga needs: the row is the log.
+
+    `price` is the quote pinned for a market order, the triggering tick's quote for an automated one, else None.
+    `after_seq`: ticks above it count for the order. `stop_seq` is the tick at which a stop_limit became a limit.
+    `hold_amount` is what the wallet holds for a buyer. `holding_id` is the investor's holding (a seller's from the
+    start, a buyer's from the fill on). `answer_status` is set once the answer to POST /orders is final.
+    """
+
+    id: str
+    user_id: str
+    placed_by: str
+    authorization_id: str | None
+    authorization_ends_at: int | None
+    stock_id: str
+    currency: str
+    side: Side
+    type: OrderType
+    time_in_force: TimeInForce
+    quantity: int
+    limit_price: int | None
+    stop_price: int | None
+    expires_at: int | None
+    client_order_id: str | None
+    state: OrderState
+    rejection: Rejection | None
+    rates: FeeRates
+    hold_amount: int
+    price: int | None
+    price_seq: int
+    after_seq: int
+    stop_seq: int | None
+    holding_id: str | None
+    fill: Fill | None
+    rollover_id: str | None
+    fingerprint: str
+    answer_status: int | None
+    answer_body: str | None
+    created_at: int
+    updated_at: int
+    executed_at: int | None
+    settled_at: int | None
+    attempts: int
+
+    @property
+    def status(self) -> OrderStatus:
+        """What clients see."""
+        return PUBLIC_STATUS[self.state]
+
+    @property
+    def automated(self) -> bool:
+        """Whether it waits, or waited, for a trigger."""
+        return self.type is not OrderType.MARKET
+
+    @property
+    def by_broker(self) -> bool:
+        """Whether a broker placed it under a mandate."""
+        return self.authorization_id is not None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing will ever change about it."""
+        return self.state in TERMINAL_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFilter:
+    """Which of the viewer's orders to list; None means any."""
+
+    status: OrderStatus | None = None
+    stock_id: str | None = None
+    side: Side | None = None
+    client_order_id: str | None = None
+
+
+def side_price(side: Side, quote: Quote) -> int:
+    """The price at which `side` trades: a buyer's ask, a seller's bid."""
+    return quote.ask if side is Side.BUY else quote.bid
+
+
+def stop_reached(side: Side, price: int, stop: int) -> bool:
+    """Whether a stop is reached: a buyer's from below, a seller's from above."""
+    return price >= stop if side is Side.BUY else price <= stop
+
+
+def limit_met(side: Side, price: int, limit: int) -> bool:
+    """Whether a limit is met: a buyer pays no more, a seller gets no less."""
+    return price <= limit if side is Side.BUY else price >= limit
+
+
+def gap_beyond_hold(order: Order, price: int) -> bool:
+    """Whether a triggered stop order to buy would cost more than its hold covers."""
+    if order.type is not OrderType.STOP or order.side is not Side.BUY:
+        return False
+    assert order.stop_price is not None
+    return price > with_slippage(order.stop_price, STOP_SLIPPAGE_PPM)
+
+
+def settlement_of(order: Order, price: int) -> Settlement:
+    """What the order's fill at `price` moves, at its pinned fee rates."""
+    settle = settle_buy if order.side is Side.BUY else settle_sell
+    return settle(order.quantity, price, order.currency, order.rates)

@@ -1,0 +1,320 @@
+"""Every SQL statement about stocks, ticks, holdings and share commitments. Orders stand in `store_orders`.
+
+Rows leave as entities of `rules`. Private rows are filtered by their owner here, in SQL. Writers lock in one order:
+stock, order, holdings by id, commitments by id.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Select, and_, delete, func, or_, select, update
+from sqlalchemy.sql import Executable
+
+from subgraphs.shared.database import Connection, insert_or_ignore, locked
+from subgraphs.stocks.rules import MARKET, Commitment, CommitmentState, Day, Holding, Quote, Stock, holding_id_of
+from subgraphs.stocks.tables import commitment_operations, day_bars, holdings, share_commitments, stocks, ticks
+
+_STOCK_COLUMNS = (
+    stocks.c.id,
+    stocks.c.symbol,
+    stocks.c.name,
+    stocks.c.currency,
+    stocks.c.issued,
+    stocks.c.seq,
+    stocks.c.bid,
+    stocks.c.ask,
+    stocks.c.last,
+    stocks.c.quoted_at,
+    stocks.c.day,
+    stocks.c.day_open,
+    stocks.c.day_high,
+    stocks.c.day_low,
+    stocks.c.day_close,
+    stocks.c.previous_close,
+)
+_HOLDING_COLUMNS = (
+    holdings.c.id,
+    holdings.c.user_id,
+    holdings.c.free,
+    holdings.c.committed,
+    holdings.c.reserved,
+    holdings.c.cost,
+    holdings.c.version,
+)
+_COMMITMENT_COLUMNS = (
+    share_commitments.c.authorization_id,
+    share_commitments.c.investor_id,
+    share_commitments.c.broker_id,
+    share_commitments.c.holding_id,
+    share_commitments.c.state,
+    share_commitments.c.remaining,
+)
+_SELECT_STOCK = select(*_STOCK_COLUMNS)
+_SELECT_HOLDING = select(*_HOLDING_COLUMNS, *_STOCK_COLUMNS).join_from(holdings, stocks)
+_SELECT_COMMITMENT = select(*_COMMITMENT_COLUMNS)
+_HELD = holdings.c.free + holdings.c.committed + holdings.c.reserved > 0
+
+
+async def rows_of(connection: Connection, statement: Executable) -> Sequence[Sequence[Any]]:
+    """The rows of a statement, by position."""
+    return (await connection.execute(statement)).all()
+
+
+async def row_of(connection: Connection, statement: Executable) -> Sequence[Any] | None:
+    """The one row of a statement, or None."""
+    return (await connection.execute(statement)).one_or_none()
+
+
+async def stocks_after(connection: Connection, symbol: str | None, limit: int) -> list[Stock]:
+    """Up to `limit` stocks by symbol, after `symbol`."""
+    statement = _SELECT_STOCK.order_by(stocks.c.symbol).limit(limit)
+    if symbol is not None:
+        statement = statement.where(stocks.c.symbol > symbol)
+    return [_stock(row) for row in await rows_of(connection, statement)]
+
+
+async def stocks_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Stock]:
+    """The stocks of those ids that there are."""
+    rows = await rows_of(connection, _SELECT_STOCK.where(stocks.c.id.in_(list(ids))))
+    return {row[0]: _stock(row) for row in rows}
+
+
+async def stocks_by_symbol(connection: Connection, symbols: Iterable[str]) -> dict[str, Stock]:
+    """The stocks of those symbols that there are."""
+    rows = await rows_of(connection, _SELECT_STOCK.where(stocks.c.symbol.in_(list(symbols))))
+    return {row[1]: _stock(row) for row in rows}
+
+
+async def lock_stock(connection: Connection, *, symbol: str | None = None, stock_id: str | None = None) -> Stock | None:
+    """The stock, locked: nobody stores a tick of it, and no automated order on it starts working, meanwhile."""
+    where = stocks.c.symbol == symbol if symbol is not None else stocks.c.id == stock_id
+    row = await row_of(connection, locked(_SELECT_STOCK.where(where), connection))
+    return None if row is None else _stock(row)
+
+
+async def stored_seqs(connection: Connection) -> dict[str, int]:
+    """Each symbol's last stored tick."""
+    return {row[0]: row[1] for row in await rows_of(connection, select(stocks.c.symbol, stocks.c.seq))}
+
+
+async def insert_listing(connection: Connection, stock: Stock, now: int) -> bool:
+    """Lists a stock, all of it in the market's holding; False when it was listed before."""
+    values = {
+        "id": stock.id,
+        "symbol": stock.symbol,
+        "name": stock.name,
+        "currency": stock.currency,
+        "issued": stock.issued,
+        "previous_close": stock.previous_close,
+        **_quote_values(stock.quote, stock.day),
+    }
+    inserted = (await connection.execute(insert_or_ignore(connection, stocks).values(values))).rowcount
+    if inserted:
+        await insert_holding(connection, holding_id_of(MARKET, stock.id), MARKET, stock.id, stock.issued, now)
+    return bool(inserted)
+
+
+async def store_tick(connection: Connection, stock: Stock, quote: Quote, day: Day, previous_close: int | None) -> None:
+    """Stores one tick of the (locked) stock: the tick itself, the stock's quote, and its day."""
+    tick = {"seq": quote.seq, "bid": quote.bid, "ask": quote.ask, "last": quote.last, "at": quote.at}
+    await connection.execute(ticks.insert().values(stock_id=stock.id, **tick))
+    values = {**_quote_values(quote, day), "previous_close": previous_close}
+    await connection.execute(update(stocks).where(stocks.c.id == stock.id).values(values))
+    bar = {"open": day.open, "high": day.high, "low": day.low, "close": day.close}
+    key = and_(day_bars.c.stock_id == stock.id, day_bars.c.day == day.date)
+    if not (await connection.execute(update(day_bars).where(key).values(bar))).rowcount:
+        await connection.execute(day_bars.insert().values(stock_id=stock.id, day=day.date, **bar))
+
+
+def _quote_values(quote: Quote, day: Day) -> dict[str, Any]:
+    return {
+        "seq": quote.seq,
+        "bid": quote.bid,
+        "ask": quote.ask,
+        "last": quote.last,
+        "quoted_at": quote.at,
+        "day": day.date,
+        "day_open": day.open,
+        "day_high": day.high,
+        "day_low": day.low,
+        "day_close": day.close,
+    }
+
+
+async def delete_ticks_before(connection: Connection, at: int, limit: int) -> int:
+    """Deletes up to `limit` ticks older than `at`, never a stock's latest; the number deleted."""
+    old = (
+        select(ticks.c.stock_id, ticks.c.seq)
+        .join_from(ticks, stocks)
+        .where(ticks.c.at < at, ticks.c.seq < stocks.c.seq)
+        .limit(limit)
+    )
+    deleted = 0
+    for stock_id, seq in await rows_of(connection, old):
+        key = and_(ticks.c.stock_id == stock_id, ticks.c.seq == seq)
+        deleted += (await connection.execute(delete(ticks).where(key))).rowcount
+    return deleted
+
+
+async def day_bars_of(connection: Connection, stock_id: str, limit: int) -> list[Day]:
+    """The latest `limit` trading days of a stock, newest first."""
+    columns = (day_bars.c.day, day_bars.c.open, day_bars.c.high, day_bars.c.low, day_bars.c.close)
+    statement = select(*columns).where(day_bars.c.stock_id == stock_id).order_by(day_bars.c.day.desc()).limit(limit)
+    return [Day(*row) for row in await rows_of(connection, statement)]
+
+
+async def holdings_of(
+    connection: Connection, user_id: str, *, after: tuple[str] | None = None, limit: int | None = None
+) -> list[Holding]:
+    """A user's holdings that are not empty, by symbol; with `after`, those behind that symbol."""
+    statement = _SELECT_HOLDING.where(holdings.c.user_id == user_id, _HELD).order_by(stocks.c.symbol)
+    if after is not None:
+        statement = statement.where(stocks.c.symbol > after[0])
+    if limit is not None:
+        statement = statement.limit(limit)
+    return [_holding(row) for row in await rows_of(connection, statement)]
+
+
+async def holdings_by_id(connection: Connection, ids: Iterable[str], user_id: str | None) -> dict[str, Holding]:
+    """The holdings of those ids that belong to `user_id`; with None (a service asks) to any user."""
+    owner = holdings.c.user_id != MARKET if user_id is None else holdings.c.user_id == user_id
+    rows = await rows_of(connection, _SELECT_HOLDING.where(holdings.c.id.in_(list(ids)), owner))
+    return {row[0]: _holding(row) for row in rows}
+
+
+async def holding_in(connection: Connection, user_id: str, stock_id: str) -> Holding | None:
+    """A user's holding of one stock."""
+    statement = _SELECT_HOLDING.where(holdings.c.user_id == user_id, holdings.c.stock_id == stock_id)
+    row = await row_of(connection, statement)
+    return None if row is None else _holding(row)
+
+
+async def lock_holdings(connection: Connection, ids: Iterable[str]) -> dict[str, Holding]:
+    """Those holdings, locked in id order; their stocks are not locked."""
+    statement = _SELECT_HOLDING.where(holdings.c.id.in_(list(ids))).order_by(holdings.c.id)
+    if connection.dialect == "postgresql":
+        statement = statement.with_for_update(of=holdings)
+    return {row[0]: _holding(row) for row in await rows_of(connection, statement)}
+
+
+async def insert_holding(
+    connection: Connection, holding_id: str, user_id: str, stock_id: str, free: int, now: int
+) -> bool:
+    """Adds a holding with `free` shares and no cost; False when that user has one of that stock already."""
+    values = {
+        "id": holding_id,
+        "user_id": user_id,
+        "stock_id": stock_id,
+        "free": free,
+        "committed": 0,
+        "reserved": 0,
+        "cost": 0,
+        "version": 1,
+        "created_at": now,
+        "updated_at": now,
+    }
+    return bool((await connection.execute(insert_or_ignore(connection, holdings).values(values))).rowcount)
+
+
+async def save_holding(connection: Connection, holding: Holding, now: int) -> None:
+    """Writes a (locked) holding's shares and cost, and raises its version by one."""
+    values = {
+        "free": holding.free,
+        "committed": holding.committed,
+        "reserved": holding.reserved,
+        "cost": holding.cost,
+        "version": holding.version + 1,
+        "updated_at": now,
+    }
+    await connection.execute(update(holdings).where(holdings.c.id == holding.id).values(values))
+
+
+async def commitments_by_id(connection: Connection, ids: Iterable[str], viewer_id: str) -> dict[str, Commitment]:
+    """The commitments of those authorizations in which the viewer is the investor or the broker."""
+    party = or_(share_commitments.c.investor_id == viewer_id, share_commitments.c.broker_id == viewer_id)
+    statement = _SELECT_COMMITMENT.where(share_commitments.c.authorization_id.in_(list(ids)), party)
+    return {row[0]: _commitment(row) for row in await rows_of(connection, statement)}
+
+
+async def stocks_of_holdings(connection: Connection, holding_ids: Iterable[str]) -> dict[str, Stock]:
+    """Holding id -> its stock, and nothing else about the holding: what a broker may know."""
+    statement = _SELECT_HOLDING.where(holdings.c.id.in_(list(holding_ids)))
+    return {row[0]: _stock(row[len(_HOLDING_COLUMNS) :]) for row in await rows_of(connection, statement)}
+
+
+async def lock_commitment(connection: Connection, authorization_id: str) -> Commitment | None:
+    """The commitment of an authorization, locked."""
+    statement = _SELECT_COMMITMENT.where(share_commitments.c.authorization_id == authorization_id)
+    row = await row_of(connection, locked(statement, connection))
+    return None if row is None else _commitment(row)
+
+
+async def insert_or_lock_commitment(
+    connection: Connection, commitment: Commitment, now: int
+) -> tuple[bool, Commitment]:
+    """Inserts the commitment unless its authorization has one; then whether it did, and the row, locked."""
+    values = {
+        "authorization_id": commitment.authorization_id,
+        "investor_id": commitment.investor_id,
+        "broker_id": commitment.broker_id,
+        "holding_id": commitment.holding_id,
+        "state": commitment.state.value,
+        "remaining": commitment.remaining,
+        "created_at": now,
+        "updated_at": now,
+    }
+    statement = insert_or_ignore(connection, share_commitments).values(values)
+    inserted = bool((await connection.execute(statement)).rowcount)
+    row = await lock_commitment(connection, commitment.authorization_id)
+    assert row is not None
+    return inserted, row
+
+
+async def save_commitment(connection: Connection, commitment: Commitment, now: int) -> None:
+    """Writes a (locked) commitment's state and what remains of it."""
+    values = {"state": commitment.state.value, "remaining": commitment.remaining, "updated_at": now}
+    key = share_commitments.c.authorization_id == commitment.authorization_id
+    await connection.execute(update(share_commitments).where(key).values(values))
+
+
+async def operation_receipt(connection: Connection, authorization_id: str, op: str) -> tuple[str, str] | None:
+    """Fingerprint and stored result of an operation on a commitment that was carried out before."""
+    statement = select(commitment_operations.c.fingerprint, commitment_operations.c.result).where(
+        commitment_operations.c.authorization_id == authorization_id, commitment_operations.c.op == op
+    )
+    row = await row_of(connection, statement)
+    return None if row is None else (row[0], row[1])
+
+
+async def insert_receipt(
+    connection: Connection, authorization_id: str, op: str, fingerprint: str, result: str, now: int
+) -> None:
+    """Stores the result of an operation on a commitment, in its own transaction."""
+    values = {
+        "authorization_id": authorization_id,
+        "op": op,
+        "fingerprint": fingerprint,
+        "result": result,
+        "created_at": now,
+    }
+    await connection.execute(commitment_operations.insert().values(values))
+
+
+def share_totals() -> Select[Any]:
+    """Per stock: id, issued, and the sum of all holdings; for the audit."""
+    held = func.sum(holdings.c.free + holdings.c.committed + holdings.c.reserved)
+    return select(stocks.c.id, stocks.c.issued, held).join_from(stocks, holdings).group_by(stocks.c.id, stocks.c.issued)
+
+
+def _stock(row: Sequence[Any]) -> Stock:
+    quote = Quote(seq=row[5], bid=row[6], ask=row[7], last=row[8], at=row[9])
+    day = Day(date=row[10], open=row[11], high=row[12], low=row[13], close=row[14])
+    return Stock(row[0], row[1], row[2], row[3], row[4], quote, day, row[15])
+
+
+def _holding(row: Sequence[Any]) -> Holding:
+    return Holding(row[0], row[1], _stock(row[len(_HOLDING_COLUMNS) :]), row[2], row[3], row[4], row[5], row[6])
+
+
+def _commitment(row: Sequence[Any]) -> Commitment:
+    return Commitment(row[0], row[1], row[2], row[3], CommitmentState(row[4]), row[5])
