@@ -1,0 +1,243 @@
+"""What the wallet does for its callers. Both faces and the system route come here; each method decides who may.
+
+Writes are one transaction each. `apply` carries out the system operations of `operations.py`; the order in which it
+takes locks is the same for all of them: the operation's own row, its gate, then accounts in the order of their ids.
+"""
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import orjson
+
+from subgraphs.shared.audit import AuditEntry, record
+from subgraphs.shared.auth import Caller, require_service, require_user
+from subgraphs.shared.database import Connection, Database
+from subgraphs.shared.errors import NOT_FOUND, ErrorCode, Refusal
+from subgraphs.shared.idempotency import IdempotencyKey, StoredAnswer, claim, idempotency_key, store_answer
+from subgraphs.shared.money import decimals_of, format_amount, parse_amount
+from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
+from subgraphs.wallet import store
+from subgraphs.wallet.operations import (
+    Decision,
+    Operation,
+    Result,
+    Standing,
+    accounts_to_lock,
+    decide,
+    gate_of,
+    hold_id_of,
+)
+from subgraphs.wallet.rules import (
+    OPERATION_REUSED,
+    PERMITTED_OPERATIONS,
+    WALLET_CODES,
+    Balance,
+    Direction,
+    Transaction,
+    TransactionKind,
+    available_account,
+    balances_of,
+    move_money,
+    require_permitted,
+)
+from subgraphs.wallet.tables import audit_log, idempotency_keys
+
+CREATE_ROUTE = "POST /transactions"
+"""The namespace of idempotency keys: the same key means the same transaction through either face."""
+
+_CODES = {code.code: code for code in WALLET_CODES}
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An operation's result, and whether it is the stored one of an earlier request."""
+
+    result: Result
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A deposit or withdrawal that was carried out, the key it was sent under, and whether it is a repetition."""
+
+    transaction: Transaction
+    key: str
+    replayed: bool
+
+
+class WalletService:
+    """The wallet's use cases over its database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # ---- reading ----
+
+    async def balances(self, caller: Caller) -> tuple[Balance, ...]:
+        """The caller's money, one balance per currency he ever had."""
+        viewer = require_user(caller)
+        async with self._database.reading() as connection:
+            return balances_of(await store.balance_sums(connection, viewer.id))
+
+    async def balance(self, caller: Caller, currency: str) -> Balance:
+        """The caller's money in one currency, zero if he never had any; raises Refusal `unknown-currency`."""
+        decimals_of(currency)
+        found = [balance for balance in await self.balances(caller) if balance.currency == currency]
+        return found[0] if found else Balance(currency)
+
+    async def transactions(
+        self, caller: Caller, *, kind: TransactionKind | None = None, after: str | None = None, limit: int | None = None
+    ) -> Page[Transaction]:
+        """The caller's transactions, newest first. `after` is a cursor of an earlier page."""
+        viewer, count = require_user(caller), page_limit(limit)
+        before = None if after is None else int(decode_cursor(after, int)[0])
+        async with self._database.reading() as connection:
+            found = await store.list_transactions(connection, viewer.id, kind=kind, before=before, limit=count + 1)
+        return page_of(found, [encode_cursor(transaction.position) for transaction in found], count)
+
+    async def transaction(self, caller: Caller, transaction_id: str) -> Transaction:
+        """One of the caller's transactions; raises Refusal `not-found` for a missing one and another user's alike."""
+        found = await self.transactions_by_id(caller, [transaction_id])
+        if transaction_id not in found:
+            raise Refusal(NOT_FOUND)
+        return found[transaction_id]
+
+    async def transactions_by_id(self, caller: Caller, transaction_ids: Collection[str]) -> dict[str, Transaction]:
+        """Those of the transactions that are the caller's, by id."""
+        viewer = require_user(caller)
+        async with self._database.reading() as connection:
+            return await store.find_transactions(connection, viewer.id, transaction_ids)
+
+    async def remaining_capital(self, caller: Caller, authorization_ids: Collection[str]) -> dict[str, tuple[int, str]]:
+        """What remains of commitments the caller gave or was given: id -> (minor units, currency)."""
+        viewer = require_user(caller)
+        async with self._database.reading() as connection:
+            return await store.remaining_capital(connection, viewer.id, authorization_ids)
+
+    # ---- deposits and withdrawals ----
+
+    async def move(
+        self, caller: Caller, kind: Literal["deposit", "withdraw"], currency: str, amount: str, *, key: str | None
+    ) -> Moved:
+        """Deposits or withdraws the caller's money, once per Idempotency-Key `key`; None makes a new key.
+
+        Raises:
+            Refusal: `invalid-amount`, `unknown-currency`, `insufficient-funds`, `balance-limit`,
+                `idempotency-key-reused`, `invalid-idempotency-key`.
+        """
+        user = require_user(caller)
+        minor = parse_amount(amount, currency)
+        request = {"type": kind, "currency": currency, "amount": minor}
+        claimed = idempotency_key(user.id, CREATE_ROUTE, key, request)
+        direction: Direction = "in" if kind == "deposit" else "out"
+        asked = Transaction(claimed.object_id, user.id, kind, direction, currency, minor)
+        transaction, replayed = await self._database.write(lambda connection: _move_once(connection, asked, claimed))
+        return Moved(transaction, claimed.key, replayed)
+
+    # ---- system operations ----
+
+    async def apply(self, caller: Caller, operation: Operation) -> Answered:
+        """Carries out a system operation once, whatever the number of requests; see `operations.py`.
+
+        Raises:
+            Refusal: the operation's stored refusal; `operation-reused` for a known (id, op) with another body;
+                `operation-forbidden` for a service that may not send it, `forbidden` for a user.
+        """
+        require_permitted(require_service(caller, *PERMITTED_OPERATIONS).id, operation.op)
+
+        async def work(connection: Connection) -> tuple[Result | ErrorCode, bool]:
+            return await _apply_once(connection, operation, caller)
+
+        answer, replayed = await self._database.write(work)
+        if isinstance(answer, ErrorCode):
+            raise Refusal(answer)
+        return Answered(answer, replayed)
+
+
+async def _move_once(connection: Connection, asked: Transaction, key: IdempotencyKey) -> tuple[Transaction, bool]:
+    stored = await claim(connection, idempotency_keys, key)
+    if stored is not None:
+        return Transaction(**orjson.loads(stored.body)), True
+    account = available_account(asked.user_id, asked.currency)
+    await store.insert_account(connection, account)
+    locked = await store.lock_accounts(connection, [account.id])
+    movement = move_money(asked, locked[account.id].balance)
+    await store.claim_operation(connection, asked.id, asked.kind, actor=asked.user_id, fingerprint=key.fingerprint)
+    await store.record_postings(connection, asked.id, asked.kind, movement.postings, existing=locked.keys())
+    await store.add_transactions(connection, [movement.transaction])
+    done = (await store.find_transactions(connection, asked.user_id, [asked.id]))[asked.id]
+    await store_answer(connection, idempotency_keys, key, StoredAnswer(201, orjson.dumps(asdict(done)).decode()))
+    await record(connection, audit_log, _movement_entry(done))
+    return done, False
+
+
+async def _apply_once(connection: Connection, operation: Operation, caller: Caller) -> tuple[Result | ErrorCode, bool]:
+    fingerprint = fingerprint_of(operation)
+    claimed = await store.claim_operation(
+        connection, operation.id, operation.op, actor=caller.id, fingerprint=fingerprint
+    )
+    if not claimed:
+        stored = await store.stored_operation(connection, operation.id, operation.op)
+        if stored.fingerprint != fingerprint:
+            raise Refusal(OPERATION_REUSED)
+        assert stored.answer is not None, "an operation commits together with its answer"
+        return _read_answer(operation, stored.answer), True
+    standing = await _lock(connection, operation)
+    decision = decide(operation, standing)
+    await _record(connection, operation, decision, standing)
+    await record(connection, audit_log, _operation_entry(caller, operation, decision.answer))
+    return decision.answer, False
+
+
+async def _lock(connection: Connection, operation: Operation) -> Standing:
+    gate, hold_id = gate_of(operation), hold_id_of(operation)
+    fresh = gate is not None and await store.insert_account(connection, gate)
+    hold = None if hold_id is None else await store.find_account(connection, hold_id)
+    return Standing(await store.lock_accounts(connection, accounts_to_lock(operation, hold)), fresh)
+
+
+async def _record(connection: Connection, operation: Operation, decision: Decision, standing: Standing) -> None:
+    await store.record_postings(
+        connection, operation.id, operation.op, decision.postings, existing=standing.accounts.keys()
+    )
+    for account_id, state in decision.shut:
+        await store.set_state(connection, account_id, state)
+    await store.add_transactions(connection, decision.transactions)
+    await store.store_answer(connection, operation.id, operation.op, _write_answer(decision.answer))
+
+
+def fingerprint_of(operation: Operation) -> str:
+    """A digest of all that an operation asks; equal requests have equal digests."""
+    return hashlib.sha256(orjson.dumps(asdict(operation), option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _write_answer(answer: Result | ErrorCode) -> str:
+    return orjson.dumps({"code": answer.code} if isinstance(answer, ErrorCode) else asdict(answer)).decode()
+
+
+def _read_answer(operation: Operation, text: str) -> Result | ErrorCode:
+    stored = orjson.loads(text)
+    return _CODES[stored["code"]] if "code" in stored else Result(**stored)
+
+
+def _movement_entry(transaction: Transaction) -> AuditEntry:
+    amount = format_amount(transaction.amount, transaction.currency)
+    return AuditEntry(
+        action=f"transaction.{transaction.kind}",
+        actor=Caller(kind="user", id=transaction.user_id),
+        subject=transaction.id,
+        details={"amount": amount, "currency": transaction.currency},
+    )
+
+
+def _operation_entry(caller: Caller, operation: Operation, answer: Result | ErrorCode) -> AuditEntry:
+    refused = {"refused": answer.code} if isinstance(answer, ErrorCode) else {}
+    return AuditEntry(
+        action=f"balance.{operation.op}",
+        actor=caller,
+        subject=operation.id,
+        on_behalf_of=operation.investor_id,
+        details={**asdict(operation), **refused},
+    )

@@ -1,0 +1,246 @@
+"""Every SQL statement of the wallet. Functions take the connection of the caller's transaction and decide nothing.
+
+What a user may see is filtered here: each function that reads for a viewer takes the viewer's id into its WHERE.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BigInteger, Row, bindparam, cast, func, insert, or_, select, update
+
+from subgraphs.shared.database import Connection, insert_or_ignore, locked
+from subgraphs.wallet.rules import (
+    Account,
+    AccountKind,
+    AccountState,
+    Posting,
+    Transaction,
+    TransactionKind,
+    commitment_account_id,
+)
+from subgraphs.wallet.tables import IS_OPEN, accounts, operations, postings, transactions
+
+# ---- operations ----
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOperation:
+    """An operation that was carried out or refused before: what was asked, and the answer as JSON text."""
+
+    fingerprint: str
+    answer: str | None
+
+
+async def claim_operation(connection: Connection, operation_id: str, op: str, *, actor: str, fingerprint: str) -> bool:
+    """Inserts the operation's row; False when it was there. A concurrent duplicate waits here for the first to end."""
+    values = {
+        "id": operation_id,
+        "op": op,
+        "actor": actor,
+        "fingerprint": fingerprint,
+        "created_at": await connection.now(),
+    }
+    return (await connection.execute(insert_or_ignore(connection, operations), values)).rowcount == 1
+
+
+async def stored_operation(connection: Connection, operation_id: str, op: str) -> StoredOperation:
+    """The operation that `claim_operation` found."""
+    statement = select(operations.c.fingerprint, operations.c.answer).where(
+        operations.c.id == operation_id, operations.c.op == op
+    )
+    row = (await connection.execute(statement)).one()
+    return StoredOperation(row.fingerprint, row.answer)
+
+
+async def store_answer(connection: Connection, operation_id: str, op: str, answer: str) -> None:
+    """Stores the answer that every repetition of the operation gets."""
+    await connection.execute(
+        update(operations).where(operations.c.id == operation_id, operations.c.op == op).values(answer=answer)
+    )
+
+
+# ---- accounts and postings ----
+
+_ACCOUNT_COLUMNS = (
+    accounts.c.id,
+    accounts.c.kind,
+    accounts.c.currency,
+    accounts.c.owner_id,
+    accounts.c.authorization_id,
+    accounts.c.broker_id,
+    accounts.c.state,
+    accounts.c.balance,
+)
+
+
+async def insert_account(connection: Connection, account: Account) -> bool:
+    """Inserts an empty account; False when it was there, after waiting for a transaction that is inserting it."""
+    values = _account_values(account, await connection.now())
+    return (await connection.execute(insert_or_ignore(connection, accounts), values)).rowcount == 1
+
+
+async def find_account(connection: Connection, account_id: str) -> Account | None:
+    """An account, unlocked: only what never changes may be relied on."""
+    row = (await connection.execute(select(*_ACCOUNT_COLUMNS).where(accounts.c.id == account_id))).one_or_none()
+    return None if row is None else _account(row)
+
+
+async def lock_accounts(connection: Connection, account_ids: Sequence[str]) -> dict[str, Account]:
+    """The accounts that exist, locked in the order of their ids until the transaction ends."""
+    if not account_ids:
+        return {}
+    statement = select(*_ACCOUNT_COLUMNS).where(accounts.c.id.in_(account_ids)).order_by(accounts.c.id)
+    rows = (await connection.execute(locked(statement, connection))).all()
+    return {row.id: _account(row) for row in rows}
+
+
+async def record_postings(
+    connection: Connection, operation_id: str, op: str, lines: Sequence[Posting], *, existing: Collection[str]
+) -> None:
+    """Writes a journal entry and moves the balances, in the order of account ids.
+
+    Accounts that are not among `existing` are opened first where they are missing.
+    """
+    if not lines:
+        return
+    at = await connection.now()
+    opened = [_account_values(line.account, at) for line in lines if line.account.id not in existing]
+    if opened:
+        await connection.execute(insert_or_ignore(connection, accounts), opened)
+    await connection.execute(_ADD, [{"account": line.account.id, "delta": line.amount} for line in lines])
+    await connection.execute(
+        insert(postings),
+        [
+            {"operation_id": operation_id, "op": op, "account_id": line.account.id, "amount": line.amount}
+            for line in lines
+        ],
+    )
+
+
+async def set_state(connection: Connection, account_id: str, state: AccountState) -> None:
+    """Shuts a hold or a commitment, which must be empty."""
+    await connection.execute(
+        update(accounts)
+        .where(accounts.c.id == account_id)
+        .values(state=state, closed_at=func.coalesce(accounts.c.closed_at, await connection.now()))
+    )
+
+
+_ADD = (
+    update(accounts)
+    .where(accounts.c.id == bindparam("account"))
+    .values(balance=accounts.c.balance + bindparam("delta", type_=BigInteger))
+)
+
+
+def _account_values(account: Account, at: int) -> dict[str, object]:
+    return {
+        "id": account.id,
+        "kind": account.kind,
+        "currency": account.currency,
+        "owner_id": account.owner_id,
+        "authorization_id": account.authorization_id,
+        "broker_id": account.broker_id,
+        "state": account.state,
+        "created_at": at,
+        "closed_at": None if account.is_open else at,
+    }
+
+
+def _account(row: Row[Any]) -> Account:
+    columns: tuple[Any, ...] = tuple(row)
+    return Account(*columns)
+
+
+# ---- what users see ----
+
+
+async def balance_sums(connection: Connection, viewer_id: str) -> list[tuple[AccountKind, str, int]]:
+    """The viewer's money: (kind of account, currency, minor units)."""
+    total = cast(func.sum(accounts.c.balance), BigInteger).label("total")
+    statement = (
+        select(accounts.c.kind, accounts.c.currency, total)
+        .where(accounts.c.owner_id == viewer_id, IS_OPEN)
+        .group_by(accounts.c.kind, accounts.c.currency)
+    )
+    return [(row.kind, row.currency, row.total) for row in (await connection.execute(statement)).all()]
+
+
+async def remaining_capital(
+    connection: Connection, viewer_id: str, authorization_ids: Collection[str]
+) -> dict[str, tuple[int, str]]:
+    """What remains of commitments that the viewer gave or was given: authorization id -> (minor units, currency)."""
+    statement = select(accounts.c.authorization_id, accounts.c.balance, accounts.c.currency).where(
+        accounts.c.id.in_([commitment_account_id(key) for key in authorization_ids]),
+        or_(accounts.c.owner_id == viewer_id, accounts.c.broker_id == viewer_id),
+    )
+    rows = (await connection.execute(statement)).all()
+    return {row.authorization_id: (row.balance, row.currency) for row in rows}
+
+
+_TRANSACTION_COLUMNS = (
+    transactions.c.id,
+    transactions.c.user_id,
+    transactions.c.kind,
+    transactions.c.direction,
+    transactions.c.currency,
+    transactions.c.amount,
+    transactions.c.created_at,
+    transactions.c.order_id,
+    transactions.c.authorization_id,
+    transactions.c.position,
+)
+
+
+async def add_transactions(connection: Connection, lines: Iterable[Transaction]) -> None:
+    """Appends lines to their users' lists, dated by the database."""
+    rows = [line for line in lines if line.amount]
+    if not rows:
+        return
+    at = await connection.now()
+    await connection.execute(
+        insert(transactions),
+        [
+            {
+                "id": line.id,
+                "user_id": line.user_id,
+                "kind": line.kind,
+                "direction": line.direction,
+                "currency": line.currency,
+                "amount": line.amount,
+                "order_id": line.order_id,
+                "authorization_id": line.authorization_id,
+                "created_at": at,
+            }
+            for line in rows
+        ],
+    )
+
+
+async def list_transactions(
+    connection: Connection, viewer_id: str, *, kind: TransactionKind | None, before: int | None, limit: int
+) -> list[Transaction]:
+    """The viewer's lines, newest first, up to `limit`; `before` is the position of the last line already seen."""
+    statement = select(*_TRANSACTION_COLUMNS).where(transactions.c.user_id == viewer_id)
+    if kind is not None:
+        statement = statement.where(transactions.c.kind == kind)
+    if before is not None:
+        statement = statement.where(transactions.c.position < before)
+    statement = statement.order_by(transactions.c.position.desc()).limit(limit)
+    return [_transaction(row) for row in (await connection.execute(statement)).all()]
+
+
+async def find_transactions(
+    connection: Connection, viewer_id: str, transaction_ids: Collection[str]
+) -> dict[str, Transaction]:
+    """Those of the transactions that are the viewer's, by id."""
+    statement = select(*_TRANSACTION_COLUMNS).where(
+        transactions.c.id.in_(transaction_ids), transactions.c.user_id == viewer_id
+    )
+    return {row.id: _transaction(row) for row in (await connection.execute(statement)).all()}
+
+
+def _transaction(row: Row[Any]) -> Transaction:
+    columns: tuple[Any, ...] = tuple(row)
+    return Transaction(*columns)
