@@ -67,6 +67,7 @@ class ErrorCode(Enum):
     )
     REQUEST_TIMEOUT = (Fault.CLIENT, 408, "The request's body did not arrive in time.")
     BODY_TOO_LARGE = (Fault.CLIENT, 413, "The request's body is larger than this router accepts.")
+    URL_TOO_LONG = (Fault.CLIENT, 414, "The URL is longer than this router accepts. Send the operation with POST.")
     UNSUPPORTED_MEDIA_TYPE = (Fault.CLIENT, 415, "The body has to be application/json in UTF-8.")
     HEADERS_TOO_LARGE = (Fault.CLIENT, 431, "The request's headers are larger than this router accepts.")
     OVERLOADED = (Fault.ROUTER, 503, "The router is busy or about to stop. Try again shortly.")
@@ -94,6 +95,11 @@ class ErrorCode(Enum):
     SUBGRAPH_RESPONSE_MALFORMED = (Fault.SUBGRAPH, 200, "The subgraph's answer is not a GraphQL response.")
     SUBGRAPH_RESPONSE_TOO_LARGE = (Fault.SUBGRAPH, 200, "The subgraph's answer is larger than this router accepts.")
     SUBGRAPH_ERROR = (Fault.SUBGRAPH, 200, "The subgraph answered with an error.")
+    TOO_MANY_REPRESENTATIONS = (
+        Fault.CLIENT,
+        200,
+        "A list in the answer is too long to be looked up in another subgraph. Ask for fewer items.",
+    )
     SUBGRAPH_ENTITY_MISSING = (Fault.SUBGRAPH, 200, "The subgraph returned fewer entities than it was asked for.")
 
     # Completing the answer against the API schema.
@@ -134,6 +140,8 @@ class AnswerError:
     """Line and column in the client's document, from 1."""
     path: tuple[PathKey, ...] | None = None
     subgraph: str | None = None
+    subgraph_code: str | None = None
+    """The code that the subgraph gave its own error: clients see it in place of SUBGRAPH_ERROR."""
 
     def to_json(self) -> dict[str, object]:
         """The element as JSON data: `message`, then `locations`, `path` and `extensions` where there are any."""
@@ -142,7 +150,7 @@ class AnswerError:
             element["locations"] = [{"line": line, "column": column} for line, column in self.locations]
         if self.path is not None:
             element["path"] = list(self.path)
-        extensions: dict[str, object] = {"code": self.code.name}
+        extensions: dict[str, object] = {"code": self.subgraph_code or self.code.name}
         if self.subgraph is not None:
             extensions["subgraph"] = self.subgraph
         element["extensions"] = extensions

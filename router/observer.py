@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from router.errors import ErrorCode
+from router.errors import ErrorCode, SubgraphError
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class FetchEnded:
     seconds: float
     code: ErrorCode | None
     """None where the subgraph answered, even with GraphQL errors."""
+    failure: SubgraphError | None = None
+    """What the transport raised, with the internal text and the cause for the log."""
 
 
 class Observer(Protocol):

@@ -1,0 +1,60 @@
+"""From a plan to an answer: fetches run as a graph, their results merge into one tree, the answer is read off it."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from graphql import GraphQLSchema
+
+from router.errors import AnswerError
+from router.executor.answer import Answer, read_answer
+from router.executor.fetch import Execution
+from router.executor.introspection import introspect
+from router.executor.prepare import PreparedPlan, prepare
+from router.executor.schedule import run
+from router.executor.transport import SubgraphRequest, SubgraphResponse, Transport
+from router.executor.tree import MergedTree
+from router.limits import Limits
+from router.observer import Observer
+
+__all__ = [
+    "Answer",
+    "PreparedPlan",
+    "SubgraphRequest",
+    "SubgraphResponse",
+    "Transport",
+    "execute",
+    "prepare",
+]
+
+_EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
+_LIMITS: Final = Limits()
+
+
+async def execute(
+    prepared: PreparedPlan,
+    *,
+    transports: Mapping[str, Transport],
+    schema: GraphQLSchema | None = None,
+    variables: Mapping[str, object] = _EMPTY,
+    coerced: Mapping[str, object] = _EMPTY,
+    headers: Mapping[str, str] = _EMPTY,
+    context: object = None,
+    limits: Limits = _LIMITS,
+    observer: Observer | None = None,
+) -> Answer:
+    """Answer one request with a prepared plan.
+
+    `variables` are as the client sent them and are forwarded untouched; `coerced` are the same with defaults, for @skip
+    and @include. `schema` is the API schema, asked for introspection alone. Nothing that a subgraph does raises: it
+    becomes null with an error. Cancelling the call cancels every fetch in flight.
+    """
+    plan = prepared.plan
+    tree = MergedTree()
+    told: tuple[AnswerError, ...] = ()
+    if plan.introspection is not None and schema is not None:
+        used = {name: variables[name] for name in plan.introspection_variables if name in variables}
+        tree.root, told = introspect(plan.introspection, schema, used)
+    execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree)
+    await run(prepared, execution.perform)
+    return read_answer(plan.selection, tree, coerced, told=told, errors_max=limits.answer_errors_max)

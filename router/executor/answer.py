@@ -1,0 +1,56 @@
+"""The answer to one request: data, and everything that went wrong, each thing told once and at its place."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from router.errors import AnswerError
+from router.executor.merge import Json
+from router.executor.places import tell
+from router.executor.projection import complete
+from router.executor.tree import LocatedError, MergedTree
+from router.plan import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A GraphQL response (GraphQL specification, section 7.1)."""
+
+    data: Json | None
+    errors: tuple[AnswerError, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """The response as JSON data; errors come first, as the specification recommends."""
+        if not self.errors:
+            return {"data": self.data}
+        return {"errors": [error.to_json() for error in self.errors], "data": self.data}
+
+
+def read_answer(
+    selection: Selection,
+    tree: MergedTree,
+    variables: Mapping[str, object],
+    *,
+    told: Sequence[AnswerError] = (),
+    errors_max: int,
+) -> Answer:
+    """Complete the merged tree against the plan's selection; `told` are errors that have the client's paths already."""
+    located = [*told, *tell(tree.located, tree, selection, variables)] if tree.located else list(told)
+    completed = complete(selection, tree, variables, located)
+    errors = (*located, *completed.errors)
+    if tree.absences:
+        errors = (*errors, *_tell_rest(selection, tree, variables, completed.reasons))
+    return Answer(completed.data, errors[:errors_max])
+
+
+def _tell_rest(
+    selection: Selection, tree: MergedTree, variables: Mapping[str, object], reasons: frozenset[int]
+) -> list[AnswerError]:
+    """Reasons that no field of the answer showed, as where only hidden inputs are missing."""
+    untold = [
+        LocatedError(0, error, absence.place)
+        for absences in tree.absences.values()
+        for absence in absences
+        for error in absence.errors
+        if id(error) not in reasons
+    ]
+    return tell(list({id(item.error): item for item in untold}.values()), tree, selection, variables) if untold else []

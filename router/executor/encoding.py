@@ -1,0 +1,28 @@
+"""JSON in and out, exact for every integer: orjson where it is faster, msgspec where orjson would round or refuse."""
+
+import msgspec
+import orjson
+
+_DECODER = msgspec.json.Decoder()
+
+
+def decode_json(body: bytes) -> object:
+    """The value that `body` holds; raises ValueError where it is no JSON, or is nested too deep to be read.
+
+    Integers of any size stay exact; orjson would turn those beyond 64 bits into floats.
+    """
+    try:
+        return _DECODER.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+
+
+def encode_json(value: object) -> bytes:
+    """`value` as JSON; raises TypeError for what JSON cannot hold.
+
+    orjson refuses integers beyond 64 bits and nesting beyond 254 levels; msgspec takes both.
+    """
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return msgspec.json.encode(value)

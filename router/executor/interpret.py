@@ -1,0 +1,338 @@
+"""The plain way from a fetch to a request, and from a response into the merged tree.
+
+`ask` reads the tree and says what to send, or that there is nothing to ask; `absorb` takes what came back; `fail` takes
+note that nothing did. What a subgraph answers is never trusted to have a shape: whatever does not fit becomes an error
+at the objects that waited for it, and the rest of the answer stands.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from router.errors import AnswerError, ClientText, ErrorCode, PathKey
+from router.executor.context import Variant, add_variants, context_value
+from router.executor.encoding import encode_json
+from router.executor.merge import Json, copy_json, merge_response
+from router.executor.prepare import PreparedFetch
+from router.executor.representations import Batch, collect, collect_trails, missing_trail, represent
+from router.executor.tree import LocatedError, MergedTree, Trail
+from router.plan import Entry
+
+_LACKING = ClientText("The subgraphs' answers lack this field.")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request that is ready to go, and who waits for its parts."""
+
+    prepared: PreparedFetch
+    operation: str
+    variables: Json
+    batches: tuple[tuple[int, Batch], ...]
+    """Every batch with its entry's index in the fetch."""
+
+    @property
+    def representations(self) -> int:
+        """How many entities are asked for; 0 for a root fetch."""
+        return sum(len(batch.representations) for _, batch in self.batches)
+
+
+# ---- before the request ----
+
+
+def ask(tree: MergedTree, prepared: PreparedFetch, variables: Mapping[str, object]) -> Ask | None:
+    """What to send for a fetch whose inputs are there; None where no object of the tree asks for anything."""
+    fetch = prepared.fetch
+    sent: Json = {name: variables[name] for name in fetch.variables if name in variables}
+    if not fetch.is_entity_fetch:
+        batches = [(index, _root_batch(tree, entry)) for index, entry in enumerate(fetch.entries)]
+        batches = [(index, batch) for index, batch in batches if batch.targets[0]]
+        return Ask(prepared, fetch.operation, sent, tuple(batches)) if batches else None
+    batches = []
+    for index, entry in enumerate(fetch.entries):
+        batches.extend((index, batch) for batch in _entity_batches(tree, entry, prepared.keys[index]))
+    if not any(batch.representations for _, batch in batches):
+        return None
+    operation = add_variants(fetch.operation, _variants(batches))
+    for _, batch in batches:
+        sent[batch.variable] = batch.representations
+        sent.update(batch.context)
+    return Ask(prepared, operation, sent, tuple(batches))
+
+
+def _root_batch(tree: MergedTree, entry: Entry) -> Batch:
+    places = [place for path in entry.paths for place in collect(tree.root, path)]
+    return Batch(entry, alias="", targets=[places])
+
+
+def _entity_batches(tree: MergedTree, entry: Entry, keys: frozenset[str]) -> list[Batch]:
+    """One batch, or one per combination of values that @fromContext reads from ancestors."""
+    if entry.context:
+        return _context_batches(tree, entry, keys)
+    batch = Batch(entry, entry.alias, entry.variable)
+    for path in entry.paths:
+        unbuilt: list[tuple[int, Json]] = []
+        for index, place in enumerate(collect(tree.root, path)):
+            if entry.types and place.get("__typename") not in entry.types:
+                if "__typename" not in place:
+                    unbuilt.append((index, place))
+                continue
+            representation = _first_buildable(place, entry)
+            if representation is None:
+                unbuilt.append((index, place))
+            else:
+                batch.add(place, representation)
+        trails = collect_trails(tree.root, path) if unbuilt and tree.absences else []
+        for index, place in unbuilt:
+            _note_unbuildable(tree, place, trails[index][1] if trails else (), entry, keys)
+    return [batch]
+
+
+def _first_buildable(place: Json, entry: Entry) -> Json | None:
+    representation = represent(place, entry.representation)
+    if representation is None and entry.fallbacks:
+        built = (represent(place, fallback) for fallback in entry.fallbacks)
+        representation = next((item for item in built if item is not None), None)
+    return representation
+
+
+def _note_unbuildable(tree: MergedTree, place: Json, trail: Trail, entry: Entry, keys: frozenset[str]) -> None:
+    """The fields are absent for the reason for which their inputs are; a null key is no error."""
+    missing = missing_trail(place, entry.representation)
+    errors: tuple[AnswerError, ...] = ()
+    if missing is not None:
+        absence = tree.explain((*trail, *missing))
+        errors = absence.errors if absence else (_malformed(None, _LACKING),)
+    tree.add_absence(place, keys, errors)
+
+
+def _context_batches(tree: MergedTree, entry: Entry, keys: frozenset[str]) -> list[Batch]:
+    batches: dict[bytes, Batch] = {}
+    for path in entry.paths:
+        for place, trail in collect_trails(tree.root, path):
+            if entry.types and place.get("__typename") not in entry.types:
+                continue
+            values: Json = {}
+            missing: Trail | None = None
+            for argument in entry.context:
+                values[argument.variable], absent = context_value(place, trail, argument)
+                missing = missing or absent
+            representation = _first_buildable(place, entry)
+            if missing is not None:
+                absence = tree.explain(missing)
+                tree.add_absence(place, keys, absence.errors if absence else (_malformed(None, _LACKING),))
+            elif representation is None:
+                _note_unbuildable(tree, place, trail, entry, keys)
+            else:
+                _context_batch(batches, entry, values).add(place, representation)
+    return list(batches.values()) or [Batch(entry, entry.alias, entry.variable, context=_no_context(entry))]
+
+
+def _no_context(entry: Entry) -> Json:
+    return {argument.variable: None for argument in entry.context}
+
+
+def _context_batch(batches: dict[bytes, Batch], entry: Entry, values: Json) -> Batch:
+    """The batch for these values; from the second on under an alias and variables with a number."""
+    text = encode_json(values)
+    if text not in batches:
+        suffix = f"_{len(batches)}" if batches else ""
+        batches[text] = Batch(
+            entry,
+            entry.alias + suffix,
+            entry.variable + suffix,
+            context={name + suffix: value for name, value in values.items()},
+        )
+    return batches[text]
+
+
+def _variants(batches: Sequence[tuple[int, Batch]]) -> list[Variant]:
+    variants = []
+    for _, batch in batches:
+        entry = batch.entry
+        if batch.alias != entry.alias:
+            suffix = batch.alias[len(entry.alias) :]
+            names = (entry.variable, *(argument.variable for argument in entry.context))
+            variants.append(Variant(entry.alias, batch.alias, {name: name + suffix for name in names}))
+    return variants
+
+
+# ---- after the response ----
+
+
+def fail(tree: MergedTree, asked: Ask, errors: Sequence[AnswerError]) -> None:
+    """Nothing came back: every object that waited lacks its keys for the same reason."""
+    for index, batch in asked.batches:
+        for place in batch.places():
+            tree.add_absence(place, asked.prepared.keys[index], tuple(errors))
+
+
+def absorb(tree: MergedTree, asked: Ask, payload: object) -> None:
+    """Merge what a subgraph answered; errors in it are kept with their places."""
+    subgraph = asked.prepared.fetch.subgraph
+    if not isinstance(payload, dict) or not ("data" in payload or payload.get("errors")):
+        fail(tree, asked, [_malformed(subgraph)])
+        return
+    errors = _read_errors(payload.get("errors"), subgraph)
+    data = payload.get("data")
+    if not isinstance(data, dict):
+        _absorb_nothing(tree, asked, data, errors)
+    elif asked.prepared.fetch.is_entity_fetch:
+        _absorb_entities(tree, asked, data, errors)
+    else:
+        _absorb_root(tree, asked, data, errors)
+
+
+_Located = tuple[tuple[PathKey, ...], AnswerError]
+"""A subgraph's error and its path in the subgraph's own answer; empty where it has none."""
+
+
+def _read_errors(errors: object, subgraph: str) -> list[_Located]:
+    """The errors' messages, paths and codes: nothing else of them is for clients."""
+    found: list[_Located] = []
+    for item in errors if isinstance(errors, list) else ():
+        if not isinstance(item, dict):
+            continue
+        message = item.get("message")
+        path = item.get("path")
+        extensions = item.get("extensions")
+        code = extensions.get("code") if isinstance(extensions, dict) else None
+        error = AnswerError(
+            ErrorCode.SUBGRAPH_ERROR,
+            ClientText(message) if isinstance(message, str) else ErrorCode.SUBGRAPH_ERROR.text,
+            subgraph=subgraph,
+            subgraph_code=code if isinstance(code, str) else None,
+        )
+        keys = path if isinstance(path, list) else []
+        usable = all(isinstance(key, str | int) and not isinstance(key, bool) for key in keys)
+        found.append((tuple(keys) if usable else (), error))
+    return found
+
+
+def _absorb_nothing(tree: MergedTree, asked: Ask, data: object, errors: list[_Located]) -> None:
+    """`data` is null or no object: the whole request failed, and the subgraph may have said where."""
+    if data is not None or not errors:
+        errors = [*errors, ((), _malformed(asked.prepared.fetch.subgraph))]
+    if asked.prepared.fetch.is_entity_fetch:
+        fail(tree, asked, [error for _, error in errors])
+        return
+    told = [(path, error) for path, error in errors if _locate_root_error(tree, asked, path, error)]
+    fail(tree, asked, [error for path, error in errors if (path, error) not in told])
+
+
+def _absorb_root(tree: MergedTree, asked: Ask, data: Json, errors: list[_Located]) -> None:
+    for _, batch in asked.batches:
+        result = data
+        if batch.entry.keys:
+            result = {new: data[old] for old, new in batch.entry.keys if old in data}
+        for count, place in enumerate(batch.targets[0]):
+            fresh = result if count == 0 and len(asked.batches) == 1 else copy_json(result)
+            assert isinstance(fresh, dict)
+            _merge(tree, asked, place, fresh)
+    for path, error in errors:
+        if not _locate_root_error(tree, asked, path, error):
+            tree.located.append(LocatedError(asked.prepared.fetch.id, error))
+
+
+def _locate_root_error(tree: MergedTree, asked: Ask, path: tuple[PathKey, ...], error: AnswerError) -> bool:
+    """Keep a root fetch's error at every object that its path concerns; False where it concerns none."""
+    found = False
+    for index, batch in asked.batches:
+        key = path[0] if path else None
+        if batch.entry.keys:
+            key = dict(batch.entry.keys).get(str(key))
+        if key is None or key not in asked.prepared.keys[index]:
+            continue
+        found = True
+        for place in batch.targets[0]:
+            tree.located.append(LocatedError(asked.prepared.fetch.id, error, place, (key, *path[1:])))
+    return found
+
+
+def _absorb_entities(tree: MergedTree, asked: Ask, data: Json, errors: list[_Located]) -> None:
+    aliases = {batch.alias for _, batch in asked.batches}
+    homeless = [error for path, error in errors if not path or path[0] not in aliases]
+    told = False
+    for index, batch in asked.batches:
+        mine = [(path, error) for path, error in errors if path and path[0] == batch.alias]
+        if not batch.representations:
+            continue
+        told = _absorb_batch(tree, asked, index, batch, data.get(batch.alias), mine, homeless) or told
+    if not told:
+        tree.located.extend(LocatedError(asked.prepared.fetch.id, error) for error in homeless)
+
+
+def _absorb_batch(
+    tree: MergedTree,
+    asked: Ask,
+    index: int,
+    batch: Batch,
+    items: object,
+    errors: list[_Located],
+    homeless: list[AnswerError],
+) -> bool:
+    """Merge one alias's list of entities; True where the errors without a place explained what is missing."""
+    fetch = asked.prepared.fetch
+    keys = asked.prepared.keys[index]
+    if not isinstance(items, list):
+        own = [error for _, error in errors] or homeless or [_malformed(fetch.subgraph)]
+        for place in batch.places():
+            tree.add_absence(place, keys, tuple(own))
+        return own is homeless
+    by_index: dict[PathKey, list[_Located]] = {}
+    for path, error in errors:
+        by_index.setdefault(path[1] if len(path) > 1 else 0, []).append((path, error))
+    shares = asked.prepared.shares_results[index]
+    for position, targets in enumerate(batch.targets):
+        own_errors = by_index.get(position, [])
+        item = items[position] if position < len(items) else _MISSING
+        if isinstance(item, dict):
+            for count, place in enumerate(targets):
+                fresh = item if shares or count == 0 else copy_json(item)
+                assert isinstance(fresh, dict)
+                _merge(tree, asked, place, fresh)
+            _locate(tree, fetch.id, targets, own_errors)
+        else:
+            reasons = _why_no_entity(item, own_errors, fetch.subgraph)
+            for place in targets:
+                tree.add_absence(place, keys, reasons)
+    return False
+
+
+_MISSING = object()
+
+
+def _why_no_entity(item: object, errors: list[_Located], subgraph: str) -> tuple[AnswerError, ...]:
+    """An entity that does not exist is null and no error, unless the subgraph says more."""
+    if errors:
+        return tuple(error for _, error in errors)
+    if item is None:
+        return ()
+    if item is _MISSING:
+        missing = ErrorCode.SUBGRAPH_ENTITY_MISSING
+        return (AnswerError(missing, missing.text, subgraph=subgraph),)
+    return (_malformed(subgraph),)
+
+
+def _locate(tree: MergedTree, fetch_id: int, targets: list[Json], errors: list[_Located]) -> None:
+    for path, error in errors:
+        tree.located.extend(LocatedError(fetch_id, error, place, path[2:]) for place in targets)
+
+
+def _merge(tree: MergedTree, asked: Ask, place: Json, result: Json) -> None:
+    if not merge_response(place, result):
+        fetch = asked.prepared.fetch
+        text = ClientText("Two subgraphs answered the same list with different lengths.")
+        tree.located.append(LocatedError(fetch.id, _malformed(fetch.subgraph, text), place))
+
+
+def _malformed(subgraph: str | None, text: ClientText | None = None) -> AnswerError:
+    code = ErrorCode.SUBGRAPH_RESPONSE_MALFORMED
+    return AnswerError(code, text or code.text, subgraph=subgraph)
+
+
+def skip(tree: MergedTree, prepared: PreparedFetch) -> None:
+    """The fetch's condition does not hold: what it would have brought is missing, and there is nothing to tell."""
+    for index, entry in enumerate(prepared.fetch.entries):
+        for path in entry.paths:
+            for place in collect(tree.root, path):
+                tree.add_absence(place, prepared.keys[index])

@@ -1,0 +1,108 @@
+"""Where a place of the merged tree stands in the client's answer: everywhere it is shown, under the client's keys.
+
+A subgraph's error names keys of its own answer. Merged into the tree, the object that it concerns may be shown at many
+places (one entity in several items of a list), under other response keys, or nowhere at all (an input of a @requires):
+then the error goes to the nearest place above it that the client does see.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from router.errors import AnswerError, PathKey
+from router.executor.merge import Json
+from router.executor.tree import LocatedError, MergedTree
+from router.plan import ListShape, ObjectShape, OutputField, Selection, Shape
+
+ClientPath = tuple[PathKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An object as the client sees it."""
+
+    path: ClientPath
+    selection: Selection
+
+
+def find_places(
+    selection: Selection, root: Json, variables: Mapping[str, object], wanted: frozenset[int]
+) -> dict[int, list[Place]]:
+    """All places of the objects whose identities are `wanted`, in the answer's order."""
+    found: dict[int, list[Place]] = {}
+    pending: list[tuple[Json, Place]] = [(root, Place((), selection))]
+    while pending:
+        item, place = pending.pop()
+        if id(item) in wanted:
+            found.setdefault(id(item), []).append(place)
+        inner = [
+            pair
+            for field in _applicable(place.selection, item, variables)
+            for pair in _objects(field.shape, item.get(field.key), (*place.path, field.response_key))
+        ]
+        pending.extend(reversed(inner))
+    return found
+
+
+def _applicable(selection: Selection, item: Json, variables: Mapping[str, object]) -> Iterator[OutputField]:
+    """The fields that an object shows; all types' where its type is not known, as below a null."""
+    typename = item.get("__typename")
+    for field in selection.fields:
+        if field.types is not None and typename is not None and typename not in field.types:
+            continue
+        if field.condition.holds(variables):
+            yield field
+
+
+def _objects(shape: Shape, value: object, path: ClientPath) -> Iterator[tuple[Json, Place]]:
+    if isinstance(shape, ObjectShape) and isinstance(value, dict):
+        yield value, Place(path, shape.selection)
+    elif isinstance(shape, ListShape) and isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _objects(shape.item, item, (*path, index))
+
+
+def tell(
+    located: Sequence[LocatedError],
+    tree: MergedTree,
+    selection: Selection,
+    variables: Mapping[str, object],
+) -> list[AnswerError]:
+    """Every located error once for each place in the answer that it concerns, in the order of fetches."""
+    wanted = frozenset(id(item.place) for item in located if item.place is not None)
+    places = find_places(selection, tree.root, variables, wanted) if wanted else {}
+    told: dict[AnswerError, None] = {}
+    for item in sorted(located, key=lambda item: item.fetch):
+        if item.place is None or id(item.place) not in places:
+            told[item.error] = None
+            continue
+        for place in places[id(item.place)]:
+            for path in _follow(place, item.place, item.path, variables):
+                told[replace(item.error, path=path)] = None
+    return list(told)
+
+
+def _follow(place: Place, item: Json, rest: Sequence[PathKey], variables: Mapping[str, object]) -> Iterator[ClientPath]:
+    """The client's paths for keys that lead on from an object; cut off where the client's selection ends."""
+    if not rest:
+        yield place.path
+        return
+    fields = [field for field in _applicable(place.selection, item, variables) if field.key == rest[0]]
+    if not fields:
+        yield place.path
+    for field in fields:
+        path = (*place.path, field.response_key)
+        yield from _follow_value(field.shape, item.get(field.key), path, rest[1:], variables)
+
+
+def _follow_value(
+    shape: Shape, value: object, path: ClientPath, rest: Sequence[PathKey], variables: Mapping[str, object]
+) -> Iterator[ClientPath]:
+    while rest and isinstance(shape, ListShape) and isinstance(rest[0], int):
+        index = rest[0]
+        value = value[index] if isinstance(value, list) and 0 <= index < len(value) else None
+        path, rest, shape = (*path, index), rest[1:], shape.item
+    if rest and isinstance(shape, ObjectShape):
+        item = value if isinstance(value, dict) else {}
+        yield from _follow(Place(path, shape.selection), item, rest, variables)
+    else:
+        yield path

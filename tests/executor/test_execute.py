@@ -1,0 +1,192 @@
+"""Whole executions of plans written by hand, against schemas in memory and against subgraphs that answer anything."""
+
+from dataclasses import replace
+
+import pytest
+
+from router.errors import ErrorCode, InternalText, SubgraphError
+from router.executor.local import LocalTransport
+from router.limits import Limits
+from tests.executor.shop import PRODUCTS, Canned, answer, leaf, plan, products_schema, reviews_schema
+
+
+async def test_entities_are_asked_once_and_every_place_gets_its_own() -> None:
+    """Identical representations go out once, a null @requires input as null; the answer has the client's order."""
+    asked: list[object] = []
+
+    def resolve(representation: object) -> object:
+        asked.append(representation)
+        return {"__typename": "Product", "price": 7, "stars": 1}
+
+    result = await answer(plan(), reviews=LocalTransport(reviews_schema(resolve)))
+    assert asked == [
+        {"__typename": "Product", "id": "1", "weight": 3},
+        {"__typename": "Product", "id": "2", "weight": None},
+    ]
+    lamp = {"id": "1", "name": "Lamp", "price": 7, "stars": 1}
+    assert result.to_json() == {"data": {"products": [lamp, {**lamp, "id": "2", "name": "Desk"}, lamp]}}
+    assert list(result.data["products"][0]) == ["id", "name", "price", "stars"]  # type: ignore[index]  # known
+
+
+async def test_object_with_a_null_key_is_not_asked() -> None:
+    """Without a key there is nothing to ask: nullable fields are null without an error."""
+    products = [{**PRODUCTS[0], "id": None}]
+    fields = (leaf("name"), leaf("price", "Int"))
+    reviews = Canned({})
+    result = await answer(plan(fields=fields), products=LocalTransport(products_schema(products)), reviews=reviews)
+    assert reviews.requests == []
+    assert result.to_json() == {"data": {"products": [{"name": "Lamp", "price": None}]}}
+
+
+async def test_failed_fetch_nulls_its_own_fields_at_their_paths() -> None:
+    """A subgraph that cannot be reached leaves the rest of the answer, and says where it is missing."""
+    failure = SubgraphError(ErrorCode.SUBGRAPH_UNREACHABLE, "reviews", internal=InternalText("http://10.0.0.1:4003"))
+    result = await answer(plan(fields=(leaf("name"), leaf("price", "Int"))), reviews=Canned(failure))
+    body = result.to_json()
+    assert body["data"] == {"products": [{"name": item["name"], "price": None} for item in PRODUCTS]}
+    assert body["errors"] == [
+        {
+            "message": "The subgraph cannot be reached.",
+            "path": ["products", index, "price"],
+            "extensions": {"code": "SUBGRAPH_UNREACHABLE", "subgraph": "reviews"},
+        }
+        for index in range(3)
+    ]
+
+
+async def test_missing_non_null_field_makes_its_parent_null() -> None:
+    """Where the failed fetch's field is non-null the item becomes null, and one error tells why."""
+    failure = SubgraphError(ErrorCode.SUBGRAPH_TIMEOUT, "reviews")
+    result = await answer(plan(fields=(leaf("name"), leaf("stars", "Int", non_null=True))), reviews=Canned(failure))
+    assert result.data == {"products": [None, None, None]}
+    assert [(error.code, error.path) for error in result.errors] == [
+        (ErrorCode.SUBGRAPH_TIMEOUT, ("products", index, "stars")) for index in range(3)
+    ]
+
+
+async def test_null_reaches_the_root_only_through_non_null() -> None:
+    """A null bubbles to the nearest place that can be null."""
+    entity = {"_e": [{"price": 1, "stars": None}, None]}
+    result = await answer(plan(item_non_null=True), reviews=Canned({"data": entity}))
+    assert result.data == {"products": None}
+    assert [(error.code, error.path) for error in result.errors] == [
+        (ErrorCode.NULL_IN_NON_NULL, ("products", 0, "stars"))
+    ]
+
+
+async def test_subgraph_errors_are_told_at_every_place_with_message_and_code() -> None:
+    """An error in one entity goes to each object that sent it, under the client's keys; nothing else of it is shown."""
+    payload = {
+        "data": {"_e": [{"price": None, "stars": 1}, {"price": 2, "stars": 2}]},
+        "errors": [
+            {
+                "message": "No price.",
+                "path": ["_e", 0, "price"],
+                "extensions": {"code": "NO_PRICE", "stacktrace": ["at line 1"], "url": "http://10.0.0.1"},
+            }
+        ],
+    }
+    fields = (leaf("cost", "Int", key="price"),)
+    result = await answer(plan(fields=fields), reviews=Canned(payload))
+    assert result.data == {"products": [{"cost": None}, {"cost": 2}, {"cost": None}]}
+    assert result.to_json()["errors"] == [
+        {
+            "message": "No price.",
+            "path": ["products", index, "cost"],
+            "extensions": {"code": "NO_PRICE", "subgraph": "reviews"},
+        }
+        for index in (0, 2)
+    ]
+
+
+async def test_null_entity_takes_its_error_to_the_missing_fields() -> None:
+    """An entity that failed is null in the subgraph's answer: each field that it should have brought says why."""
+    payload = {"data": {"_e": [None, {"price": 2, "stars": 2}]}, "errors": [{"message": "Gone.", "path": ["_e", 0]}]}
+    result = await answer(plan(fields=(leaf("price", "Int"),)), reviews=Canned(payload))
+    assert result.data == {"products": [{"price": None}, {"price": 2}, {"price": None}]}
+    assert [(error.message, error.path) for error in result.errors] == [
+        ("Gone.", ("products", 0, "price")),
+        ("Gone.", ("products", 2, "price")),
+    ]
+
+
+GARBAGE = {
+    "no JSON": b"<html><body>502</body></html>",
+    "half a body": b'{"data": {"_e": [{"price": 1, "st',
+    "nothing": b"",
+    "a number": b"42",
+    "a list": b"[]",
+    "an empty object": b"{}",
+    "null": b"null",
+    "null data without errors": b'{"data": null}',
+    "data is a list": b'{"data": [1]}',
+    "data is text": b'{"data": "x", "errors": "y"}',
+    "no alias": b'{"data": {}}',
+    "alias is null": b'{"data": {"_e": null}}',
+    "alias is an object": b'{"data": {"_e": {"price": 1}}}',
+    "entities are numbers": b'{"data": {"_e": [1, "x"]}}',
+    "too few entities": b'{"data": {"_e": []}}',
+    "errors without data": b'{"errors": [{"message": "Refused."}]}',
+    "errors are null": b'{"data": null, "errors": [null, 7, {"message": 3, "path": "x"}]}',
+    "wrong leaf": b'{"data": {"_e": [{"price": "x"}, {"price": {"a": 1}}]}}',
+    "wrong leaves": b'{"data": {"_e": [{"price": [1]}, {"price": true}]}}',
+    "a number out of range": b'{"data": {"_e": [{"price": 2147483648}, {"price": 1.5}]}}',
+    "missing field": b'{"data": {"_e": [{}, {}]}}',
+    "deep nesting": b'{"data": {"_e": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
+    "invalid UTF-8": b'{"data": {"_e": [{"price": "\xff"}]}}',
+}
+
+
+@pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE.keys())
+async def test_garbage_from_a_subgraph_leaves_the_rest_of_the_answer(body: bytes) -> None:
+    """Whatever a subgraph answers: its own fields are null with an error that has code and path, the rest stands."""
+    result = await answer(plan(fields=(leaf("name"), leaf("price", "Int"))), reviews=Canned(body))
+    assert result.data == {"products": [{"name": item["name"], "price": None} for item in PRODUCTS]}
+    assert {error.path for error in result.errors} == {("products", index, "price") for index in range(3)}
+
+
+@pytest.mark.parametrize("body", [*GARBAGE.values(), b'{"data": {"products": {"id": 1}}}'], ids=repr)
+async def test_garbage_at_the_root_is_null_with_an_error(body: bytes) -> None:
+    """Where the first fetch answers garbage nothing is asked after it, and the root field says why."""
+    reviews = Canned({})
+    result = await answer(plan(), products=Canned(body), reviews=reviews)
+    assert result.data == {"products": None}
+    assert {error.path for error in result.errors} == {("products",)}
+    assert reviews.requests == []
+
+
+async def test_extra_entities_are_ignored() -> None:
+    """More entities than were asked for change nothing."""
+    entity = {"price": 1, "stars": 1}
+    result = await answer(plan(fields=(leaf("price", "Int"),)), reviews=Canned({"data": {"_e": [entity] * 9}}))
+    assert result.to_json() == {"data": {"products": [{"price": 1}] * 3}}
+
+
+async def test_bug_in_a_transport_fails_one_fetch() -> None:
+    """An exception that no transport should raise is the router's own failure, and its text stays inside."""
+    result = await answer(plan(fields=(leaf("name"), leaf("price", "Int"))), reviews=Canned(KeyError("secret")))
+    assert result.data is not None
+    assert {error.code for error in result.errors} == {ErrorCode.INTERNAL_SERVER_ERROR}
+    assert "secret" not in str(result.to_json())
+
+
+async def test_errors_are_bounded() -> None:
+    """A broken subgraph under a long list does not fill the answer with the same error."""
+    products = LocalTransport(products_schema([{**PRODUCTS[0], "id": str(index)} for index in range(50)]))
+    failure = SubgraphError(ErrorCode.SUBGRAPH_TIMEOUT, "reviews")
+    limits = replace(Limits(), answer_errors_max=7)
+    result = await answer(plan(), products=products, reviews=Canned(failure), limits=limits)
+    assert len(result.errors) == 7
+
+
+async def test_too_many_representations_are_refused() -> None:
+    """A list longer than the limit is not sent to `_entities`; its other fields stand."""
+    products = LocalTransport(products_schema([{**PRODUCTS[0], "id": str(index)} for index in range(5)]))
+    reviews = Canned({})
+    limits = replace(Limits(), representations_max=4)
+    result = await answer(
+        plan(fields=(leaf("name"), leaf("price", "Int"))), products=products, reviews=reviews, limits=limits
+    )
+    assert reviews.requests == []
+    assert result.data == {"products": [{"name": "Lamp", "price": None}] * 5}
+    assert {error.code for error in result.errors} == {ErrorCode.TOO_MANY_REPRESENTATIONS}
