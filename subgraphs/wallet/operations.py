@@ -381,10 +381,13 @@ def _commitment_gate(
 
 
 def _source(hold: Account, standing: Standing) -> Account:
-    """Where a hold's money goes back to: its commitment while that is open, else available."""
+    """Where a hold's money goes back to: its commitment while that is open, else available.
+
+    A hold that was refused because its commitment did not exist has nothing to give back, to whichever.
+    """
     if hold.authorization_id is not None:
-        commitment = standing.accounts[commitment_account_id(hold.authorization_id)]
-        if commitment.is_open:
+        commitment = standing.account(commitment_account_id(hold.authorization_id))
+        if commitment is not None and commitment.is_open:
             return commitment
     assert hold.owner_id is not None, "a hold belongs to a user"
     return available_account(hold.owner_id, hold.currency)

@@ -107,7 +107,9 @@ async def test_a_hold_above_the_commitment_is_refused_though_available_would_do(
     alice, bob, mandate = await funded(wallet), broker(), new_id()
     await send(wallet, Commit(mandate, alice.id, bob.id, "USD", 10_000))
     assert await refused(wallet, Hold(new_id(), alice.id, "USD", 10_001, mandate)) == "insufficient-funds"
-    assert await refused(wallet, Hold(new_id(), alice.id, "USD", 1, new_id())) == "insufficient-funds"
+    unknown = Hold(new_id(), alice.id, "USD", 1, new_id())
+    assert await refused(wallet, unknown) == "insufficient-funds"
+    assert await send(wallet, Void(unknown.id, alice.id, "USD")) == ("voided", 0, "available")
 
 
 async def test_a_commitment_above_what_is_available_is_refused_for_good(wallet: WalletService) -> None:
