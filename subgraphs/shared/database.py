@@ -28,11 +28,14 @@ from sqlalchemy import Connection as SyncConnection
 from sqlalchemy import Engine, create_engine, event, func, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import Table
 from sqlalchemy.sql import Executable, Select
+
+from subgraphs.shared.errors import UNAVAILABLE, Refusal
 
 T = TypeVar("T")
 SelectT = TypeVar("SelectT", bound=Select[Any])
@@ -50,6 +53,8 @@ POSTGRES_LOCK_TIMEOUT_MS = 5_000
 
 _RETRIED_SQLSTATES = frozenset({"40001", "40P01"})
 """serialization_failure and deadlock_detected."""
+_UNAVAILABLE_SQLSTATES = _RETRIED_SQLSTATES | {"53300", "55P03", "57P01", "57P02", "57P03"}
+"""Also too_many_connections, lock_not_available, and a server that shuts down or starts."""
 
 
 class Connection(Protocol):
@@ -106,12 +111,34 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
-        """A connection for SELECTs; every statement sees what is committed when it runs."""
-        async with self._backend.reading() as connection:
-            yield connection
+        """A connection for SELECTs; every statement sees what is committed when it runs.
+
+        Raises:
+            Refusal: `unavailable` when the database cannot be reached.
+        """
+        try:
+            async with self._backend.reading() as connection:
+                yield connection
+        except (OSError, SQLAlchemyError) as error:
+            if _is_unavailable(error):
+                raise Refusal(UNAVAILABLE, "The database does not answer.", retry_after_s=1) from error
+            raise
 
     async def write(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Runs `work` in one transaction and returns its result once committed. `work` may run more than once."""
+        """Runs `work` in one transaction and returns its result once committed. `work` may run more than once.
+
+        Raises:
+            Refusal: `unavailable` when the database cannot be reached or a lock is not given in time. The transaction
+                may have been committed if the connection broke at its very end: repeat with the same idempotency key.
+        """
+        try:
+            return await self._attempts(work)
+        except (OSError, SQLAlchemyError) as error:
+            if _is_unavailable(error):
+                raise Refusal(UNAVAILABLE, "The database does not answer.", retry_after_s=1) from error
+            raise
+
+    async def _attempts(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         for attempt in range(1, WRITE_ATTEMPTS_MAX + 1):
             try:
                 async with self._backend.writing() as connection:
@@ -142,6 +169,13 @@ def sqlstate_of(error: DBAPIError) -> str | None:
     """PostgreSQL's five-character code of a failed statement; None on SQLite."""
     code = getattr(error.orig, "sqlstate", None)
     return code if isinstance(code, str) else None
+
+
+def _is_unavailable(error: OSError | SQLAlchemyError) -> bool:
+    """Whether the database is lost or busy, which passes; any other error is our own mistake."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or _is_busy(error) or sqlstate_of(error) in _UNAVAILABLE_SQLSTATES
+    return isinstance(error, OSError | PoolTimeoutError)
 
 
 class _SqliteConnection:

@@ -1,0 +1,189 @@
+"""One service as an ASGI application: its REST routes, its GraphQL endpoint, its pages and its background work."""
+
+import asyncio
+import logging
+import re
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.security import HTTPBearer
+from sqlalchemy import select
+from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from subgraphs.shared.auth import Caller, TokenVerifier, require_user
+from subgraphs.shared.database import Database
+from subgraphs.shared.errors import INTERNAL_ERROR, Refusal
+from subgraphs.shared.graphql import GraphQLEndpoint, Subgraph, client_address
+from subgraphs.shared.problems import Problem, install_problem_handlers, problem_response
+from subgraphs.shared.settings import ServiceSettings
+
+LOGGER = logging.getLogger(__name__)
+
+REST_BODY_BYTES_MAX = 65_536
+"""The largest documented body is below 2 KiB."""
+REQUEST_ID_HEADER = "x-request-id"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+Close = Callable[[], Awaitable[None]]
+Background = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceParts:
+    """What makes one service: `background` loops run from start to shutdown, `closing` is awaited last, in order."""
+
+    title: str
+    description: str
+    routes: APIRouter
+    subgraph: Subgraph[Any]
+    verifier: TokenVerifier
+    database: Database
+    background: Sequence[Background] = ()
+    closing: Sequence[Close] = ()
+
+
+def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
+    """The service's application. `app.state.subgraph` answers GraphQL in memory, for a router in the same process."""
+    suffix = f"/{settings.service}" if settings.in_process else ""
+    app = FastAPI(
+        title=parts.title,
+        description=parts.description,
+        version="1",
+        docs_url=f"/docs{suffix}",
+        redoc_url=None,
+        openapi_url=f"/openapi{suffix}.json",
+        lifespan=_lifespan(parts),
+        max_body_size=REST_BODY_BYTES_MAX,
+    )
+    app.state.verifier, app.state.subgraph = parts.verifier, parts.subgraph
+    secrets = settings.router_secret_values()
+    app.state.router_secrets = tuple(secret.encode() for secret in secrets)
+    install_problem_handlers(app)
+    app.include_router(parts.routes)
+    app.include_router(_health_routes(parts.database))
+    if not settings.in_process:
+        endpoint = GraphQLEndpoint(parts.subgraph, secrets)
+        app.router.routes.insert(0, Route("/graphql", endpoint=endpoint, include_in_schema=False))
+    app.add_middleware(_Requests)
+    _describe_problems(app)
+    return app
+
+
+async def current_caller(request: Request) -> Caller:
+    """Who sent the request, anonymous included; raises Refusal for a bad token."""
+    verifier: TokenVerifier = request.app.state.verifier
+    return await verifier.caller(request.headers.get("authorization"))
+
+
+_BEARER = HTTPBearer(auto_error=False, description="The access token of POST /users/login.")
+
+
+async def current_user(
+    caller: Annotated[Caller, Depends(current_caller)], _documented: Annotated[object, Depends(_BEARER)]
+) -> Caller:
+    """The logged-in user who sent the request; raises Refusal `unauthenticated` or `forbidden`."""
+    return require_user(caller)
+
+
+def current_address(request: Request) -> str:
+    """The end client's network address, for limits."""
+    return client_address(request.scope, dict(request.scope["headers"]), request.app.state.router_secrets)
+
+
+AnyCaller = Annotated[Caller, Depends(current_caller)]
+UserCaller = Annotated[Caller, Depends(current_user)]
+ClientAddress = Annotated[str, Depends(current_address)]
+
+
+def _lifespan(parts: ServiceParts) -> Callable[[FastAPI], Any]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(_forever(work)) for work in parts.background]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for close in parts.closing:
+                await close()
+
+    return lifespan
+
+
+async def _forever(work: Background) -> None:
+    """Keeps a background loop alive: what it raises is logged, and it starts again after a second."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            LOGGER.exception("background work failed and starts again")
+        await asyncio.sleep(1)
+
+
+def _health_routes(database: Database) -> APIRouter:
+    routes = APIRouter(tags=["Health"])
+
+    @routes.get("/health", summary="Whether the process serves")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @routes.get("/ready", summary="Whether the database answers")
+    async def ready() -> dict[str, str]:
+        async with database.reading() as connection:
+            await connection.execute(select(1))
+        return {"status": "ready"}
+
+    return routes
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Adds the problem document to OpenAPI's schemas, which the routes' error responses refer to."""
+    schema = app.openapi()
+    definitions = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
+    nested = definitions.pop("$defs", {})
+    schema.setdefault("components", {}).setdefault("schemas", {}).update({"Problem": definitions, **nested})
+
+
+class _Requests:
+    """Gives every request an id, and turns what nobody caught into a logged 500 that shows nothing."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            if started:
+                raise
+            LOGGER.exception("request %s failed", request_id)
+            response: Response = problem_response(Refusal(INTERNAL_ERROR), request_id)
+            await response(scope, receive, send_with_id)
+
+
+def _request_id(scope: Scope) -> str:
+    sent = next((value for name, value in scope["headers"] if name == REQUEST_ID_HEADER.encode()), b"")
+    text: str = sent.decode("latin-1")
+    return text if _REQUEST_ID.fullmatch(text) else uuid.uuid4().hex

@@ -1,0 +1,346 @@
+"""The GraphQL face: a schema that is safe and fast by construction, and the endpoint that only the router reaches.
+
+How it stays fast. Parsed documents and validation results are cached by text; the caches hit only because the rules are
+built once per process. `_entities` calls one resolver per type with all its representations, in one task, so that a
+hundred entities cost one SQL statement. The endpoint is plain ASGI with orjson.
+
+An entity is a type with a classmethod
+
+    async def resolve_references(cls, info, representations) -> list[Self | None | Exception]      in the same order
+
+that takes nothing from a representation but its key and decides in SQL what the viewer may see. A representation that
+is no object, lacks its type or names no entity fails alone.
+"""
+
+import hmac
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+import orjson
+import strawberry
+from graphql import (
+    FieldNode,
+    GraphQLError,
+    GraphQLSyntaxError,
+    NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
+    ValidationContext,
+    ValidationRule,
+)
+from starlette.types import Receive, Scope, Send
+from strawberry.exceptions import MissingQueryError
+from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ParserCache, ValidationCache
+from strawberry.extensions.max_aliases import create_validator as alias_rule
+from strawberry.extensions.query_depth_limiter import create_validator as depth_rule
+from strawberry.federation.schema import FederationAny
+from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types.execution import ExecutionContext
+
+from subgraphs.shared.auth import Caller, TokenVerifier, require_user
+from subgraphs.shared.errors import (
+    BODY_TOO_LARGE,
+    INTERNAL_ERROR,
+    MALFORMED_REQUEST,
+    METHOD_NOT_ALLOWED,
+    UNAUTHENTICATED,
+    UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode,
+    Refusal,
+)
+from subgraphs.shared.graphql_types import SCALARS
+
+S = TypeVar("S")
+LOGGER = logging.getLogger(__name__)
+
+FEDERATION_VERSION: Literal["2.9"] = "2.9"
+DOCUMENT_TOKENS_MAX = 10_000
+"""A federated portfolio query has about 100 tokens; the router batches, so a request may hold several."""
+DOCUMENT_DEPTH_MAX = 15
+DOCUMENT_ALIASES_MAX = 200
+"""The router aliases one `_entities` field per entry of a batched request."""
+DOCUMENTS_CACHED_MAX = 512
+REPRESENTATIONS_MAX = 1_000
+GRAPHQL_BODY_BYTES_MAX = 1_048_576
+"""A thousand representations of a few hundred bytes, and their document."""
+ROUTER_SECRET_HEADER = b"x-router-secret"
+CLIENT_ADDRESS_HEADER = b"x-forwarded-for"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext(Generic[S]):
+    """What resolvers get as `info.context`. `identity` is a Refusal where the bearer token was not accepted."""
+
+    service: S
+    identity: Caller | Refusal
+    client_address: str
+    request_id: str
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks; raises the Refusal of a bad token, which public fields therefore never see."""
+        if isinstance(self.identity, Refusal):
+            raise self.identity
+        return self.identity
+
+    @property
+    def user(self) -> Caller:
+        """The logged-in user who asks; raises Refusal `unauthenticated` or `forbidden`."""
+        return require_user(self.caller)
+
+
+class SubgraphSchema(strawberry.federation.Schema):
+    """A federation schema with limits, caches that hit, batched `_entities` and the shared scalars."""
+
+    def __init__(
+        self,
+        query: type,
+        *,
+        mutation: type | None = None,
+        subscription: type | None = None,
+        types: Iterable[type] = (),
+        rules: Sequence[type[ValidationRule]] = (),
+    ) -> None:
+        """
+        Args:
+            rules: validation rules of this subgraph alone, such as `once_per_operation("login")`.
+        """
+        all_rules = [
+            depth_rule(DOCUMENT_DEPTH_MAX, None),
+            alias_rule(DOCUMENT_ALIASES_MAX),
+            NoSchemaIntrospectionCustomRule,
+            *rules,
+        ]
+        super().__init__(
+            query=query,
+            mutation=mutation,
+            subscription=subscription,
+            types=types,
+            federation_version=FEDERATION_VERSION,
+            config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
+            extensions=[
+                lambda: MaxTokensLimiter(max_token_count=DOCUMENT_TOKENS_MAX),
+                lambda: AddValidationRules(all_rules),
+                lambda: ParserCache(DOCUMENTS_CACHED_MAX),
+                lambda: ValidationCache(DOCUMENTS_CACHED_MAX),
+            ],
+        )
+
+    async def entities_resolver(  # type: ignore[override]  # the base resolves one at a time, in place
+        self, info: strawberry.Info, representations: list[FederationAny]
+    ) -> list[FederationAny]:
+        """Resolves all representations with one call per type; each failure stays in its own slot."""
+        if len(representations) > REPRESENTATIONS_MAX:
+            raise Refusal(MALFORMED_REQUEST, f"Ask for at most {REPRESENTATIONS_MAX} entities at a time.")
+        found: list[Any] = [None] * len(representations)
+        slots: dict[Any, list[int]] = {}
+        for slot, representation in enumerate(representations):
+            resolve = self._reference_resolver(representation)
+            if resolve is None:
+                found[slot] = Refusal(MALFORMED_REQUEST, "The representation names no entity of this subgraph.")
+            else:
+                slots.setdefault(resolve, []).append(slot)
+        for resolve, places in slots.items():
+            try:
+                entities = await resolve(info, [representations[slot] for slot in places])
+            except Exception as error:  # noqa: BLE001  one type's failure leaves the other types their answers
+                entities = [error] * len(places)
+            for slot, entity in zip(places, entities, strict=True):
+                found[slot] = entity
+        return found
+
+    def _reference_resolver(self, representation: object) -> Any:
+        name = representation.get("__typename") if isinstance(representation, dict) else None
+        definition = self.get_type_by_name(name) if isinstance(name, str) else None
+        return getattr(getattr(definition, "origin", None), "resolve_references", None)
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Leaves logging to `client_error`, which logs our own faults and no refusals."""
+
+
+def once_per_operation(*fields: str) -> type[ValidationRule]:
+    """A rule that lets an operation select at most one of the root fields, once: so one request is one attempt."""
+
+    class OncePerOperation(ValidationRule):
+        def __init__(self, context: ValidationContext) -> None:
+            super().__init__(context)
+            self._seen = 0
+
+        def enter_operation_definition(self, _node: OperationDefinitionNode, *_: object) -> None:
+            self._seen = 0
+
+        def enter_field(self, node: FieldNode, *_: object) -> None:
+            parent = self.context.get_parent_type()
+            if parent is not None and parent is self.context.schema.mutation_type and node.name.value in fields:
+                self._seen += 1
+                if self._seen == 2:
+                    self.report_error(GraphQLError(f"Send one of {', '.join(fields)} per operation.", node))
+
+    return OncePerOperation
+
+
+def client_error(error: GraphQLError, request_id: str) -> dict[str, Any]:
+    """The error as the client gets it: refusals with their code, our own faults masked and logged."""
+    original = error.original_error
+    while isinstance(original, GraphQLError) and original.original_error is not None:
+        original = original.original_error
+    shown: dict[str, Any] = {"message": error.message}
+    if isinstance(original, Refusal):
+        shown["message"] = original.detail
+        extensions = {**original.extra, "code": original.code.graphql}
+        if original.retry_after_s is not None:
+            extensions["retryAfterS"] = original.retry_after_s
+    elif isinstance(original, Exception) and not isinstance(original, GraphQLError):
+        LOGGER.error("request %s: a field failed", request_id, exc_info=original)
+        shown["message"] = INTERNAL_ERROR.title
+        extensions = {"code": INTERNAL_ERROR.graphql, "requestId": request_id}
+    else:
+        extensions = {**(error.extensions or {}), "code": _document_code(error)}
+    if error.locations:
+        shown["locations"] = [location.formatted for location in error.locations]
+    if error.path:
+        shown["path"] = error.path
+    return {**shown, "extensions": extensions}
+
+
+def _document_code(error: GraphQLError) -> str:
+    if isinstance(error, GraphQLSyntaxError):
+        return "GRAPHQL_PARSE_FAILED"
+    return "BAD_USER_INPUT" if error.message.startswith("Variable") or error.path else "GRAPHQL_VALIDATION_FAILED"
+
+
+class Subgraph(Generic[S]):
+    """A schema with its service: answers one GraphQL request, over HTTP or in memory."""
+
+    def __init__(self, schema: SubgraphSchema, service: S, verifier: TokenVerifier) -> None:
+        self.schema = schema
+        self._service = service
+        self._verifier = verifier
+
+    async def execute(
+        self,
+        query: str,
+        variables: dict[str, Any] | None = None,
+        operation_name: str | None = None,
+        *,
+        authorization: str | None = None,
+        client_address: str = "",
+        request_id: str = "",
+    ) -> dict[str, Any]:
+        """The response to one request, `{"data": ..., "errors": [...]}`; it raises for nothing a client can cause.
+
+        Args:
+            authorization: the request's Authorization header.
+            client_address: the end client's network address, for limits.
+        """
+        identity = await self._identity(authorization)
+        context = RequestContext(self._service, identity, client_address, request_id)
+        try:
+            result = await self.schema.execute(query, variables, context, operation_name=operation_name)
+        except (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError):
+            return _refused(MALFORMED_REQUEST, "Send a query, and the name of its operation if it has several.")
+        response: dict[str, Any] = {"data": result.data}
+        if result.errors:
+            response["errors"] = [client_error(error, request_id) for error in result.errors]
+        return response
+
+    async def _identity(self, authorization: str | None) -> Caller | Refusal:
+        try:
+            return await self._verifier.caller(authorization)
+        except Refusal as refusal:
+            return refusal
+
+
+class GraphQLEndpoint:
+    """POST /graphql as plain ASGI. It answers the router's secret only; without a configured secret, nobody."""
+
+    def __init__(self, subgraph: Subgraph[Any], secrets: Sequence[str]) -> None:
+        self._subgraph = subgraph
+        self._secrets = tuple(secret.encode() for secret in secrets)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one HTTP request."""
+        headers = dict(scope["headers"])
+        code, body = await self._answer(scope, headers, receive)
+        start = {
+            "type": "http.response.start",
+            "status": code,
+            "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())],
+        }
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> tuple[int, bytes]:
+        if not shows_secret(headers, self._secrets):
+            return _http_refusal(UNAUTHENTICATED, "This endpoint answers the router only.")
+        if scope["method"] != "POST":
+            return _http_refusal(METHOD_NOT_ALLOWED, "Send a POST.")
+        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
+            return _http_refusal(UNSUPPORTED_MEDIA_TYPE)
+        body = await _read_body(receive)
+        if body is None:
+            return _http_refusal(BODY_TOO_LARGE, f"Send at most {GRAPHQL_BODY_BYTES_MAX} bytes.")
+        request = _read_request(body)
+        if request is None:
+            return _http_refusal(
+                MALFORMED_REQUEST, 'Send {"query": "...", "variables": {...}, "operationName": "..."}.'
+            )
+        authorization = headers.get(b"authorization")
+        response = await self._subgraph.execute(
+            *request,
+            authorization=None if authorization is None else authorization.decode("latin-1"),
+            client_address=client_address(scope, headers, self._secrets),
+            request_id=scope.get("state", {}).get("request_id", ""),
+        )
+        return 200, orjson.dumps(response)
+
+
+def shows_secret(headers: Mapping[bytes, bytes], secrets: Sequence[bytes]) -> bool:
+    """Whether the request carries one of the router's secrets; all of them are compared in constant time."""
+    shown = headers.get(ROUTER_SECRET_HEADER, b"")
+    matches = [hmac.compare_digest(shown, secret) for secret in secrets]
+    return any(matches)
+
+
+def client_address(scope: Scope, headers: Mapping[bytes, bytes], secrets: Sequence[bytes]) -> str:
+    """The end client's address: the one the router passes on beside its secret, else the connection's."""
+    forwarded = headers.get(CLIENT_ADDRESS_HEADER)
+    if forwarded and shows_secret(headers, secrets):
+        return forwarded.split(b",")[0].strip().decode("latin-1")[:64]
+    return str(scope["client"][0]) if scope.get("client") else ""
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    chunks, size = [], 0
+    while True:
+        message = await receive()
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > GRAPHQL_BODY_BYTES_MAX:
+            return None
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+def _read_request(body: bytes) -> tuple[str, dict[str, Any] | None, str | None] | None:
+    try:
+        request = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(request, dict):
+        return None
+    query, variables, name = request.get("query"), request.get("variables"), request.get("operationName")
+    if not isinstance(query, str) or not isinstance(variables, dict | None) or not isinstance(name, str | None):
+        return None
+    return query, variables, name
+
+
+def _refused(code: ErrorCode, detail: str) -> dict[str, Any]:
+    return {"data": None, "errors": [{"message": detail or code.title, "extensions": {"code": code.graphql}}]}
+
+
+def _http_refusal(code: ErrorCode, detail: str = "") -> tuple[int, bytes]:
+    return code.status, orjson.dumps(_refused(code, detail))

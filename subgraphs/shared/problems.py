@@ -1,0 +1,144 @@
+"""REST errors as problem documents (RFC 9457), when they happen and in OpenAPI."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from subgraphs.shared.bodies import ResponseBody
+from subgraphs.shared.errors import (
+    BODY_TOO_LARGE,
+    COMMON_CODES,
+    EXPIRED_TOKEN,
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    INVALID_TOKEN,
+    MALFORMED_REQUEST,
+    UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode,
+    FieldError,
+    Refusal,
+)
+
+LOGGER = logging.getLogger(__name__)
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+_SCHEMA = {"$ref": "#/components/schemas/Problem"}
+_BY_STATUS: Mapping[int, ErrorCode] = {code.status: code for code in reversed(COMMON_CODES)}
+
+
+class ProblemField(ResponseBody):
+    """What is wrong with one member of the request."""
+
+    field: str = Field(examples=["amount"])
+    message: str = Field(examples=["At most 2 decimals are allowed here."])
+
+
+class Problem(ResponseBody):
+    """An RFC 9457 problem document."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["There is no such object"])
+    status: int = Field(examples=[404])
+    code: str = Field(examples=["not-found"], description="Stable: programs decide by this.")
+    detail: str = Field(description="What to do about it.")
+    errors: list[ProblemField] = Field(description="The members of the request at fault, if any are.")
+    request_id: str = Field(description="Tell it to whoever runs the service.")
+
+
+def problem_responses(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route, from the codes it can answer with.
+
+    The codes of any route with a body (400, 413, 415, 422) and of our own fault (500) are added.
+    """
+    every = (*codes, MALFORMED_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST, INTERNAL_ERROR)
+    by_status: dict[int, dict[str, ErrorCode]] = {}
+    for code in every:
+        by_status.setdefault(code.status, {})[code.code] = code
+    return {status: _response(list(found.values())) for status, found in sorted(by_status.items())}
+
+
+def problem_response(refusal: Refusal, request_id: str) -> Response:
+    """The HTTP response of a refusal."""
+    headers = {}
+    if refusal.code.status == 401:
+        bad = refusal.code in (INVALID_TOKEN, EXPIRED_TOKEN)
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if bad else "Bearer"
+    if refusal.retry_after_s is not None:
+        headers["Retry-After"] = str(refusal.retry_after_s)
+    body = {
+        "type": "about:blank",
+        "title": refusal.code.title,
+        "status": refusal.code.status,
+        "code": refusal.code.code,
+        "detail": refusal.detail,
+        "errors": [{"field": error.field, "message": error.message} for error in refusal.fields],
+        "requestId": request_id,
+        **refusal.extra,
+    }
+    return Response(orjson.dumps(body), refusal.code.status, headers, media_type=PROBLEM_MEDIA_TYPE)
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Makes the application answer every refusal, validation failure and routing failure with a problem document."""
+    app.add_exception_handler(Refusal, _on_refusal)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+async def _on_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return problem_response(error, request_id_of(request))
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return problem_response(_validation_refusal(error, request), request_id_of(request))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = _BY_STATUS.get(error.status_code, MALFORMED_REQUEST)
+    response = problem_response(Refusal(code), request_id_of(request))
+    if error.headers and "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
+
+
+def request_id_of(request: Request) -> str:
+    """The id under which this request is logged."""
+    return str(getattr(request.state, "request_id", ""))
+
+
+def _validation_refusal(error: RequestValidationError, request: Request) -> Refusal:
+    """Malformed JSON is 400, a body that is not declared as JSON 415, anything else 422 with the members at fault."""
+    details = error.errors()
+    if any(detail["type"] == "json_invalid" for detail in details):
+        return Refusal(MALFORMED_REQUEST, "The body is not JSON.")
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if isinstance(error.body, bytes) and error.body and not content_type.endswith("json"):
+        return Refusal(UNSUPPORTED_MEDIA_TYPE, "Send the body with Content-Type: application/json.")
+    fields = tuple(FieldError(_field_path(detail["loc"]), str(detail["msg"])) for detail in details)
+    return Refusal(INVALID_REQUEST, "See errors for the members at fault.", fields=fields)
+
+
+def _field_path(location: tuple[int | str, ...]) -> str:
+    inside = location[1:] if location and location[0] in ("body", "query", "path", "header") else location
+    return ".".join(str(part) for part in inside)
+
+
+def _response(codes: list[ErrorCode]) -> dict[str, Any]:
+    examples = {
+        code.code: {"value": {"type": "about:blank", "title": code.title, "status": code.status, "code": code.code}}
+        for code in codes
+    }
+    return {
+        "description": "; ".join(f"`{code.code}`: {code.title}" for code in codes),
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": _SCHEMA, "examples": examples}},
+    }

@@ -1,0 +1,115 @@
+"""What every service is told from outside: its mode, database, keys, secrets and peers.
+
+Variables are named TRIFOLIO_..., but DATABASE_URL. A value may stand in a file instead: TRIFOLIO_ROUTER_SECRETS_FILE
+names a file that holds what TRIFOLIO_ROUTER_SECRETS would. A mode that is not set means production, and production
+refuses to start with development keys.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from subgraphs.shared.keys import SigningKey, VerifyingKey, development_key, read_signing_key, read_verifying_key
+
+SERVICE_NAMES = ("users", "wallet", "stocks")
+DEVELOPMENT_ROUTER_SECRET = "development-router-secret"  # noqa: S105  refused in production
+ROUTER_SECRET_CHARACTERS_MIN = 24
+DATABASE_FILES_SUFFIX = "_FILE"
+PREFIX = "TRIFOLIO_"
+
+
+class ServiceSettings(BaseSettings):
+    """The settings that users, wallet and stocks share. A service's own class sets `service` and adds its fields."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, populate_by_name=True)
+
+    service: str
+    mode: Literal["production", "development"] = "production"
+    database_url: SecretStr = Field(validation_alias=AliasChoices("database_url", "DATABASE_URL"))
+    router_secrets: SecretStr | None = None
+    """One or two secrets, separated by a comma, that the router may show; two while one replaces the other."""
+    service_signing_key: SecretStr | None = None
+    """This service's own Ed25519 private key, PEM."""
+    service_verifying_keys: dict[str, str] = Field(default_factory=dict)
+    """The Ed25519 public key, PEM, of each service that may call this one, by name; JSON in the environment."""
+    users_url: str = "http://127.0.0.1:4001"
+    wallet_url: str = "http://127.0.0.1:4002"
+    stocks_url: str = "http://127.0.0.1:4003"
+    in_process: bool = False
+    """The router runs in this process: the GraphQL endpoint is not mounted, and pages carry the service's name."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the files that the environment names."""
+        return init_settings, env_settings, _NamedFiles(settings_cls)
+
+    @model_validator(mode="after")
+    def _production_is_guarded(self) -> Self:
+        if self.mode == "development":
+            return self
+        secrets = self.router_secret_values()
+        if any(len(s) < ROUTER_SECRET_CHARACTERS_MIN or s == DEVELOPMENT_ROUTER_SECRET for s in secrets):
+            raise ValueError(
+                f"Production needs router secrets of {ROUTER_SECRET_CHARACTERS_MIN} characters or more: "
+                f"set {PREFIX}ROUTER_SECRETS or {PREFIX}ROUTER_SECRETS_FILE."
+            )
+        development = {development_key(name).kid for name in SERVICE_NAMES}
+        used = {self.signing_key().kid, *(key.kid for key in self.verifying_keys().values())}
+        if used & development:
+            raise ValueError(f"Production refuses development keys: make new ones, or set {PREFIX}MODE=development.")
+        return self
+
+    @property
+    def development(self) -> bool:
+        """Whether development conveniences are allowed."""
+        return self.mode == "development"
+
+    def router_secret_values(self) -> tuple[str, ...]:
+        """The secrets the router may show; none in production means that nobody gets in."""
+        if self.router_secrets is None:
+            return (DEVELOPMENT_ROUTER_SECRET,) if self.development else ()
+        return tuple(part.strip() for part in self.router_secrets.get_secret_value().split(",") if part.strip())
+
+    def signing_key(self) -> SigningKey:
+        """This service's own key; raises ValueError when production has none."""
+        if self.service_signing_key is not None:
+            return read_signing_key(self.service_signing_key.get_secret_value())
+        if self.development:
+            return development_key(self.service)
+        raise ValueError(f"Set {PREFIX}SERVICE_SIGNING_KEY_FILE to this service's Ed25519 private key (PEM).")
+
+    def verifying_keys(self) -> dict[str, VerifyingKey]:
+        """The public keys of the services that may call this one."""
+        given = {name: read_verifying_key(pem) for name, pem in self.service_verifying_keys.items()}
+        if given or not self.development:
+            return given
+        return {name: development_key(name).public for name in SERVICE_NAMES if name != self.service}
+
+
+class _NamedFiles(PydanticBaseSettingsSource):
+    """Reads a field from the file that its variable with `_FILE` at the end names."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        variable = "DATABASE_URL" if field_name == "database_url" else f"{PREFIX}{field_name.upper()}"
+        path = os.environ.get(variable + DATABASE_FILES_SUFFIX)
+        text = Path(path).read_text(encoding="utf-8").strip() if path else None
+        return text, field_name, self.field_is_complex(field)
+
+    def __call__(self) -> dict[str, Any]:
+        found = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, key, is_complex = self.get_field_value(field, name)
+            if value is not None:
+                found[key] = self.prepare_field_value(name, field, value, is_complex)
+        return found

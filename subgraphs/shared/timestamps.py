@@ -1,0 +1,27 @@
+"""Times are milliseconds since the epoch inside and RFC 3339 with `Z` on the wire."""
+
+from datetime import UTC, datetime
+
+from subgraphs.shared.errors import INVALID_REQUEST, FieldError, Refusal
+
+TIMESTAMP_MS_MAX = 253_402_300_799_999
+"""The last millisecond of the year 9999, the last one RFC 3339 can write."""
+
+
+def format_timestamp(milliseconds: int) -> str:
+    """1_700_000_000_123 is `"2023-11-14T22:13:20.123Z"`."""
+    moment = datetime.fromtimestamp(milliseconds // 1_000, tz=UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1_000:03d}Z"
+
+
+def parse_timestamp(text: str, *, field: str) -> int:
+    """Reads an RFC 3339 time with its offset; raises Refusal `invalid-request` for anything else."""
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None or "T" not in text:
+            raise ValueError("no offset")
+        whole = int(moment.replace(microsecond=0).timestamp())
+    except (ValueError, OverflowError) as error:
+        message = 'Write a time as RFC 3339 with its offset, such as "2026-01-31T09:30:00Z".'
+        raise Refusal(INVALID_REQUEST, message, fields=(FieldError(field, message),)) from error
+    return whole * 1_000 + moment.microsecond // 1_000
