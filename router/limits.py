@@ -3,7 +3,7 @@
 `Limits` is plain values; `router.yaml` overrides them under `limits:` by the same names (router/config.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class Limits:
     """1,000 aliases in the document: a client that batches by aliases has tens, an attack thousands."""
     operation_root_fields_max: int = 200
     """200 root fields: each can be a request to a subgraph."""
+    variables_depth_max: int = 64
+    """64 levels in a variable's value: encoders and the coercion of inputs recurse per level."""
     operation_selections_max: int = 20_000
     """20,000 selected fields after every fragment is spread: fragments that spread fragments grow exponentially."""
     validation_errors_max: int = 50
@@ -68,3 +70,8 @@ class Limits:
 
     answer_errors_max: int = 100
     """100 errors in one answer: a broken subgraph under a long list would repeat itself thousands of times."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if getattr(self, each.name) < 1:
+                raise ValueError(f"{each.name} has to be at least 1")

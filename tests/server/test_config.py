@@ -1,0 +1,164 @@
+"""router.yaml and supergraph.yaml: what is read, and which line a refusal names."""
+
+from pathlib import Path
+
+import pytest
+
+from router.config import Config, parse_config, read_composition_config
+from router.errors import ConfigError
+from router.limits import Limits
+
+ENVIRONMENT = {"USERS_URL": "http://users:4001/graphql", "USERS_SECRET": "s3cret", "TIMEOUT": "250", "EMPTY": ""}
+
+EVERYTHING = """\
+subgraphs:
+  users:
+    url: ${USERS_URL}
+    timeout_ms: ${TIMEOUT}
+    secret: {env: USERS_SECRET}
+  wallet:
+    url: "${WALLET_URL:-http://wallet:4002/graphql}"
+    forward_headers: [Authorization, X-Request-Id]
+    secret: {file: wallet-secret}
+headers:
+  forward: [authorization, accept-language]
+limits:
+  body_bytes_max: 1000
+cors:
+  origins: ["https://app.example.com"]
+  credentials: true
+override:
+  labels: {new-checkout: true}
+introspection: false
+explorer: false
+csrf_protection: false
+access_log: false
+"""
+
+
+def parse(text: str, folder: Path = Path()) -> Config:
+    return parse_config(text, name="router.yaml", folder=folder, environment=ENVIRONMENT)
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    """Every key of router.yaml reaches the configuration, with the environment's values and secrets in place."""
+    (tmp_path / "wallet-secret").write_text("from-a-file\n")
+    config = parse(EVERYTHING, tmp_path)
+    users, wallet = config.subgraphs["users"], config.subgraphs["wallet"]
+    assert (users.url, users.timeout_ms) == ("http://users:4001/graphql", 250)
+    assert users.secret is not None
+    assert users.secret.value == "s3cret"
+    assert wallet.url == "http://wallet:4002/graphql"
+    assert wallet.secret is not None
+    assert wallet.secret.value == "from-a-file"
+    assert config.forwarded_headers("users") == ("authorization", "accept-language")
+    assert config.forwarded_headers("wallet") == ("authorization", "x-request-id")
+    assert config.limits == Limits(body_bytes_max=1000)
+    assert config.cors.origins == ("https://app.example.com",)
+    assert config.cors.credentials
+    assert config.override.labels == {"new-checkout": True}
+    switches = [config.introspection, config.explorer, config.csrf_protection, config.access_log]
+    assert switches == [False] * 4
+
+
+def test_an_empty_file_means_the_defaults() -> None:
+    """Every key may be left out, and so may all of them; then Authorization is what is forwarded."""
+    assert parse("") == Config()
+    assert Config().forwarded_headers("any") == ("authorization",)
+
+
+def test_a_secret_is_never_printed() -> None:
+    """The configuration's repr, which could get into a log, hides secrets."""
+    config = parse("subgraphs: {users: {secret: {env: USERS_SECRET}}}")
+    assert "s3cret" not in repr(config)
+
+
+REFUSED = {
+    "unknown key": ("limits:\n  body_bytes: 1\n", 2, "did you mean 'body_bytes_max'"),
+    "unknown key at the top": ("plugins: []\n", 1, "unknown key 'plugins'"),
+    "repeated key": ("explorer: true\nexplorer: false\n", 2, "stands here twice"),
+    "wrong type": ("introspection: 5\n", 1, "has to be true or false"),
+    "text for a number": ("limits:\n  body_bytes_max: many\n", 2, "has to be a whole number"),
+    "list for a mapping": ("limits: [1]\n", 1, "has to be a mapping"),
+    "mapping for a text": ("override: {sticky_header: {a: b}}\n", 1, "has to be a text"),
+    "text for a list": ("headers: {forward: authorization}\n", 1, "has to be a list"),
+    "limit of zero": ("explorer: true\nlimits:\n  body_bytes_max: 0\n", 3, "at least 1"),
+    "no URL": ("subgraphs:\n  users:\n    url: users:4001\n", 3, "no http or https URL"),
+    "unset variable": ("subgraphs:\n  users:\n    url: ${NOWHERE}\n", 3, "the environment has no NOWHERE"),
+    "secret written out": ("subgraphs: {users: {secret: hunter2}}\n", 1, "never as the secret itself"),
+    "secret from nowhere": ("subgraphs: {users: {secret: {env: NOWHERE}}}\n", 1, "the environment has no NOWHERE"),
+    "empty secret": ("subgraphs: {users: {secret: {env: EMPTY}}}\n", 1, "is empty"),
+    "missing secret file": ("subgraphs: {users: {secret: {file: nowhere}}}\n", 1, "there is no such file"),
+    "credentials for everybody": ("cors:\n  origins: ['*']\n  credentials: true\n", 2, "without credentials"),
+    "not YAML": ("a: [\n", 2, "not YAML"),
+}
+
+
+@pytest.mark.parametrize(("text", "line", "problem"), REFUSED.values(), ids=REFUSED)
+def test_a_refusal_names_the_line_to_fix(text: str, line: int, problem: str) -> None:
+    """What cannot be used is refused with the file, the line and what is wrong."""
+    with pytest.raises(ConfigError) as refusal:
+        parse(text)
+    assert refusal.value.message.startswith(f"router.yaml:{line}: ")
+    assert problem in refusal.value.message
+    assert "hunter2" not in refusal.value.message
+
+
+ROVER = """\
+federation_version: =2.9.3
+subgraphs:
+  films:
+    routing_url: https://films.example.com/graphql
+    schema:
+      file: ./films.graphql
+  people:
+    schema:
+      subgraph_url: ${env.PEOPLE_URL}
+      introspection_headers:
+        Authorization: Bearer ${env.TOKEN}
+"""
+
+
+def test_rovers_format_is_read(tmp_path: Path) -> None:
+    """A supergraph.yaml that Rover takes is taken: files, running subgraphs, headers, ${env.NAME}."""
+    path = tmp_path / "supergraph.yaml"
+    path.write_text(ROVER)
+    config = read_composition_config(path, environment={"PEOPLE_URL": "http://people:1/graphql", "TOKEN": "t"})
+    assert list(config.subgraphs) == ["films", "people"]
+    assert config.subgraphs["films"].schema.file == "./films.graphql"
+    assert config.subgraphs["films"].url == "https://films.example.com/graphql"
+    assert config.subgraphs["people"].url == "http://people:1/graphql"
+    assert config.subgraphs["people"].schema.introspection_headers == {"Authorization": "Bearer t"}
+
+
+NOT_COMPOSED = {
+    "no subgraphs": ("federation_version: 2\n", 1, "subgraphs is missing"),
+    "no subgraph": ("subgraphs: {}\n", 1, "name at least one"),
+    "federation 1": (
+        "federation_version: 1\nsubgraphs: {a: {schema: {subgraph_url: 'http://a'}}}\n",
+        1,
+        "federation 1",
+    ),
+    "no schema": ("subgraphs:\n  a:\n    routing_url: http://a\n", 3, "schema is missing"),
+    "no URL": ("subgraphs:\n  a:\n    schema: {file: a.graphql}\n", 3, "routing_url is missing"),
+    "two sources": ("subgraphs:\n  a:\n    schema: {file: a, sdl: b}\n", 3, "exactly one of"),
+    "a registry": ("subgraphs:\n  a:\n    schema:\n      graphref: g@v\n", 4, "registry"),
+    "no attribute": ("subgraphs:\n  a:\n    schema: {python: module}\n", 3, "package.module:attribute"),
+}
+
+
+@pytest.mark.parametrize(("text", "line", "problem"), NOT_COMPOSED.values(), ids=NOT_COMPOSED)
+def test_a_composition_that_cannot_be_is_refused(tmp_path: Path, text: str, line: int, problem: str) -> None:
+    """supergraph.yaml is refused with the line and what is wrong."""
+    path = tmp_path / "supergraph.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as refusal:
+        read_composition_config(path, environment={})
+    assert refusal.value.message.startswith(f"supergraph.yaml:{line}: ")
+    assert problem in refusal.value.message
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """A missing file is a refusal that names it."""
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: there is no such file"):
+        read_composition_config(tmp_path / "nowhere.yaml", environment={})

@@ -1,0 +1,120 @@
+"""Documents: what is refused, with which code, and how little that costs."""
+
+import time
+
+import pytest
+from graphql import build_schema, parse
+
+from router.document import check_text, choose_operation, read_document
+from router.errors import DocumentError, ErrorCode, OperationError
+from router.limits import Limits
+
+SCHEMA = build_schema("type Query { me: User, hello(name: String): String } type User { id: ID!, friend: User }")
+LIMITS = Limits()
+
+
+def refusal(text: str, limits: Limits = LIMITS, *, introspection: bool = True) -> DocumentError:
+    with pytest.raises(DocumentError) as raised:
+        read_document(text, SCHEMA, limits, introspection=introspection)
+    return raised.value
+
+
+def nested(levels: int) -> str:
+    return "{ me " + "{ friend " * levels + "{ id }" + " }" * levels + " }"
+
+
+def doubling(fragments: int) -> str:
+    """Every fragment spreads the next one twice: short to write, 2 ** fragments fields to execute."""
+    parts = [f"fragment F{n} on User {{ ...F{n + 1} ...F{n + 1} }}" for n in range(fragments)]
+    return " ".join(["{ me { ...F0 } }", *parts, f"fragment F{fragments} on User {{ id }}"])
+
+
+REFUSED = {
+    "not GraphQL": ("{ me", ErrorCode.GRAPHQL_PARSE_FAILED),
+    "empty": ("", ErrorCode.GRAPHQL_PARSE_FAILED),
+    "an open string": ('{ hello(name: "', ErrorCode.GRAPHQL_PARSE_FAILED),
+    "an open block string": ('{ hello(name: """' + '\\"""' * 5000, ErrorCode.GRAPHQL_PARSE_FAILED),
+    "unknown field": ("{ me { nothing } }", ErrorCode.GRAPHQL_VALIDATION_FAILED),
+    "wrong argument": ("{ hello(name: 1) }", ErrorCode.GRAPHQL_VALIDATION_FAILED),
+    "a cycle of fragments": (
+        "{ me { ...A } } fragment A on User { ...B } fragment B on User { ...A }",
+        ErrorCode.GRAPHQL_VALIDATION_FAILED,
+    ),
+    "a long cycle of fragments": (
+        "{ me { ...F0 } } " + " ".join(f"fragment F{n} on User {{ ...F{(n + 1) % 900} }}" for n in range(900)),
+        ErrorCode.GRAPHQL_VALIDATION_FAILED,
+    ),
+    "10,000 aliases": ("{ " + " ".join(f"a{n}: hello" for n in range(10_000)) + " }", ErrorCode.TOO_MANY_TOKENS),
+    "1,001 aliases": ("{ " + " ".join(f"a{n}: hello" for n in range(1_001)) + " }", ErrorCode.TOO_MANY_ALIASES),
+    "201 root fields": ("{ " + "hello " * 201 + "}", ErrorCode.TOO_MANY_ROOT_FIELDS),
+    "root fields in fragments": (
+        "{ " + "...F " * 21 + "} fragment F on Query { ... on Query { " + "hello " * 10 + "} }",
+        ErrorCode.TOO_MANY_ROOT_FIELDS,
+    ),
+    "1,000 levels": (nested(1_000), ErrorCode.DOCUMENT_TOO_DEEP),
+    "100,000 brackets": ("{ hello(name: " + "[" * 50_000 + "]" * 50_000 + ") }", ErrorCode.DOCUMENT_TOO_DEEP),
+    "exponential fragments": (doubling(40), ErrorCode.TOO_MANY_SELECTIONS),
+    "201 kB": ("{ hello } #" + "x" * 201_000, ErrorCode.DOCUMENT_TOO_LARGE),
+    "multi-byte characters": ("{ hello } #" + "€" * 70_000, ErrorCode.DOCUMENT_TOO_LARGE),
+}
+
+
+@pytest.mark.parametrize(("text", "code"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_executed_is_refused_by_code_and_at_once(text: str, code: ErrorCode) -> None:
+    """A document that is wrong or beyond a limit is refused with its code, within a second."""
+    started = time.perf_counter()
+    error = refusal(text)
+    assert error.code is code
+    assert time.perf_counter() - started < 1.0
+
+
+def test_brackets_in_strings_and_comments_do_not_nest() -> None:
+    """What stands in a string or a comment is no nesting and no token of its own."""
+    limits = Limits(document_depth_max=2, document_tokens_max=8)
+    check_text('{ hello(name: "' + "{" * 300 + '\\"") } # ' + "[" * 300, limits)
+    check_text('{ hello(name: """' + "(" * 300 + ' \\""" "" """) }', limits)
+
+
+def test_limits_are_inclusive() -> None:
+    """As many as the limit says are allowed; one more is not."""
+    text = "{ me { a: id b: id } }"
+    exact = Limits(document_tokens_max=11, operation_aliases_max=2, operation_selections_max=3, document_depth_max=2)
+    read_document(text, SCHEMA, exact, introspection=True)
+    assert refusal(text, Limits(document_tokens_max=10)).code is ErrorCode.TOO_MANY_TOKENS
+    assert refusal(text, Limits(operation_aliases_max=1)).code is ErrorCode.TOO_MANY_ALIASES
+    assert refusal(text, Limits(operation_selections_max=2)).code is ErrorCode.TOO_MANY_SELECTIONS
+    assert refusal(text, Limits(document_depth_max=1)).code is ErrorCode.DOCUMENT_TOO_DEEP
+
+
+def test_every_problem_is_told_with_its_place() -> None:
+    """Validation tells all problems at once, each with line and column."""
+    errors = refusal("{\n  nothing\n  me { neither }\n}").errors()
+    assert [error.locations for error in errors] == [((2, 3),), ((3, 8),)]
+
+
+def test_a_fragment_used_often_is_counted_as_often() -> None:
+    """Selections are counted with every fragment spread, to the last one that fits."""
+    text = "{ me { ...A ...A } } fragment A on User { ...B ...B } fragment B on User { id friend { id } }"
+    read_document(text, SCHEMA, Limits(operation_selections_max=13), introspection=True)
+    assert refusal(text, Limits(operation_selections_max=12)).code is ErrorCode.TOO_MANY_SELECTIONS
+
+
+def test_introspection_can_be_switched_off() -> None:
+    """Without introspection __schema is refused, while __typename is answered."""
+    assert refusal("{ __schema { description } }", introspection=False).code is ErrorCode.GRAPHQL_VALIDATION_FAILED
+    read_document("{ __typename }", SCHEMA, LIMITS, introspection=False)
+
+
+UNRESOLVED = {
+    "several, none named": ("query A { hello } query B { hello }", None),
+    "another name": ("query A { hello }", "B"),
+    "only a fragment": ("fragment F on Query { hello }", None),
+}
+
+
+@pytest.mark.parametrize(("text", "name"), UNRESOLVED.values(), ids=UNRESOLVED)
+def test_an_operation_that_is_not_there_is_refused(text: str, name: str | None) -> None:
+    """The operation to execute has to be one, and has to be in the document."""
+    with pytest.raises(OperationError) as error:
+        choose_operation(parse(text), name)
+    assert error.value.code is ErrorCode.OPERATION_RESOLUTION_FAILURE
