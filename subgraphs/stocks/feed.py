@@ -21,11 +21,10 @@ from typing import Protocol
 
 from subgraphs.shared.money import parse_price
 from subgraphs.stocks.companies import Company
+from subgraphs.stocks.pricing import spread_around
+from subgraphs.stocks.rules import Tick
 
 ONE_PPM = 1_000_000
-SPREAD_PPM = 500
-"""Half the distance between bid and ask: 0.05 % of the price."""
-
 OCTAVES: tuple[tuple[int, int], ...] = (
     (4, 600),
     (16, 1_200),
@@ -39,18 +38,6 @@ OCTAVES: tuple[tuple[int, int], ...] = (
 """(period in ticks, amplitude in parts per million of the base price); together they stay within 15 % of the base."""
 
 _LATTICE_CACHE_POINTS_MAX = 4_096
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """One price of one stock. `seq` counts a stock's ticks from 1; `ts` is its time in milliseconds."""
-
-    symbol: str
-    seq: int
-    bid: int
-    ask: int
-    last: int
-    ts: int
 
 
 class TickSource(Protocol):
@@ -71,10 +58,10 @@ def synthetic_price(seed: str, company: Company, number: int) -> int:
 
 
 def synthetic_tick(seed: str, company: Company, number: int, ts: int) -> Tick:
-    """Tick `number` of `company`: bid and ask stand symmetrically around the price, at least one price unit apart."""
+    """Tick `number` of `company`, with bid and ask around its price."""
     last = synthetic_price(seed, company, number)
-    half_spread = max(last * SPREAD_PPM // ONE_PPM, 1)
-    return Tick(company.symbol, number, max(last - half_spread, 1), last + half_spread, last, ts)
+    bid, ask = spread_around(last)
+    return Tick(company.symbol, number, bid, ask, last, ts)
 
 
 def _noise(name: str, number: int, period: int) -> int:

@@ -16,6 +16,10 @@ STOP_SLIPPAGE_PPM = 50_000
 """A stop order to buy sets aside 5 % more than its stop price; a gap beyond it is `price-moved`."""
 
 
+HALF_SPREAD_PPM = 500
+"""Bid and ask of the invented market stand 0.05 % below and above its price."""
+
+
 @dataclass(frozen=True, slots=True)
 class FeeRates:
     """The fees of one order, pinned when it is placed.
@@ -59,6 +63,12 @@ class Settlement:
     def received(self) -> int:
         """What a seller gets in the end."""
         return self.cost - self.fee - self.broker_fee
+
+
+def spread_around(price: int) -> tuple[int, int]:
+    """Bid and ask around a price, at least one price unit away from it each; a bid is never below one unit."""
+    half = max(price * HALF_SPREAD_PPM // RATE_PPM_ONE, 1)
+    return max(price - half, 1), price + half
 
 
 def value_minor(quantity: int, price: int, currency: str) -> int:

@@ -74,6 +74,18 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
+class Tick:
+    """One price of one stock. `seq` counts a stock's ticks from 1; `ts` is its time in milliseconds."""
+
+    symbol: str
+    seq: int
+    bid: int
+    ask: int
+    last: int
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Day:
     """A trading day of one stock. `close` is the last price so far while the day runs."""
 

@@ -261,6 +261,7 @@ class Order:
     authorization_id: str | None
     authorization_ends_at: int | None
     stock_id: str
+    symbol: str
     currency: str
     side: Side
     type: OrderType
@@ -348,3 +349,9 @@ def settlement_of(order: Order, price: int) -> Settlement:
     """What the order's fill at `price` moves, at its pinned fee rates."""
     settle = settle_buy if order.side is Side.BUY else settle_sell
     return settle(order.quantity, price, order.currency, order.rates)
+
+
+def brings_something(order: Order) -> bool:
+    """Whether an executed order leaves something that a mandate can go on with: a sale may be eaten up by its fees."""
+    assert order.fill is not None
+    return order.side is Side.BUY or order.fill.settlement.received > 0

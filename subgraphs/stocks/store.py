@@ -164,12 +164,12 @@ async def day_bars_of(connection: Connection, stock_id: str, limit: int) -> list
 
 
 async def holdings_of(
-    connection: Connection, user_id: str, *, after: tuple[str] | None = None, limit: int | None = None
+    connection: Connection, user_id: str, *, after: str | None = None, limit: int | None = None
 ) -> list[Holding]:
     """A user's holdings that are not empty, by symbol; with `after`, those behind that symbol."""
     statement = _SELECT_HOLDING.where(holdings.c.user_id == user_id, _HELD).order_by(stocks.c.symbol)
     if after is not None:
-        statement = statement.where(stocks.c.symbol > after[0])
+        statement = statement.where(stocks.c.symbol > after)
     if limit is not None:
         statement = statement.limit(limit)
     return [_holding(row) for row in await rows_of(connection, statement)]

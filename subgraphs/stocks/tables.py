@@ -9,6 +9,8 @@ orders              the log of each order's saga;  fills: its one execution
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
+from subgraphs.shared.audit import audit_table
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -114,6 +116,7 @@ orders = Table(
     Column("authorization_id", String(36)),
     Column("authorization_ends_at", BigInteger),
     Column("stock_id", String(36), ForeignKey("stocks.id"), nullable=False),
+    Column("symbol", String(12), nullable=False),
     Column("currency", String(3), nullable=False),
     Column("side", String(4), nullable=False),
     Column("type", String(12), nullable=False),
@@ -167,3 +170,5 @@ fills = Table(
     Column("broker_fee", BigInteger, nullable=False),
     Column("executed_at", BigInteger, nullable=False),
 )
+
+audit_log = audit_table(metadata)

@@ -1,0 +1,153 @@
+"""The market: which companies are listed, how a price is stored, and which waiting orders it triggers.
+
+One tick is one transaction under the lock of its stock: the tick is stored, then every working order that was placed
+before it and whose condition it crosses is triggered by compare-and-set. An order that starts working takes the same
+lock and looks at the ticks it has missed, so no order ever misses a tick, and none is triggered twice.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from subgraphs.shared.auth import Caller, require_service
+from subgraphs.shared.database import Connection, Database
+from subgraphs.shared.errors import INVALID_PRICE, FieldError, Refusal
+from subgraphs.stocks import store, store_orders
+from subgraphs.stocks.companies import Company
+from subgraphs.stocks.pricing import spread_around
+from subgraphs.stocks.rules import MARKET_CLOSED, UNKNOWN_STOCK, Day, Quote, Stock, Tick
+from subgraphs.stocks.rules_orders import Order, OrderState, OrderType, limit_met, side_price
+from subgraphs.stocks.sessions import Sessions, date_of
+
+TICKS_AGE_MS_MAX = 7 * 86_400_000
+"""Ticks are kept for a week; day bars are kept for ever."""
+
+TICKS_DELETED_MAX = 500
+"""Old ticks deleted in one transaction, so that no writer waits long."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTick:
+    """A tick as stored, and the orders it triggered; none for a tick that was stored before."""
+
+    symbol: str
+    quote: Quote
+    triggered: tuple[str, ...]
+
+
+class MarketService:
+    """The use cases of the market."""
+
+    def __init__(self, database: Database, sessions: Sessions) -> None:
+        self._database = database
+        self.sessions = sessions
+
+    async def list_companies(self, companies: Iterable[Company]) -> None:
+        """Lists the companies that are not listed yet, each at its first price, with all its shares in the market."""
+
+        async def work(connection: Connection) -> None:
+            now = await connection.now()
+            for company in companies:
+                bid, ask = spread_around(company.price)
+                quote = Quote(0, bid, ask, company.price, now)
+                day = Day.opened(date_of(now), company.price)
+                stock = Stock(
+                    company.stock_id, company.symbol, company.name, company.currency, company.issued, quote, day, None
+                )
+                await store.insert_listing(connection, stock, now)
+
+        await self._database.write(work)
+
+    async def stored_seqs(self) -> dict[str, int]:
+        """Each symbol's last stored tick: where a feed goes on."""
+        async with self._database.reading() as connection:
+            return await store.stored_seqs(connection)
+
+    async def now(self) -> int:
+        """The database's time in milliseconds."""
+        async with self._database.reading() as connection:
+            return await connection.now()
+
+    async def is_open(self) -> bool:
+        """Whether a session runs."""
+        return self.sessions.is_open(await self.now())
+
+    async def store_tick(self, tick: Tick) -> StoredTick:
+        """Stores one tick and triggers what it crosses; a tick at or below the stored seq changes nothing.
+
+        Raises:
+            Refusal: `unknown-stock`.
+        """
+
+        async def work(connection: Connection) -> StoredTick:
+            stock = await store.lock_stock(connection, symbol=tick.symbol)
+            if stock is None:
+                raise Refusal(UNKNOWN_STOCK)
+            if tick.seq <= stock.quote.seq:
+                return StoredTick(stock.symbol, stock.quote, ())
+            return await _store(connection, stock, Quote(tick.seq, tick.bid, tick.ask, tick.last, tick.ts))
+
+        return await self._database.write(work)
+
+    async def post_tick(
+        self, caller: Caller, symbol: str, *, bid: int, ask: int, last: int, seq: int | None
+    ) -> StoredTick:
+        """Stores a price that an operator posts, with the stocks service's own key; without `seq`, as the next tick.
+
+        Raises:
+            Refusal: `forbidden`, `unknown-stock`, `market-closed`, `invalid-price` when bid is above ask.
+        """
+        require_service(caller, "stocks")
+        if bid > ask:
+            raise Refusal(INVALID_PRICE, fields=[FieldError("bid", "The bid must not be above the ask.")])
+
+        async def work(connection: Connection) -> StoredTick:
+            now = await connection.now()
+            stock = await store.lock_stock(connection, symbol=symbol)
+            if stock is None:
+                raise Refusal(UNKNOWN_STOCK)
+            if not self.sessions.is_open(now):
+                raise Refusal(MARKET_CLOSED)
+            number = stock.quote.seq + 1 if seq is None else seq
+            if number <= stock.quote.seq:
+                return StoredTick(stock.symbol, stock.quote, ())
+            return await _store(connection, stock, Quote(number, bid, ask, last, now))
+
+        return await self._database.write(work)
+
+    async def delete_old_ticks(self) -> int:
+        """Deletes some ticks older than `TICKS_AGE_MS_MAX`; the number deleted, 0 when none is left."""
+
+        async def work(connection: Connection) -> int:
+            oldest = await connection.now() - TICKS_AGE_MS_MAX
+            return await store.delete_ticks_before(connection, oldest, TICKS_DELETED_MAX)
+
+        return await self._database.write(work)
+
+
+async def _store(connection: Connection, stock: Stock, quote: Quote) -> StoredTick:
+    date = date_of(quote.at)
+    same_day = date == stock.day.date
+    day = stock.day.with_price(quote.last) if same_day else Day.opened(date, quote.last)
+    previous_close = stock.previous_close if same_day else stock.day.close
+    await store.store_tick(connection, stock, quote, day, previous_close)
+    triggered = []
+    for order_id in await store_orders.crossed_ids(connection, stock.id, quote):
+        order = await store_orders.lock_order(connection, order_id)
+        if order is not None and order.state is OrderState.WORKING and await _cross(connection, order, quote):
+            triggered.append(order_id)
+    return StoredTick(stock.symbol, quote, tuple(triggered))
+
+
+async def _cross(connection: Connection, order: Order, quote: Quote) -> bool:
+    """Moves a (locked) working order on by a tick that crosses its condition; whether it is triggered."""
+    price, now = side_price(order.side, quote), await connection.now()
+    if order.type is OrderType.STOP_LIMIT and order.stop_seq is None:
+        assert order.limit_price is not None
+        if not limit_met(order.side, price, order.limit_price):
+            await store_orders.save_order(connection, order.id, OrderState.WORKING, now, stop_seq=quote.seq)
+            return False
+    pinned = {"price": price, "price_seq": quote.seq, "lease_until": 0}
+    if order.type is OrderType.STOP_LIMIT and order.stop_seq is None:
+        pinned["stop_seq"] = quote.seq
+    await store_orders.save_order(connection, order.id, OrderState.TRIGGERED, now, **pinned)
+    return True

@@ -1,0 +1,573 @@
+"""Orders: reading them, and each local step of their saga as one transaction.
+
+A step locks its order, looks at the state it finds, and moves it on or leaves it as it is: cancel, expiry, trigger and
+execution compete for the same row, and whoever comes second finds another state. A step that is repeated changes
+nothing. What calls other services, and which step follows which, stands in `saga`.
+
+Shares move between three parts of a holding: free, committed, reserved. The market's own shares are a holding too.
+
+    placed     BUY: market free -> reserved                      SELL: investor free or commitment -> reserved
+    executed   BUY: market reserved -> investor reserved         SELL: investor reserved -> market free
+    settled    BUY: investor reserved -> free or commitment      SELL: nothing
+    ended      what was reserved goes back to where it came from; a closed commitment's shares become free
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import orjson
+
+from subgraphs.shared.audit import AuditEntry, record
+from subgraphs.shared.auth import Caller, require_user
+from subgraphs.shared.database import Connection, Database
+from subgraphs.shared.errors import IDEMPOTENCY_KEY_REUSED, NOT_FOUND, Refusal
+from subgraphs.shared.idempotency import IdempotencyKey
+from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
+from subgraphs.stocks import store, store_orders
+from subgraphs.stocks.documents import order_document
+from subgraphs.stocks.pricing import FeeSchedule, cost_of_sold
+from subgraphs.stocks.rules import (
+    AUTHORIZATION_INACTIVE,
+    AUTHORIZATION_MISMATCH,
+    CURRENCY_MISMATCH,
+    INSUFFICIENT_LIQUIDITY,
+    INSUFFICIENT_SHARES,
+    MARKET,
+    MARKET_CLOSED,
+    ORDER_COMPLETED,
+    ORDER_FINAL,
+    PRICE_MOVED,
+    STALE_PRICE,
+    UNKNOWN_STOCK,
+    Commitment,
+    CommitmentState,
+    Stock,
+    holding_id_of,
+)
+from subgraphs.stocks.rules_orders import (
+    CANCELLABLE_STATES,
+    MARKET_ORDER_AGE_MS_MAX,
+    Fill,
+    Mandate,
+    Order,
+    OrderFilter,
+    OrderIntent,
+    OrderState,
+    OrderStatus,
+    OrderType,
+    Rejection,
+    Side,
+    gap_beyond_hold,
+    hold_amount,
+    last_moment,
+    settlement_of,
+    side_price,
+)
+from subgraphs.stocks.sessions import Sessions
+from subgraphs.stocks.tables import audit_log
+
+LEASE_MS = 2_000
+"""How long a driver has an order to itself; as long as a request drives it."""
+
+ENDED_STATES = {
+    OrderState.REJECTING: OrderState.REJECTED,
+    OrderState.CANCELLING: OrderState.CANCELLED,
+    OrderState.EXPIRING: OrderState.EXPIRED,
+}
+"""Deciding to give up, and having given everything back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollover:
+    """What users answered to a broker's completed order: the authorization it went on in, or none."""
+
+    authorization_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """An order as a request found it; `fresh` when this request made it."""
+
+    order: Order
+    fresh: bool
+
+
+class OrdersService:
+    """The use cases of orders that need no other service."""
+
+    def __init__(self, database: Database, sessions: Sessions, fees: FeeSchedule) -> None:
+        self._database = database
+        self._sessions = sessions
+        self._fees = fees
+
+    # ---- reading ----
+
+    async def orders(self, caller: Caller, wanted: OrderFilter, *, after: str | None, limit: int | None) -> Page[Order]:
+        """The orders that the caller owns or placed, newest first, page by page."""
+        user, count = require_user(caller), page_limit(limit)
+        key = decode_cursor(after, int, str) if after is not None else None
+        behind = None if key is None else (int(key[0]), str(key[1]))
+        async with self._database.reading() as connection:
+            found = await store_orders.orders_after(connection, user.id, wanted, behind, count + 1)
+        return page_of(found, [encode_cursor(order.created_at, order.id) for order in found], count)
+
+    async def order(self, caller: Caller, order_id: str) -> Order:
+        """One order of the caller's; raises Refusal `not-found`."""
+        found = await self.orders_by_id(caller, [order_id])
+        if order_id not in found:
+            raise Refusal(NOT_FOUND)
+        return found[order_id]
+
+    async def orders_by_id(self, caller: Caller, ids: Iterable[str]) -> dict[str, Order]:
+        """Those of the orders that the caller owns or placed."""
+        user = require_user(caller)
+        async with self._database.reading() as connection:
+            return await store_orders.orders_by_id(connection, ids, user.id)
+
+    async def placed_before(self, key: IdempotencyKey) -> Order | None:
+        """The order that an earlier request with this key made.
+
+        Raises:
+            Refusal: `idempotency-key-reused` when that was another request.
+        """
+        async with self._database.reading() as connection:
+            order = await store_orders.order_by_id(connection, key.object_id)
+        return None if order is None else _same_request(order, key)
+
+    async def load(self, order_id: str) -> Order:
+        """An order as it stands, for its saga."""
+        async with self._database.reading() as connection:
+            order = await store_orders.order_by_id(connection, order_id)
+        assert order is not None, "orders are never deleted"
+        return order
+
+    # ---- T0 ----
+
+    async def place(
+        self, caller: Caller, intent: OrderIntent, mandate: Mandate | None, key: IdempotencyKey
+    ) -> Placement:
+        """T0: writes the order with everything pinned, and reserves the shares; short of them it is REJECTED at once.
+
+        A repetition, also a concurrent one, finds the first one's order.
+
+        Raises:
+            Refusal: what is wrong with the order itself (`unknown-stock`, `market-closed`, `invalid-request`, the
+                mandate's codes, `idempotency-key-reused`); nothing is written then.
+        """
+
+        async def work(connection: Connection) -> Placement:
+            now = await connection.now()
+            stock = (await store.stocks_by_id(connection, [intent.stock_id])).get(intent.stock_id)
+            if stock is None:
+                raise Refusal(UNKNOWN_STOCK)
+            order = self._pinned(caller, intent, mandate, key, stock, now)
+            if not await store_orders.insert_order(connection, order, lease_until=now + LEASE_MS):
+                earlier = await store_orders.order_by_id(connection, order.id)
+                assert earlier is not None
+                return Placement(_same_request(earlier, key), fresh=False)
+            details = {"side": order.side, "stockId": stock.id, "authorizationId": order.authorization_id}
+            entry = AuditEntry("order.placed", caller, order.id, on_behalf_of=order.user_id, details=details)
+            await record(connection, audit_log, entry)
+            short = await _reserve(connection, order, now)
+            if short is not None:
+                order = await _end(connection, replace(order, rejection=short), now)
+            return Placement(order, fresh=True)
+
+        return await self._database.write(work)
+
+    def _pinned(
+        self, caller: Caller, intent: OrderIntent, mandate: Mandate | None, key: IdempotencyKey, stock: Stock, now: int
+    ) -> Order:
+        is_open = self._sessions.is_open(now)
+        if not is_open and not intent.automated:
+            raise Refusal(MARKET_CLOSED, "Place it when the market is open, or as an automated order.")
+        if mandate is not None:
+            _check_mandate(mandate, intent, stock, now)
+        user_id = caller.id if mandate is None else mandate.investor_id
+        rates = self._fees.rates(stock.currency, for_broker=mandate is not None)
+        quote = stock.quote
+        return Order(
+            id=key.object_id,
+            user_id=user_id,
+            placed_by=caller.id,
+            authorization_id=intent.authorization_id,
+            authorization_ends_at=None if mandate is None else mandate.ends_at,
+            stock_id=stock.id,
+            symbol=stock.symbol,
+            currency=stock.currency,
+            side=intent.side,
+            type=intent.type,
+            time_in_force=intent.time_in_force,
+            quantity=intent.quantity,
+            limit_price=intent.limit_price,
+            stop_price=intent.stop_price,
+            expires_at=last_moment(intent, now, self._sessions.day_end(now)),
+            client_order_id=intent.client_order_id,
+            state=OrderState.NEW,
+            rejection=None,
+            rates=rates,
+            hold_amount=hold_amount(intent, quote, stock.currency, rates),
+            price=None if intent.automated else side_price(intent.side, quote),
+            price_seq=quote.seq,
+            after_seq=quote.seq - 1 if is_open else quote.seq,
+            stop_seq=None,
+            holding_id=holding_id_of(user_id, stock.id),
+            fill=None,
+            rollover_id=None,
+            fingerprint=key.fingerprint,
+            answer_status=None,
+            answer_body=None,
+            created_at=now,
+            updated_at=now,
+            executed_at=None,
+            settled_at=None,
+            attempts=0,
+        )
+
+    # ---- T2', T3, T6 ----
+
+    async def start(self, order: Order) -> Order:
+        """T2': NEW -> RESERVED; an automated order -> WORKING, or TRIGGERED by the first tick it has missed."""
+
+        async def work(connection: Connection) -> Order:
+            if order.automated:
+                await store.lock_stock(connection, stock_id=order.stock_id)
+            found = await _locked(connection, order.id)
+            if found.state is not OrderState.NEW:
+                return found
+            now = await connection.now()
+            if not found.automated:
+                await store_orders.save_order(connection, found.id, OrderState.RESERVED, now)
+                return replace(found, state=OrderState.RESERVED, updated_at=now)
+            return await _set_working(connection, await _missed_tick(connection, found), now)
+
+        return await self._database.write(work)
+
+    async def execute(self, order_id: str) -> Order:
+        """T3, the pivot: RESERVED or TRIGGERED -> EXECUTED; the shares change hands at the pinned price.
+
+        A stale price, or a gap beyond what is held, turns the order to REJECTING instead.
+        """
+
+        async def work(connection: Connection) -> Order:
+            order = await _locked(connection, order_id)
+            if order.state not in (OrderState.RESERVED, OrderState.TRIGGERED):
+                return order
+            now = await connection.now()
+            rejection = _too_late(order, now)
+            if rejection is not None:
+                return await _turn(connection, order, OrderState.REJECTING, now, rejection)
+            assert order.price is not None
+            fill = Fill(order.price, order.price_seq, settlement_of(order, order.price), now)
+            await _exchange(connection, order, fill, now)
+            await store_orders.insert_fill(connection, order, fill)
+            await store_orders.save_order(connection, order_id, OrderState.EXECUTED, now, executed_at=now)
+            return replace(order, state=OrderState.EXECUTED, fill=fill, executed_at=now, updated_at=now)
+
+        return await self._database.write(work)
+
+    async def settle(self, order_id: str, rollover: Rollover | None) -> Order:
+        """T6: EXECUTED -> COMPLETED; a buyer's shares become free, or go to the rollover's commitment if it is open."""
+
+        async def work(connection: Connection) -> Order:
+            order = await _locked(connection, order_id)
+            if order.state is not OrderState.EXECUTED:
+                return order
+            now = await connection.now()
+            rollover_id = None if rollover is None else rollover.authorization_id
+            if order.side is Side.BUY:
+                await _release(connection, order, rollover_id, now, opening=True)
+            completed = replace(
+                order, state=OrderState.COMPLETED, rollover_id=rollover_id, settled_at=now, updated_at=now
+            )
+            return await _finish(connection, completed, now)
+
+        return await self._database.write(work)
+
+    # ---- T2x, Tc ----
+
+    async def reject(self, order_id: str, rejection: Rejection) -> Order:
+        """T2x: NEW or RESERVED -> REJECTING, with the reason."""
+        return await self._give_up(order_id, OrderState.REJECTING, rejection)
+
+    async def reject_stale(self, order_id: str) -> Order:
+        """A market order that is still not executed after `MARKET_ORDER_AGE_MS_MAX` -> REJECTING."""
+        return await self.reject(order_id, Rejection(STALE_PRICE.code, STALE_PRICE.title))
+
+    async def expire(self, order_id: str) -> Order:
+        """Tc: an automated order whose time is over -> EXPIRING."""
+        return await self._give_up(order_id, OrderState.EXPIRING, None)
+
+    async def cancel(self, caller: Caller, order_id: str) -> Order:
+        """Tc: the order -> CANCELLING; a repetition finds it cancelled.
+
+        Raises:
+            Refusal: `not-found`, `order-completed`, or `order-final` when it was rejected or has expired.
+        """
+        user = require_user(caller)
+
+        async def work(connection: Connection) -> Order:
+            order = await store_orders.lock_order(connection, order_id)
+            if order is None or user.id not in (order.user_id, order.placed_by):
+                raise Refusal(NOT_FOUND)
+            if order.status is OrderStatus.CANCELLED:
+                return order
+            if order.state not in CANCELLABLE_STATES:
+                raise Refusal(ORDER_COMPLETED if order.status is OrderStatus.COMPLETED else ORDER_FINAL)
+            entry = AuditEntry("order.cancelled", user, order_id, on_behalf_of=order.user_id)
+            await record(connection, audit_log, entry)
+            now = await connection.now()
+            return await _turn(connection, order, OrderState.CANCELLING, now, None, lease_until=now + LEASE_MS)
+
+        return await self._database.write(work)
+
+    async def give_back(self, order_id: str) -> Order:
+        """Ends an order that was given up: its shares go back, and its answer is final."""
+
+        async def work(connection: Connection) -> Order:
+            order = await _locked(connection, order_id)
+            if order.state not in ENDED_STATES:
+                return order
+            now = await connection.now()
+            if order.side is Side.BUY:
+                market_id = holding_id_of(MARKET, order.stock_id)
+                market = (await store.lock_holdings(connection, [market_id]))[market_id]
+                moved = replace(market, free=market.free + order.quantity, reserved=market.reserved - order.quantity)
+                await store.save_holding(connection, moved, now)
+            else:
+                await _release(connection, order, order.authorization_id, now, opening=False)
+            return await _end(connection, order, now)
+
+        return await self._database.write(work)
+
+    async def _give_up(self, order_id: str, state: OrderState, rejection: Rejection | None) -> Order:
+        async def work(connection: Connection) -> Order:
+            order = await _locked(connection, order_id)
+            waiting = (OrderState.NEW, OrderState.RESERVED, OrderState.WORKING)
+            if order.state not in waiting:
+                return order
+            return await _turn(connection, order, state, await connection.now(), rejection)
+
+        return await self._database.write(work)
+
+    # ---- whose turn it is ----
+
+    async def take_due(self, limit: int) -> list[str]:
+        """Leases up to `limit` orders that nobody drives and that are due; their ids."""
+
+        async def work(connection: Connection) -> list[str]:
+            now = await connection.now()
+            return await store_orders.lease_due(connection, now, now + LEASE_MS, limit)
+
+        return await self._database.write(work)
+
+    async def overdue(self, limit: int) -> tuple[list[str], list[str]]:
+        """Ids of automated orders whose time is over, and of market orders whose price is stale."""
+        async with self._database.reading() as connection:
+            now = await connection.now()
+            expired = await store_orders.expired_ids(connection, now, limit)
+            return expired, await store_orders.stale_ids(connection, now - MARKET_ORDER_AGE_MS_MAX, limit)
+
+    async def has_due(self) -> bool:
+        """Whether an order waits for a driver: a cheap look before taking a lease."""
+        async with self._database.reading() as connection:
+            return await store_orders.any_due(connection, await connection.now())
+
+    async def postpone(self, order_id: str, delay_ms: int) -> None:
+        """Gives an order back to the loop, not before `delay_ms` from here."""
+
+        async def work(connection: Connection) -> None:
+            await store_orders.postpone(connection, order_id, await connection.now() + delay_ms)
+
+        await self._database.write(work)
+
+
+# ---- parts of the transactions above ----
+
+
+async def _locked(connection: Connection, order_id: str) -> Order:
+    order = await store_orders.lock_order(connection, order_id)
+    assert order is not None, "orders are never deleted"
+    return order
+
+
+def _same_request(order: Order, key: IdempotencyKey) -> Order:
+    if order.fingerprint != key.fingerprint:
+        raise Refusal(IDEMPOTENCY_KEY_REUSED, "Use a new Idempotency-Key for a new order.")
+    return order
+
+
+def _check_mandate(mandate: Mandate, intent: OrderIntent, stock: Stock, now: int) -> None:
+    if now < (mandate.starts_at or now) or now >= (mandate.ends_at or now + 1):
+        raise Refusal(AUTHORIZATION_INACTIVE)
+    wanted = "capital" if intent.side is Side.BUY else "stockholding"
+    if mandate.type != wanted:
+        raise Refusal(AUTHORIZATION_MISMATCH, f"A broker's order to {intent.side} needs a {wanted} authorization.")
+    if intent.side is Side.BUY and mandate.currency != stock.currency:
+        raise Refusal(CURRENCY_MISMATCH, f"The stock trades in {stock.currency}.")
+    if intent.side is Side.SELL and mandate.stockholding_id != holding_id_of(mandate.investor_id, stock.id):
+        raise Refusal(AUTHORIZATION_MISMATCH, "The authorization is for another stock.")
+
+
+async def _reserve(connection: Connection, order: Order, now: int) -> Rejection | None:
+    """Sets the order's shares aside; the rejection when there are too few."""
+    owner = MARKET if order.side is Side.BUY else order.user_id
+    holding_id = holding_id_of(owner, order.stock_id)
+    holding = (await store.lock_holdings(connection, [holding_id])).get(holding_id)
+    code = INSUFFICIENT_LIQUIDITY if order.side is Side.BUY else INSUFFICIENT_SHARES
+    if holding is None:
+        return Rejection(code.code, code.title)
+    if order.side is Side.SELL and order.authorization_id is not None:
+        commitment = await store.lock_commitment(connection, order.authorization_id)
+        if commitment is None or not commitment.open or commitment.holding_id != holding_id:
+            return Rejection(AUTHORIZATION_INACTIVE.code, AUTHORIZATION_INACTIVE.title)
+        if commitment.remaining < order.quantity:
+            return Rejection(code.code, "Fewer shares remain under the authorization.")
+        left = replace(commitment, remaining=commitment.remaining - order.quantity)
+        await store.save_commitment(connection, left, now)
+        holding = replace(holding, committed=holding.committed - order.quantity)
+    elif holding.free < order.quantity:
+        return Rejection(code.code, code.title)
+    else:
+        holding = replace(holding, free=holding.free - order.quantity)
+    await store.save_holding(connection, replace(holding, reserved=holding.reserved + order.quantity), now)
+    return None
+
+
+async def _exchange(connection: Connection, order: Order, fill: Fill, now: int) -> None:
+    """Moves the reserved shares between the market and the investor, and his cost with them."""
+    assert order.holding_id is not None
+    if order.side is Side.BUY:
+        await store.insert_holding(connection, order.holding_id, order.user_id, order.stock_id, 0, now)
+    market_id = holding_id_of(MARKET, order.stock_id)
+    found = await store.lock_holdings(connection, [market_id, order.holding_id])
+    market, own, quantity = found[market_id], found[order.holding_id], order.quantity
+    if order.side is Side.BUY:
+        market = replace(market, reserved=market.reserved - quantity)
+        own = replace(own, reserved=own.reserved + quantity, cost=own.cost + fill.settlement.cost)
+    else:
+        market = replace(market, free=market.free + quantity)
+        cost = own.cost - cost_of_sold(own.cost, own.quantity, quantity)
+        own = replace(own, reserved=own.reserved - quantity, cost=cost)
+    await store.save_holding(connection, market, now)
+    await store.save_holding(connection, own, now)
+
+
+async def _release(
+    connection: Connection, order: Order, authorization_id: str | None, now: int, *, opening: bool
+) -> None:
+    """Moves the investor's reserved shares to that commitment if it is open, else to free.
+
+    `opening`: a commitment that is not there yet is opened (a rollover's child); a tombstone diverts to free.
+    """
+    assert order.holding_id is not None
+    holding = (await store.lock_holdings(connection, [order.holding_id]))[order.holding_id]
+    holding = replace(holding, reserved=holding.reserved - order.quantity)
+    commitment = await _commitment_of(connection, order, authorization_id, now, opening=opening)
+    if commitment is not None and commitment.open and commitment.holding_id == holding.id:
+        more = replace(commitment, remaining=commitment.remaining + order.quantity)
+        await store.save_commitment(connection, more, now)
+        holding = replace(holding, committed=holding.committed + order.quantity)
+    else:
+        holding = replace(holding, free=holding.free + order.quantity)
+    await store.save_holding(connection, holding, now)
+
+
+async def _commitment_of(
+    connection: Connection, order: Order, authorization_id: str | None, now: int, *, opening: bool
+) -> Commitment | None:
+    if authorization_id is None:
+        return None
+    if not opening:
+        return await store.lock_commitment(connection, authorization_id)
+    assert order.holding_id is not None
+    empty = Commitment(
+        authorization_id, order.user_id, order.placed_by, order.holding_id, CommitmentState.OPEN, remaining=0
+    )
+    return (await store.insert_or_lock_commitment(connection, empty, now))[1]
+
+
+async def _missed_tick(connection: Connection, order: Order) -> Order:
+    """A starting order after the ticks since it was placed, in order: WORKING, or TRIGGERED by the first it crosses."""
+    order, from_seq = replace(order, state=OrderState.WORKING), order.after_seq + 1
+    if order.type is OrderType.STOP_LIMIT:
+        stopped = await store_orders.first_tick(connection, order, from_seq=from_seq, stop=order.stop_price)
+        if stopped is None:
+            return order
+        order, from_seq = replace(order, stop_seq=stopped.seq), stopped.seq
+    stop, limit = (order.stop_price, None) if order.type is OrderType.STOP else (None, order.limit_price)
+    crossed = await store_orders.first_tick(connection, order, from_seq=from_seq, stop=stop, limit=limit)
+    if crossed is None:
+        return order
+    return replace(order, state=OrderState.TRIGGERED, price=side_price(order.side, crossed), price_seq=crossed.seq)
+
+
+async def _set_working(connection: Connection, order: Order, now: int) -> Order:
+    """Writes a starting order; if it waits for its trigger, that is the final answer to its POST."""
+    order = replace(order, updated_at=now)
+    if order.state is OrderState.WORKING:
+        order = _answered(order)
+    await store_orders.save_order(
+        connection,
+        order.id,
+        order.state,
+        now,
+        price=order.price,
+        price_seq=order.price_seq,
+        stop_seq=order.stop_seq,
+        answer_status=order.answer_status,
+        answer_body=order.answer_body,
+    )
+    return order
+
+
+def _too_late(order: Order, now: int) -> Rejection | None:
+    assert order.price is not None
+    if not order.automated and now - order.created_at > MARKET_ORDER_AGE_MS_MAX:
+        return Rejection(STALE_PRICE.code, STALE_PRICE.title)
+    if gap_beyond_hold(order, order.price):
+        return Rejection(PRICE_MOVED.code, PRICE_MOVED.title)
+    return None
+
+
+async def _turn(
+    connection: Connection, order: Order, state: OrderState, now: int, rejection: Rejection | None, **lease: int
+) -> Order:
+    """Gives a (locked) order up; what it set aside goes back in the steps that follow."""
+    reason = {"reason": rejection.code, "reason_detail": rejection.detail} if rejection is not None else {}
+    await store_orders.save_order(connection, order.id, state, now, **reason, **lease)
+    return replace(order, state=state, rejection=rejection, updated_at=now)
+
+
+async def _end(connection: Connection, order: Order, now: int) -> Order:
+    """The terminal commit of an order that was given up, or REJECTED at T0."""
+    state = ENDED_STATES.get(order.state, OrderState.REJECTED)
+    return await _finish(connection, replace(order, state=state, settled_at=now, updated_at=now), now)
+
+
+async def _finish(connection: Connection, order: Order, now: int) -> Order:
+    final = _answered(order)
+    rejection = order.rejection
+    await store_orders.save_order(
+        connection,
+        order.id,
+        order.state,
+        now,
+        rollover_id=order.rollover_id,
+        settled_at=order.settled_at,
+        reason=None if rejection is None else rejection.code,
+        reason_detail=None if rejection is None else rejection.detail,
+        answer_status=final.answer_status,
+        answer_body=final.answer_body,
+        lease_until=0,
+    )
+    return final
+
+
+def _answered(order: Order) -> Order:
+    """The order with the final answer to its POST, unless it has one: 422 when rejected, else 201 and what it is."""
+    if order.answer_status is not None:
+        return order
+    if order.state is OrderState.REJECTED:
+        return replace(order, answer_status=422)
+    return replace(order, answer_status=201, answer_body=orjson.dumps(order_document(order)).decode())
