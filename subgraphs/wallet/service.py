@@ -75,23 +75,38 @@ class WalletService:
 
     # ---- reading ----
 
-    async def balances(self, caller: Caller) -> tuple[Balance, ...]:
-        """The caller's money, one balance per currency he ever had."""
-        viewer = require_user(caller)
+    async def balances(self, caller: Caller, *, of_user: str | None = None) -> tuple[Balance, ...]:
+        """A user's money, one balance per currency he ever had.
+
+        Args:
+            of_user: whose money; anybody's but the caller's own raises Refusal `not-found`. None is the caller.
+        """
+        viewer = _require_self(caller, of_user)
         async with self._database.reading() as connection:
             return balances_of(await store.balance_sums(connection, viewer.id))
 
-    async def balance(self, caller: Caller, currency: str) -> Balance:
-        """The caller's money in one currency, zero if he never had any; raises Refusal `unknown-currency`."""
+    async def balance(self, caller: Caller, currency: str, *, of_user: str | None = None) -> Balance:
+        """A user's money in one currency, zero if he never had any; raises Refusal `unknown-currency`, `not-found`."""
         decimals_of(currency)
-        found = [balance for balance in await self.balances(caller) if balance.currency == currency]
+        found = [balance for balance in await self.balances(caller, of_user=of_user) if balance.currency == currency]
         return found[0] if found else Balance(currency)
 
     async def transactions(
-        self, caller: Caller, *, kind: TransactionKind | None = None, after: str | None = None, limit: int | None = None
+        self,
+        caller: Caller,
+        *,
+        of_user: str | None = None,
+        kind: TransactionKind | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        limit_field: str = "limit",
     ) -> Page[Transaction]:
-        """The caller's transactions, newest first. `after` is a cursor of an earlier page."""
-        viewer, count = require_user(caller), page_limit(limit)
+        """A user's transactions, newest first. `after` is a cursor of an earlier page.
+
+        Raises:
+            Refusal: `invalid-cursor`, `invalid-request` for the limit, `not-found` for another user's list.
+        """
+        viewer, count = _require_self(caller, of_user), page_limit(limit, field=limit_field)
         before = None if after is None else int(decode_cursor(after, int)[0])
         async with self._database.reading() as connection:
             found = await store.list_transactions(connection, viewer.id, kind=kind, before=before, limit=count + 1)
@@ -206,6 +221,14 @@ async def _record(connection: Connection, operation: Operation, decision: Decisi
         await store.set_state(connection, account_id, state)
     await store.add_transactions(connection, decision.transactions)
     await store.store_answer(connection, operation.id, operation.op, _write_answer(decision.answer))
+
+
+def _require_self(caller: Caller, of_user: str | None) -> Caller:
+    """The caller, if what he asks for is his own: another user's money is as if it did not exist."""
+    viewer = require_user(caller)
+    if of_user not in (None, viewer.id):
+        raise Refusal(NOT_FOUND)
+    return viewer
 
 
 def fingerprint_of(operation: Operation) -> str:

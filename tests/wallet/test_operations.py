@@ -1,7 +1,5 @@
 """The six system operations, one by one, on both databases."""
 
-import uuid
-
 import pytest
 
 from subgraphs.shared.auth import ANONYMOUS, Caller
@@ -11,7 +9,7 @@ from subgraphs.wallet.audit import audit, summarize
 from subgraphs.wallet.operations import Close, Commit, Credit, Hold, Operation, Post, Void
 from subgraphs.wallet.rules import Balance
 from subgraphs.wallet.service import WalletService
-from tests.wallet.conftest import STOCKS, USERS, broker, investor
+from tests.wallet.conftest import STOCKS, USERS, broker, investor, new_id
 
 
 async def funded(wallet: WalletService, amount: str = "1000.00") -> Caller:
@@ -33,10 +31,6 @@ async def refused(wallet: WalletService, operation: Operation) -> str:
     with pytest.raises(Refusal) as caught:
         await send(wallet, operation)
     return caught.value.code.code
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
 
 
 async def test_hold_and_post_pay_the_market_and_the_fees_and_give_the_rest_back(

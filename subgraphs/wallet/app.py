@@ -1,0 +1,60 @@
+"""The wallet as an ASGI application."""
+
+import time
+
+import httpx
+from fastapi import FastAPI
+
+from subgraphs.shared.app import ServiceParts, build_app
+from subgraphs.shared.auth import RemoteKeys, TokenVerifier, UserKeys
+from subgraphs.shared.database import Clock, Database
+from subgraphs.shared.graphql import Subgraph
+from subgraphs.wallet.routes import routes
+from subgraphs.wallet.schema import schema
+from subgraphs.wallet.service import WalletService
+from subgraphs.wallet.settings import Settings
+
+DESCRIPTION = """Balances in currencies, deposits and withdrawals.
+
+Amounts are decimal strings with an ISO 4217 currency code. Every POST takes an `Idempotency-Key`: a repetition with the
+same body answers what the first request did and has no second effect.
+"""
+
+
+def create_app(
+    settings: Settings,
+    *,
+    database: Database | None = None,
+    clock: Clock | None = None,
+    user_keys: UserKeys | None = None,
+) -> FastAPI:
+    """Builds the service.
+
+    Args:
+        database: an open database in place of the one that the settings name.
+        clock: milliseconds since the epoch in place of the real time, for tests.
+        user_keys: where the keys of user tokens come from, in place of users' JWK set.
+    """
+    opened = database or Database.open(settings.database_url.get_secret_value(), clock=clock)
+    client = httpx.AsyncClient()
+    verifier = TokenVerifier(
+        user_keys or RemoteKeys(f"{settings.users_url}/.well-known/jwks.json", client),
+        audience=settings.service,
+        service_keys=settings.verifying_keys(),
+        seconds=time.time if clock is None else lambda: clock() / 1_000,
+    )
+    service = WalletService(opened)
+    app = build_app(
+        ServiceParts(
+            title="Wallet",
+            description=DESCRIPTION,
+            routes=routes(service),
+            subgraph=Subgraph(schema, service, verifier),
+            verifier=verifier,
+            database=opened,
+            closing=(client.aclose, opened.close),
+        ),
+        settings,
+    )
+    app.state.service = service
+    return app

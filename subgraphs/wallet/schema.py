@@ -1,0 +1,286 @@
+"""The GraphQL face: a user's balances and transactions, deposits and withdrawals, and what remains of a mandate."""
+
+from collections.abc import Collection
+from enum import Enum
+from typing import Annotated, Any, Literal, cast
+
+import strawberry
+from strawberry.federation.schema_directives import Key
+from strawberry.federation.types import FieldSet
+
+from subgraphs.shared.errors import NOT_FOUND, Refusal
+from subgraphs.shared.graphql import RequestContext, SubgraphSchema
+from subgraphs.shared.graphql_types import (
+    Connection,
+    DecimalText,
+    Money,
+    MutationError,
+    Timestamp,
+    attempt,
+    connection,
+    invalid_key,
+    keys_of,
+)
+from subgraphs.shared.money import format_amount
+from subgraphs.wallet import rules
+from subgraphs.wallet.service import Moved, WalletService
+
+Info = strawberry.Info[RequestContext[WalletService], None]
+
+
+@strawberry.enum(description="What a transaction was.")
+class TransactionKind(Enum):
+    """The kinds of `rules.TransactionKind`."""
+
+    DEPOSIT = strawberry.enum_value("deposit", description="Money came in from outside.")
+    WITHDRAW = strawberry.enum_value("withdraw", description="Money went out.")
+    TRADE = strawberry.enum_value("trade", description="What an order cost or brought.")
+    FEE = strawberry.enum_value("fee", description="The house's fee on an order.")
+    COMMISSION = strawberry.enum_value("commission", description="The broker's fee on an order; he sees it come in.")
+    ROLLOVER = strawberry.enum_value("rollover", description="Proceeds that stay set aside for the broker.")
+
+
+@strawberry.enum(description="Whether a transaction raised or lowered the total balance.")
+class TransactionDirection(Enum):
+    """The directions of `rules.Direction`."""
+
+    IN = strawberry.enum_value("in", description="It raised the total.")
+    OUT = strawberry.enum_value("out", description="It lowered the total.")
+    WITHIN = strawberry.enum_value("within", description="It moved money inside the total.")
+
+
+@strawberry.type(description="A user's money in one currency.")
+class Balance:
+    """`rules.Balance` in decimals."""
+
+    currency: str = strawberry.field(description="ISO 4217.")
+    available: DecimalText = strawberry.field(description="May be spent or withdrawn.")
+    committed: DecimalText = strawberry.field(description="Set aside for brokers by capital authorizations.")
+    held: DecimalText = strawberry.field(description="Set aside for orders that are not settled.")
+    total: DecimalText = strawberry.field(description="All of it.")
+
+
+@strawberry.federation.type(
+    keys=[Key(fields=FieldSet("id"), resolvable=False)], description="An order to buy or sell stocks."
+)
+class Order:
+    """The order that caused a transaction; stocks owns it."""
+
+    id: strawberry.ID
+
+
+@strawberry.federation.type(keys=["id"], description="What an investor lets a broker do.")
+class Authorization:
+    """The wallet's share of a mandate: the money that remains of it."""
+
+    id: strawberry.ID
+    remaining_capital: Money | None = strawberry.field(
+        default=None,
+        description="What remains of a capital authorization's money; null where none was set aside. "
+        "Its investor and its broker see it.",
+    )
+
+    @classmethod
+    async def resolve_references(
+        cls, info: Info, representations: list[dict[str, Any]]
+    ) -> list["Authorization | Refusal"]:
+        """The mandates with what remains of each, by one statement that filters by viewer."""
+        keys = keys_of(representations, "id")
+        remaining = await info.context.service.remaining_capital(info.context.user, {key for key in keys if key})
+        return [invalid_key("id") if key is None else _authorization(key, remaining.get(key)) for key in keys]
+
+
+@strawberry.federation.type(keys=["id"], description="One change of a user's money.")
+class Transaction:
+    """`rules.Transaction` in decimals; its user alone sees it."""
+
+    id: strawberry.ID
+    kind: TransactionKind
+    direction: TransactionDirection
+    currency: str = strawberry.field(description="ISO 4217.")
+    amount: DecimalText = strawberry.field(description="Above zero; `direction` says which way.")
+    created_at: Timestamp
+    order: Order | None = strawberry.field(description="The order that caused it.")
+    authorization: Authorization | None = strawberry.field(description="The mandate under which a broker caused it.")
+
+    @classmethod
+    async def resolve_references(
+        cls, info: Info, representations: list[dict[str, Any]]
+    ) -> list["Transaction | Refusal"]:
+        """The viewer's own transactions, by one statement; any other is not found."""
+        keys = keys_of(representations, "id")
+        found = await info.context.service.transactions_by_id(info.context.user, {key for key in keys if key})
+        shown = await _transactions(info, found.values())
+        return [invalid_key("id") if key is None else shown.get(key, Refusal(NOT_FOUND)) for key in keys]
+
+
+After = Annotated[str | None, strawberry.argument(description="`endCursor` of the page before.")]
+
+
+@strawberry.federation.type(keys=["id"], description="A person who invests or brokers.")
+class User:
+    """The wallet's share of a user; everything in it is for that user alone and null with NOT_FOUND for others."""
+
+    id: strawberry.ID
+
+    @strawberry.field(description="Money in every currency the user ever had. For the user alone.")
+    async def balances(self, info: Info) -> list[Balance] | None:
+        """All balances."""
+        balances = await info.context.service.balances(info.context.caller, of_user=self.id)
+        return [_balance(balance) for balance in balances]
+
+    @strawberry.field(description="Money in one currency. For the user alone.")
+    async def balance(self, info: Info, currency: str) -> Balance | None:
+        """One balance, zero where there never was any."""
+        return _balance(await info.context.service.balance(info.context.caller, currency, of_user=self.id))
+
+    @strawberry.field(description="Changes of the user's money, newest first. For the user alone.")
+    async def transactions(
+        self, info: Info, first: int = 20, after: After = None, kind: TransactionKind | None = None
+    ) -> Connection[Transaction] | None:
+        """A page of transactions."""
+        page = await info.context.service.transactions(
+            info.context.caller,
+            of_user=self.id,
+            kind=None if kind is None else cast(rules.TransactionKind, kind.value),
+            after=after,
+            limit=first,
+            limit_field="first",
+        )
+        shown = await _transactions(info, page.items)
+        return connection(page, lambda transaction: shown[transaction.id], after=after)
+
+    @classmethod
+    async def resolve_references(cls, _info: Info, representations: list[dict[str, Any]]) -> list["User | Refusal"]:
+        """Users by id; whether they exist is for users to know, and nothing here is shown to another."""
+        keys = keys_of(representations, "id")
+        return [invalid_key("id") if key is None else cls(id=strawberry.ID(key)) for key in keys]
+
+
+@strawberry.type
+class Query:
+    """The wallet's root fields."""
+
+    @strawberry.field(description="One of the caller's transactions.")
+    async def transaction(self, info: Info, id: strawberry.ID) -> Transaction | None:
+        """A transaction by id; another user's is not found."""
+        found = await info.context.service.transaction(info.context.caller, id)
+        return (await _transactions(info, [found]))[id]
+
+
+@strawberry.input(description="An amount to deposit.")
+class DepositInput:
+    """What `deposit` takes."""
+
+    currency: str = strawberry.field(description="ISO 4217.")
+    amount: DecimalText
+    idempotency_key: str = strawberry.field(description="The same key and amount again has no second effect.")
+
+
+@strawberry.input(description="An amount to withdraw.")
+class WithdrawInput:
+    """What `withdraw` takes."""
+
+    currency: str = strawberry.field(description="ISO 4217.")
+    amount: DecimalText
+    idempotency_key: str = strawberry.field(description="The same key and amount again has no second effect.")
+
+
+@strawberry.type(description="What became of a deposit.")
+class DepositPayload:
+    """The transaction, or why there is none."""
+
+    transaction: Transaction | None
+    replayed: bool = strawberry.field(description="Whether this is the answer of an earlier request with that key.")
+    errors: list[MutationError]
+
+
+@strawberry.type(description="What became of a withdrawal.")
+class WithdrawPayload:
+    """The transaction, or why there is none."""
+
+    transaction: Transaction | None
+    replayed: bool = strawberry.field(description="Whether this is the answer of an earlier request with that key.")
+    errors: list[MutationError]
+
+
+@strawberry.type
+class Mutation:
+    """The wallet's mutations."""
+
+    @strawberry.mutation(description="Brings the caller's money in.")
+    async def deposit(self, info: Info, input: DepositInput) -> DepositPayload:
+        """A deposit, once per idempotency key."""
+        moved, errors = await _move(info, "deposit", input)
+        return DepositPayload(
+            transaction=_transaction(moved.transaction, None) if moved else None,
+            replayed=bool(moved and moved.replayed),
+            errors=errors,
+        )
+
+    @strawberry.mutation(description="Takes the caller's money out.")
+    async def withdraw(self, info: Info, input: WithdrawInput) -> WithdrawPayload:
+        """A withdrawal, once per idempotency key."""
+        moved, errors = await _move(info, "withdraw", input)
+        return WithdrawPayload(
+            transaction=_transaction(moved.transaction, None) if moved else None,
+            replayed=bool(moved and moved.replayed),
+            errors=errors,
+        )
+
+
+async def _move(
+    info: Info, kind: Literal["deposit", "withdraw"], input: DepositInput | WithdrawInput
+) -> tuple[Moved | None, list[MutationError]]:
+    service, caller = info.context.service, info.context.user
+    return await attempt(service.move(caller, kind, input.currency, input.amount, key=input.idempotency_key))
+
+
+def _balance(balance: rules.Balance) -> Balance:
+    def written(minor: int) -> DecimalText:
+        return DecimalText(format_amount(minor, balance.currency))
+
+    return Balance(
+        currency=balance.currency,
+        available=written(balance.available),
+        committed=written(balance.committed),
+        held=written(balance.held),
+        total=written(balance.total),
+    )
+
+
+async def _transactions(info: Info, transactions: Collection[rules.Transaction]) -> dict[str, Transaction]:
+    """Transactions by id, with what remains of the mandates among them, by one statement at most."""
+    mandates = {key for transaction in transactions if (key := transaction.authorization_id) is not None}
+    remaining = await info.context.service.remaining_capital(info.context.user, mandates) if mandates else {}
+    return {
+        transaction.id: _transaction(
+            transaction,
+            None if (key := transaction.authorization_id) is None else _authorization(key, remaining.get(key)),
+        )
+        for transaction in transactions
+    }
+
+
+def _transaction(transaction: rules.Transaction, mandate: Authorization | None) -> Transaction:
+    return Transaction(
+        id=strawberry.ID(transaction.id),
+        kind=TransactionKind(transaction.kind),
+        direction=TransactionDirection(transaction.direction),
+        currency=transaction.currency,
+        amount=DecimalText(format_amount(transaction.amount, transaction.currency)),
+        created_at=Timestamp(transaction.created_at),
+        order=None if transaction.order_id is None else Order(id=strawberry.ID(transaction.order_id)),
+        authorization=mandate,
+    )
+
+
+def _authorization(authorization_id: str, remaining: tuple[int, str] | None) -> Authorization:
+    if remaining is None:
+        return Authorization(id=strawberry.ID(authorization_id))
+    minor, currency = remaining
+    money = Money(currency=currency, amount=DecimalText(format_amount(minor, currency)))
+    return Authorization(id=strawberry.ID(authorization_id), remaining_capital=money)
+
+
+schema = SubgraphSchema(query=Query, mutation=Mutation, types=[User, Authorization, Transaction])
