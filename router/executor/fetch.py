@@ -35,7 +35,7 @@ class Execution:
         if not fetch.condition.holds(self.coerced):
             skip(self.tree, prepared)
             return
-        asked = ask(self.tree, prepared, self.variables)
+        asked = ask(self.tree, prepared, self.variables, self.coerced)
         if asked is None:
             return
         if asked.representations > self.limits.representations_max:

@@ -15,7 +15,7 @@ from router.executor.merge import Json, copy_json, merge_response
 from router.executor.prepare import PreparedFetch
 from router.executor.representations import Batch, collect, collect_trails, missing_trail, represent
 from router.executor.tree import LocatedError, MergedTree, Trail
-from router.plan import Entry
+from router.plan import Entry, Path
 
 _LACKING = ClientText("The subgraphs' answers lack this field.")
 
@@ -39,17 +39,27 @@ class Ask:
 # ---- before the request ----
 
 
-def ask(tree: MergedTree, prepared: PreparedFetch, variables: Mapping[str, object]) -> Ask | None:
-    """What to send for a fetch whose inputs are there; None where no object of the tree asks for anything."""
+def ask(
+    tree: MergedTree, prepared: PreparedFetch, variables: Mapping[str, object], coerced: Mapping[str, object]
+) -> Ask | None:
+    """What to send for a fetch whose inputs are there; None where no object of the tree asks for anything.
+
+    `variables` are forwarded as they are; `coerced` decide the conditions of entries.
+    """
     fetch = prepared.fetch
     sent: Json = {name: variables[name] for name in fetch.variables if name in variables}
     if not fetch.is_entity_fetch:
         batches = [(index, _root_batch(tree, entry)) for index, entry in enumerate(fetch.entries)]
         batches = [(index, batch) for index, batch in batches if batch.targets[0]]
         return Ask(prepared, fetch.operation, sent, tuple(batches)) if batches else None
-    batches = []
+    by_alias: dict[str, _Batches] = {}
     for index, entry in enumerate(fetch.entries):
-        batches.extend((index, batch) for batch in _entity_batches(tree, entry, prepared.keys[index]))
+        batches_of_alias = by_alias.setdefault(entry.alias, _Batches(index, entry))
+        if entry.condition.holds(coerced):
+            _fill(tree, entry, prepared.keys[index], batches_of_alias)
+        else:
+            _skip_entry(tree, entry, prepared.keys[index])
+    batches = [(item.index, batch) for item in by_alias.values() for batch in item.all()]
     if not any(batch.representations for _, batch in batches):
         return None
     operation = add_variants(fetch.operation, _variants(batches))
@@ -64,12 +74,41 @@ def _root_batch(tree: MergedTree, entry: Entry) -> Batch:
     return Batch(entry, alias="", targets=[places])
 
 
-def _entity_batches(tree: MergedTree, entry: Entry, keys: frozenset[str]) -> list[Batch]:
-    """One batch, or one per combination of values that @fromContext reads from ancestors."""
-    if entry.context:
-        return _context_batches(tree, entry, keys)
-    batch = Batch(entry, entry.alias, entry.variable)
+class _Batches:
+    """The batches of one alias: one, or one per combination of values that @fromContext reads from ancestors."""
+
+    def __init__(self, index: int, entry: Entry) -> None:
+        self.index = index
+        self._entry = entry
+        self._by_values: dict[bytes, Batch] = {}
+
+    def batch(self, values: Json) -> Batch:
+        """The batch for these values; from the second on under an alias and variables with a number."""
+        text = encode_json(values)
+        if text not in self._by_values:
+            suffix = f"_{len(self._by_values)}" if self._by_values else ""
+            self._by_values[text] = Batch(
+                self._entry,
+                self._entry.alias + suffix,
+                self._entry.variable + suffix,
+                context={name + suffix: value for name, value in values.items()},
+            )
+        return self._by_values[text]
+
+    def all(self) -> list[Batch]:
+        """At least one, which is empty where no object asks: the operation's variables need values."""
+        if not self._by_values:
+            self.batch({argument.variable: None for argument in self._entry.context})
+        return list(self._by_values.values())
+
+
+def _fill(tree: MergedTree, entry: Entry, keys: frozenset[str], batches: _Batches) -> None:
+    """Put the entry's objects into the batches of its alias, and note why where that cannot be done."""
     for path in entry.paths:
+        if entry.context:
+            _fill_by_context(tree, path, entry, keys, batches)
+            continue
+        batch = batches.batch({})
         unbuilt: list[tuple[int, Json]] = []
         for index, place in enumerate(collect(tree.root, path)):
             if entry.types and place.get("__typename") not in entry.types:
@@ -84,7 +123,6 @@ def _entity_batches(tree: MergedTree, entry: Entry, keys: frozenset[str]) -> lis
         trails = collect_trails(tree.root, path) if unbuilt and tree.absences else []
         for index, place in unbuilt:
             _note_unbuildable(tree, place, trails[index][1] if trails else (), entry, keys)
-    return [batch]
 
 
 def _first_buildable(place: Json, entry: Entry) -> Json | None:
@@ -105,44 +143,23 @@ def _note_unbuildable(tree: MergedTree, place: Json, trail: Trail, entry: Entry,
     tree.add_absence(place, keys, errors)
 
 
-def _context_batches(tree: MergedTree, entry: Entry, keys: frozenset[str]) -> list[Batch]:
-    batches: dict[bytes, Batch] = {}
-    for path in entry.paths:
-        for place, trail in collect_trails(tree.root, path):
-            if entry.types and place.get("__typename") not in entry.types:
-                continue
-            values: Json = {}
-            missing: Trail | None = None
-            for argument in entry.context:
-                values[argument.variable], absent = context_value(place, trail, argument)
-                missing = missing or absent
-            representation = _first_buildable(place, entry)
-            if missing is not None:
-                absence = tree.explain(missing)
-                tree.add_absence(place, keys, absence.errors if absence else (_malformed(None, _LACKING),))
-            elif representation is None:
-                _note_unbuildable(tree, place, trail, entry, keys)
-            else:
-                _context_batch(batches, entry, values).add(place, representation)
-    return list(batches.values()) or [Batch(entry, entry.alias, entry.variable, context=_no_context(entry))]
-
-
-def _no_context(entry: Entry) -> Json:
-    return {argument.variable: None for argument in entry.context}
-
-
-def _context_batch(batches: dict[bytes, Batch], entry: Entry, values: Json) -> Batch:
-    """The batch for these values; from the second on under an alias and variables with a number."""
-    text = encode_json(values)
-    if text not in batches:
-        suffix = f"_{len(batches)}" if batches else ""
-        batches[text] = Batch(
-            entry,
-            entry.alias + suffix,
-            entry.variable + suffix,
-            context={name + suffix: value for name, value in values.items()},
-        )
-    return batches[text]
+def _fill_by_context(tree: MergedTree, path: Path, entry: Entry, keys: frozenset[str], batches: _Batches) -> None:
+    for place, trail in collect_trails(tree.root, path):
+        if entry.types and place.get("__typename") not in entry.types:
+            continue
+        values: Json = {}
+        missing: Trail | None = None
+        for argument in entry.context:
+            values[argument.variable], absent = context_value(place, trail, argument)
+            missing = missing or absent
+        representation = _first_buildable(place, entry)
+        if missing is not None:
+            absence = tree.explain(missing)
+            tree.add_absence(place, keys, absence.errors if absence else (_malformed(None, _LACKING),))
+        elif representation is None:
+            _note_unbuildable(tree, place, trail, entry, keys)
+        else:
+            batches.batch(values).add(place, representation)
 
 
 def _variants(batches: Sequence[tuple[int, Batch]]) -> list[Variant]:
@@ -333,6 +350,10 @@ def _malformed(subgraph: str | None, text: ClientText | None = None) -> AnswerEr
 def skip(tree: MergedTree, prepared: PreparedFetch) -> None:
     """The fetch's condition does not hold: what it would have brought is missing, and there is nothing to tell."""
     for index, entry in enumerate(prepared.fetch.entries):
-        for path in entry.paths:
-            for place in collect(tree.root, path):
-                tree.add_absence(place, prepared.keys[index])
+        _skip_entry(tree, entry, prepared.keys[index])
+
+
+def _skip_entry(tree: MergedTree, entry: Entry, keys: frozenset[str]) -> None:
+    for path in entry.paths:
+        for place in collect(tree.root, path):
+            tree.add_absence(place, keys)

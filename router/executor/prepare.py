@@ -1,5 +1,6 @@
 """What is worked out once per plan rather than once per request."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,8 +72,10 @@ def _prepare_fetch(fetch: Fetch, *, has_context: bool) -> PreparedFetch:
             keys.append(frozenset(key for _, key in entry.keys))
         else:
             keys.append(frozenset(key for key, _ in root))
+    uses = Counter(entry.alias for entry in fetch.entries)
     shares = tuple(
-        len(entry.paths) == 1 and entry.representation.typename is None and not has_context for entry in fetch.entries
+        len(entry.paths) == 1 and uses[entry.alias] == 1 and entry.representation.typename is None and not has_context
+        for entry in fetch.entries
     )
     return PreparedFetch(fetch=fetch, keys=tuple(keys), shares_results=shares)
 

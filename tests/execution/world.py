@@ -1,0 +1,268 @@
+"""The data behind the generated execution test: every value follows from hashing where it stands.
+
+An object is a type and a number. The value of a field follows from the object, the field, its arguments, and, where it
+has a @requires or a @fromContext, from those inputs: a wrong input gives a wrong value, and so shows in the answer.
+Fields that are part of a key are never null and differ between objects, so that a representation leads back to its
+object. What several subgraphs resolve is something that all of them can express.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+from graphql import (
+    EnumTypeDefinitionNode,
+    FieldNode,
+    InlineFragmentNode,
+    ListTypeNode,
+    NamedTypeNode,
+    NonNullTypeNode,
+    SelectionSetNode,
+    TypeNode,
+    value_from_ast_untyped,
+)
+
+from tests.execution.joins import JoinField, Joins
+
+OBJECTS_PER_TYPE = 5
+LIST_LENGTH_MAX = 3
+TEXTS = ("plain", 'quote " and \\ slash', "ünïcødé 漢字 🎈", "line\nbreak", "<b>&amp;</b>", "$variable")
+
+
+class UnsuitableError(Exception):
+    """The supergraph has something that this data cannot express, such as a key of Booleans alone."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object of the world."""
+
+    type: str
+    number: int
+    parent: "Thing | None" = field(default=None, compare=False)
+    """The object that it was reached from, where ancestors matter."""
+
+
+def canonical(value: object) -> str:
+    """One text per JSON value."""
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def digest(*parts: object) -> int:
+    """A number that follows from `parts`."""
+    return int.from_bytes(blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest(), "big")
+
+
+def named(node: TypeNode) -> str:
+    """The name inside lists and non-nulls."""
+    while not isinstance(node, NamedTypeNode):
+        node = node.type  # type: ignore[attr-defined]  # lists and non-nulls have one
+    return node.name.value
+
+
+class World:
+    """All data of one supergraph."""
+
+    def __init__(self, joins: Joins, *, failing: bool = False) -> None:
+        self.joins = joins
+        self.failing = failing
+        """Whether some fields raise instead of having a value."""
+        self._candidates: dict[tuple[str, str], list[str]] = {}
+
+    # ---- values ----
+
+    def value(self, thing: Thing, name: str, args: Mapping[str, object], extra: object = "") -> Any:
+        """A field's value: leaves as JSON, objects as `Thing`, lists as lists. `extra` are its inputs, as text."""
+        identity = (thing.type, thing.number, name, canonical(args), extra)
+        types = [join.type for join in self.resolvers(thing.type, name)] or [self.node(thing.type, name).type]
+        is_key = (thing.type, name) in self.key_fields
+        return self._shaped(types, identity, thing, name, is_key=is_key, is_non_null=False)
+
+    def input_value(self, thing: Thing, name: str, args: Mapping[str, object]) -> Any:
+        """A field's value with its own @requires followed, as a field that requires it sees it."""
+        return self.value(thing, name, args, self.requires_text(thing, name))
+
+    def requires_text(self, thing: Thing, name: str) -> str:
+        """What a field's @requires comes to; empty where it has none."""
+        texts = {
+            canonical(self.extract(thing, join.requires))
+            for join in self.resolvers(thing.type, name)
+            if join.requires is not None
+        }
+        if len(texts) > 1:
+            raise UnsuitableError(f"{thing.type}.{name} has different @requires in different subgraphs")
+        return next(iter(texts), "")
+
+    def extract(self, thing: Thing, selection: SelectionSetNode) -> dict[str, object]:
+        """A field set's values, as JSON."""
+        found: dict[str, object] = {}
+        for node in self.fields(selection, thing.type):
+            value = self.extracted_things(thing, node)
+            if node.selection_set is not None:
+                value = self._extract_value(value, node.selection_set)
+            if isinstance(value, dict) and isinstance(found.get(node.name.value), dict):
+                found[node.name.value] |= value  # type: ignore[operator]  # both are dicts
+            else:
+                found[node.name.value] = value
+        return found
+
+    def numbers(self) -> range:
+        """The numbers of every entity type's objects."""
+        return range(OBJECTS_PER_TYPE)
+
+    def extracted_things(self, thing: Thing, node: FieldNode) -> Any:
+        """The objects that a field of a field set leads to."""
+        name = node.name.value
+        args = {item.name.value: value_from_ast_untyped(item.value) for item in node.arguments or ()}
+        return self.input_value(thing, name, self.with_defaults(thing.type, name, args))
+
+    def _extract_value(self, value: Any, selection: SelectionSetNode) -> object:
+        if isinstance(value, list):
+            return [self._extract_value(item, selection) for item in value]
+        return None if value is None else self.extract(value, selection)
+
+    def fields(self, selection: SelectionSetNode, type_name: str) -> Iterator[FieldNode]:
+        """The fields of a field set that objects of a type have; `__typename` is none of them."""
+        for node in selection.selections:
+            if isinstance(node, FieldNode):
+                if node.name.value != "__typename":
+                    yield node
+            elif isinstance(node, InlineFragmentNode):
+                condition = node.type_condition
+                if condition is None or type_name in self.joins.possible(condition.name.value):
+                    yield from self.fields(node.selection_set, type_name)
+
+    def with_defaults(self, type_name: str, name: str, args: dict[str, object]) -> dict[str, object]:
+        """Arguments as a resolver gets them."""
+        for item in self.node(type_name, name).arguments or ():
+            if item.name.value not in args and item.default_value is not None:
+                args[item.name.value] = value_from_ast_untyped(item.default_value)
+        return args
+
+    # ---- who resolves ----
+
+    def node(self, type_name: str, name: str) -> Any:
+        """A field's definition, the type's own or an interface's."""
+        for owner in (type_name, *self.joins.interfaces(type_name)):
+            if name in self.joins.types[owner].nodes:
+                return self.joins.types[owner].nodes[name]
+        raise KeyError(f"{type_name}.{name}")
+
+    def resolvers(self, type_name: str, name: str) -> list[JoinField]:
+        """How the subgraphs that resolve a field have it, interface objects included."""
+        own = self.joins.types[type_name].fields.get(name, {})
+        found = [join for join in own.values() if not join.external and not join.overridden]
+        for interface in self.joins.interfaces(type_name):
+            there = self.joins.types[interface]
+            found.extend(
+                join
+                for graph, join in there.fields.get(name, {}).items()
+                if graph in there.interface_object_in and not join.external and not join.overridden
+            )
+        return found
+
+    @cached_property
+    def key_fields(self) -> set[tuple[str, str]]:
+        """Every (type, field) on the way to a key's leaves."""
+        found: set[tuple[str, str]] = set()
+        for item in self.joins.types.values():
+            for keys in item.keys.values():
+                for key in keys:
+                    for possible in self.joins.possible(item.name):
+                        self._mark_key(possible, key.selection, found)
+        return found
+
+    def _mark_key(self, type_name: str, selection: SelectionSetNode, found: set[tuple[str, str]]) -> None:
+        for node in self.fields(selection, type_name):
+            found.add((type_name, node.name.value))
+            if node.selection_set is not None:
+                for possible in self.joins.possible(named(self.node(type_name, node.name.value).type)):
+                    self._mark_key(possible, node.selection_set, found)
+
+    # ---- shapes ----
+
+    def _shaped(
+        self,
+        types: list[TypeNode],
+        identity: tuple[object, ...],
+        thing: Thing,
+        name: str,
+        *,
+        is_key: bool,
+        is_non_null: bool,
+    ) -> Any:
+        """A value that every one of `types` allows."""
+        is_non_null = is_non_null or any(isinstance(item, NonNullTypeNode) for item in types)
+        types = [item.type if isinstance(item, NonNullTypeNode) else item for item in types]
+        if not is_non_null and not is_key and digest("null", *identity) % 7 == 0:
+            return None
+        if any(isinstance(item, ListTypeNode) for item in types):
+            inner = [item.type for item in types if isinstance(item, ListTypeNode)]
+            length = 2 if is_key else digest("length", *identity) % (LIST_LENGTH_MAX + 1)
+            return [
+                self._shaped(inner, (*identity, index), thing, name, is_key=is_key, is_non_null=False)
+                for index in range(length)
+            ]
+        return self._single(named(types[0]), identity, thing, name, is_key=is_key, is_non_null=is_non_null)
+
+    def _single(
+        self, type_name: str, identity: tuple[object, ...], thing: Thing, name: str, *, is_key: bool, is_non_null: bool
+    ) -> Any:
+        found = self.joins.types.get(type_name)
+        if found is None:
+            return self._leaf(type_name, identity, thing, name, is_key=is_key)
+        if isinstance(found.node, EnumTypeDefinitionNode):
+            choices = self._enum_values(thing.type, name, type_name)
+        else:
+            choices = self._runtime_types(thing.type, name)
+        if not choices:
+            if is_non_null:
+                raise UnsuitableError(f"{thing.type}.{name}: no value that all its subgraphs know")
+            return None
+        chosen = choices[digest("choice", *identity) % len(choices)]
+        if isinstance(found.node, EnumTypeDefinitionNode):
+            return chosen
+        if chosen in self.joins.roots.values():
+            return Thing(chosen, 0, thing)
+        number = thing.number if is_key else digest("number", *identity) % OBJECTS_PER_TYPE
+        if is_key and not self._is_entity(chosen):
+            number += OBJECTS_PER_TYPE * sorted(self.joins.types).index(thing.type)
+        return Thing(chosen, number, thing)
+
+    def _is_entity(self, type_name: str) -> bool:
+        return any(keys for keys in self.joins.types[type_name].keys.values())
+
+    def _enum_values(self, type_name: str, name: str, enum: str) -> list[str]:
+        known = self.joins.types[enum].values
+        graphs = [join.graph for join in self.resolvers(type_name, name)]
+        sets = [known.get(graph, set()) for graph in graphs] or list(known.values())
+        return sorted(set.intersection(*sets))
+
+    def _runtime_types(self, type_name: str, name: str) -> list[str]:
+        if (type_name, name) not in self._candidates:
+            joins = self.resolvers(type_name, name)
+            sets = [self.joins.possible_in(named(join.type), join.graph) for join in joins]
+            everyone = self.joins.possible(named(self.node(type_name, name).type))
+            self._candidates[type_name, name] = sorted(everyone.intersection(*sets))
+        return self._candidates[type_name, name]
+
+    def _leaf(self, type_name: str, identity: tuple[object, ...], thing: Thing, name: str, *, is_key: bool) -> object:
+        seed = digest("leaf", *identity)
+        text = f"{thing.type}.{name}.{thing.number}"
+        if is_key:
+            number = thing.number * 1000 + digest(thing.type, name) % 1000
+            unique = {"Int": number, "Float": number + 0.5, "Boolean": bool(seed % 2)}
+            return unique.get(type_name, text + "".join(f".{part}" for part in identity[5:]))
+        text = f"{text}.{seed % 100_000} {TEXTS[seed % len(TEXTS)]}"
+        values: dict[str, object] = {
+            "Int": seed % 2**32 - 2**31,
+            "Float": (seed % 10**6) / 8,
+            "Boolean": bool(seed % 2),
+            "String": text,
+            "ID": text,
+        }
+        custom = (text, seed, {"deep": [seed % 100, None, {"text": text}]}, 10**25 + seed, seed % 2 == 0)
+        return values.get(type_name, custom[seed % len(custom)])
