@@ -18,9 +18,11 @@ of the next run depends on every fetch of the run before). Everything here is fr
 and is equal whenever it prints the same.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+from graphql import parse, print_ast
 
 from router.conditions import ALWAYS, Condition
 
@@ -116,6 +118,8 @@ class Entry:
     keys: tuple[tuple[str, str], ...] = ()
     """Root fetches that enter at several places: which response keys belong to this entry, and the merged tree's key of
     each. Empty means: all of the result, under its own keys."""
+    condition: Condition = ALWAYS
+    """Where it does not hold, the entry is not asked: nothing is sent for it and its alias is not in the result."""
 
 
 OperationKind = Literal["query", "mutation", "subscription"]
@@ -261,3 +265,169 @@ class Plan:
     def entries(self) -> Iterator[tuple[Fetch, Entry]]:
         """Every entry with its fetch, in order."""
         return ((fetch, entry) for fetch in self.fetches for entry in fetch.entries)
+
+    def __str__(self) -> str:
+        """The plan in Apollo's notation, but as the DAG that it is: each fetch with its id and what it waits for.
+
+        QueryPlan {
+          Fetch(id: 0, service: "products") {
+            { top { upc } }
+          },
+          Fetch(id: 1, service: "reviews", after: [0]) {
+            Flatten(path: "top.@") { { ... on Product { __typename upc } } } =>
+            query ($representations: [_Any!]!) { ... }
+          },
+        }
+        """
+        lines = ["QueryPlan {"]
+        for fetch in self.fetches:
+            lines += _indented(_fetch_lines(fetch))
+        if self.introspection is not None:
+            lines += _indented(["Introspection {", *_indented(_operation_lines(self.introspection)), "},"])
+        for index, part in enumerate(self.deferred):
+            lines += _indented([_deferred_line(index, part)])
+        if not self.proven_minimal:
+            lines.append("  # the search ended at its budget: there may be a plan with fewer fetches")
+        return "\n".join([*lines, "}"])
+
+    def to_json(self) -> dict[str, object]:
+        """The DAG as JSON data: fetches with their operations, entries and dependencies."""
+        return {
+            "kind": self.kind,
+            "provenMinimal": self.proven_minimal,
+            "depth": self.depth,
+            "fetches": [_fetch_json(fetch) for fetch in self.fetches],
+            "introspection": self.introspection,
+            "deferred": [
+                {
+                    "path": path_text(part.path),
+                    "label": part.label,
+                    "condition": str(part.condition),
+                    "parent": part.parent,
+                }
+                for part in self.deferred
+            ],
+        }
+
+
+# ---- the text form ----
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return ["  " + line for line in lines]
+
+
+def _operation_lines(operation: str) -> list[str]:
+    return print_ast(parse(operation, no_location=True)).splitlines()
+
+
+def _fetch_lines(fetch: Fetch) -> list[str]:
+    facts = [f"id: {fetch.id}", f'service: "{fetch.subgraph}"']
+    if fetch.depends_on:
+        facts.append(f"after: {list(fetch.depends_on)}")
+    if fetch.condition != ALWAYS:
+        facts.append(f'if: "{fetch.condition}"')
+    if fetch.deferred is not None:
+        facts.append(f"defer: {fetch.deferred}")
+    lines = []
+    for entry in fetch.entries:
+        if entry.alias or entry.paths != ((),):
+            lines += _entry_lines(entry)
+    return [f"Fetch({', '.join(facts)}) {{", *_indented([*lines, *_operation_lines(fetch.operation)]), "},"]
+
+
+def _entry_lines(entry: Entry) -> list[str]:
+    paths = ", ".join(f'"{path_text(path)}"' for path in entry.paths)
+    facts = [f"path: {paths}"]
+    if entry.alias not in ("", "_entities"):
+        facts.append(f"alias: {entry.alias}")
+    if entry.condition != ALWAYS:
+        facts.append(f'if: "{entry.condition}"')
+    facts += [
+        f"${argument.variable}: up {argument.levels_up} {' '.join(_field_lines(argument.value))}"
+        for argument in entry.context
+    ]
+    if not entry.alias:
+        keys = ", ".join(f"{response_key} as {key}" for response_key, key in entry.keys)
+        return [f"Flatten({', '.join(facts)}){f' {{ {keys} }}' if keys else ''} =>"]
+    shown = [_representation_lines(each, entry.types) for each in (entry.representation, *entry.fallbacks)]
+    lines = [f"Flatten({', '.join(facts)}) {{", *_indented(shown[0])]
+    for fallback in shown[1:]:
+        lines += ["} else {", *_indented(fallback)]
+    return [*lines, "} =>"]
+
+
+def _representation_lines(representation: Representation, types: tuple[str, ...]) -> list[str]:
+    name = representation.typename or (types[0] if len(types) == 1 else "")
+    typename = f'__typename: "{name}"' if representation.typename else "__typename"
+    fields = [line for each in representation.fields for line in _field_lines(each)]
+    fragment = f"... on {name or '|'.join(types)}" if name or types else "..."
+    return ["{", *_indented([f"{fragment} {{", *_indented([typename, *fields]), "}"]), "}"]
+
+
+def _field_lines(field: RepresentationField) -> list[str]:
+    head = field.name if field.name == field.key else f"{field.name}: {field.key}"
+    if not field.selection:
+        lines = [head]
+    else:
+        lines = [f"{head} {{", *_indented(line for each in field.selection for line in _field_lines(each)), "}"]
+    return [f"... on {'|'.join(field.types)} {{", *_indented(lines), "}"] if field.types else lines
+
+
+def _deferred_line(index: int, part: Deferred) -> str:
+    facts = [f"id: {index}", f'path: "{path_text(part.path)}"']
+    if part.label is not None:
+        facts.append(f'label: "{part.label}"')
+    if part.parent is not None:
+        facts.append(f"parent: {part.parent}")
+    if part.condition != ALWAYS:
+        facts.append(f'if: "{part.condition}"')
+    return f"Defer({', '.join(facts)}),"
+
+
+# ---- the JSON form ----
+
+
+def _fetch_json(fetch: Fetch) -> dict[str, object]:
+    return {
+        "id": fetch.id,
+        "subgraph": fetch.subgraph,
+        "kind": fetch.kind,
+        "operation": fetch.operation,
+        "variables": list(fetch.variables),
+        "dependsOn": list(fetch.depends_on),
+        "condition": str(fetch.condition),
+        "deferred": fetch.deferred,
+        "entries": [_entry_json(entry) for entry in fetch.entries],
+    }
+
+
+def _entry_json(entry: Entry) -> dict[str, object]:
+    return {
+        "paths": [path_text(path) for path in entry.paths],
+        "alias": entry.alias,
+        "variable": entry.variable,
+        "types": list(entry.types),
+        "condition": str(entry.condition),
+        "representation": _representation_json(entry.representation),
+        "fallbacks": [_representation_json(each) for each in entry.fallbacks],
+        "context": [
+            {"variable": each.variable, "levelsUp": each.levels_up, "value": _field_json(each.value)}
+            for each in entry.context
+        ],
+        "keys": [list(each) for each in entry.keys],
+    }
+
+
+def _representation_json(representation: Representation) -> dict[str, object]:
+    return {"typename": representation.typename, "fields": [_field_json(each) for each in representation.fields]}
+
+
+def _field_json(field: RepresentationField) -> dict[str, object]:
+    return {
+        "name": field.name,
+        "key": field.key,
+        "types": list(field.types),
+        "required": field.required,
+        "selection": [_field_json(each) for each in field.selection],
+    }

@@ -153,7 +153,7 @@ class SubgraphReference:
 
 @dataclass(frozen=True, eq=False)
 class Supergraph:
-    """A parsed supergraph; compared by identity. Immutable, except that `api_schema` is built when first asked for."""
+    """A parsed supergraph; compared by identity. Immutable, but for what is built when first asked for."""
 
     sdl: str
     subgraphs: Mapping[str, SubgraphReference]
@@ -178,6 +178,11 @@ class Supergraph:
         except GraphQLError as error:
             raise SupergraphError(f"The supergraph cannot be parsed: {error.message}") from error
         return _Reader(sdl, document).read()
+
+    @cached_property
+    def possible_types(self) -> Mapping[str, frozenset[str]]:
+        """The object types that can stand where a composite type is said, by its name."""
+        return {name: frozenset(each.possible_types) for name, each in self.types.items()}
 
     @cached_property
     def api_schema(self) -> GraphQLSchema:

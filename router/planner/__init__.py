@@ -1,0 +1,56 @@
+"""The planner: from an operation to the fewest requests that answer it.
+
+`plan` reads the operation, lays out its facts (`cells`), finds who can tell what (`facts`), searches the shortest
+sequence of requests (`search`), decides what each asks and waits for (`liveness`), and writes them down (`requests`,
+`printing`, `projection`).
+"""
+
+from graphql.language import DocumentNode
+
+from router.conditions import ALWAYS
+from router.operation import Flattener, read_operation
+from router.plan import Plan
+from router.planner.cells import Cells
+from router.planner.introspection import split_introspection
+from router.planner.projection import Projector
+from router.planner.requests import RequestWriter
+from router.planner.runs import decide_requests
+from router.query_graph import query_graph
+from router.supergraph import Supergraph
+
+
+def plan(
+    operation: str | DocumentNode,
+    supergraph: Supergraph | str,
+    operation_name: str | None = None,
+    labels: frozenset[str] = frozenset(),
+) -> Plan:
+    """Plan one operation of a document, given as text or parsed; the supergraph may be given as SDL text.
+
+    `labels` are the progressive @override labels that are on. The document is not validated: validate it against
+    `supergraph.api_schema` before, as here only what stands in the way of planning is noticed.
+
+    Raises DocumentError and OperationError where the operation does not fit the supergraph, PlanningError where it is
+    beyond the planner's limits or the supergraph has no way to a field, SupergraphError for malformed SDL.
+    """
+    if isinstance(supergraph, str):
+        supergraph = Supergraph.parse(supergraph)
+    graph = query_graph(supergraph, labels)
+    read = read_operation(operation, operation_name)
+    flattener = Flattener(read, supergraph)
+    cells = Cells(graph, flattener, read.kind)
+    selections = [(read.selection_set, ALWAYS)]
+    cells.client(selections)
+    decided = decide_requests(cells, graph, read.kind)
+    writer = RequestWriter(graph, read.variables)
+    fetches = writer.fetches(decided.requests)
+    selection = Projector(cells, flattener, writer.builder.typename_known).selection(cells.root, selections)
+    introspection, variables = split_introspection(read, flattener)
+    return Plan(
+        kind=read.kind,
+        fetches=fetches,
+        selection=selection,
+        introspection=introspection,
+        introspection_variables=variables,
+        proven_minimal=decided.proven_minimal,
+    )

@@ -1,0 +1,349 @@
+"""Where an operation's facts stand: cells, their classes, and the key of every field in the merged tree.
+
+A *cell* is an object position of the operation as one chain of runtime types reaches it: (parent cell, parent class,
+field with arguments). Lists are flattened. Its possible runtime types are split into *classes*, the coarsest partition
+on which the client's selections, the keys and every subgraph's share agree, so that all types of a class can be planned
+as one. Everything the planner can know is a *fact*, one bit each: a leaf of a class, that a cell's objects exist, that
+their `__typename` is known. A set of facts is an int.
+
+Cells that lie at the same place of the merged tree (the `owner` of cats and the `owner` of dogs) share a *position*,
+which gives every (field, arguments) one key; fields whose shapes could clash in one response get keys of their own.
+
+`client` builds what the operation asks for, and returns it as goal. `hidden` adds what keys and @requires may need:
+first for the client's cells, then, as long as the search finds no plan, for cells that were added themselves.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from router.conditions import NEVER, Condition
+from router.errors import ClientText, DocumentError, ErrorCode, OperationError, PlanningError
+from router.operation import Contribution, FlatField, Flattener
+from router.plan import Path, PathStep
+from router.query_graph import QueryGraph
+from router.selections import Arguments, FieldSet, SelectedField, canonical_arguments
+from router.supergraph import Field, OperationKind, TypeReference
+
+CELLS_MAX: Final = 20_000
+"""Object positions of one operation, hidden ones included: bounds memory to some 200 MB and planning to seconds."""
+
+Demand = dict[int, Condition]
+"""Facts (single bits) and when they are wanted."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Fields that share a key at a position, as their values have the same shape in every subgraph."""
+
+    key: str
+    type_name: str
+    shapes: dict[str, object]
+    position: "Position | None" = None
+
+
+@dataclass(slots=True, eq=False)
+class Position:
+    """A place in the merged tree: hands out the keys of the fields below it."""
+
+    groups: dict[tuple[str, Arguments, str], list[_Group]] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=lambda: {"__typename"})
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A field with arguments, on the objects of one class."""
+
+    name: str
+    arguments: Arguments
+    key: str
+    """Where its value stands in the merged tree."""
+    type: TypeReference
+    """Its type in the supergraph."""
+    fact: int
+    """The bit of a leaf; for a composite field the `exists` bit of its cell."""
+    cell: "Cell | None" = None
+
+
+ChildKey = tuple[str, Arguments, str]
+"""Name, arguments, and the response key where one field may be executed twice (mutations), else empty."""
+
+
+@dataclass(slots=True, eq=False)
+class Class:
+    """Runtime types of a cell that nothing tells apart."""
+
+    types: tuple[str, ...]
+    children: dict[ChildKey, Child] = field(default_factory=dict)
+
+    @property
+    def representative(self) -> str:
+        """A type that stands for all of them."""
+        return self.types[0]
+
+
+@dataclass(slots=True, eq=False)
+class Cell:
+    """An object position of the operation; see the module's text."""
+
+    index: int
+    type_name: str
+    """The supergraph's type of the field that leads here."""
+    position: Position
+    path: Path
+    exists: int
+    typename: int
+    types: tuple[str, ...]
+    """The possible runtime types, sorted."""
+    standing: tuple[tuple[str, str], ...]
+    """(subgraph, type) for each subgraph that can say the field that leads here, and the type it says."""
+    generation: int
+    """0 where the client asks; else how many field sets led here, each from the cell of the one before."""
+    parent: "tuple[Cell, Class, Child] | None" = None
+    classes: list[Class] = field(default_factory=list)
+
+    @property
+    def is_polymorphic(self) -> bool:
+        """Whether an object's type has to be looked up at run time."""
+        return len(self.types) > 1
+
+
+class Cells:
+    """All cells of one operation, while the planner builds them."""
+
+    def __init__(self, graph: QueryGraph, flattener: Flattener, kind: OperationKind) -> None:
+        root_type = graph.supergraph.roots.get(kind)
+        if root_type is None:
+            message = f"The schema has no {kind} type."
+            raise OperationError(ErrorCode.OPERATION_RESOLUTION_FAILURE, ClientText(message))
+        self.graph = graph
+        self.flattener = flattener
+        self.is_mutation = kind == "mutation"
+        self.all: list[Cell] = []
+        self.goal: Demand = {}
+        self._bits = 0
+        self._hidden_done: dict[int, int] = {}
+        self.root = self._new_cell(root_type, Position(), (), (), 0)
+        self.root.classes = [Class((root_type,))]
+
+    # ---- building ----
+
+    def _bit(self) -> int:
+        self._bits += 1
+        return 1 << (self._bits - 1)
+
+    def _new_cell(
+        self, type_name: str, position: Position, path: Path, standing: tuple[tuple[str, str], ...], generation: int
+    ) -> Cell:
+        if len(self.all) >= CELLS_MAX:
+            message = f"The operation has more than {CELLS_MAX} object positions to plan."
+            raise PlanningError(ErrorCode.PLANNING_BUDGET_EXCEEDED, ClientText(message))
+        types = self.graph.supergraph.types[type_name].possible_types
+        cell = Cell(len(self.all), type_name, position, path, self._bit(), self._bit(), types, standing, generation)
+        self.all.append(cell)
+        return cell
+
+    def child(self, cell: Cell, cls: Class, name: str, arguments: Arguments, response_key: str = "") -> Child:
+        """The child of a class for a field with arguments, made where there is none; `response_key` is a wish.
+
+        Raises DocumentError where the type has no such field.
+        """
+        identity = (name, arguments, response_key if self.is_mutation and cell is self.root else "")
+        found = cls.children.get(identity)
+        if found is None:
+            found = cls.children[identity] = self._new_child(cell, cls, identity, response_key)
+        return found
+
+    def _new_child(self, cell: Cell, cls: Class, identity: ChildKey, response_key: str) -> Child:
+        name, arguments, _ = identity
+        definition = self.graph.supergraph.types[cls.representative].fields.get(name)
+        if definition is None:
+            message = f'The type "{cls.representative}" has no field "{name}".'
+            raise DocumentError(ErrorCode.GRAPHQL_VALIDATION_FAILED, ClientText(message))
+        group = self._group(cell.position, cls, identity, definition, response_key)
+        type_name = definition.type.name
+        if type_name not in self.graph.supergraph.types:
+            return Child(name, arguments, group.key, definition.type, self._bit())
+        if group.position is None:
+            group.position = Position()
+        limited = cls.types if len(cls.types) < len(cell.types) else ()
+        path = (*cell.path, PathStep(group.key, definition.type.lists, limited))
+        standing = tuple(self._standing(cls, name, definition))
+        below = self._new_cell(type_name, group.position, path, standing, cell.generation)
+        child = Child(name, arguments, group.key, definition.type, below.exists, below)
+        below.parent = (cell, cls, child)
+        return child
+
+    def _standing(self, cls: Class, name: str, definition: Field) -> Iterator[tuple[str, str]]:
+        for subgraph, here in sorted(definition.subgraphs.items()):
+            yield subgraph, here.type.name
+        for interface in self.graph.supergraph.types[cls.representative].interfaces:
+            inherited = self.graph.supergraph.types[interface].fields.get(name)
+            for subgraph, here in sorted(inherited.subgraphs.items()) if inherited else ():
+                if self.graph.is_interface_object(subgraph, interface):
+                    yield subgraph, here.type.name
+
+    def _group(self, position: Position, cls: Class, identity: ChildKey, field: Field, response_key: str) -> _Group:
+        """The key for a field: one for all fields of this name and arguments whose shapes agree in every subgraph."""
+        groups = position.groups.setdefault(identity, [])
+        shapes: dict[str, object] = {"": field.type.non_null}
+        composite = field.type.name in self.graph.supergraph.types
+        for owner in (cls.representative, *self.graph.supergraph.types[cls.representative].interfaces):
+            declared = self.graph.supergraph.types[owner].fields.get(field.name)
+            for subgraph, here in declared.subgraphs.items() if declared else ():
+                if owner == cls.representative or self.graph.is_interface_object(subgraph, owner):
+                    shapes[subgraph] = (here.type.non_null, composite or here.type.name)
+        for group in groups:
+            if group.type_name == field.type.name and all(
+                group.shapes.get(subgraph, shape) == shape for subgraph, shape in shapes.items()
+            ):
+                group.shapes |= shapes
+                return group
+        key, number = response_key or field.name, 0
+        while key in position.taken:
+            number += 1
+            key = f"_{field.name}_{number}"
+        position.taken.add(key)
+        groups.append(_Group(key, field.type.name, shapes))
+        return groups[-1]
+
+    # ---- what the client asks for ----
+
+    def client(self, contributions: Iterable[Contribution]) -> None:
+        """Build the cells of the client's selections and collect the goal."""
+        todo: list[tuple[Cell, list[Contribution]]] = [(self.root, list(contributions))]
+        while todo:
+            cell, here = todo.pop()
+            flat = self.flattener.flatten(here, frozenset(cell.types))
+            self._split(cell, flat)
+            self._want_typename(cell, flat)
+            below: dict[int, tuple[Cell, dict[int, Contribution]]] = {}
+            for cls in cell.classes:
+                for each in flat:
+                    if cls.representative in each.types and not each.node.name.value.startswith("__"):
+                        self._want(cell, cls, each, below)
+            todo += [(child, list(selections.values())) for child, selections in below.values()]
+
+    def _want(
+        self, cell: Cell, cls: Class, flat: FlatField, below: dict[int, tuple[Cell, dict[int, Contribution]]]
+    ) -> None:
+        node = flat.node
+        child = self.child(cell, cls, node.name.value, canonical_arguments(node.arguments), flat.response_key)
+        self.goal[child.fact] = self.goal.get(child.fact, NEVER).or_(flat.condition)
+        if (child.cell is None) is not (node.selection_set is None):
+            message = (
+                f'The field "{node.name.value}" of "{cls.representative}" must{" not" * (child.cell is None)} have'
+            )
+            raise DocumentError(ErrorCode.GRAPHQL_VALIDATION_FAILED, ClientText(f"{message} a selection of subfields."))
+        if child.cell is not None and node.selection_set is not None:
+            _, selections = below.setdefault(child.cell.index, (child.cell, {}))
+            seen = selections.get(id(node.selection_set))
+            condition = flat.condition if seen is None else seen[1].or_(flat.condition)
+            selections[id(node.selection_set)] = (node.selection_set, condition)
+
+    def _want_typename(self, cell: Cell, flat: list[FlatField]) -> None:
+        """`__typename` is a goal where the client asks it, and where a field is selected for some types only."""
+        if not cell.is_polymorphic:
+            return
+        condition = NEVER
+        for each in flat:
+            if each.node.name.value == "__typename" or len(each.types) < len(cell.types):
+                condition = condition.or_(each.condition)
+        if condition != NEVER:
+            self.goal[cell.typename] = condition
+
+    def _split(self, cell: Cell, flat: list[FlatField]) -> None:
+        """Split the runtime types of a cell into classes; all are told apart where a field set may look inside."""
+        if not cell.is_polymorphic:
+            cell.classes = [Class(cell.types)]
+            return
+        if cell.parent and cell.parent[2].name in self.graph.field_set_composites:
+            cell.classes = [Class((type_name,)) for type_name in cell.types]
+            return
+        blocks: dict[object, list[str]] = {}
+        for type_name in cell.types:
+            applicable = tuple(i for i, each in enumerate(flat) if type_name in each.types)
+            names = frozenset(flat[i].node.name.value for i in applicable)
+            blocks.setdefault((applicable, self._likeness(cell, type_name, names)), []).append(type_name)
+        cell.classes = [Class(tuple(types)) for types in blocks.values()]
+
+    def _likeness(self, cell: Cell, type_name: str, names: frozenset[str]) -> object:
+        returned = tuple(type_name in self.graph.possible_types(subgraph, said) for subgraph, said in cell.standing)
+        return returned, self.graph.likeness(type_name, names)
+
+    # ---- what only the plan needs ----
+
+    def hidden(self, generation_max: int) -> None:
+        """Add what keys and requirements may need, for all cells of a generation below `generation_max`."""
+        before = -1
+        while before < self._bits:
+            before, index = self._bits, 0
+            while index < len(self.all):
+                cell = self.all[index]
+                index += 1
+                if cell is not self.root and cell.generation < generation_max:
+                    for cls in cell.classes:
+                        self._hide(cell, cls)
+
+    def _hide(self, cell: Cell, cls: Class) -> None:
+        if id(cls) in self._hidden_done and self._hidden_done[id(cls)] == len(cls.children):
+            return
+        generation = cell.generation + 1
+        for entry in self.graph.entries(cls.representative):
+            self.require(cell, cls, entry.key, generation)
+        done = 0
+        while done < len(cls.children):
+            children = list(cls.children.values())
+            for child in children[done:]:
+                for requires in self.graph.requirements(cls.representative, child.name):
+                    self.require(cell, cls, requires, generation)
+            done = len(children)
+        self._hidden_done[id(cls)] = len(cls.children)
+
+    def require(self, cell: Cell, cls: Class, field_set: FieldSet, generation: int) -> None:
+        """Add the children that a field set on objects of a class reads; new cells are of `generation`."""
+        for node in self.graph.narrow(field_set, cls.representative):
+            if node.name == "__typename":
+                continue
+            child = self.child(cell, cls, node.name, node.arguments)
+            if child.cell is not None:
+                if not child.cell.classes:
+                    child.cell.generation = generation
+                    self._split(child.cell, [])
+                for below in child.cell.classes:
+                    self.require(child.cell, below, node.selection, generation)
+
+    def need(self, cell: Cell, cls: Class, field_set: FieldSet) -> int | None:
+        """The facts that a field set reads on objects of a class; None where they are not built."""
+        facts = 0
+        for node in self.graph.narrow(field_set, cls.representative):
+            below = self._need_field(cell, cls, node)
+            if below is None:
+                return None
+            facts |= below
+        return facts
+
+    def _need_field(self, cell: Cell, cls: Class, node: SelectedField) -> int | None:
+        if node.name == "__typename":
+            return cell.typename if cell.is_polymorphic else 0
+        child = cls.children.get((node.name, node.arguments, ""))
+        if child is None:
+            return None
+        facts = child.fact
+        if child.cell is not None:
+            if child.cell.is_polymorphic:
+                facts |= child.cell.typename
+            for each in child.cell.classes:
+                below = self.need(child.cell, each, node.selection)
+                if below is None:
+                    return None
+                facts |= below
+        return facts
+
+
+def bits(facts: int) -> Iterator[int]:
+    """The single facts of a set, lowest first."""
+    while facts:
+        lowest = facts & -facts
+        yield lowest
+        facts ^= lowest

@@ -1,0 +1,294 @@
+"""What each subgraph can tell: reaches and rules over the facts of an operation's cells.
+
+A *reach* is what a subgraph can say about a cell while it stands there on one of its own types: the facts gained, kept
+as a tree so that a request can be printed from it. A *rule* is a way for a subgraph to be asked: facts that must be
+known before (`need`) and the reach that it opens. There are five kinds:
+
+    query, mutation,  nothing is needed, or that a cell exists where a type leads back to the query root
+    subscription
+    entity            the cell, its `__typename` unless only one type is possible, and one resolvable key
+    interface object  the same without `__typename`: the representation carries the interface's name
+    interface entity  keys of every class; the representation carries the interface's name, the answer brings the type
+    (requiring)       any of the first two entries, and what @requires and @fromContext want besides: for one field
+
+Alternative keys are alternative rules. Facts about types that the subgraph cannot return where it produced an object
+itself are *vacuous*: there is nothing to know, as no such object can be there.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from router.planner.cells import Cell, Cells, Child, ChildKey, Class
+from router.query_graph import EntryPoint, QueryGraph, RequiringField
+from router.selections import FieldSet
+from router.supergraph import OperationKind
+
+RuleKind = Literal["query", "mutation", "subscription", "entity", "interface object", "interface entity"]
+"""Root rules are named after the kind of operation that they send."""
+
+ActionKind = Literal["query", "mutation", "subscription", "entities"]
+
+Action = tuple[str, ActionKind]
+"""One request: a subgraph, and whether it is asked for `_entities` or for root fields. They never share a request."""
+
+
+@dataclass(slots=True, eq=False)
+class ClassReach:
+    """What a subgraph can say about one class of a cell."""
+
+    cls: Class
+    fields: tuple[tuple[Child, "Reach | None"], ...]
+    gain: int
+    vacuous: int
+
+
+@dataclass(slots=True, eq=False)
+class Reach:
+    """What a subgraph can say about a cell, standing on its own type `type_name`."""
+
+    subgraph: str
+    cell: Cell
+    type_name: str
+    by_interface_object: bool
+    classes: tuple[ClassReach, ...]
+    gain: int
+    vacuous: int
+
+
+@dataclass(slots=True, eq=False)
+class Rule:
+    """A way to ask a subgraph: with the facts of `need` known, `reach` can be asked for."""
+
+    subgraph: str
+    kind: RuleKind
+    cell: Cell
+    types: tuple[str, ...]
+    """The runtime types it takes; all of the cell's where types make no difference."""
+    need: int
+    gain: int
+    vacuous: int
+    reach: Reach
+    entry: EntryPoint | None = None
+    requires: FieldSet = ()
+
+    @property
+    def action(self) -> Action:
+        """The request that the rule can be part of."""
+        if self.kind == "query" or self.kind == "mutation" or self.kind == "subscription":
+            return self.subgraph, self.kind
+        return self.subgraph, "entities"
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it asks root fields; everything else asks `_entities`."""
+        return self.action[1] != "entities"
+
+
+class Reaches:
+    """Builds reaches, each once, over finished cells."""
+
+    def __init__(self, cells: Cells, graph: QueryGraph) -> None:
+        self.cells = cells
+        self.graph = graph
+        self._reaches: dict[tuple[str, int, str, FieldSet], Reach] = {}
+        self._classes: dict[tuple[str, int, str, FieldSet], ClassReach] = {}
+        self._everything: dict[int, int] = {}
+
+    def reach(self, subgraph: str, cell: Cell, type_name: str, view: FieldSet = ()) -> Reach:
+        """What `subgraph` can say about `cell` where it stands on `type_name` and `view` is provided."""
+        key = (subgraph, cell.index, type_name, view)
+        found = self._reaches.get(key)
+        if found is None:
+            found = self._reaches[key] = self._reach(subgraph, cell, type_name, view)
+        return found
+
+    def _reach(self, subgraph: str, cell: Cell, type_name: str, view: FieldSet) -> Reach:
+        by_interface_object = self.graph.is_interface_object(subgraph, type_name)
+        possible = self.graph.possible_types(subgraph, type_name)
+        gain, vacuous = cell.exists | (0 if by_interface_object else cell.typename), 0
+        classes = []
+        for cls in cell.classes:
+            if by_interface_object:
+                if type_name not in self.graph.supergraph.types[cls.representative].interfaces:
+                    continue
+                part = self._class_reach(subgraph, cell, cls, type_name, view)
+            elif cls.representative in possible:
+                part = self._class_reach(subgraph, cell, cls, cls.representative, view)
+            else:
+                vacuous |= self.everything(cls)
+                continue
+            classes.append(part)
+            gain |= part.gain
+            vacuous |= part.vacuous
+        return Reach(subgraph, cell, type_name, by_interface_object, tuple(classes), gain, vacuous & ~gain)
+
+    def class_reach(self, subgraph: str, cell: Cell, cls: Class, type_name: str) -> Reach:
+        """What `subgraph` can say about the objects of one class, once it has them by an entry."""
+        by_interface_object = self.graph.is_interface_object(subgraph, type_name)
+        part = self._class_reach(subgraph, cell, cls, type_name, (), by_entry=True)
+        gain = part.gain | cell.exists | (0 if by_interface_object else cell.typename)
+        return Reach(subgraph, cell, type_name, by_interface_object, (part,), gain, part.vacuous & ~gain)
+
+    def _class_reach(
+        self, subgraph: str, cell: Cell, cls: Class, type_name: str, view: FieldSet, *, by_entry: bool = False
+    ) -> ClassReach:
+        overasks = type_name not in cls.types and not by_entry and len(cell.classes) > 1
+        key = (subgraph, -id(cls) if overasks else id(cls), type_name, view)
+        found = self._classes.get(key)
+        if found is None:
+            found = self._classes[key] = self._find_fields(subgraph, cell, cls, type_name, view, overasks=overasks)
+        return found
+
+    def _find_fields(
+        self, subgraph: str, cell: Cell, cls: Class, type_name: str, view: FieldSet, *, overasks: bool
+    ) -> ClassReach:
+        moves = self.graph.moves(subgraph, type_name, view)
+        fields: list[tuple[Child, Reach | None]] = []
+        gain = vacuous = 0
+        for child_key, child in cls.children.items():
+            move = moves.get(child.name)
+            if move is None:
+                continue
+            if overasks and move.type.non_null[0] and any(child_key not in each.children for each in cell.classes):
+                continue  # asked of all types for the sake of some; one null would take the whole object with it
+            below = None
+            gain |= child.fact
+            if child.cell is not None:
+                below = self.reach(subgraph, child.cell, move.type.name, move.view)
+                gain |= below.gain
+                vacuous |= below.vacuous
+            fields.append((child, below))
+        return ClassReach(cls, tuple(fields), gain, vacuous & ~gain)
+
+    def field_reach(self, subgraph: str, cls: Class, child: Child, field: RequiringField) -> ClassReach:
+        """The reach of one requiring field alone."""
+        if child.cell is None:
+            return ClassReach(cls, ((child, None),), child.fact, 0)
+        below = self.reach(subgraph, child.cell, field.type.name, field.view)
+        return ClassReach(cls, ((child, below),), below.gain, below.vacuous)
+
+    def everything(self, cls: Class) -> int:
+        """All facts about the objects of a class."""
+        found = self._everything.get(id(cls))
+        if found is None:
+            found = 0
+            for child in cls.children.values():
+                found |= self.everything_below(child)
+            self._everything[id(cls)] = found
+        return found
+
+    def everything_below(self, child: Child) -> int:
+        """All facts about a field and what stands below it."""
+        found = child.fact
+        if child.cell is not None:
+            found |= child.cell.typename
+            for cls in child.cell.classes:
+                found |= self.everything(cls)
+        return found
+
+
+def find_rules(cells: Cells, reaches: Reaches) -> list[Rule]:
+    """All rules of an operation's cells, but for its own root; in order of cell, class and subgraph."""
+    query_root = reaches.graph.supergraph.roots["query"]
+    rules: list[Rule] = []
+    for cell in cells.all:
+        if cell is cells.root:
+            continue
+        if cell.type_name == query_root:
+            rules += root_rules(reaches, cell, "query", cell.exists)
+        for cls in cell.classes:
+            for entry in reaches.graph.entries(cls.representative):
+                rules += _entry_rules(cells, reaches, cell, cls, entry)
+    return [rule for rule in rules if rule.gain | rule.vacuous]
+
+
+def root_rules(reaches: Reaches, cell: Cell, kind: OperationKind, need: int) -> Iterator[Rule]:
+    """The rules that ask root fields at a cell: the operation's root, or a place that leads back to the query root."""
+    for subgraph in sorted(reaches.graph.supergraph.types[cell.type_name].subgraphs):
+        reach = reaches.reach(subgraph, cell, cell.type_name)
+        yield Rule(subgraph, kind, cell, cell.types, need, reach.gain, reach.vacuous, reach)
+
+
+def _entry_rules(cells: Cells, reaches: Reaches, cell: Cell, cls: Class, entry: EntryPoint) -> Iterator[Rule]:
+    if entry.kind == "interface entity":
+        if cls is cell.classes[0]:
+            yield from _interface_entity_rules(cells, reaches, cell, entry)
+        return
+    if entry.kind == "interface object" and cell.is_polymorphic and cls is cell.classes[0]:
+        yield from _untyped_rules(cells, reaches, cell, entry)
+    key = cells.need(cell, cls, entry.key)
+    if key is None:
+        return
+    need = key | cell.exists | (cell.typename if cell.is_polymorphic else 0)
+    reach = reaches.class_reach(entry.subgraph, cell, cls, entry.type_name)
+    yield _rule(entry, cell, cls.types, need, reach)
+    requiring = reaches.graph.requiring(entry.subgraph, entry.type_name)
+    for child_key, child in cls.children.items() if requiring else ():
+        if child.name in requiring:
+            yield from _requiring_rule(cells, reaches, cell, (cls,), entry, need, child_key)
+
+
+def _rule(
+    entry: EntryPoint, cell: Cell, types: tuple[str, ...], need: int, reach: Reach, requires: FieldSet = ()
+) -> Rule:
+    return Rule(entry.subgraph, entry.kind, cell, types, need, reach.gain, reach.vacuous, reach, entry, requires)
+
+
+def _untyped_rules(cells: Cells, reaches: Reaches, cell: Cell, entry: EntryPoint) -> Iterator[Rule]:
+    """Entries into an interface object before anybody knows the objects' types: all of them are asked alike."""
+    need = _need_of_all(cells, cell, entry)
+    if need is None:
+        return
+    yield _rule(entry, cell, cell.types, need, reaches.reach(entry.subgraph, cell, entry.type_name))
+    requiring = reaches.graph.requiring(entry.subgraph, entry.type_name)
+    for child_key, child in cell.classes[0].children.items() if requiring else ():
+        if child.name in requiring and all(child_key in cls.children for cls in cell.classes):
+            yield from _requiring_rule(cells, reaches, cell, tuple(cell.classes), entry, need, child_key)
+
+
+def _requiring_rule(
+    cells: Cells,
+    reaches: Reaches,
+    cell: Cell,
+    classes: tuple[Class, ...],
+    entry: EntryPoint,
+    need: int,
+    child_key: ChildKey,
+) -> Iterator[Rule]:
+    """The rule of one requiring field on the objects of some classes, entered with the facts of `need` known."""
+    field = reaches.graph.requiring(entry.subgraph, entry.type_name)[child_key[0]]
+    parts = []
+    gain = vacuous = 0
+    for cls in classes:
+        required = cells.need(cell, cls, field.requires)
+        if required is None:
+            return
+        need |= required
+        part = reaches.field_reach(entry.subgraph, cls, cls.children[child_key], field)
+        parts.append(part)
+        gain, vacuous = gain | part.gain, vacuous | part.vacuous
+    by_interface_object = entry.kind == "interface object"
+    reach = Reach(entry.subgraph, cell, entry.type_name, by_interface_object, tuple(parts), gain, vacuous & ~gain)
+    types = tuple(name for cls in classes for name in cls.types)
+    yield _rule(entry, cell, types, need, reach, field.requires)
+
+
+def _need_of_all(cells: Cells, cell: Cell, entry: EntryPoint) -> int | None:
+    """The keys of all classes at once; None where a type is no implementation of the entry's interface."""
+    need = cell.exists
+    for cls in cell.classes:
+        key = cells.need(cell, cls, entry.key)
+        if key is None or entry.type_name not in cells.graph.supergraph.types[cls.representative].interfaces:
+            return None
+        need |= key
+    return need
+
+
+def _interface_entity_rules(cells: Cells, reaches: Reaches, cell: Cell, entry: EntryPoint) -> Iterator[Rule]:
+    need = _need_of_all(cells, cell, entry)
+    possible = reaches.graph.possible_types(entry.subgraph, entry.type_name)
+    if need is None or not all(cls.representative in possible for cls in cell.classes):
+        return
+    reach = reaches.reach(entry.subgraph, cell, entry.type_name)
+    yield _rule(entry, cell, cell.types, need, reach)

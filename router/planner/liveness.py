@@ -1,0 +1,137 @@
+"""Who asks what: from a sequence of requests to demands and dependencies, from the last request to the first.
+
+When a request is reached, every demand on it is known, as only later requests make demands on it. For each demanded
+fact a rule of the request is chosen; the rule's need becomes demand on earlier requests, each fact on the one that has
+it soonest; and these are what the request waits for: a DAG, not the sequence. A request on which nothing was demanded
+is dropped.
+
+Conditions (@skip, @include) flow along: a need is wanted whenever something that rests on it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+
+from router.conditions import NEVER, Condition
+from router.planner.cells import Demand, bits
+from router.planner.facts import Action, Rule
+from router.planner.search import Found
+
+
+@dataclass(slots=True, eq=False)
+class Use:
+    """A rule that a request uses, and the facts wanted of it."""
+
+    rule: Rule
+    demand: Demand
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request of the plan."""
+
+    action: Action
+    uses: list[Use] = field(default_factory=list)
+    depends_on: set[int] = field(default_factory=set)
+    """Indexes of other requests in the same list."""
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A rule that can be used in a step, and on which round trip its needs are there at the soonest."""
+
+    rule: Rule
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A step that has a fact, and on which round trip."""
+
+    level: int
+    step: int
+
+
+class Liveness:
+    """Decides the requests of one found sequence."""
+
+    def __init__(self, rules: Sequence[Rule], found: Found, known: int) -> None:
+        self.found = found
+        self.given = known
+        self.candidates: list[list[_Candidate]] = []
+        self.sources: dict[int, list[_Source]] = {}
+        """For each fact the steps that have it, each on an earlier round trip than the steps before it."""
+        by_action: dict[Action, list[Rule]] = {}
+        for rule in rules:
+            by_action.setdefault(rule.action, []).append(rule)
+        for index, step in enumerate(found.steps):
+            usable = [rule for rule in by_action[step.action] if rule.need & step.known == rule.need]
+            self.candidates.append([_Candidate(rule, 1 + self._level(rule.need)) for rule in usable])
+            for candidate in self.candidates[-1]:
+                for fact in bits((candidate.rule.gain | candidate.rule.vacuous) & ~known):
+                    sources = self.sources.setdefault(fact, [])
+                    if not sources or candidate.level < sources[-1].level:
+                        sources.append(_Source(candidate.level, index))
+
+    def _level(self, need: int) -> int:
+        return max((self.sources[fact][-1].level for fact in bits(need & ~self.given)), default=0)
+
+    def _source(self, fact: int, before: int) -> int:
+        """The step that has a fact soonest, among those before the one that needs it."""
+        return next(source.step for source in reversed(self.sources[fact]) if source.step < before)
+
+    def requests(self, goal: Demand) -> list[Request]:
+        """The requests in order, each with what it asks and what it waits for; idle steps are left out."""
+        steps = self.found.steps
+        demands: list[Demand] = [{} for _ in steps]
+        requests = [Request(step.action) for step in steps]
+        for fact, condition in goal.items():
+            if not fact & self.given:
+                demands[self._source(fact, len(steps))][fact] = condition
+        for index in range(len(steps) - 1, -1, -1):
+            requests[index].uses = self._choose(index, demands[index])
+            for use in requests[index].uses:
+                condition = _any_of(use.demand)
+                for fact in bits(use.rule.need & ~self.given):
+                    source = self._source(fact, index)
+                    demands[source][fact] = demands[source].get(fact, NEVER).or_(condition)
+                    requests[index].depends_on.add(source)
+        return _without_idle(requests)
+
+    def _choose(self, index: int, demand: Demand) -> list[Use]:
+        """A rule for every demanded fact: as few rules as a greedy choice gives."""
+        left = 0
+        for candidate in self.candidates[index]:
+            left |= candidate.rule.gain
+        left &= reduce(or_, demand, 0)  # what nothing gains is vacuous: no such object can be there
+        uses: list[Use] = []
+        while left:
+            best = max(self.candidates[index], key=lambda candidate: _rank(candidate, left))
+            taken = best.rule.gain & left
+            left &= ~taken
+            uses.append(Use(best.rule, {fact: demand[fact] for fact in bits(taken)}))
+        return uses
+
+
+def _rank(candidate: _Candidate, left: int) -> tuple[bool, bool, int, int, int]:
+    """Rules that cover something come first; an interface's name is sent only where nobody knows the types yet."""
+    rule = candidate.rule
+    covered = (rule.gain & left).bit_count()
+    is_last_resort = rule.kind == "interface entity" and not rule.cell.typename & left
+    return covered > 0, not is_last_resort, covered, -candidate.level, -rule.need.bit_count()
+
+
+def _any_of(demand: Demand) -> Condition:
+    condition = NEVER
+    for each in demand.values():
+        condition = condition.or_(each)
+    return condition
+
+
+def _without_idle(requests: list[Request]) -> list[Request]:
+    kept = [index for index, request in enumerate(requests) if request.uses]
+    renumbered = {old: new for new, old in enumerate(kept)}
+    for index in kept:
+        requests[index].depends_on = {renumbered[each] for each in requests[index].depends_on}
+    return [requests[index] for index in kept]

@@ -1,0 +1,176 @@
+"""The text of what a subgraph is asked: from a reach and the facts wanted of it to a GraphQL selection set.
+
+A `Block` is a selection set in the making: fields by type condition, each under its key in the merged tree. Blocks of
+several reaches merge, as classes that share a key share its shape. Fields that a subgraph knows on all types of an
+abstract position are lifted out of the fragments. A parent left without any field asks `__typename`.
+
+Directives are printed only where the condition of what encloses a field does not imply the field's own.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from router.conditions import ALWAYS, NEVER, Condition
+from router.planner.cells import Child, Demand
+from router.planner.facts import Reach
+from router.query_graph import QueryGraph
+from router.selections import Arguments
+
+_VARIABLE: Final = re.compile(r'"""(?:\\"""|[^"]|"(?!""))*"""|"(?:\\.|[^"\\\n])*"|\$([_A-Za-z][_0-9A-Za-z]*)')
+"""A variable in the text of a value; strings are matched first, so that a `$` inside them is none."""
+
+_INTERFACE_OBJECT_NAME: Final = "_interface"
+"""The key under which an interface object is asked its name, where nothing else is asked: never `__typename`."""
+
+
+@dataclass(slots=True, eq=False)
+class BlockField:
+    """A field of a selection set."""
+
+    name: str
+    arguments: Arguments
+    condition: Condition
+    below: "Block | None" = None
+
+
+@dataclass(slots=True, eq=False)
+class Block:
+    """A selection set in the making; see the module's text."""
+
+    type_name: str
+    """The type it stands on, in the subgraph."""
+    by_interface_object: bool = False
+    fields: dict[str, dict[str, BlockField]] = field(default_factory=lambda: {"": {}})
+    """By type condition ("" is none), by key."""
+
+    def add(self, type_condition: str, key: str, new: BlockField) -> None:
+        """Add a field; one that is there already is wanted under either condition, and its selections merge."""
+        fields = self.fields.setdefault(type_condition, {})
+        old = fields.get(key)
+        if old is None:
+            fields[key] = new
+            return
+        old.condition = old.condition.or_(new.condition)
+        if new.below is not None:
+            assert old.below is not None, "fields that share a key are of one kind"
+            old.below.merge(new.below)
+
+    def merge(self, other: "Block") -> None:
+        """Add everything that another block of the same place asks."""
+        for type_condition, fields in other.fields.items():
+            for key, each in fields.items():
+                self.add(type_condition, key, each)
+
+
+class BlockBuilder:
+    """Builds the blocks of one plan's requests, and notes where `__typename` gets known."""
+
+    def __init__(self, graph: QueryGraph) -> None:
+        self.graph = graph
+        self.typename_known: set[int] = set()
+        """Indexes of cells that have `__typename` in the merged tree wherever they exist."""
+
+    def build(self, reach: Reach, demand: Demand, wanted: int) -> Block:
+        """What to ask to get the facts of `wanted`, each under its condition in `demand`."""
+        block = Block(reach.type_name, reach.by_interface_object)
+        cell = reach.cell
+        asks_typename = cell.typename & wanted or (cell.is_polymorphic and cell.exists & wanted)
+        if asks_typename and not reach.by_interface_object:
+            condition = demand.get(cell.typename, NEVER).or_(demand.get(cell.exists, NEVER))
+            block.add("", "__typename", BlockField("__typename", (), condition))
+            self.typename_known.add(cell.index)
+        for part in reach.classes:
+            if not part.gain & wanted:
+                continue
+            conditions = list(self._type_conditions(reach, part.cls.types))
+            for child, below in part.fields:
+                for type_condition in conditions:
+                    new = self._field(child, below, demand, wanted)
+                    if new is not None:
+                        block.add(type_condition, child.key, new)
+        self._lift(reach, block)
+        return block
+
+    def _type_conditions(self, reach: Reach, types: tuple[str, ...]) -> Iterator[str]:
+        """The fragments that a class's fields stand in; none where the subgraph's type says enough."""
+        if reach.by_interface_object or reach.type_name in types:
+            yield ""
+            return
+        possible = self.graph.possible_types(reach.subgraph, reach.type_name)
+        yield from (name for name in types if name in possible)
+
+    def _field(self, child: Child, below: Reach | None, demand: Demand, wanted: int) -> BlockField | None:
+        if below is None:
+            return BlockField(child.name, child.arguments, demand[child.fact]) if child.fact & wanted else None
+        if not below.gain & wanted:
+            return None
+        block = self.build(below, demand, wanted)
+        condition = demand.get(child.fact, NEVER)
+        for fields in block.fields.values():
+            for each in fields.values():
+                condition = condition.or_(each.condition)
+        return BlockField(child.name, child.arguments, condition, block)
+
+    def _lift(self, reach: Reach, block: Block) -> None:
+        """Move what is asked alike of every possible type out of the fragments, if the interface has it here."""
+        owner = self.graph.supergraph.types[reach.type_name]
+        possible = self.graph.possible_types(reach.subgraph, reach.type_name)
+        if owner.kind != "interface" or reach.by_interface_object or not possible <= set(block.fields):
+            return
+        moves = self.graph.moves(reach.subgraph, reach.type_name)
+        by_type = [block.fields[name] for name in sorted(possible)]
+        for key, first in list(by_type[0].items()):
+            twins = [fields.get(key) for fields in by_type]
+            if first.name in moves and all(
+                twin is not None and _text_of(key, twin) == _text_of(key, first) for twin in twins
+            ):
+                block.add("", key, first)
+                for fields in by_type:
+                    del fields[key]
+
+
+def selection_text(block: Block, given: Condition = ALWAYS) -> str:
+    """`{a b{c}...on T{d}}`, for a place that is only reached when `given` holds."""
+    parts = [part for key, each in block.fields[""].items() for part in _field_texts(key, each, given)]
+    for type_condition, fields in block.fields.items():
+        inner = [part for key, each in fields.items() for part in _field_texts(key, each, given)]
+        if type_condition and inner:
+            parts.append(f"...on {type_condition}{{{' '.join(inner)}}}")
+    if not parts:
+        parts = [f"{_INTERFACE_OBJECT_NAME}:__typename" if block.by_interface_object else "__typename"]
+    return "{" + " ".join(parts) + "}"
+
+
+def _field_texts(key: str, each: BlockField, given: Condition) -> Iterator[str]:
+    arguments = f"({','.join(f'{name}:{value}' for name, value in each.arguments)})" if each.arguments else ""
+    head = (each.name if each.name == key else f"{key}:{each.name}") + arguments
+    for directives, here in directive_texts(each.condition, given):
+        yield head + directives + (selection_text(each.below, here) if each.below else "")
+
+
+def _text_of(key: str, each: BlockField) -> str:
+    return " ".join(_field_texts(key, each, ALWAYS))
+
+
+def directive_texts(condition: Condition, given: Condition) -> Iterable[tuple[str, Condition]]:
+    """The directives to print a field with, once for each clause, and what holds inside."""
+    if given.implies(condition):
+        return [("", given)]
+    known = frozenset.intersection(*given.clauses) if given.clauses else frozenset()
+    texts = []
+    for clause in condition.sorted_clauses():
+        literals = [(name, value) for name, value in clause if (name, value) not in known]
+        text = "".join(f"@{'include' if value else 'skip'}(if:${name})" for name, value in literals)
+        inside = given
+        for name, value in clause:
+            inside = inside.and_(Condition.literal(name, value))
+        if inside != NEVER:
+            texts.append((text, inside))
+    return texts
+
+
+def variables_in(text: str) -> set[str]:
+    """The variables that a text uses."""
+    return {name for name in _VARIABLE.findall(text) if name}

@@ -1,0 +1,247 @@
+"""From decided requests to the plan's fetches: entries, representations, aliases and the operations' text.
+
+The uses of an entity request become entries. Uses of one cell whose representations agree are asked together, a
+fragment per type; entries that send and ask the same at different paths share one alias. @requires keeps an alias of
+its own: what other fetches fail to bring takes only the fields with it that need it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from router.conditions import ALWAYS, NEVER, Condition
+from router.operation import Variable
+from router.plan import Entry, Fetch, OperationKind, Path, Representation, RepresentationField
+from router.planner.cells import Cell, Class
+from router.planner.facts import Rule
+from router.planner.liveness import Request, Use
+from router.planner.printing import Block, BlockBuilder, directive_texts, selection_text, variables_in
+from router.query_graph import QueryGraph
+from router.selections import FieldSet
+
+
+@dataclass(slots=True, eq=False)
+class _EntityGroup:
+    """Uses at one cell with one representation."""
+
+    cell: Cell
+    types: set[str]
+    representation: Representation
+    blocks: dict[str, Block]
+    """What is asked, by the type that it is asked on."""
+    condition: Condition
+
+    def texts(self, given: Condition) -> tuple[tuple[str, str], ...]:
+        """Directives and selection set, for each clause of the group's condition."""
+        return tuple(
+            (
+                directives,
+                "{" + " ".join(f"...on {name}{selection_text(each, here)}" for name, each in self.blocks.items()) + "}",
+            )
+            for directives, here in directive_texts(self.condition, given)
+        )
+
+
+class RequestWriter:
+    """Writes the fetches of one plan."""
+
+    def __init__(self, graph: QueryGraph, variables: Mapping[str, Variable]) -> None:
+        self.graph = graph
+        self.variables = variables
+        self.builder = BlockBuilder(graph)
+
+    def fetches(self, requests: Sequence[Request]) -> tuple[Fetch, ...]:
+        """The fetches of all requests; ids follow the requests' order."""
+        return tuple(self._fetch(number, request) for number, request in enumerate(requests))
+
+    def _fetch(self, number: int, request: Request) -> Fetch:
+        condition = NEVER
+        for use in request.uses:
+            for each in use.demand.values():
+                condition = condition.or_(each)
+        subgraph, action = request.action
+        kind: OperationKind = "query" if action == "entities" else action
+        write = self._entity_entries if action == "entities" else self._root_entries
+        entries, body = write(request.uses, condition)
+        used = [name for name in sorted(variables_in(body)) if name in self.variables]
+        return Fetch(
+            id=number,
+            subgraph=subgraph,
+            kind=kind,
+            operation=self._operation(kind, used, entries, body),
+            entries=entries,
+            variables=tuple(used),
+            depends_on=tuple(sorted(request.depends_on)),
+            condition=condition,
+        )
+
+    def _operation(self, kind: OperationKind, used: list[str], entries: tuple[Entry, ...], body: str) -> str:
+        names = dict.fromkeys(entry.variable for entry in entries if entry.variable)
+        definitions = [f"${name}:[_Any!]!" for name in names]
+        definitions += [self.variables[name].definition for name in used]
+        if not definitions:
+            return body if kind == "query" else kind + body
+        return f"{kind}({','.join(definitions)}){body}"
+
+    # ---- root fields ----
+
+    def _root_entries(self, uses: Sequence[Use], given: Condition) -> tuple[tuple[Entry, ...], str]:
+        by_cell: dict[int, tuple[Rule, Block]] = {}
+        for use in uses:
+            block = self._block(use)
+            if use.rule.cell.index in by_cell:
+                by_cell[use.rule.cell.index][1].merge(block)
+            else:
+                by_cell[use.rule.cell.index] = (use.rule, block)
+        if len(by_cell) == 1:
+            [(rule, block)] = by_cell.values()
+            return (Entry(paths=(rule.cell.path,)),), selection_text(block, given)
+        return self._shared_root(list(by_cell.values()), given)
+
+    def _shared_root(self, places: list[tuple[Rule, Block]], given: Condition) -> tuple[tuple[Entry, ...], str]:
+        """Several places that lead to the query root: every field gets a response key of its own in the request."""
+        whole = Block(places[0][1].type_name)
+        entries: list[Entry] = []
+        for rule, block in places:
+            keys = []
+            for key, each in block.fields[""].items():
+                response_key = f"_{len(entries)}_{key}"
+                keys.append((response_key, key))
+                whole.add("", response_key, each)
+            entries.append(Entry(paths=(rule.cell.path,), keys=tuple(keys)))
+        return tuple(entries), selection_text(whole, given)
+
+    def _block(self, use: Use) -> Block:
+        wanted = 0
+        for fact in use.demand:
+            wanted |= fact
+        return self.builder.build(use.rule.reach, use.demand, wanted)
+
+    # ---- entities ----
+
+    def _entity_entries(self, uses: Sequence[Use], given: Condition) -> tuple[tuple[Entry, ...], str]:
+        groups = self._entity_groups(uses)
+        shared: dict[tuple[tuple[tuple[str, str], ...], Representation], list[_EntityGroup]] = {}
+        for group in groups:
+            shared.setdefault((group.texts(given), group.representation), []).append(group)
+        entries: list[Entry] = []
+        parts: list[str] = []
+        taken = set(self.variables)
+        for (texts, representation), places in shared.items():
+            alias, variable = "_entities", "representations"
+            if len(shared) > 1:
+                number = len(taken) - len(self.variables)
+                alias, variable = f"_e{number}", f"representations_{number}"
+            while variable in taken:
+                variable = "_" + variable
+            taken.add(variable)
+            by_types: dict[tuple[str, ...], list[Path]] = {}
+            for place in places:
+                types = tuple(sorted(place.types)) if len(place.types) < len(place.cell.types) else ()
+                by_types.setdefault(types, []).append(place.cell.path)
+            for types, paths in by_types.items():
+                condition = ALWAYS if given.implies(places[0].condition) else places[0].condition
+                entry = Entry(merge_paths(paths), alias, variable, types, representation, condition=condition)
+                entries.append(entry)
+            head = alias if alias == "_entities" else f"{alias}:_entities"
+            parts += [f"{head}(representations:${variable}){directives}{text}" for directives, text in texts]
+        return tuple(entries), "{" + " ".join(parts) + "}"
+
+    def _entity_groups(self, uses: Sequence[Use]) -> list[_EntityGroup]:
+        groups: dict[tuple[int, Representation], _EntityGroup] = {}
+        for use in uses:
+            rule = use.rule
+            assert rule.entry is not None
+            representation = self.representation(rule)
+            group = groups.get((rule.cell.index, representation))
+            if group is None:
+                group = _EntityGroup(rule.cell, set(), representation, {}, NEVER)
+                groups[rule.cell.index, representation] = group
+            group.types |= set(rule.types)
+            for each in use.demand.values():
+                group.condition = group.condition.or_(each)
+            names = rule.types if rule.kind == "entity" else (rule.entry.type_name,)
+            for name in names:
+                block = self._block(use)
+                if name in group.blocks:
+                    group.blocks[name].merge(block)
+                else:
+                    group.blocks[name] = block
+        return list(groups.values())
+
+    def representation(self, rule: Rule) -> Representation:
+        """How the objects that a rule takes are shown to its subgraph."""
+        assert rule.entry is not None
+        cls = next(each for each in rule.cell.classes if each.types[0] in rule.types)
+        fields = self._fields(rule.cell, cls, rule.entry.key, is_required=False)
+        fields = _merged((*fields, *self._fields(rule.cell, cls, rule.requires, is_required=True)))
+        if rule.kind != "entity":
+            return Representation(fields, rule.entry.type_name)
+        return Representation(fields, None if rule.cell.is_polymorphic else rule.cell.types[0])
+
+    def _fields(
+        self, cell: Cell, cls: Class, field_set: FieldSet, *, is_required: bool
+    ) -> tuple[RepresentationField, ...]:
+        fields = []
+        for node in self.graph.narrow(field_set, cls.representative):
+            if node.name == "__typename":
+                continue
+            child = cls.children[node.name, node.arguments, ""]
+            below: tuple[RepresentationField, ...] = ()
+            if child.cell is not None:
+                below = self._fields_below(child.cell, node.selection, is_required=is_required)
+            fields.append(RepresentationField(node.name, child.key, below, (), is_required))
+        return _merged(tuple(fields))
+
+    def _fields_below(self, cell: Cell, field_set: FieldSet, *, is_required: bool) -> tuple[RepresentationField, ...]:
+        if not cell.is_polymorphic:
+            return self._fields(cell, cell.classes[0], field_set, is_required=is_required)
+        fields = [RepresentationField("__typename", "__typename", (), (), is_required)]
+        for cls in cell.classes:
+            here = self._fields(cell, cls, field_set, is_required=is_required)
+            fields += [replace(each, types=cls.types) for each in here]
+        return _merged(tuple(fields))
+
+
+def _merged(fields: tuple[RepresentationField, ...]) -> tuple[RepresentationField, ...]:
+    """Fields that are the same but for the types they stand on, or for what is read below them, become one."""
+    merged: list[RepresentationField] = []
+    for each in fields:
+        for index, other in enumerate(merged):
+            if (other.name, other.key, other.types) == (each.name, each.key, each.types):
+                below = _merged((*other.selection, *each.selection))
+                merged[index] = replace(other, selection=below, required=other.required and each.required)
+                break
+            if replace(other, types=()) == replace(each, types=()) and other.types and each.types:
+                merged[index] = replace(other, types=tuple(sorted({*other.types, *each.types})))
+                break
+        else:
+            merged.append(each)
+    return tuple(merged)
+
+
+def merge_paths(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """Distinct paths; two that differ only in one step's types become one with the types of both."""
+    merged: list[Path] = []
+    for path in dict.fromkeys(paths):
+        for index, other in enumerate(merged):
+            joined = _joined(other, path)
+            if joined is not None:
+                merged[index] = joined
+                break
+        else:
+            merged.append(path)
+    return tuple(merged) if len(merged) == len(paths) else merge_paths(merged)
+
+
+def _joined(one: Path, other: Path) -> Path | None:
+    if len(one) != len(other):
+        return None
+    different = [index for index, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    if len(different) != 1:
+        return None
+    [index] = different
+    a, b = one[index], other[index]
+    if (a.key, a.lists) != (b.key, b.lists):
+        return None
+    types = tuple(sorted({*a.types, *b.types})) if a.types and b.types else ()
+    return (*one[:index], replace(a, types=types), *one[index + 1 :])

@@ -1,0 +1,149 @@
+"""One problem per run: queries are one, mutations one for each run of adjacent root fields of one subgraph.
+
+A mutation's root fields are executed in the client's order. Adjacent fields of one subgraph share a request, which
+keeps the order by itself; the next run starts when everything that belongs to the run before has ended. A
+subscription's root field brings the facts that its entity requests start from.
+
+Specification: GraphQL, section 6.2.2 (serial execution of mutations).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from router.errors import ClientText, ErrorCode, PlanningError
+from router.planner.cells import Cells, Child, Demand
+from router.planner.facts import ClassReach, Reach, Reaches, Rule, find_rules, root_rules
+from router.planner.liveness import Liveness, Request
+from router.planner.search import Found, Step, search
+from router.query_graph import QueryGraph
+from router.supergraph import OperationKind
+
+GENERATIONS: Final = (3, 6, 12)
+"""How many field sets may follow one another, each from where the one before led (a key that needs a key...): the
+search starts small and goes on only where it found no way. Requirements that never end stop here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The requests of a plan, in order; `depends_on` of each are indexes in this list."""
+
+    requests: tuple[Request, ...]
+    proven_minimal: bool
+
+
+def decide_requests(cells: Cells, graph: QueryGraph, kind: OperationKind) -> Decided:
+    """Decide the requests for the goal of `cells`. Raises PlanningError where the supergraph has no way to it."""
+    if not cells.goal:
+        return Decided((), proven_minimal=True)
+    answered = _by_one_request(cells, graph, kind)
+    if answered is not None:
+        return answered
+    for generation_max in GENERATIONS:
+        cells.hidden(generation_max)
+        reaches = Reaches(cells, graph)
+        rules = find_rules(cells, reaches)
+        decided = (
+            _decide_query(cells, reaches, rules) if kind == "query" else _decide_serially(cells, reaches, rules, kind)
+        )
+        if decided is not None:
+            return decided
+    raise PlanningError(ErrorCode.PLANNING_FAILED, _unreachable(cells, graph, kind))
+
+
+def _by_one_request(cells: Cells, graph: QueryGraph, kind: OperationKind) -> Decided | None:
+    """The plan where one subgraph answers everything: found without looking at keys."""
+    goal = _facts(cells.goal)
+    for rule in root_rules(Reaches(cells, graph), cells.root, kind, 0):
+        if (rule.gain | rule.vacuous) & goal == goal:
+            found = Found((Step(rule.action, 0),), goal, proven_minimal=True)
+            return Decided(tuple(Liveness([rule], found, 0).requests(cells.goal)), proven_minimal=True)
+    return None
+
+
+def _decide_query(cells: Cells, reaches: Reaches, rules: Sequence[Rule]) -> Decided | None:
+    rules = [*root_rules(reaches, cells.root, "query", 0), *rules]
+    found = search(rules, 0, _facts(cells.goal))
+    if found is None:
+        return None
+    return Decided(tuple(Liveness(rules, found, 0).requests(cells.goal)), found.proven_minimal)
+
+
+def _decide_serially(cells: Cells, reaches: Reaches, rules: Sequence[Rule], kind: OperationKind) -> Decided | None:
+    requests: list[Request] = []
+    proven = True
+    for subgraph, children in _runs(cells, reaches.graph):
+        root = _run_rule(cells, reaches, subgraph, children, kind)
+        goal = {fact: condition for fact, condition in cells.goal.items() if fact & _below(reaches, children)}
+        rest = search(rules, root.gain | root.vacuous, _facts(goal))
+        if rest is None:
+            return None
+        found = Found((Step(root.action, 0), *rest.steps), rest.known, rest.proven_minimal)
+        run = Liveness([root, *rules], found, 0).requests(goal)
+        earlier, before = len(requests), _current_run(requests)
+        for request in run:
+            request.depends_on = {each + earlier for each in request.depends_on}
+        run[0].depends_on |= before
+        requests += run
+        proven = proven and rest.proven_minimal
+    return Decided(tuple(requests), proven)
+
+
+def _current_run(requests: Sequence[Request]) -> set[int]:
+    """The indexes of the last run's requests: from the last one that asks the operation's root."""
+    start = max((i for i, each in enumerate(requests) if each.action[1] not in ("entities", "query")), default=0)
+    return set(range(start, len(requests)))
+
+
+def _runs(cells: Cells, graph: QueryGraph) -> Iterator[tuple[str, list[Child]]]:
+    """Adjacent root fields that one subgraph has, as many as go together, with the subgraph first by name."""
+    root = cells.root.type_name
+    subgraphs = sorted(graph.supergraph.types[root].subgraphs)
+    able: set[str] = set()
+    run: list[Child] = []
+    for child in cells.root.classes[0].children.values():
+        here = {subgraph for subgraph in subgraphs if child.name in graph.moves(subgraph, root)}
+        if not here:
+            message = f'No subgraph resolves "{root}.{child.name}".'
+            raise PlanningError(ErrorCode.PLANNING_FAILED, ClientText(message))
+        if run and not able & here:
+            yield min(able), run
+            able, run = set(), []
+        able = able & here if run else here
+        run.append(child)
+    if run:
+        yield min(able), run
+
+
+def _run_rule(cells: Cells, reaches: Reaches, subgraph: str, children: Sequence[Child], kind: OperationKind) -> Rule:
+    """The root rule of one run: of the root's fields it asks only the run's."""
+    whole = reaches.reach(subgraph, cells.root, cells.root.type_name)
+    [part] = whole.classes
+    fields = tuple((child, below) for child, below in part.fields if child in children)
+    gain, vacuous = cells.root.exists | cells.root.typename, 0
+    for child, below in fields:
+        gain |= below.gain if below else child.fact
+        vacuous |= below.vacuous if below else 0
+    reach = Reach(
+        subgraph, cells.root, whole.type_name, False, (ClassReach(part.cls, fields, gain, vacuous),), gain, vacuous
+    )
+    return Rule(subgraph, kind, cells.root, cells.root.types, 0, gain, vacuous, reach)
+
+
+def _below(reaches: Reaches, children: Sequence[Child]) -> int:
+    facts = 0
+    for child in children:
+        facts |= reaches.everything_below(child)
+    return facts
+
+
+def _facts(demand: Demand) -> int:
+    facts = 0
+    for fact in demand:
+        facts |= fact
+    return facts
+
+
+def _unreachable(cells: Cells, graph: QueryGraph, kind: OperationKind) -> ClientText:
+    """Names the first field that no sequence of requests reaches."""
+    return ClientText(f"The supergraph has no way to answer this {kind}: a field cannot be reached by any subgraph.")

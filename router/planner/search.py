@@ -1,0 +1,197 @@
+"""The shortest sequence of requests that makes every goal fact known.
+
+An *action* is one request: a subgraph, asked for root fields or for `_entities`. Firing an action in a state (a set of
+known facts) adds the gains of all its rules whose needs are met by the state before: a request cannot feed itself, so
+a cyclic plan cannot be expressed. Taking every gain is safe, as more facts never hurt; what a request really asks is
+decided afterwards, by liveness.
+
+Sequences are searched by A* on their length. The estimate counts the actions that alone can bring a missing goal fact,
+so it never overestimates. Two cuts keep the search small: an action that must come and can give no more later is fired
+without branching; a state is dropped when one with at least its facts was reached with as few requests. A greedy
+sequence is found first: it bounds the search, and it is the answer where the budget of states ends (set cover hides in
+here: every field in two of thirty subgraphs).
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import Final
+
+from router.planner.facts import Action, Rule
+
+STATES_MAX: Final = 3_000
+"""States that one search may open: ten times what any known operation needs, and well under a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One request of the sequence, with the facts known when it is sent."""
+
+    action: Action
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The result of a search."""
+
+    steps: tuple[Step, ...]
+    known: int
+    """The facts known at the end."""
+    proven_minimal: bool
+
+
+class Moves:
+    """The rules by action, cut down to what can help towards a goal."""
+
+    def __init__(self, rules: Sequence[Rule], goal: int) -> None:
+        self.goal = goal
+        relevant = _relevant(rules, goal)
+        self.rules: dict[Action, list[tuple[int, int]]] = {}
+        for rule in rules:
+            gain = (rule.gain | rule.vacuous) & relevant
+            if gain:
+                self.rules.setdefault(rule.action, []).append((rule.need, gain))
+        self.actions = sorted(self.rules)
+        self.all_gains = {action: reduce(or_, (gain for _, gain in self.rules[action])) for action in self.actions}
+        once = several = 0
+        for gain in self.all_gains.values():
+            several |= once & gain
+            once |= gain
+        self.only_here = {action: gain & goal & ~several for action, gain in self.all_gains.items()}
+
+    def fire(self, known: int, action: Action) -> int:
+        """The facts known after one more request."""
+        after = known
+        for need, gain in self.rules[action]:
+            if need & known == need:
+                after |= gain
+        return after
+
+    def reaches_goal(self, known: int) -> bool:
+        """Whether all requests together, as often as it takes, make every goal fact known."""
+        while True:
+            after = known
+            for action in self.actions:
+                after = self.fire(after, action)
+            if after & self.goal == self.goal:
+                return True
+            if after == known:
+                return False
+            known = after
+
+
+def _relevant(rules: Sequence[Rule], goal: int) -> int:
+    """The goal, and whatever rules that gain something relevant need."""
+    relevant, before = goal, -1
+    while before != relevant:
+        before = relevant
+        for rule in rules:
+            if (rule.gain | rule.vacuous) & relevant:
+                relevant |= rule.need
+    return relevant
+
+
+def search(rules: Sequence[Rule], known: int, goal: int) -> Found | None:
+    """The shortest sequence from `known` to `goal`; None where no sequence leads there."""
+    moves = Moves(rules, goal)
+    if known & goal == goal:
+        return Found((), known, proven_minimal=True)
+    if not moves.reaches_goal(known):
+        return None
+    greedy = _greedy(moves, known)
+    actions, proven = _shortest(moves, known, greedy)
+    return _found(moves, known, actions, proven_minimal=proven)
+
+
+def _found(moves: Moves, known: int, actions: Sequence[Action], *, proven_minimal: bool) -> Found:
+    steps = []
+    for action in actions:
+        steps.append(Step(action, known))
+        known = moves.fire(known, action)
+    return Found(tuple(steps), known, proven_minimal)
+
+
+def _greedy(moves: Moves, known: int) -> tuple[Action, ...]:
+    """Always the request that brings most of the goal, then most of anything; then without those not needed."""
+    sequence: list[Action] = []
+    while known & moves.goal != moves.goal:
+        best, best_gain, best_known = None, (0, 0), known
+        for action in moves.actions:
+            after = moves.fire(known, action)
+            gain = ((after & ~known & moves.goal).bit_count(), (after & ~known).bit_count())
+            if gain > best_gain:
+                best, best_gain, best_known = action, gain, after
+        assert best is not None, "the goal is within reach"
+        sequence.append(best)
+        known = best_known
+    return tuple(sequence)
+
+
+def _without_idle(moves: Moves, known: int, sequence: tuple[Action, ...]) -> tuple[Action, ...]:
+    """Leave out, from the last to the first, every request without which the goal is still reached."""
+    for index in range(len(sequence) - 1, -1, -1):
+        shorter = sequence[:index] + sequence[index + 1 :]
+        state = known
+        for action in shorter:
+            state = moves.fire(state, action)
+        if state & moves.goal == moves.goal:
+            sequence = shorter
+    return sequence
+
+
+def _shortest(moves: Moves, known: int, greedy: tuple[Action, ...]) -> tuple[tuple[Action, ...], bool]:
+    """A* over states; returns the greedy sequence where it is as short or the budget ends first."""
+    best = _without_idle(moves, known, greedy)
+    heap: list[tuple[int, int, int, int, tuple[Action, ...]]] = []
+    seen: dict[int, int] = {}
+    pushed = 0
+
+    def push(state: int, sequence: tuple[Action, ...]) -> None:
+        nonlocal pushed
+        state, sequence = _fire_forced(moves, state, sequence)
+        if seen.get(state, len(sequence) + 1) <= len(sequence):
+            return
+        seen[state] = len(sequence)
+        estimate = len(sequence) + _still_to_come(moves, state)
+        if estimate < len(best):
+            pushed += 1
+            heapq.heappush(heap, (estimate, -(state & moves.goal).bit_count(), pushed, state, sequence))
+
+    push(known, ())
+    opened = 0
+    while heap:
+        _, _, _, state, sequence = heapq.heappop(heap)
+        if state & moves.goal == moves.goal:
+            return sequence, True
+        opened += 1
+        if opened > STATES_MAX:
+            return best, False
+        for action in moves.actions:
+            after = moves.fire(state, action)
+            if after != state:
+                push(after, (*sequence, action))
+    return best, True
+
+
+def _fire_forced(moves: Moves, state: int, sequence: tuple[Action, ...]) -> tuple[int, tuple[Action, ...]]:
+    """Fire what must come anyway and, fired here, gives all that it ever can."""
+    fired = True
+    while fired and state & moves.goal != moves.goal:
+        fired = False
+        for action in moves.actions:
+            if moves.only_here[action] & ~state:
+                after = moves.fire(state, action)
+                if after | moves.all_gains[action] == after:
+                    state, sequence, fired = after, (*sequence, action), True
+                    break
+    return state, sequence
+
+
+def _still_to_come(moves: Moves, state: int) -> int:
+    """How many more requests there are at least: never more than there really are."""
+    if state & moves.goal == moves.goal:
+        return 0
+    return max(1, sum(1 for missing in moves.only_here.values() if missing & ~state))
