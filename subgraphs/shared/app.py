@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.security import HTTPBearer
 from sqlalchemy import select
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +22,7 @@ from subgraphs.shared.auth import Caller, TokenVerifier, require_user
 from subgraphs.shared.database import Database
 from subgraphs.shared.errors import INTERNAL_ERROR, Refusal
 from subgraphs.shared.graphql import GraphQLEndpoint, Subgraph, client_address
+from subgraphs.shared.idempotency import Outcome
 from subgraphs.shared.problems import Problem, install_problem_handlers, problem_response
 from subgraphs.shared.settings import ServiceSettings
 
@@ -28,6 +30,7 @@ LOGGER = logging.getLogger(__name__)
 
 REST_BODY_BYTES_MAX = 65_536
 """The largest documented body is below 2 KiB."""
+GRAPHQL_PATH = "/graphql"
 REQUEST_ID_HEADER = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
@@ -60,7 +63,6 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
         redoc_url=None,
         openapi_url=f"/openapi{suffix}.json",
         lifespan=_lifespan(parts),
-        max_body_size=REST_BODY_BYTES_MAX,
     )
     app.state.verifier, app.state.subgraph = parts.verifier, parts.subgraph
     secrets = settings.router_secret_values()
@@ -70,7 +72,7 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     app.include_router(_health_routes(parts.database))
     if not settings.in_process:
         endpoint = GraphQLEndpoint(parts.subgraph, secrets)
-        app.router.routes.insert(0, Route("/graphql", endpoint=endpoint, include_in_schema=False))
+        app.router.routes.insert(0, Route(GRAPHQL_PATH, endpoint=endpoint, include_in_schema=False))
     app.add_middleware(_Requests)
     _describe_problems(app)
     return app
@@ -97,8 +99,29 @@ def current_address(request: Request) -> str:
     return client_address(request.scope, dict(request.scope["headers"]), request.app.state.router_secrets)
 
 
+def add_next_link(request: Request, response: Response, next_cursor: str | None) -> None:
+    """Adds `Link: <...>; rel="next"` (RFC 8288) to a list's response: the same request with the next cursor."""
+    if next_cursor is not None:
+        target = request.url.include_query_params(after=next_cursor)
+        response.headers["Link"] = f'<{target.path}?{target.query}>; rel="next"'
+
+
+def add_idempotency_headers(response: Response, outcome: Outcome[Any]) -> None:
+    """Returns the Idempotency-Key that was used or made, and says whether the answer is a repetition."""
+    response.headers["Idempotency-Key"] = outcome.key
+    if outcome.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+
+
 AnyCaller = Annotated[Caller, Depends(current_caller)]
 UserCaller = Annotated[Caller, Depends(current_user)]
+IdempotencyKeyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Makes the request safe to repeat: the same key and body get the stored answer. Made if absent.",
+    ),
+]
 ClientAddress = Annotated[str, Depends(current_address)]
 
 
@@ -173,14 +196,30 @@ class _Requests:
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
+        limited = receive if scope["path"] == GRAPHQL_PATH else _limited(receive)
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, limited, send_with_id)
         except Exception:
             if started:
                 raise
             LOGGER.exception("request %s failed", request_id)
             response: Response = problem_response(Refusal(INTERNAL_ERROR), request_id)
             await response(scope, receive, send_with_id)
+
+
+def _limited(receive: Receive) -> Receive:
+    """The same stream of body chunks, which fails with 413 once they are too many, declared length or not."""
+    received = 0
+
+    async def receive_limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > REST_BODY_BYTES_MAX:
+            raise HTTPException(413)
+        return message
+
+    return receive_limited
 
 
 def _request_id(scope: Scope) -> str:

@@ -16,6 +16,7 @@ import hmac
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import orjson
@@ -310,6 +311,20 @@ def client_address(scope: Scope, headers: Mapping[bytes, bytes], secrets: Sequen
     if forwarded and shows_secret(headers, secrets):
         return forwarded.split(b",")[0].strip().decode("latin-1")[:64]
     return str(scope["client"][0]) if scope.get("client") else ""
+
+
+def write_sdl(schema: SubgraphSchema, module_file: str) -> None:
+    """Writes the schema's SDL to `schema.graphql` beside the module that defines it."""
+    _sdl_path(module_file).write_text(schema.as_str() + "\n", encoding="utf-8")
+
+
+def sdl_is_current(schema: SubgraphSchema, module_file: str) -> bool:
+    """Whether the committed `schema.graphql` beside the module is what the schema prints."""
+    return _sdl_path(module_file).read_text(encoding="utf-8") == schema.as_str() + "\n"
+
+
+def _sdl_path(module_file: str) -> Path:
+    return Path(module_file).with_name("schema.graphql")
 
 
 async def _read_body(receive: Receive) -> bytes | None:

@@ -7,7 +7,15 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
 
-from subgraphs.shared.errors import INVALID_REQUEST, FieldError, Refusal
+from subgraphs.shared.errors import (
+    EXPIRED_TOKEN,
+    INVALID_REQUEST,
+    INVALID_TOKEN,
+    TOO_MANY_REQUESTS,
+    UNAUTHENTICATED,
+    FieldError,
+    Refusal,
+)
 from subgraphs.shared.pagination import Page
 from subgraphs.shared.timestamps import TIMESTAMP_MS_MAX, format_timestamp, parse_timestamp
 
@@ -40,6 +48,8 @@ def _write_timestamp(value: int) -> str:
     return format_timestamp(value)
 
 
+_TOP_LEVEL = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKEN, TOO_MANY_REQUESTS)
+
 SCALARS: dict[object, ScalarDefinition] = {
     DecimalText: strawberry.scalar(
         name="Decimal", description='A decimal number as a string: "12.50".', serialize=str, parse_value=_read_decimal
@@ -51,6 +61,14 @@ SCALARS: dict[object, ScalarDefinition] = {
         parse_value=_read_timestamp,
     ),
 }
+
+
+@strawberry.federation.type(shareable=True, description="An amount of one currency.")
+class Money:
+    """An amount with its currency."""
+
+    currency: str = strawberry.field(description="ISO 4217 code.")
+    amount: DecimalText
 
 
 @strawberry.federation.type(shareable=True, description="Why a mutation was refused.")
@@ -65,10 +83,10 @@ class MutationError:
 def mutation_errors(refusal: Refusal) -> list[MutationError]:
     """The refusal of a business rule as payload errors.
 
-    What is no business rule is raised again and becomes a top-level error: no or a bad identity (401), too many
-    attempts (429), and our own or a peer's failure (5xx).
+    What is no business rule is raised again and becomes a top-level error: no access token or a bad one, too many
+    attempts, and our own or a peer's failure.
     """
-    if refusal.code.status in (401, 429) or refusal.code.status >= 500:
+    if refusal.code in _TOP_LEVEL or refusal.code.status >= 500:
         raise refusal
     code = refusal.code.graphql
     if not refusal.fields:

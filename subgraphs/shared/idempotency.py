@@ -15,12 +15,15 @@ A key lives as long as the object it created, so there is nothing to expire.
 import hashlib
 import uuid
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import orjson
 from sqlalchemy import BigInteger, Column, ColumnElement, Integer, MetaData, String, Table, Text, and_, select, update
 
 from subgraphs.shared.database import Connection, insert_or_ignore, locked
 from subgraphs.shared.errors import IDEMPOTENCY_KEY_REUSED, INVALID_IDEMPOTENCY_KEY, Refusal
+
+T = TypeVar("T")
 
 KEY_CHARACTERS_MAX = 255
 """What the Idempotency-Key draft and payment providers accept."""
@@ -49,6 +52,15 @@ class StoredAnswer:
 
     status: int | None
     body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What a creating request led to, and whether it was a repetition; `key` is the client's or the one made for it."""
+
+    value: T
+    key: str
+    replayed: bool
 
 
 def idempotency_key(caller_id: str, route: str, key: str | None, request: object) -> IdempotencyKey:

@@ -70,6 +70,12 @@ class ServiceSettings(BaseSettings):
             raise ValueError(f"Production refuses development keys: make new ones, or set {PREFIX}MODE=development.")
         return self
 
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings that the environment holds; raises pydantic's ValidationError naming what is missing."""
+        given: dict[str, Any] = {}
+        return cls(**given)
+
     @property
     def development(self) -> bool:
         """Whether development conveniences are allowed."""

@@ -1,0 +1,185 @@
+"""Who trades and who may act for whom: users, their sessions, and the authorizations investors give to brokers.
+
+Entities as the service returns them, the rules that need no database, and this service's part of the error catalogue.
+Times are milliseconds since the epoch; an authorization's `amount` is in minor units of its currency (capital) or in
+millionths of a share (stockholding).
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal
+
+from subgraphs.shared.errors import INVALID_REQUEST, ErrorCode, FieldError, Refusal
+from subgraphs.shared.money import format_amount, format_quantity
+
+Role = Literal["investor", "broker"]
+AuthorizationType = Literal["capital", "stockholding"]
+State = Literal["PENDING", "ACTIVE", "FAILED", "REVOKING", "REVOKED", "EXPIRING", "EXPIRED"]
+Status = Literal["pending", "active", "failed", "revoking", "revoked", "expired"]
+
+ROLES: tuple[Role, ...] = ("investor", "broker")
+
+NAME_CHARACTERS_MAX = 100
+EMAIL_CHARACTERS_MAX = 254
+"""The longest address SMTP can carry (RFC 5321)."""
+PASSWORD_CHARACTERS_MIN = 12
+PASSWORD_CHARACTERS_MAX = 128
+"""Longer ones only cost hashing time."""
+
+EMAIL_TAKEN = ErrorCode("email-taken", 409, "The e-mail address is registered already")
+INVALID_CREDENTIALS = ErrorCode("invalid-credentials", 401, "The e-mail address or the password is wrong")
+INVALID_REFRESH_TOKEN = ErrorCode("invalid-refresh-token", 401, "The refresh token is not valid")
+PROFILE_NOT_YOURS = ErrorCode("profile-not-yours", 403, "Only the user may change this profile")
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
+
+PUBLIC_STATUS: dict[State, Status] = {
+    "PENDING": "pending",
+    "ACTIVE": "active",
+    "FAILED": "failed",
+    "REVOKING": "revoking",
+    "REVOKED": "revoked",
+    "EXPIRING": "expired",
+    "EXPIRED": "expired",
+}
+"""What a client sees of each internal state. An expiring mandate is over for everybody but its owner's books."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user as one viewer sees him: `email` is None for everybody but himself. Names are not verified."""
+
+    id: str
+    name: str
+    type: Role
+    registered_at: int
+    version: int
+    email: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What login compares with."""
+
+    user_id: str
+    role: Role
+    password_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A checked request to register."""
+
+    name: str
+    email: str
+    type: Role
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileUpdate:
+    """A checked request to replace one's profile; `new_password` is None to keep the password."""
+
+    name: str
+    email: str
+    current_password: str | None
+    new_password: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A fresh pair of tokens; `expires_in_s` is the access token's lifetime."""
+
+    user: User
+    access_token: str
+    expires_in_s: int
+    refresh_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """A mandate that an investor gave a broker, over money of one currency or over shares of one stock.
+
+    `amount` is what was granted in all; what remains of it is known to the wallet (capital) or to stocks (shares).
+    """
+
+    id: str
+    root_id: str
+    parent_id: str | None
+    type: AuthorizationType
+    state: State
+    investor: User
+    broker: User
+    currency: str | None
+    stockholding_id: str | None
+    stock_id: str | None
+    amount: int
+    starts_at: int
+    ends_at: int | None
+    created_at: int
+    version: int
+    failure_code: str | None
+
+    @property
+    def status(self) -> Status:
+        """The public status."""
+        return PUBLIC_STATUS[self.state]
+
+    @property
+    def granted(self) -> str:
+        """The amount as decimal text, in the currency's decimals or as a number of shares."""
+        return format_quantity(self.amount) if self.currency is None else format_amount(self.amount, self.currency)
+
+
+def checked_registration(*, name: str, email: str, role: str, password: str) -> Registration:
+    """The registration with its name and e-mail in normal form; raises Refusal `invalid-request` naming every field."""
+    errors: list[FieldError] = []
+    name, email = _checked_name(name, errors), _checked_email(email, errors)
+    _check_password(password, "password", errors)
+    if role not in ROLES:
+        errors.append(FieldError("type", "Choose investor or broker."))
+    _refuse(errors)
+    return Registration(name=name, email=email, type="broker" if role == "broker" else "investor", password=password)
+
+
+def checked_profile(*, name: str, email: str, current_password: str | None, new_password: str | None) -> ProfileUpdate:
+    """The profile in normal form; raises Refusal `invalid-request` naming every field."""
+    errors: list[FieldError] = []
+    name, email = _checked_name(name, errors), _checked_email(email, errors)
+    if new_password is not None:
+        _check_password(new_password, "newPassword", errors)
+        if current_password is None:
+            errors.append(FieldError("currentPassword", "The current password is needed to choose a new one."))
+    _refuse(errors)
+    return ProfileUpdate(name=name, email=email, current_password=current_password, new_password=new_password)
+
+
+def normal_email(email: str) -> str:
+    """The form in which an address is stored and compared: trimmed, composed and in lower case."""
+    return unicodedata.normalize("NFC", email.strip()).lower()
+
+
+def _checked_name(name: str, errors: list[FieldError]) -> str:
+    name = " ".join(unicodedata.normalize("NFC", name).split())
+    if not 0 < len(name) <= NAME_CHARACTERS_MAX or not name.isprintable():
+        errors.append(FieldError("name", f"Use 1 to {NAME_CHARACTERS_MAX} printable characters."))
+    return name
+
+
+def _checked_email(email: str, errors: list[FieldError]) -> str:
+    email = normal_email(email)
+    if len(email) > EMAIL_CHARACTERS_MAX or not email.isprintable() or not _EMAIL.fullmatch(email):
+        errors.append(FieldError("email", "This is no e-mail address."))
+    return email
+
+
+def _check_password(password: str, field: str, errors: list[FieldError]) -> None:
+    if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
+        message = f"Use {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters."
+        errors.append(FieldError(field, message))
+
+
+def _refuse(errors: list[FieldError]) -> None:
+    if errors:
+        raise Refusal(INVALID_REQUEST, "See errors for the members at fault.", fields=errors)
