@@ -107,6 +107,11 @@ class Config:
     """Whether `__schema` and `__type` are answered; `__typename` always is."""
     explorer: bool = True
     """Whether browsers get GraphiQL at the endpoint."""
+    explorer_title: str = "Trifolio router"
+    """What its page is called."""
+    explorer_examples: Path | None = None
+    """A folder of operations that open as its tabs, in the order of their file names: `20-orders.graphql`, and beside
+    it `20-orders.json` with the variables, if there are any."""
     csrf_protection: bool = True
     """Whether requests that a browser sends without a preflight are refused."""
     access_log: bool = True
@@ -259,6 +264,8 @@ class _Reader:
             return self.union(node, hint, path)
         if hint is Secret:
             return self.secret(node, path)
+        if hint is Path:
+            return self.folder / str(self.scalar(node, str, path))
         if isinstance(hint, type) and is_dataclass(hint):
             return self.dataclass(node, hint, path)
         if origin is tuple:

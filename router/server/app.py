@@ -12,10 +12,11 @@ from typing import Final
 
 import orjson
 
+from router.config import Config
 from router.engine import Engine
 from router.errors import ErrorCode, InternalError, InternalText, RequestError, RouterError
 from router.server.cors import make_cors
-from router.server.explorer import ASSETS, StaticFile, load_explorer
+from router.server.explorer import ASSETS, Explorer, StaticFile, load_explorer
 from router.server.http import (
     ClientDisconnected,
     GraphQLRequest,
@@ -70,9 +71,9 @@ class App:
     def __init__(self, engine: Engine, *, path: str = "/graphql") -> None:
         self._engine = engine
         self._config = engine.config
-        self._limits = engine.config.limits
+        self.limits = engine.config.limits
         self._cors = make_cors(engine.config.cors)
-        self._explorer = load_explorer() if engine.config.explorer else None
+        self._explorer = _explorer(engine.config)
         self._metrics = Metrics(engine.supergraph.subgraphs)
         self._ready = True
         self._assets_prefix = f"{path.rpartition('/')[0]}/{ASSETS}/"
@@ -143,9 +144,9 @@ class App:
         """The response to any request; nothing raises but the client's going away."""
         cors: RawHeaders = ()
         try:
-            if self._metrics.requests_in_flight > self._limits.connections_max:
+            if self._metrics.requests_in_flight > self.limits.connections_max:
                 raise RouterError(ErrorCode.OVERLOADED)
-            headers = read_headers(scope, self._limits)
+            headers = read_headers(scope, self.limits)
             headers["x-request-id"] = identity
             cors = self._cors.answer_headers(headers)
             reply = await self._handler(scope)(scope, headers, receive)
@@ -186,7 +187,7 @@ class App:
             raise RequestError(ErrorCode.NOT_ACCEPTABLE)
         if method == "POST":
             check_content_type(headers.get("content-type", ""))
-            request = decode_body(await read_body(receive, headers, self._limits))
+            request = decode_body(await read_body(receive, headers, self.limits))
         else:
             if self._config.csrf_protection:
                 check_preflighted(headers)
@@ -239,6 +240,10 @@ class App:
             return _send_file(file, headers)
 
         return send_asset
+
+
+def _explorer(config: Config) -> Explorer | None:
+    return load_explorer(title=config.explorer_title, examples=config.explorer_examples) if config.explorer else None
 
 
 def _header(scope: Scope, wanted: bytes) -> str | None:

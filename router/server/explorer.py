@@ -6,15 +6,21 @@ is in the table: there is no path to traverse.
 """
 
 import hashlib
+import json
 import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from router.errors import ConfigError
+
 FILES: Final = Path(__file__).parent / "explorer_files"
 ASSETS: Final = "graphql-assets"
 """The folder of the assets, which the page names relative to itself."""
+
+_SETTINGS: Final = "explorer.json"
+"""What the page asks for at its start: its title, and the examples that open as tabs."""
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; worker-src 'self'; img-src 'self' data:;"
@@ -56,8 +62,12 @@ class Explorer:
     assets: Mapping[str, StaticFile]
 
 
-def load_explorer(folder: Path = FILES) -> Explorer:
-    """Read the files; where there is no page, the explorer is a page that says what the endpoint is."""
+def load_explorer(folder: Path = FILES, *, title: str = "", examples: Path | None = None) -> Explorer:
+    """Read the files; where there is no page, the explorer is a page that says what the endpoint is.
+
+    The page is called `title` and opens the operations in the folder `examples` as tabs. Raises ConfigError where they
+    cannot be read.
+    """
     page = folder / "index.html"
     if not page.is_file():
         return Explorer(_static_file(_FALLBACK.encode(), "index.html", _PAGE_CACHING), {})
@@ -66,7 +76,25 @@ def load_explorer(folder: Path = FILES) -> Explorer:
         for path in sorted((folder / ASSETS).glob("*"))
         if path.is_file()
     }
+    settings = json.dumps({"title": title, "examples": [] if examples is None else _examples(examples)})
+    assets[_SETTINGS] = _static_file(settings.encode(), _SETTINGS, _PAGE_CACHING)
     return Explorer(_static_file(page.read_bytes(), page.name, _PAGE_CACHING), assets)
+
+
+def _examples(folder: Path) -> list[dict[str, str]]:
+    try:
+        return [
+            {"name": path.stem, "query": path.read_text(encoding="utf-8"), "variables": _variables(path)}
+            for path in sorted(folder.iterdir())
+            if path.suffix == ".graphql"
+        ]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"explorer_examples: {error}") from error
+
+
+def _variables(operation: Path) -> str:
+    path = operation.with_suffix(".json")
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _static_file(body: bytes, name: str, caching: bytes) -> StaticFile:
