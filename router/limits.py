@@ -18,6 +18,8 @@ class Limits:
     """10 s from the headers to the body's last byte: slower is an attack that holds a connection, not a network."""
     header_bytes_max: int = 32_768
     """32 KiB for all headers together: tokens with many claims fit; proxies in front allow 8 to 32 KiB."""
+    header_timeout_ms: int = 10_000
+    """10 s from the first byte to the end of the headers, and from connecting to the first byte."""
     header_count_max: int = 100
     """100 header fields: browsers send about 20, proxies add a handful."""
     url_bytes_max: int = 16_384

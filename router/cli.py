@@ -1,0 +1,159 @@
+"""`python -m router`: compose a supergraph, show a plan, serve.
+
+Exit codes: 0 done, 1 the input is at fault (the text says what to change), 2 the command line is.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from router.composer import CompositionResult, Subgraph, compose
+from router.config import Config, parse_config, read_composition_config, read_config
+from router.document import choose_operation, read_document
+from router.errors import ConfigError, RouterError
+from router.planner import plan
+from router.serve import Serving, serve
+from router.sources import read_sdls
+from router.supergraph import Supergraph
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except RouterError as error:
+        for each in error.errors():
+            place = f"{each.locations[0][0]}:{each.locations[0][1]}: " if each.locations else ""
+            print(f"error: {place}{each.message} [{each.code}]", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m router",
+        description="Apollo Federation v2 in pure Python: compose, plan and serve a supergraph.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("compose", help="make a supergraph out of subgraphs")
+    command.add_argument(
+        "--config", required=True, type=Path, metavar="supergraph.yaml", help="the subgraphs to compose"
+    )
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help="where the supergraph goes; standard output if none"
+    )
+    command.add_argument("--format", choices=("text", "json"), default="text", help="how diagnostics are printed")
+    command.set_defaults(run=_compose)
+
+    command = commands.add_parser("plan", help="show the requests that answer an operation")
+    command.add_argument("--supergraph", required=True, type=Path, metavar="FILE", help="a composed supergraph")
+    command.add_argument("--operation", required=True, type=Path, metavar="FILE", help="a GraphQL document")
+    command.add_argument("--operation-name", metavar="NAME", help="which operation of the document")
+    command.add_argument("--label", action="append", default=[], metavar="LABEL", help="an @override label that holds")
+    command.add_argument("--format", choices=("text", "json"), default="text")
+    command.set_defaults(run=_plan)
+
+    command = commands.add_parser("serve", help="serve a supergraph over HTTP")
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("--supergraph", type=Path, metavar="FILE", help="a composed supergraph")
+    source.add_argument("--config", type=Path, metavar="supergraph.yaml", help="compose these subgraphs first")
+    command.add_argument(
+        "--settings", type=Path, metavar="router.yaml", help="URLs, headers, limits, CORS and the like"
+    )
+    command.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    command.add_argument("--port", type=int, default=4000, help="the port; 0 takes a free one (default: %(default)s)")
+    command.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
+    command.set_defaults(run=_serve)
+    return parser
+
+
+# ---- compose ----
+
+
+def _compose(options: argparse.Namespace) -> int:
+    result = _composition(options.config)
+    _print_diagnostics(result, as_json=options.format == "json", to_output=options.output is None)
+    if result.supergraph is None:
+        return 1
+    if options.output is not None:
+        _write(options.output, result.supergraph)
+    elif options.format == "text":
+        print(result.supergraph)
+    return 0
+
+
+def _composition(path: Path) -> CompositionResult:
+    config = read_composition_config(path, environment=os.environ)
+    sdls = read_sdls(config, path.parent)
+    return compose([Subgraph(name=name, url=each.url, sdl=sdls[name]) for name, each in config.subgraphs.items()])
+
+
+def _print_diagnostics(result: CompositionResult, *, as_json: bool, to_output: bool) -> None:
+    """As text on standard error; as JSON on standard output, with the supergraph where it goes nowhere else."""
+    if as_json:
+        body: dict[str, object] = {"diagnostics": [asdict(each) for each in result.diagnostics]}
+        if to_output:
+            body["supergraph"] = result.supergraph
+        print(json.dumps(body, indent=2))
+        return
+    for diagnostic in result.diagnostics:
+        print(diagnostic, file=sys.stderr)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error}") from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+# ---- plan ----
+
+
+def _plan(options: argparse.Namespace) -> int:
+    supergraph = Supergraph.parse(_read(options.supergraph))
+    text = _read(options.operation)
+    document = read_document(text, supergraph.api_schema, Config().limits, introspection=True)
+    choose_operation(document, options.operation_name)
+    made = plan(text, supergraph, operation_name=options.operation_name, labels=frozenset(options.label))
+    print(json.dumps(made.to_json(), indent=2) if options.format == "json" else made)
+    return 0
+
+
+# ---- serve ----
+
+
+def _serve(options: argparse.Namespace) -> int:
+    if options.supergraph is not None:
+        sdl = _read(options.supergraph)
+    else:
+        result = _composition(options.config)
+        _print_diagnostics(result, as_json=False, to_output=False)
+        if result.supergraph is None:
+            return 1
+        sdl = result.supergraph
+    config = _settings(options.settings)
+    return serve(Serving(sdl, config, host=options.host, port=options.port, workers=options.workers))
+
+
+def _settings(path: Path | None) -> Config:
+    if path is not None:
+        return read_config(path, environment=os.environ)
+    return parse_config("", name="router.yaml", folder=Path(), environment=os.environ)

@@ -1,0 +1,248 @@
+"""From a request to an answer, without a word of HTTP: limits, plan (cached), variables, execution.
+
+Everything that follows from the query's text alone is done once and kept: one dictionary look-up by text, operation
+name and @override labels brings the plan, ready to execute. What is left per request is to read the variables.
+"""
+
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Final
+
+from graphql import OperationType, VariableDefinitionNode
+from graphql.execution.values import get_variable_values
+
+from router.config import Config
+from router.document import answer_error, choose_operation, read_document
+from router.errors import (
+    AnswerError,
+    ClientText,
+    ErrorCode,
+    OperationError,
+    PlanningError,
+    RequestError,
+    RouterError,
+    VariablesError,
+)
+from router.executor import PreparedPlan, Transport, execute, prepare
+from router.executor.encoding import encode_json
+from router.observer import Observer, Observers, OperationEnded, OperationPlanned
+from router.plan import OperationKind
+from router.planner import plan
+from router.supergraph import Supergraph
+
+_EMPTY: Final[Mapping[str, object]] = MappingProxyType({})
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_LABELS: Final[frozenset[str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A GraphQL response (GraphQL specification, section 7.1)."""
+
+    data: Mapping[str, object] | None
+    errors: tuple[AnswerError, ...] = ()
+    refusal: RouterError | None = None
+    """Why the operation was not executed; None where it was, whatever became of its fields."""
+
+    def to_json(self) -> dict[str, object]:
+        """The response as JSON data: errors first, no `data` where the operation was refused."""
+        body: dict[str, object] = {}
+        if self.errors:
+            body["errors"] = [error.to_json() for error in self.errors]
+        if self.refusal is None:
+            body["data"] = self.data
+        return body
+
+    def encode(self) -> bytes:
+        """The response as JSON text."""
+        return encode_json(self.to_json())
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedOperation:
+    """What the cache keeps of an operation."""
+
+    kind: OperationKind
+    name: str | None
+    plan: PreparedPlan
+    variables: Sequence[VariableDefinitionNode]
+
+
+class Engine:
+    """Answers operations on one supergraph; safe for any number of requests at once on one event loop."""
+
+    def __init__(
+        self,
+        supergraph: Supergraph,
+        *,
+        transports: Mapping[str, Transport],
+        config: Config,
+        observer: Observer | None = None,
+    ) -> None:
+        self.supergraph = supergraph
+        self.config = config
+        self.transports = transports
+        self._schema = supergraph.api_schema
+        self._observer = observer
+        self._plans: OrderedDict[tuple[str, str | None, frozenset[str]], PreparedOperation] = OrderedDict()
+        self._labels = _LabelRules(supergraph.labels, config)
+
+    def add_observer(self, observer: Observer) -> None:
+        """Report to `observer` as well, from the next request on."""
+        self._observer = observer if self._observer is None else Observers((self._observer, observer))
+
+    async def answer(
+        self,
+        query: str,
+        *,
+        variables: Mapping[str, object] | None = None,
+        operation_name: str | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        context: object = None,
+        queries_only: bool = False,
+    ) -> Response:
+        """Answer one operation; what is wrong with the request or a subgraph stands in the response, nothing raises.
+
+        `headers` have names in lower case; the transports decide what of them goes on. `context` is handed to
+        transports within this process. With `queries_only`, mutations are refused.
+        """
+        started = time.perf_counter()
+        key = (query, operation_name, self._labels.decide(headers) if self._labels.in_use else _NO_LABELS)
+        operation = self._plans.get(key)
+        is_cached = operation is not None
+        try:
+            if operation is None:
+                operation = self._prepare(*key)
+            else:
+                self._plans.move_to_end(key)
+            if queries_only and operation.kind != "query":
+                raise OperationError(ErrorCode.MUTATION_OVER_GET)
+            coerced = self._coerce(operation, variables) if operation.variables else _EMPTY
+        except (RequestError, PlanningError) as refusal:
+            response = Response(None, refusal.errors(), refusal)
+        else:
+            answer = await execute(
+                operation.plan,
+                transports=self.transports,
+                schema=self._schema,
+                variables=variables or _EMPTY,
+                coerced=coerced,
+                headers=headers,
+                context=context,
+                limits=self.config.limits,
+                observer=self._observer,
+            )
+            response = Response(answer.data, answer.errors)
+        if self._observer is not None:
+            self._observer.operation_ended(_ended(operation, response, time.perf_counter() - started, is_cached))
+        return response
+
+    async def close(self) -> None:
+        """Close every transport; nothing may be answered after that."""
+        for transport in self.transports.values():
+            await transport.close()
+
+    # ---- once per operation ----
+
+    def _prepare(self, query: str, operation_name: str | None, labels: frozenset[str]) -> PreparedOperation:
+        """Everything that follows from the text; kept for the next request. Raises RequestError or PlanningError."""
+        started = time.perf_counter()
+        limits = self.config.limits
+        document = read_document(query, self._schema, limits, introspection=self.config.introspection)
+        chosen = choose_operation(document, operation_name)
+        if chosen.operation is OperationType.SUBSCRIPTION:
+            raise OperationError(ErrorCode.SUBSCRIPTION_NOT_SUPPORTED)
+        name = chosen.name.value if chosen.name else None
+        made = plan(query, self.supergraph, operation_name=name, labels=labels)
+        operation = PreparedOperation(
+            kind=made.kind,
+            name=name,
+            plan=prepare(made, name=name or ""),
+            variables=chosen.variable_definitions or (),
+        )
+        self._plans[query, operation_name, labels] = operation
+        if len(self._plans) > limits.plan_cache_entries_max:
+            self._plans.popitem(last=False)
+        if self._observer is not None:
+            seconds = time.perf_counter() - started
+            self._observer.operation_planned(OperationPlanned(seconds, len(made.fetches), made.proven_minimal))
+        return operation
+
+    # ---- once per request ----
+
+    def _coerce(self, operation: PreparedOperation, variables: Mapping[str, object] | None) -> Mapping[str, object]:
+        """The variables with their defaults, checked against their types. Raises VariablesError with every problem."""
+        given = dict(variables or _EMPTY)
+        limit = self.config.limits.variables_depth_max
+        if any(isinstance(value, dict | list) and _is_deeper(value, limit) for value in given.values()):
+            text = f"{ErrorCode.BAD_USER_INPUT.text} A variable's value is nested more than {limit} levels deep."
+            raise VariablesError(ErrorCode.BAD_USER_INPUT, ClientText(text))
+        result = get_variable_values(
+            self._schema, operation.variables, given, max_errors=self.config.limits.validation_errors_max
+        )
+        if isinstance(result, list):
+            code = ErrorCode.BAD_USER_INPUT
+            raise VariablesError(code, all_errors=[answer_error(code, problem) for problem in result])
+        return result.coerced
+
+
+def _ended(operation: PreparedOperation | None, response: Response, seconds: float, is_cached: bool) -> OperationEnded:
+    return OperationEnded(
+        kind=operation.kind if operation else None,
+        name=operation.name if operation else None,
+        seconds=seconds,
+        codes=tuple(error.subgraph_code or error.code.name for error in response.errors),
+        plan_cached=is_cached,
+    )
+
+
+def _is_deeper(value: object, limit: int) -> bool:
+    """Whether lists and objects are nested more than `limit` deep; level by level, without recursion."""
+    level: list[object] = [value]
+    for _ in range(limit + 1):
+        nested: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                nested.extend(each.values())
+            elif isinstance(each, list):
+                nested.extend(each)
+        level = nested
+        if not level:
+            return False
+    return any(isinstance(each, dict | list) for each in level)
+
+
+# ---- progressive @override ----
+
+_PERCENT: Final = re.compile(r"percent\((\d{1,3}(?:\.\d+)?)\)")
+
+
+class _LabelRules:
+    """Which @override labels hold for a request: once per request, and the same for the same sticky header.
+
+    A `percent(n)` label holds for those whose hash falls into the first n percent, so that whoever is in percent(10) is
+    in percent(20) too.
+    """
+
+    def __init__(self, labels: frozenset[str], config: Config) -> None:
+        configured = config.override.labels
+        percents = {
+            label: match for label in labels if (match := _PERCENT.fullmatch(label)) and label not in configured
+        }
+        self.always = frozenset(label for label in labels if configured.get(label))
+        self.percents = [(float(match[1]), label) for label, match in percents.items()]
+        self.sticky_header = config.override.sticky_header.lower()
+        self.in_use = bool(self.always or self.percents)
+
+    def decide(self, headers: Mapping[str, str]) -> frozenset[str]:
+        """The labels that hold for a request with these headers."""
+        if not self.percents:
+            return self.always
+        key = headers.get(self.sticky_header) or headers.get("x-request-id", "")
+        position = int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) / 2**64 * 100
+        return self.always.union(label for percent, label in self.percents if position < percent)

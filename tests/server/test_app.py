@@ -1,0 +1,254 @@
+"""The application around the endpoint: health, metrics, explorer, logs, mounting, and what happens when things fail."""
+
+import json
+import logging
+import re
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from router.config import Config, SubgraphConfig
+from router.executor.httpx import HttpxTransport
+from router.executor.local import LocalTransport
+from router.executor.transport import SubgraphRequest, SubgraphResponse
+from router.gateway import Router
+from router.server.explorer import ASSETS, CONTENT_SECURITY_POLICY, load_explorer
+from router.server.log import JsonFormatter
+from tests.server.conftest import SUPERGRAPH, Served, listening, serving
+from tests.server.subgraphs import people, places
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BOTH = "{ me { name homes { city } } }"
+
+
+# ---- health, readiness, metrics ----
+
+
+@pytest.mark.parametrize(("path", "status"), [("/health", "ok"), ("/ready", "ready")])
+async def test_health_and_readiness_answer(served: Served, path: str, status: str) -> None:
+    """A router that serves says so to GET and HEAD, and to nothing else."""
+    response = await served.client.get(path)
+    assert (response.status_code, response.json()) == (200, {"status": status})
+    assert (await served.client.head(path)).status_code == 200
+    assert (await served.client.post(path)).status_code == 405
+
+
+async def test_a_draining_router_is_not_ready_but_answers() -> None:
+    """Once it drains, /ready is a 503 while requests still get their answers."""
+    router = Router(SUPERGRAPH, transports={"people": LocalTransport(people()), "places": LocalTransport(places())})
+    app = router.asgi()
+    async with listening(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        app.drain()
+        ready = await client.get("/ready")
+        assert (ready.status_code, ready.headers["retry-after"]) == (503, "1")
+        assert (await client.post("/graphql", json={"query": "{ me { name } }"})).status_code == 200
+
+
+async def test_an_unknown_path_is_not_found(served: Served) -> None:
+    """A path that nothing serves is a 404 with a code, as JSON."""
+    response = await served.client.get("/nothing")
+    assert response.status_code == 404
+    assert response.json()["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+
+
+async def test_metrics_count_what_happened() -> None:
+    """Responses, operations, fetches, errors and plan cache hits are counted in Prometheus' text form."""
+    async with serving() as served:
+        for _ in range(2):
+            await served.post(BOTH)
+        await served.post("{ nothing }")
+        response = await served.client.get("/metrics")
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = response.text.splitlines()
+    for line in (
+        'router_http_responses_total{status="200"} 3',
+        'router_operation_seconds_count{kind="query"} 2',
+        'router_operation_seconds_count{kind="unknown"} 1',
+        'router_fetch_seconds_count{subgraph="people"} 2',
+        'router_fetch_seconds_count{subgraph="places"} 2',
+        'router_fetch_seconds_bucket{subgraph="places",le="+Inf"} 2',
+        'router_errors_total{code="GRAPHQL_VALIDATION_FAILED"} 1',
+        'router_plan_cache_total{result="hit"} 1',
+        'router_plan_cache_total{result="miss"} 2',
+        "router_planning_seconds_count 1",
+    ):
+        assert line in lines
+    series = re.compile(r'[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9.]+')
+    assert all(line.startswith("# ") or series.fullmatch(line) for line in lines)
+
+
+# ---- the explorer ----
+
+
+async def test_a_browser_gets_the_explorer(served: Served) -> None:
+    """GET with Accept: text/html is GraphiQL under a strict content-security-policy; its assets may be kept."""
+    browser = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    page = await served.client.get("/graphql", headers=browser)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+    assert page.headers["cache-control"] == "no-cache"
+    assets = re.findall(rf'"\./({ASSETS}/[^"]+)"', page.text)
+    assert assets
+    for name in assets:
+        asset = await served.client.get(f"/{name}")
+        assert asset.status_code == 200
+        assert "immutable" in asset.headers["cache-control"]
+        assert asset.headers["x-content-type-options"] == "nosniff"
+    kept = await served.client.get("/graphql", headers={**browser, "if-none-match": page.headers["etag"]})
+    assert (kept.status_code, kept.content) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../index.html", "%2e%2e/index.html", "..%2f..%2fapp.py", "", "nothing.js", "/etc/passwd", "%00"],
+)
+async def test_only_the_explorers_own_files_are_served(served: Served, path: str) -> None:
+    """No path leads out of the folder of assets."""
+    url = httpx.URL(served.url).copy_with(raw_path=f"/{ASSETS}/{path}".encode())
+    assert (await served.client.get(url)).status_code == 404
+
+
+async def test_the_explorer_can_be_switched_off() -> None:
+    """Without the explorer a browser is a client like any other."""
+    async with serving(Config(explorer=False)) as served:
+        assert (await served.client.get("/graphql", headers={"accept": "text/html"})).status_code == 406
+
+
+async def test_without_its_files_the_page_says_what_this_is(tmp_path: Any) -> None:
+    """An installation without the explorer's files tells a browser how to use the endpoint."""
+    explorer = load_explorer(tmp_path)
+    assert b"This is a GraphQL endpoint" in explorer.page.body
+    assert explorer.assets == {}
+
+
+# ---- when a subgraph fails ----
+
+
+async def test_a_subgraph_that_is_down_costs_only_its_own_fields() -> None:
+    """The others' data comes with HTTP 200; the missing part is null with path, subgraph and code, and no address."""
+    down = HttpxTransport("http://127.0.0.1:1/graphql", timeout_ms=2_000)
+    async with serving(transports={"places": down}) as served:
+        response = await served.post(BOTH)
+    assert response.status_code == 200
+    assert response.json() == {
+        "data": {"me": {"name": "Ada", "homes": None}},
+        "errors": [
+            {
+                "message": "The subgraph cannot be reached.",
+                "path": ["me", "homes"],
+                "extensions": {"code": "SUBGRAPH_UNREACHABLE", "subgraph": "places"},
+            }
+        ],
+    }
+    assert "127.0.0.1" not in response.text
+
+
+class Stuck:
+    """A transport with a bug."""
+
+    async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
+        raise ZeroDivisionError("the secret is hunter2")
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+async def test_a_bug_in_a_transport_stays_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The client learns a code; the log has the cause, with the request's id."""
+    async with serving(transports={"places": Stuck()}) as served:
+        response = await served.post(BOTH, headers={"x-request-id": "request-0001"})
+    assert response.json()["data"] == {"me": {"name": "Ada", "homes": None}}
+    assert "hunter2" not in response.text
+    [record] = [each for each in caplog.records if each.name == "router.error"]
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["request_id"], line["subgraph"]) == ("request-0001", "places")
+    assert "hunter2" in line["cause"]
+
+
+async def test_a_bug_in_the_router_is_a_500_with_an_id(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the router itself does wrong, the client gets a fixed text, and the log the stack under the id."""
+
+    async def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("/srv/router/engine.py")
+
+    monkeypatch.setattr(served.router, "answer", broken)
+    response = await served.post(BOTH)
+    assert response.status_code == 500
+    assert response.json()["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
+    assert "/srv" not in response.text
+    [record] = [each for each in caplog.records if each.name == "router.error"]
+    line = json.loads(JsonFormatter().format(record))
+    assert line["request_id"] == response.headers["x-request-id"]
+    assert "ZeroDivisionError" in line["exception"]
+
+
+# ---- the access log ----
+
+
+async def test_the_access_log_has_what_is_needed_and_no_secret(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line per request: id, method, path, status, time; no query string, header, variable or document."""
+    caplog.set_level(logging.INFO, "router.access")
+    headers = {"authorization": "Bearer s3cret", "apollo-require-preflight": "1"}
+    await served.client.get("/graphql", params={"query": "{ caller }", "variables": '{"s3cret": 1}'}, headers=headers)
+    [record] = [each for each in caplog.records if each.name == "router.access"]
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/graphql", 200)
+    assert line["ms"] > 0
+    assert "s3cret" not in json.dumps(line)
+
+
+async def test_the_access_log_can_be_switched_off(caplog: pytest.LogCaptureFixture) -> None:
+    """An operator whose proxy logs already may do without."""
+    caplog.set_level(logging.INFO, "router.access")
+    async with serving(Config(access_log=False)) as served:
+        await served.post(BOTH)
+    assert [each for each in caplog.records if each.name == "router.access"] == []
+
+
+# ---- embedding ----
+
+
+async def test_it_mounts_in_another_application() -> None:
+    """Under a mount the endpoint, the explorer and the health check are below the mount's path."""
+    transports = {"people": LocalTransport(people()), "places": LocalTransport(places())}
+    async with Router(SUPERGRAPH, transports=transports) as router:
+        host = Starlette(routes=[Mount("/api", router.asgi())])
+        async with listening(host) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            answer = await client.post("/api/graphql", json={"query": BOTH})
+            assert answer.json()["data"]["me"]["name"] == "Ada"
+            assert (await client.get("/api/health")).status_code == 200
+            page = await client.get("/api/graphql", headers={"accept": "text/html"})
+            asset = re.search(rf"\./({ASSETS}/[^\"]+)", page.text)
+            assert asset
+            assert (await client.get(f"/api/{asset[1]}")).status_code == 200
+
+
+async def test_the_endpoint_can_stand_at_another_path() -> None:
+    """`asgi(path=...)` moves the endpoint and nothing else."""
+    async with serving(path="/") as served:
+        answer = await served.client.post("/", json={"query": BOTH})
+        assert answer.json()["data"]["me"]["name"] == "Ada"
+        assert (await served.client.post("/graphql", json={"query": BOTH})).status_code == 404
+
+
+async def test_a_websocket_is_refused() -> None:
+    """There are no subscriptions: a websocket is closed before it opens."""
+    sent = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async with Router(SUPERGRAPH, config=Config(subgraphs={"people": SubgraphConfig()})) as router:
+        await router.asgi()({"type": "websocket", "path": "/graphql", "headers": []}, receive, send)
+    assert sent == [{"type": "websocket.close", "code": 1008}]

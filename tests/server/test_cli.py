@@ -1,0 +1,235 @@
+"""The command line: what each command prints, and with which code it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from router.cli import main
+from tests.server.conftest import SUPERGRAPH, listening
+from tests.server.subgraphs import PEOPLE_SDL, PLACES_SDL, SubgraphApp, people, places
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with two subgraphs' SDL, a configuration for them, a supergraph and an operation."""
+    (tmp_path / "people.graphql").write_text(PEOPLE_SDL)
+    (tmp_path / "places.graphql").write_text(PLACES_SDL)
+    (tmp_path / "supergraph.yaml").write_text(
+        "federation_version: =2.9.3\n"
+        "subgraphs:\n"
+        "  people: {routing_url: http://people:1/graphql, schema: {file: people.graphql}}\n"
+        "  places: {routing_url: http://places:1/graphql, schema: {file: places.graphql}}\n"
+    )
+    (tmp_path / "supergraph.graphql").write_text(SUPERGRAPH)
+    (tmp_path / "op.graphql").write_text("query Both { me { name homes { city } } } query Other { caller }")
+    return tmp_path
+
+
+def run(*arguments: str | Path) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+# ---- compose ----
+
+
+def test_compose_prints_a_supergraph(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`compose` writes the supergraph to standard output, diagnostics to standard error, and ends with 0."""
+    assert run("compose", "--config", folder / "supergraph.yaml") == 0
+    output = capsys.readouterr()
+    assert "join__Graph" in output.out
+    assert 'url: "http://people:1/graphql"' in output.out
+
+
+def test_compose_writes_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --output the supergraph goes to the file, and a plan can be made of it."""
+    made = folder / "made.graphql"
+    assert run("compose", "--config", folder / "supergraph.yaml", "--output", made) == 0
+    assert "join__Graph" not in capsys.readouterr().out
+    assert run("plan", "--supergraph", made, "--operation", folder / "op.graphql", "--operation-name", "Both") == 0
+
+
+def test_compose_tells_every_error_and_ends_with_1(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be composed is told by code, as text or JSON, and nothing is written."""
+    (folder / "places.graphql").write_text('extend type Person @key(fields: "nothing") { id: ID! }')
+    assert run("compose", "--config", folder / "supergraph.yaml", "--output", folder / "made.graphql") == 1
+    assert "error " in capsys.readouterr().err
+    assert not (folder / "made.graphql").exists()
+    assert run("compose", "--config", folder / "supergraph.yaml", "--format", "json") == 1
+    body = json.loads(capsys.readouterr().out)
+    assert body["supergraph"] is None
+    assert body["diagnostics"][0]["severity"] == "error"
+
+
+def test_compose_reads_a_schema_from_python(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`schema: {python: ...}` takes a text of SDL or a schema object that answers `_service`."""
+    (folder / "supergraph.yaml").write_text(
+        "subgraphs:\n"
+        "  people: {routing_url: http://people:1, schema: {python: 'tests.server.subgraphs:PEOPLE_SDL'}}\n"
+        "  places: {routing_url: http://places:1, schema: {python: 'tests.server.schemas:PLACES'}}\n"
+    )
+    assert run("compose", "--config", folder / "supergraph.yaml") == 0
+    assert "homes" in capsys.readouterr().out
+
+
+UNREADABLE = {
+    "no such file": "schema: {file: nowhere.graphql}",
+    "no such module": "schema: {python: 'nowhere.at.all:schema'}",
+    "no such attribute": "schema: {python: 'tests.server.subgraphs:NOTHING'}",
+    "nothing listens": "schema: {subgraph_url: 'http://127.0.0.1:1/graphql'}",
+}
+
+
+@pytest.mark.parametrize("source", UNREADABLE.values(), ids=UNREADABLE)
+def test_compose_names_the_subgraph_that_cannot_be_read(
+    folder: Path, capsys: pytest.CaptureFixture[str], source: str
+) -> None:
+    """A subgraph whose SDL cannot be had is named in one line, without a traceback."""
+    (folder / "supergraph.yaml").write_text(f"subgraphs: {{people: {{routing_url: http://a, {source}}}}}\n")
+    assert run("compose", "--config", folder / "supergraph.yaml") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: subgraph people: ")
+    assert error.count("\n") == 1
+
+
+async def test_compose_asks_running_subgraphs(folder: Path) -> None:
+    """`schema: {subgraph_url}` asks `_service { sdl }`, with the configured headers."""
+    app = SubgraphApp(people())
+    async with listening(app) as url:
+        (folder / "supergraph.yaml").write_text(
+            f"subgraphs: {{people: {{schema: {{subgraph_url: '{url}', introspection_headers: {{x-key: k}}}}}}}}\n"
+        )
+        made = folder / "made.graphql"
+        code = await asyncio.to_thread(run, "compose", "--config", folder / "supergraph.yaml", "--output", made)
+    assert code == 0
+    assert f'url: "{url}"' in made.read_text()
+    assert app.seen[0]["x-key"] == "k"
+
+
+# ---- plan ----
+
+
+def test_plan_prints_the_requests(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`plan` prints the fetches in order; as JSON it is the graph of them."""
+    arguments = ("plan", "--supergraph", folder / "supergraph.graphql", "--operation", folder / "op.graphql")
+    assert run(*arguments, "--operation-name", "Both") == 0
+    text = capsys.readouterr().out
+    assert text.index("people") < text.index("places")
+    assert run(*arguments, "--operation-name", "Other", "--format", "json") == 0
+    fetches = json.loads(capsys.readouterr().out)["fetches"]
+    assert [fetch["subgraph"] for fetch in fetches] == ["people"]
+
+
+WRONG_PLANS = {
+    "invalid operation": ("{ nothing }", SUPERGRAPH, "error: 1:3: "),
+    "syntax error": ("{ me", SUPERGRAPH, "GRAPHQL_PARSE_FAILED"),
+    "several operations": ("query A { caller } query B { caller }", SUPERGRAPH, "OPERATION_RESOLUTION_FAILURE"),
+    "no supergraph": ("{ me { name } }", "<html>", "SUPERGRAPH_INVALID"),
+}
+
+
+@pytest.mark.parametrize(("operation", "supergraph", "problem"), WRONG_PLANS.values(), ids=WRONG_PLANS)
+def test_plan_says_what_is_wrong(
+    folder: Path, capsys: pytest.CaptureFixture[str], operation: str, supergraph: str, problem: str
+) -> None:
+    """An operation or a supergraph that is no good is a line on standard error and code 1."""
+    (folder / "op.graphql").write_text(operation)
+    (folder / "supergraph.graphql").write_text(supergraph)
+    code = run("plan", "--supergraph", folder / "supergraph.graphql", "--operation", folder / "op.graphql")
+    assert code == 1
+    assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [(), ("serve",), ("plan", "--operation", "x"), ("dance",)])
+def test_a_wrong_command_line_ends_with_2(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """What the command line lacks is said with its usage."""
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    assert ended.value.code == 2
+    assert "usage: python -m router" in capsys.readouterr().err
+
+
+# ---- serve ----
+
+
+@asynccontextmanager
+async def started(*arguments: str | Path, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """`python -m router serve` as a process on a free port; yields it with the address that it prints."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "router",
+        "serve",
+        "--port",
+        "0",
+        *map(str, arguments),
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stderr=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stderr is not None
+    try:
+        url = json.loads(await process.stderr.readline())["url"]
+        yield process, url
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_serve_answers_until_it_is_told_to_stop(folder: Path, workers: str) -> None:
+    """`serve` takes URLs and secrets from its settings, answers over HTTP, and ends with 0 on SIGTERM."""
+    apps = {"people": SubgraphApp(people()), "places": SubgraphApp(places())}
+    async with listening(apps["people"]) as people_url, listening(apps["places"]) as places_url:
+        (folder / "router.yaml").write_text(
+            "subgraphs:\n"
+            "  people: {url: '${PEOPLE_URL}', secret: {env: PEOPLE_SECRET}}\n"
+            "  places: {url: '${PLACES_URL}'}\n"
+        )
+        async with started(
+            *("--supergraph", folder / "supergraph.graphql", "--settings", folder / "router.yaml"),
+            *("--workers", workers),
+            PEOPLE_URL=people_url,
+            PLACES_URL=places_url,
+            PEOPLE_SECRET="s3cret",
+        ) as (process, url):
+            async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+                query = {"query": "{ me { name homes { city } } caller }"}
+                answer = await client.post(url, json=query, headers={"authorization": "Bearer t"})
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    assert answer.json()["data"] == {
+        "me": {"name": "Ada", "homes": [{"city": "London"}, {"city": "Turin"}]},
+        "caller": "Bearer t",
+    }
+    assert {seen.get("x-router-secret") for seen in apps["people"].seen} == {"s3cret"}
+    assert {seen.get("x-router-secret") for seen in apps["places"].seen} == {None}
+    assert {seen.get("authorization") for seen in apps["places"].seen} == {"Bearer t"}
+
+
+async def test_serve_composes_first_where_it_is_told_to(folder: Path) -> None:
+    """With --config the subgraphs are composed and then served."""
+    async with started("--config", folder / "supergraph.yaml") as (_, url):
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.post(url, json={"query": '{ __type(name: "Person") { name } }'})
+        assert answer.json() == {"data": {"__type": {"name": "Person"}}}
+
+
+async def test_serve_names_the_cure_for_a_busy_port(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A port that is taken is a line with its cure and code 1."""
+    async with listening(SubgraphApp(people())) as url:
+        port = url.rpartition(":")[2]
+        code = await asyncio.to_thread(run, "serve", "--supergraph", folder / "supergraph.graphql", "--port", port)
+    assert code == 1
+    assert f"port {port} of 127.0.0.1 is in use; choose another with --port" in capsys.readouterr().err

@@ -1,0 +1,168 @@
+"""The router as people embed it: `await router.execute(...)`, without HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from router.config import Config, OverrideConfig, SubgraphConfig
+from router.engine import _LabelRules
+from router.errors import ConfigError, ErrorCode, SupergraphError
+from router.executor.local import LocalTransport
+from router.gateway import Router
+from router.limits import Limits
+from router.observer import FetchEnded, OperationEnded, OperationPlanned
+from tests.server.conftest import SUPERGRAPH
+from tests.server.subgraphs import Renames, people, places
+
+
+class Recorder:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.planned: list[OperationPlanned] = []
+        self.fetched: list[FetchEnded] = []
+        self.ended: list[OperationEnded] = []
+
+    def operation_planned(self, event: OperationPlanned, /) -> None:
+        self.planned.append(event)
+
+    def fetch_ended(self, event: FetchEnded, /) -> None:
+        self.fetched.append(event)
+
+    def operation_ended(self, event: OperationEnded, /) -> None:
+        self.ended.append(event)
+
+
+def make_router(config: Config | None = None, *, observer: Recorder | None = None) -> Router:
+    transports = {"people": LocalTransport(people(Renames())), "places": LocalTransport(places())}
+    return Router(SUPERGRAPH, config=config, transports=transports, observer=observer)
+
+
+@pytest.fixture
+async def router() -> AsyncIterator[Router]:
+    async with make_router() as made:
+        yield made
+
+
+async def test_an_operation_is_answered(router: Router) -> None:
+    """Data of both subgraphs comes back, and `to_json` is the GraphQL response."""
+    response = await router.execute(
+        "query Q($n: Int) { me { name homes(first: $n) { city } } }", variables={"n": 1}, operation_name="Q"
+    )
+    assert response.to_json() == {"data": {"me": {"name": "Ada", "homes": [{"city": "London"}]}}}
+    assert response.refusal is None
+
+
+async def test_headers_reach_the_subgraph_whatever_their_case(router: Router) -> None:
+    """Header names are case-insensitive."""
+    response = await router.execute("{ caller }", headers={"AUTHORIZATION": "Bearer t"})
+    assert response.data == {"caller": "Bearer t"}
+
+
+async def test_a_refused_operation_raises_nothing(router: Router) -> None:
+    """What is wrong with a request stands in the response, which then has no data."""
+    response = await router.execute("{ nothing }")
+    assert "data" not in response.to_json()
+    assert response.errors[0].code is ErrorCode.GRAPHQL_VALIDATION_FAILED
+    assert response.errors[0].locations == ((1, 3),)
+
+
+async def test_a_failing_resolver_keeps_its_own_message_and_path(router: Router) -> None:
+    """What a subgraph says of its own error is the client's to read."""
+    response = await router.execute("{ me { name } fail }")
+    assert response.data == {"me": {"name": "Ada"}, "fail": None}
+    [error] = response.errors
+    assert (error.path, error.subgraph, error.code) == (("fail",), "people", ErrorCode.SUBGRAPH_ERROR)
+
+
+async def test_introspection_shows_the_api_schema_only(router: Router) -> None:
+    """Clients see neither @inaccessible fields nor the federation machinery."""
+    response = await router.execute('{ __schema { types { name fields { name } } } __type(name: "Person") { name } }')
+    assert response.data is not None
+    text = str(response.data)
+    assert "passportNumber" not in text
+    assert "join__" not in text
+    assert "_entities" not in text
+
+
+async def test_an_operation_is_planned_once() -> None:
+    """The second request for a text finds its plan; another operation of the same document has its own."""
+    seen = Recorder()
+    async with make_router(observer=seen) as router:
+        text = "query A { caller } query B { me { name } }"
+        for name in ("A", "B", "A", "B"):
+            await router.execute(text, operation_name=name)
+    assert [event.fetches for event in seen.planned] == [1, 1]
+    assert [(event.name, event.plan_cached) for event in seen.ended] == [
+        ("A", False), ("B", False), ("A", True), ("B", True),
+    ]  # fmt: skip
+    assert [event.subgraph for event in seen.fetched] == ["people"] * 4
+
+
+async def test_the_plan_cache_forgets_what_was_used_longest_ago() -> None:
+    """The cache holds as many operations as the limit says, the recently used ones."""
+    seen = Recorder()
+    async with make_router(Config(limits=Limits(plan_cache_entries_max=2)), observer=seen) as router:
+        for text in ("{ caller }", "{ me { name } }", "{ caller }", "{ me { id } }", "{ caller }", "{ me { name } }"):
+            await router.execute(text)
+    assert [event.plan_cached for event in seen.ended] == [False, False, True, False, True, False]
+
+
+async def test_many_requests_at_once_do_not_mix(router: Router) -> None:
+    """A hundred requests with different callers each get their own answer."""
+    responses = await asyncio.gather(
+        *(router.execute("{ caller me { homes { city } } }", headers={"authorization": str(n)}) for n in range(100))
+    )
+    assert [response.data["caller"] for response in responses if response.data] == [str(n) for n in range(100)]
+
+
+async def test_introspection_can_be_switched_off() -> None:
+    """Then __schema is refused and __typename still answered."""
+    async with make_router(Config(introspection=False)) as router:
+        assert (await router.execute("{ __schema { description } }")).refusal is not None
+        assert (await router.execute("{ __typename me { __typename } }")).data == {
+            "__typename": "Query",
+            "me": {"__typename": "Person"},
+        }
+
+
+def test_names_that_the_supergraph_lacks_are_refused() -> None:
+    """A transport or a configuration for an unknown subgraph is a mistake that names the known ones."""
+    with pytest.raises(ConfigError, match="no subgraph 'peple'; it has people, places"):
+        Router(SUPERGRAPH, transports={"peple": LocalTransport(people())})
+    with pytest.raises(ConfigError, match="no subgraph 'peple'"):
+        Router(SUPERGRAPH, config=Config(subgraphs={"peple": SubgraphConfig()}))
+
+
+@pytest.mark.parametrize("text", ["", "<html>", "type Query { a: Int }", "{"])
+def test_a_text_that_is_no_supergraph_is_refused(text: str) -> None:
+    """The router does not start with something else."""
+    with pytest.raises(SupergraphError):
+        Router(text)
+
+
+# ---- progressive @override ----
+
+
+def test_percent_labels_split_requests_and_stick() -> None:
+    """percent(n) holds for about n percent of the callers, always the same ones, and grows without losing any."""
+    rules = _LabelRules(frozenset({"percent(10)", "percent(50.5)", "percent(100)"}), Config())
+    chosen = [rules.decide({"authorization": f"Bearer {n}"}) for n in range(2_000)]
+    assert chosen == [rules.decide({"authorization": f"Bearer {n}"}) for n in range(2_000)]
+    assert 140 < sum("percent(10)" in labels for labels in chosen) < 260
+    assert 920 < sum("percent(50.5)" in labels for labels in chosen) < 1_100
+    assert all("percent(100)" in labels for labels in chosen)
+    assert all("percent(50.5)" in labels for labels in chosen if "percent(10)" in labels)
+
+
+def test_configured_labels_hold_or_not_for_every_request() -> None:
+    """The configuration decides other labels, and overrules percent(n)."""
+    config = Config(override=OverrideConfig(labels={"on": True, "off": False, "percent(100)": False, "unused": True}))
+    rules = _LabelRules(frozenset({"on", "off", "neither", "percent(100)"}), config)
+    assert rules.decide({}) == {"on"}
+
+
+def test_a_supergraph_without_labels_decides_nothing() -> None:
+    """Where nothing is overridden progressively, no request pays for it."""
+    assert not _LabelRules(frozenset(), Config()).in_use
