@@ -99,6 +99,13 @@ class Liveness:
                     requests[index].depends_on.add(source)
         return _without_idle(requests)
 
+    def depth(self, goal: Demand) -> int:
+        """How many round trips the requests take."""
+        depths: list[int] = []
+        for request in self.requests(goal):
+            depths.append(1 + max((depths[each] for each in request.depends_on), default=0))
+        return max(depths, default=0)
+
     def _choose(self, index: int, demand: Demand) -> list[Use]:
         """A rule for every demanded fact: as few rules as a greedy choice gives."""
         left = 0

@@ -9,6 +9,7 @@ Specification: GraphQL, section 6.2.2 (serial execution of mutations).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from router.errors import ClientText, ErrorCode, PlanningError
@@ -63,7 +64,7 @@ def _by_one_request(cells: Cells, graph: QueryGraph, kind: OperationKind) -> Dec
 
 def _decide_query(cells: Cells, reaches: Reaches, rules: Sequence[Rule]) -> Decided | None:
     rules = [*root_rules(reaches, cells.root, "query", 0), *rules]
-    found = search(rules, 0, _facts(cells.goal))
+    found = search(rules, 0, _facts(cells.goal), partial(_depth_from, rules, 0, cells.goal))
     if found is None:
         return None
     return Decided(tuple(Liveness(rules, found, 0).requests(cells.goal)), found.proven_minimal)
@@ -75,7 +76,8 @@ def _decide_serially(cells: Cells, reaches: Reaches, rules: Sequence[Rule], kind
     for subgraph, children in _runs(cells, reaches.graph):
         root = _run_rule(cells, reaches, subgraph, children, kind)
         goal = {fact: condition for fact, condition in cells.goal.items() if fact & _below(reaches, children)}
-        rest = search(rules, root.gain | root.vacuous, _facts(goal))
+        known = root.gain | root.vacuous
+        rest = search(rules, known, _facts(goal), partial(_depth_from, rules, known, goal))
         if rest is None:
             return None
         found = Found((Step(root.action, 0), *rest.steps), rest.known, rest.proven_minimal)
@@ -87,6 +89,10 @@ def _decide_serially(cells: Cells, reaches: Reaches, rules: Sequence[Rule], kind
         requests += run
         proven = proven and rest.proven_minimal
     return Decided(tuple(requests), proven)
+
+
+def _depth_from(rules: Sequence[Rule], known: int, goal: Demand, found: Found) -> int:
+    return Liveness(rules, found, known).depth(goal)
 
 
 def _current_run(requests: Sequence[Request]) -> set[int]:
