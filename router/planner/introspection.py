@@ -8,7 +8,7 @@ from graphql.language import FieldNode, FragmentSpreadNode, Visitor, visit
 
 from router.conditions import ALWAYS
 from router.operation import FlatField, Flattener, Operation
-from router.planner.printing import directive_texts, variables_in
+from router.planner.printing import conditional_texts, variables_in
 from router.planner.projection import INTROSPECTION_FIELDS
 
 
@@ -32,7 +32,7 @@ def _field_texts(each: FlatField) -> list[str]:
     arguments = ",".join(print_ast(argument) for argument in node.arguments or ())
     head = (f"{node.alias.value}:" if node.alias else "") + node.name.value + (f"({arguments})" if arguments else "")
     below = print_ast(node.selection_set) if node.selection_set else ""
-    return [head + directives + below for directives, _ in directive_texts(each.condition, ALWAYS)]
+    return conditional_texts(head, each.condition, ALWAYS, lambda _: below)
 
 
 class _Spreads(Visitor):

@@ -8,11 +8,11 @@ Directives are printed only where the condition of what encloses a field does no
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from router.conditions import ALWAYS, NEVER, Condition
+from router.conditions import ALWAYS, NEVER, Condition, Literal
 from router.planner.cells import Child, Demand
 from router.planner.facts import Reach
 from router.query_graph import QueryGraph
@@ -143,31 +143,43 @@ def selection_text(block: Block, given: Condition = ALWAYS) -> str:
     return "{" + " ".join(parts) + "}"
 
 
-def _field_texts(key: str, each: BlockField, given: Condition) -> Iterator[str]:
+def _field_texts(key: str, each: BlockField, given: Condition) -> list[str]:
     arguments = f"({','.join(f'{name}:{value}' for name, value in each.arguments)})" if each.arguments else ""
     head = (each.name if each.name == key else f"{key}:{each.name}") + arguments
-    for directives, here in directive_texts(each.condition, given):
-        yield head + directives + (selection_text(each.below, here) if each.below else "")
+    below = each.below
+    return conditional_texts(
+        head, each.condition, given, lambda here: selection_text(below, here) if below is not None else ""
+    )
 
 
 def _text_of(key: str, each: BlockField) -> str:
     return " ".join(_field_texts(key, each, ALWAYS))
 
 
-def directive_texts(condition: Condition, given: Condition) -> Iterable[tuple[str, Condition]]:
-    """The directives to print a field with, once for each clause, and what holds inside."""
+def conditional_texts(
+    head: str, condition: Condition, given: Condition, below: Callable[[Condition], str]
+) -> list[str]:
+    """A field under a condition: its head, directives, and what `below` prints for the condition that holds inside.
+
+    It is printed once for each clause of the condition. Directives do not repeat: what one @include and one @skip do
+    not say stands on fragments around the field.
+    """
     if given.implies(condition):
-        return [("", given)]
-    known = frozenset.intersection(*given.clauses) if given.clauses else frozenset()
+        return [head + below(given)]
+    known: frozenset[Literal] = frozenset.intersection(*given.clauses) if given.clauses else frozenset()
     texts = []
     for clause in condition.sorted_clauses():
-        literals = [(name, value) for name, value in clause if (name, value) not in known]
-        text = "".join(f"@{'include' if value else 'skip'}(if:${name})" for name, value in literals)
         inside = given
         for name, value in clause:
             inside = inside.and_(Condition.literal(name, value))
-        if inside != NEVER:
-            texts.append((text, inside))
+        if inside == NEVER:
+            continue
+        includes = [f"@include(if:${name})" for name, value in clause if value and (name, value) not in known]
+        skips = [f"@skip(if:${name})" for name, value in clause if not value and (name, value) not in known]
+        text = head + "".join(includes[-1:] + skips[-1:]) + below(inside)
+        for directive in includes[:-1] + skips[:-1]:
+            text = f"...{directive}{{{text}}}"
+        texts.append(text)
     return texts
 
 

@@ -14,7 +14,7 @@ from router.plan import Entry, Fetch, OperationKind, Path, Representation, Repre
 from router.planner.cells import Cell, Class
 from router.planner.facts import Rule
 from router.planner.liveness import Request, Use
-from router.planner.printing import Block, BlockBuilder, directive_texts, selection_text, variables_in
+from router.planner.printing import Block, BlockBuilder, conditional_texts, selection_text, variables_in
 from router.query_graph import QueryGraph
 from router.selections import FieldSet
 
@@ -30,15 +30,13 @@ class _EntityGroup:
     """What is asked, by the type that it is asked on."""
     condition: Condition
 
-    def texts(self, given: Condition) -> tuple[tuple[str, str], ...]:
-        """Directives and selection set, for each clause of the group's condition."""
-        return tuple(
-            (
-                directives,
-                "{" + " ".join(f"...on {name}{selection_text(each, here)}" for name, each in self.blocks.items()) + "}",
-            )
-            for directives, here in directive_texts(self.condition, given)
-        )
+    def text(self, head: str, given: Condition) -> str:
+        """The `_entities` field that begins with `head`."""
+        return " ".join(conditional_texts(head, self.condition, given, self._below))
+
+    def _below(self, given: Condition) -> str:
+        fragments = (f"...on {name}{selection_text(each, given)}" for name, each in self.blocks.items())
+        return "{" + " ".join(fragments) + "}"
 
 
 class RequestWriter:
@@ -120,13 +118,13 @@ class RequestWriter:
 
     def _entity_entries(self, uses: Sequence[Use], given: Condition) -> tuple[tuple[Entry, ...], str]:
         groups = self._entity_groups(uses)
-        shared: dict[tuple[tuple[tuple[str, str], ...], Representation], list[_EntityGroup]] = {}
+        shared: dict[tuple[str, Representation], list[_EntityGroup]] = {}
         for group in groups:
-            shared.setdefault((group.texts(given), group.representation), []).append(group)
+            shared.setdefault((group.text("", given), group.representation), []).append(group)
         entries: list[Entry] = []
         parts: list[str] = []
         taken = set(self.variables)
-        for (texts, representation), places in shared.items():
+        for (_, representation), places in shared.items():
             alias, variable = "_entities", "representations"
             if len(shared) > 1:
                 number = len(taken) - len(self.variables)
@@ -143,7 +141,7 @@ class RequestWriter:
                 entry = Entry(merge_paths(paths), alias, variable, types, representation, condition=condition)
                 entries.append(entry)
             head = alias if alias == "_entities" else f"{alias}:_entities"
-            parts += [f"{head}(representations:${variable}){directives}{text}" for directives, text in texts]
+            parts.append(places[0].text(f"{head}(representations:${variable})", given))
         return tuple(entries), "{" + " ".join(parts) + "}"
 
     def _entity_groups(self, uses: Sequence[Use]) -> list[_EntityGroup]:
