@@ -27,16 +27,18 @@ def create_app(
     database: Database | None = None,
     clock: Clock | None = None,
     user_keys: UserKeys | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> FastAPI:
     """Builds the service.
 
     Args:
-        database: an open database in place of the one that the settings name.
+        database: an open database, which the caller closes, in place of the one that the settings name.
         clock: milliseconds since the epoch in place of the real time, for tests.
         user_keys: where the keys of user tokens come from, in place of users' JWK set.
+        transport: what fetches that JWK set, in place of the network.
     """
     opened = database or Database.open(settings.database_url.get_secret_value(), clock=clock)
-    client = httpx.AsyncClient()
+    client = httpx.AsyncClient(transport=transport)
     verifier = TokenVerifier(
         user_keys or RemoteKeys(f"{settings.users_url}/.well-known/jwks.json", client),
         audience=settings.service,
@@ -52,7 +54,7 @@ def create_app(
             subgraph=Subgraph(schema, service, verifier),
             verifier=verifier,
             database=opened,
-            closing=(client.aclose, opened.close),
+            closing=(client.aclose,) if database is not None else (client.aclose, opened.close),
         ),
         settings,
     )

@@ -11,23 +11,21 @@ states what other services' books can be compared with once all is quiet.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import and_, case, func, or_, select, union_all
+from sqlalchemy import BigInteger, Label, and_, case, cast, func, or_, select, union_all
 
 from subgraphs.shared.database import Connection, Database
+from subgraphs.shared.invariants import Violation
 from subgraphs.wallet.rules import UNDERDRAWN_KINDS
-from subgraphs.wallet.tables import IS_OPEN, accounts, postings, transactions
+from subgraphs.wallet.tables import IS_OPEN, accounts, operations, postings, transactions
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
-    """One broken invariant: which, on what (an operation, an account, a currency), and the figures."""
+class Settlement:
+    """An operation that ended an order with money moving: what the market and the fees account gained, minor units."""
 
-    invariant: str
-    subject: str
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.invariant} {self.subject}: {self.detail}"
+    op: str
+    market: int
+    fees: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +34,8 @@ class WalletSummary:
 
     pending_holds: Mapping[str, int]
     """Order id -> money still held for it."""
-    settlements: Mapping[str, tuple[str, ...]]
-    """Order id -> the operations that ended it with money moving: `post`, `credit`."""
+    settlements: Mapping[str, tuple[Settlement, ...]]
+    """Order id -> its posts and credits."""
     open_commitments: Mapping[str, int]
     """Authorization id -> what remains of it."""
     market: Mapping[str, int]
@@ -61,17 +59,14 @@ async def summarize(database: Database) -> WalletSummary:
     """What other services' books are compared with."""
     held = select(accounts.c.id, accounts.c.balance).where(accounts.c.kind == "hold", IS_OPEN)
     committed = select(accounts.c.authorization_id, accounts.c.balance).where(accounts.c.kind == "commitment", IS_OPEN)
-    settled = select(postings.c.operation_id, postings.c.op).where(postings.c.op.in_(("post", "credit"))).distinct()
     outside = select(accounts.c.kind, accounts.c.currency, accounts.c.balance).where(
         accounts.c.kind.in_(("market", "fees"))
     )
     async with database.reading() as connection:
         holds = {row.id.removeprefix("hold:"): row.balance for row in (await connection.execute(held)).all()}
-        settlements: dict[str, tuple[str, ...]] = {}
-        for row in (await connection.execute(settled.order_by(postings.c.op))).all():
-            settlements[row.operation_id] = (*settlements.get(row.operation_id, ()), row.op)
         commitments = {row.authorization_id: row.balance for row in (await connection.execute(committed)).all()}
         house = (await connection.execute(outside)).all()
+        settlements = await _settlements(connection)
     return WalletSummary(
         pending_holds=holds,
         settlements=settlements,
@@ -79,6 +74,25 @@ async def summarize(database: Database) -> WalletSummary:
         market={row.currency: row.balance for row in house if row.kind == "market"},
         fees={row.currency: row.balance for row in house if row.kind == "fees"},
     )
+
+
+async def _settlements(connection: Connection) -> dict[str, tuple[Settlement, ...]]:
+    def gained(kind: str) -> Label[int]:
+        amount = case((accounts.c.kind == kind, postings.c.amount), else_=0)
+        return cast(func.coalesce(func.sum(amount), 0), BigInteger).label(kind)
+
+    statement = (
+        select(operations.c.id, operations.c.op, gained("market"), gained("fees"))
+        .outerjoin(postings, and_(postings.c.operation_id == operations.c.id, postings.c.op == operations.c.op))
+        .outerjoin(accounts, accounts.c.id == postings.c.account_id)
+        .where(operations.c.op.in_(("post", "credit")), operations.c.refusal.is_(None))
+        .group_by(operations.c.id, operations.c.op)
+        .order_by(operations.c.id, operations.c.op)
+    )
+    found: dict[str, tuple[Settlement, ...]] = {}
+    for row in (await connection.execute(statement)).all():
+        found[row.id] = (*found.get(row.id, ()), Settlement(row.op, row.market, row.fees))
+    return found
 
 
 async def _unbalanced_operations(connection: Connection) -> list[Violation]:

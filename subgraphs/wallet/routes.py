@@ -142,14 +142,21 @@ class _PaidBody(_OperationBody):
 
 
 class PostBody(_PaidBody):
-    """`post`: spend an order's hold."""
+    """`post`: spend an order's hold. A small order may cost less than the smallest amount of money: zero."""
 
     op: Literal["post"]
     cost: str
 
     def operation(self) -> Operation:
         """The operation in minor units."""
-        return Post(self.id, self.investor_id, self.currency, self.minor("cost"), *self.fees(), self.broker_id)
+        return Post(
+            self.id,
+            self.investor_id,
+            self.currency,
+            self.minor("cost", zero_allowed=True),
+            *self.fees(),
+            self.broker_id,
+        )
 
 
 class VoidBody(_OperationBody):
@@ -164,7 +171,7 @@ class VoidBody(_OperationBody):
 
 
 class CreditBody(_PaidBody):
-    """`credit`: pay an order's proceeds."""
+    """`credit`: pay an order's proceeds, which may be zero as a post's cost may."""
 
     op: Literal["credit"]
     proceeds: str
@@ -172,7 +179,7 @@ class CreditBody(_PaidBody):
 
     def operation(self) -> Operation:
         """The operation in minor units."""
-        proceeds, target = self.minor("proceeds"), self.authorization_id
+        proceeds, target = self.minor("proceeds", zero_allowed=True), self.authorization_id
         return Credit(self.id, self.investor_id, self.currency, proceeds, *self.fees(), self.broker_id, target)
 
 

@@ -197,8 +197,7 @@ async def _apply_once(connection: Connection, operation: Operation, caller: Call
         stored = await store.stored_operation(connection, operation.id, operation.op)
         if stored.fingerprint != fingerprint:
             raise Refusal(OPERATION_REUSED)
-        assert stored.answer is not None, "an operation commits together with its answer"
-        return _read_answer(operation, stored.answer), True
+        return _read_answer(stored), True
     standing = await _lock(connection, operation)
     decision = decide(operation, standing)
     await _record(connection, operation, decision, standing)
@@ -220,7 +219,8 @@ async def _record(connection: Connection, operation: Operation, decision: Decisi
     for account_id, state in decision.shut:
         await store.set_state(connection, account_id, state)
     await store.add_transactions(connection, decision.transactions)
-    await store.store_answer(connection, operation.id, operation.op, _write_answer(decision.answer))
+    answer, refusal = _write_answer(decision.answer)
+    await store.store_answer(connection, operation.id, operation.op, answer=answer, refusal=refusal)
 
 
 def _require_self(caller: Caller, of_user: str | None) -> Caller:
@@ -236,13 +236,17 @@ def fingerprint_of(operation: Operation) -> str:
     return hashlib.sha256(orjson.dumps(asdict(operation), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _write_answer(answer: Result | ErrorCode) -> str:
-    return orjson.dumps({"code": answer.code} if isinstance(answer, ErrorCode) else asdict(answer)).decode()
+def _write_answer(answer: Result | ErrorCode) -> tuple[str | None, str | None]:
+    if isinstance(answer, ErrorCode):
+        return None, answer.code
+    return orjson.dumps(asdict(answer)).decode(), None
 
 
-def _read_answer(operation: Operation, text: str) -> Result | ErrorCode:
-    stored = orjson.loads(text)
-    return _CODES[stored["code"]] if "code" in stored else Result(**stored)
+def _read_answer(stored: store.StoredOperation) -> Result | ErrorCode:
+    if stored.refusal is not None:
+        return _CODES[stored.refusal]
+    assert stored.answer is not None, "an operation commits together with its answer"
+    return Result(**orjson.loads(stored.answer))
 
 
 def _movement_entry(transaction: Transaction) -> AuditEntry:

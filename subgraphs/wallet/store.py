@@ -26,10 +26,11 @@ from subgraphs.wallet.tables import IS_OPEN, accounts, operations, postings, tra
 
 @dataclass(frozen=True, slots=True)
 class StoredOperation:
-    """An operation that was carried out or refused before: what was asked, and the answer as JSON text."""
+    """An operation that came before: what was asked, and the result as JSON text or the code of the refusal."""
 
     fingerprint: str
     answer: str | None
+    refusal: str | None
 
 
 async def claim_operation(connection: Connection, operation_id: str, op: str, *, actor: str, fingerprint: str) -> bool:
@@ -46,17 +47,21 @@ async def claim_operation(connection: Connection, operation_id: str, op: str, *,
 
 async def stored_operation(connection: Connection, operation_id: str, op: str) -> StoredOperation:
     """The operation that `claim_operation` found."""
-    statement = select(operations.c.fingerprint, operations.c.answer).where(
+    statement = select(operations.c.fingerprint, operations.c.answer, operations.c.refusal).where(
         operations.c.id == operation_id, operations.c.op == op
     )
     row = (await connection.execute(statement)).one()
-    return StoredOperation(row.fingerprint, row.answer)
+    return StoredOperation(row.fingerprint, row.answer, row.refusal)
 
 
-async def store_answer(connection: Connection, operation_id: str, op: str, answer: str) -> None:
-    """Stores the answer that every repetition of the operation gets."""
+async def store_answer(
+    connection: Connection, operation_id: str, op: str, *, answer: str | None, refusal: str | None
+) -> None:
+    """Stores what every repetition of the operation gets: the result as JSON text, or the refusal's code."""
     await connection.execute(
-        update(operations).where(operations.c.id == operation_id, operations.c.op == op).values(answer=answer)
+        update(operations)
+        .where(operations.c.id == operation_id, operations.c.op == op)
+        .values(answer=answer, refusal=refusal)
     )
 
 

@@ -55,7 +55,9 @@ operations = Table(
     Column("op", String(8), primary_key=True),
     Column("actor", String(36), nullable=False),
     Column("fingerprint", String(64), nullable=False),
+    # One of the two is set by the transaction that inserts the row: the result as JSON, or the refusal's code.
     Column("answer", Text),
+    Column("refusal", String(32)),
     Column("created_at", BigInteger, nullable=False),
 )
 

@@ -13,7 +13,7 @@ from subgraphs.shared.auth import Caller
 from subgraphs.shared.database import Database
 from subgraphs.shared.errors import Refusal
 from subgraphs.shared.money import format_amount
-from subgraphs.wallet.audit import audit, summarize
+from subgraphs.wallet.audit import Settlement, audit, summarize
 from subgraphs.wallet.operations import Close, Commit, Credit, Hold, Operation, Post, Void
 from subgraphs.wallet.service import WalletService
 from tests.wallet.conftest import STOCKS, USERS
@@ -112,7 +112,7 @@ class Wallet:
         balance = self._runner.run(self._service.balance(Caller("user", self.own(name)), "USD"))
         return balance.available, balance.committed, balance.held
 
-    def settlements(self) -> dict[str, tuple[str, ...]]:
+    def settlements(self) -> dict[str, tuple[Settlement, ...]]:
         return dict(self._runner.run(summarize(self.database)).settlements)
 
     def own(self, name: str) -> str:
@@ -199,4 +199,7 @@ def test_settlements_name_what_moved_money(wallet: Wallet) -> None:
     wallet.send(Void("order-1", "carol", "USD"))
     wallet.send(Credit("order-3", "carol", "USD", 20))
     wallet.send(Credit("order-3", "carol", "USD", 20))
-    assert wallet.settlements() == {wallet.own("order-2"): ("post",), wallet.own("order-3"): ("credit",)}
+    assert wallet.settlements() == {
+        wallet.own("order-2"): (Settlement("post", 50, 0),),
+        wallet.own("order-3"): (Settlement("credit", -20, 0),),
+    }

@@ -5,7 +5,7 @@ import pytest
 from subgraphs.shared.auth import ANONYMOUS, Caller
 from subgraphs.shared.database import Database
 from subgraphs.shared.errors import Refusal
-from subgraphs.wallet.audit import audit, summarize
+from subgraphs.wallet.audit import Settlement, audit, summarize
 from subgraphs.wallet.operations import Close, Commit, Credit, Hold, Operation, Post, Void
 from subgraphs.wallet.rules import Balance
 from subgraphs.wallet.service import WalletService
@@ -46,7 +46,7 @@ async def test_hold_and_post_pay_the_market_and_the_fees_and_give_the_rest_back(
     assert await wallet.balance(bob, "USD") == Balance("USD", available=500)
     summary = await summarize(database)
     assert (summary.market, summary.fees) == ({"USD": 50_000}, {"USD": 250})
-    assert summary.settlements == {order: ("post",)}
+    assert summary.settlements == {order: (Settlement("post", 50_000, 250),)}
     assert await audit(database) == ()
 
 
@@ -135,6 +135,19 @@ async def test_a_credit_reaches_available_or_the_childs_commitment(wallet: Walle
     assert await send(wallet, late) == ("credited", 9_850, "available")
     assert await wallet.balance(alice, "USD") == Balance("USD", available=119_800, committed=9_850)
     assert await wallet.balance(bob, "USD") == Balance("USD", available=200)
+    assert await audit(database) == ()
+
+
+async def test_an_order_worth_nothing_is_settled_all_the_same(wallet: WalletService, database: Database) -> None:
+    """A tiny order may cost or bring less than the smallest amount: its hold returns whole, its credit is empty."""
+    alice, order, sale = await funded(wallet), new_id(), new_id()
+    await send(wallet, Hold(order, alice.id, "USD", 100))
+    assert await send(wallet, Post(order, alice.id, "USD", 0)) == ("posted", 100, "available")
+    assert await send(wallet, Credit(sale, alice.id, "USD", 0)) == ("credited", 0, "available")
+    assert (await summarize(database)).settlements == {
+        order: (Settlement("post", 0, 0),),
+        sale: (Settlement("credit", 0, 0),),
+    }
     assert await audit(database) == ()
 
 

@@ -70,6 +70,7 @@ def upgrade() -> None:
         sa.Column("actor", sa.String(length=36), nullable=False),
         sa.Column("fingerprint", sa.String(length=64), nullable=False),
         sa.Column("answer", sa.Text(), nullable=True),
+        sa.Column("refusal", sa.String(length=32), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", "op"),
     )
