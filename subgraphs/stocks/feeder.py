@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from subgraphs.shared.database import Database
+from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.feed import TickSource
 from subgraphs.stocks.rules import Tick
 from subgraphs.stocks.service_market import MarketService, StoredTick
@@ -40,7 +41,8 @@ class Feeder:
             raise
 
     async def run(self) -> None:
-        """Feeds for ever, whenever no other replica does."""
+        """Lists the companies if they are not, then feeds for ever, whenever no other replica does."""
+        await self._market.list_companies(COMPANIES)
         while True:
             async with self._database.advisory_lock(FEEDER_LOCK) as held:
                 self._ticks = None

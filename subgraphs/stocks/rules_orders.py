@@ -35,6 +35,9 @@ MARKET_ORDER_AGE_MS_MAX = 30_000
 """A market order not executed within this time is rejected: its pinned price is stale."""
 
 CLIENT_ORDER_ID_CHARACTERS_MAX = 64
+PLACED_STATUS = 201
+REJECTED_STATUS = 422
+"""The HTTP statuses of the two final answers to POST /orders."""
 DAY_MS = 86_400_000
 
 

@@ -47,6 +47,8 @@ from subgraphs.stocks.rules import (
 from subgraphs.stocks.rules_orders import (
     CANCELLABLE_STATES,
     MARKET_ORDER_AGE_MS_MAX,
+    PLACED_STATUS,
+    REJECTED_STATUS,
     Fill,
     Mandate,
     Order,
@@ -565,9 +567,9 @@ async def _finish(connection: Connection, order: Order, now: int) -> Order:
 
 
 def _answered(order: Order) -> Order:
-    """The order with the final answer to its POST, unless it has one: 422 when rejected, else 201 and what it is."""
+    """The order with the final answer to its POST, unless it has one: rejected, or placed and what it is."""
     if order.answer_status is not None:
         return order
     if order.state is OrderState.REJECTED:
-        return replace(order, answer_status=422)
-    return replace(order, answer_status=201, answer_body=orjson.dumps(order_document(order)).decode())
+        return replace(order, answer_status=REJECTED_STATUS)
+    return replace(order, answer_status=PLACED_STATUS, answer_body=orjson.dumps(order_document(order)).decode())

@@ -154,6 +154,7 @@ orders = Table(
     Index(None, "placed_by", "created_at", "id"),
     Index(None, "stock_id", "state"),
     Index(None, "state", "next_attempt_at"),
+    Index(None, "state", "expires_at"),
     Index(None, "placed_by", "client_order_id"),
 )
 

@@ -1,0 +1,101 @@
+"""The stocks service as an ASGI application, with its two loops: the driver of orders and the feeder of ticks."""
+
+import time
+
+import httpx
+from fastapi import FastAPI
+
+from subgraphs.shared.app import Background, ServiceParts, build_app
+from subgraphs.shared.auth import RemoteKeys, ServiceSigner, TokenVerifier, UserKeys
+from subgraphs.shared.database import Clock, Database
+from subgraphs.shared.graphql import Subgraph
+from subgraphs.stocks.companies import COMPANIES
+from subgraphs.stocks.feed import ManualSource, ReplaySource, SyntheticSource, TickSource
+from subgraphs.stocks.feeder import Feeder
+from subgraphs.stocks.peers import Peer, Peers, UsersPeer, WalletPeer
+from subgraphs.stocks.routes import routes
+from subgraphs.stocks.saga import OrderSaga
+from subgraphs.stocks.schema import schema
+from subgraphs.stocks.service import StocksService
+from subgraphs.stocks.service_market import MarketService
+from subgraphs.stocks.service_orders import OrdersService
+from subgraphs.stocks.sessions import sessions_from
+from subgraphs.stocks.settings import Settings
+from subgraphs.stocks.use_cases import UseCases
+
+DESCRIPTION = """Stocks and their prices, holdings, and orders to buy and sell.
+
+Quantities, prices and amounts are decimal strings. `POST /orders` takes an `Idempotency-Key`: a repetition with the
+same body answers what the first request did and has no second effect. An order that cannot be finished at once answers
+202; follow its Location.
+"""
+
+
+def create_app(
+    settings: Settings,
+    *,
+    database: Database | None = None,
+    clock: Clock | None = None,
+    user_keys: UserKeys | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> FastAPI:
+    """Builds the service.
+
+    Args:
+        database: an open database, which the caller closes, in place of the one that the settings name.
+        clock: milliseconds since the epoch in place of the real time, for tests.
+        user_keys: where the keys of user tokens come from, in place of users' JWK set.
+        transport: what carries the calls to users and wallet, in place of the network: their applications in this
+            process, or a faulty one in tests.
+    """
+    opened = database or Database.open(settings.database_url.get_secret_value(), clock=clock)
+    client = httpx.AsyncClient(transport=transport)
+    seconds = time.time if clock is None else lambda: clock() / 1_000
+    verifier = TokenVerifier(
+        user_keys or RemoteKeys(f"{settings.users_url}/.well-known/jwks.json", client),
+        audience=settings.service,
+        service_keys=settings.verifying_keys(),
+        seconds=seconds,
+    )
+    signer = ServiceSigner(settings.service, settings.signing_key(), seconds=seconds)
+    sessions = sessions_from(settings.market_sessions)
+    market = MarketService(opened, sessions)
+    orders = OrdersService(opened, sessions, settings.fees)
+    peers = Peers(
+        wallet=WalletPeer(Peer("wallet", settings.wallet_url, client, signer)),
+        users=UsersPeer(Peer("users", settings.users_url, client, signer)),
+    )
+    saga = OrderSaga(orders, peers, request_drive_ms=settings.request_drive_ms)
+    feeder = Feeder(market, _source(settings, clock), opened, interval_ms=settings.feed_interval_ms)
+    use_cases = UseCases(StocksService(opened), orders, market, saga)
+    background: tuple[Background, ...] = (saga.run, feeder.run) if settings.loops else ()
+    app = build_app(
+        ServiceParts(
+            title="Stocks",
+            description=DESCRIPTION,
+            routes=routes(use_cases),
+            subgraph=Subgraph(schema, use_cases, verifier),
+            verifier=verifier,
+            database=opened,
+            background=background,
+            closing=(client.aclose,) if database is not None else (client.aclose, opened.close),
+        ),
+        settings,
+    )
+    app.state.service, app.state.saga, app.state.feeder = use_cases, saga, feeder
+    return app
+
+
+def from_environment() -> FastAPI:
+    """The application for `uvicorn --factory subgraphs.stocks.app:from_environment`."""
+    return create_app(Settings.from_environment())
+
+
+def _source(settings: Settings, clock: Clock | None) -> TickSource:
+    now = clock or (lambda: time.time_ns() // 1_000_000)
+    if settings.feed == "manual":
+        return ManualSource()
+    if settings.feed == "replay":
+        assert settings.feed_file is not None
+        return ReplaySource(settings.feed_file, now)
+    return SyntheticSource(settings.feed_seed, COMPANIES, now)

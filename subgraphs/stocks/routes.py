@@ -1,0 +1,175 @@
+"""The REST face: stocks for everybody, holdings for their users, and the market's system route."""
+
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+
+from subgraphs.shared.app import AnyCaller, UserCaller
+from subgraphs.shared.auth import Caller, require_service, require_user
+from subgraphs.shared.bodies import PageBody
+from subgraphs.shared.errors import (
+    INVALID_CURSOR,
+    INVALID_QUANTITY,
+    NOT_FOUND,
+    PRECONDITION_FAILED,
+)
+from subgraphs.shared.etags import format_etag, parse_if_match
+from subgraphs.shared.money import format_price, parse_price, parse_quantity
+from subgraphs.shared.problems import problem_responses
+from subgraphs.shared.timestamps import format_timestamp
+from subgraphs.stocks.answers import (
+    BEARER,
+    IDENTITY_CODES,
+    After,
+    Limit,
+    body_of,
+    json_response,
+    page_response,
+    read_body,
+)
+from subgraphs.stocks.bodies import (
+    CommitmentBody,
+    HoldingBody,
+    OpenBody,
+    OperationBody,
+    StockBody,
+    StoredTickBody,
+    TickBody,
+)
+from subgraphs.stocks.documents import Document, holding_document, stock_document
+from subgraphs.stocks.routes_orders import order_routes
+from subgraphs.stocks.rules import COMMITMENT_CLOSED, INSUFFICIENT_SHARES, UNKNOWN_AUTHORIZATION, Holding
+from subgraphs.stocks.service import CommitmentRequest
+from subgraphs.stocks.use_cases import UseCases
+
+
+def routes(use_cases: UseCases) -> APIRouter:
+    """The service's routes over its use cases."""
+    router = APIRouter()
+    router.include_router(_stock_routes(use_cases))
+    router.include_router(_holding_routes(use_cases))
+    router.include_router(order_routes(use_cases))
+    router.include_router(_market_routes(use_cases))
+    return router
+
+
+def _stock_routes(use_cases: UseCases) -> APIRouter:
+    router = APIRouter(prefix="/stocks", tags=["Stocks"])
+
+    @router.get(
+        "",
+        summary="The stocks in the system",
+        response_model=PageBody[StockBody],
+        responses=problem_responses(INVALID_CURSOR),
+    )
+    async def list_stocks(request: Request, after: After = None, limit: Limit = None) -> Response:
+        """All stocks by symbol, with their latest prices. Public."""
+        page = await use_cases.stocks.stocks(after=after, limit=limit)
+        return page_response(request, [stock_document(stock) for stock in page.items], page.next_cursor)
+
+    @router.get("/{stock_id}", summary="A stock", response_model=StockBody, responses=problem_responses(NOT_FOUND))
+    async def get_stock(stock_id: str) -> Response:
+        """A stock by its id, with its latest price. Public."""
+        return json_response(stock_document(await use_cases.stocks.stock(stock_id)))
+
+    return router
+
+
+def _holding_routes(use_cases: UseCases) -> APIRouter:
+    router = APIRouter(prefix="/stockholdings", tags=["Stockholdings"])
+
+    @router.get(
+        "",
+        summary="A user's stockholdings",
+        response_model=PageBody[HoldingBody],
+        responses=problem_responses(*IDENTITY_CODES, INVALID_CURSOR),
+    )
+    async def list_holdings(request: Request, caller: UserCaller, after: After = None, limit: Limit = None) -> Response:
+        """The caller's holdings by symbol."""
+        page = await use_cases.stocks.holdings(caller, after=after, limit=limit)
+        return page_response(request, [holding_document(holding) for holding in page.items], page.next_cursor)
+
+    @router.get(
+        "/{stockholding_id}",
+        summary="A stockholding",
+        response_model=HoldingBody,
+        responses=problem_responses(*IDENTITY_CODES, NOT_FOUND),
+        openapi_extra=BEARER,
+    )
+    async def get_holding(caller: AnyCaller, stockholding_id: str) -> Response:
+        """One of the caller's holdings; another user's is as if it did not exist."""
+        return _holding(await use_cases.stocks.holding(caller, stockholding_id))
+
+    @router.put(
+        "/{stockholding_id}",
+        summary="Change what is committed to a broker",
+        response_model=HoldingBody,
+        responses=problem_responses(
+            *IDENTITY_CODES,
+            NOT_FOUND,
+            PRECONDITION_FAILED,
+            COMMITMENT_CLOSED,
+            INSUFFICIENT_SHARES,
+            INVALID_QUANTITY,
+            UNKNOWN_AUTHORIZATION,
+        ),
+        openapi_extra={**BEARER, **body_of(CommitmentBody)},
+    )
+    async def put_holding(
+        caller: AnyCaller,
+        request: Request,
+        stockholding_id: str,
+        if_match: Annotated[str | None, Header(description="The holding's ETag.")] = None,
+    ) -> Response:
+        """Sets the new amount of one open commitment of the caller's holding; the free shares must suffice."""
+        if caller.kind == "service":
+            return json_response(await _operate(use_cases, caller, stockholding_id, request))
+        require_user(caller)
+        body = await read_body(request, CommitmentBody, system_member="op")
+        amount = parse_quantity(body.commited_amount, field="commitedAmount", zero_allowed=True)
+        changed = await use_cases.stocks.set_commitment(
+            caller, stockholding_id, body.authorization_id, amount, expected_version=parse_if_match(if_match)
+        )
+        return _holding(changed)
+
+    return router
+
+
+async def _operate(use_cases: UseCases, caller: Caller, holding_id: str, request: Request) -> Document:
+    """What users sends to the same route: open or close a commitment."""
+    require_service(caller, "users")
+    body = (await read_body(request, OperationBody)).root
+    wanted = CommitmentRequest(body.authorization_id, holding_id, body.investor_id, body.broker_id)
+    if isinstance(body, OpenBody):
+        wanted = replace(wanted, amount=parse_quantity(body.amount, field="amount"))
+        return await use_cases.stocks.open_commitment(caller, wanted)
+    return await use_cases.stocks.close_commitment(caller, wanted)
+
+
+def _holding(holding: Holding) -> Response:
+    return json_response(holding_document(holding), headers={"ETag": format_etag(holding.version)})
+
+
+def _market_routes(use_cases: UseCases) -> APIRouter:
+    router = APIRouter(prefix="/market", include_in_schema=False)
+
+    @router.post("/ticks")
+    async def post_tick(caller: AnyCaller, request: Request) -> StoredTickBody:
+        require_service(caller, "stocks")
+        body = await read_body(request, TickBody)
+        bid, ask = parse_price(body.bid, field="bid"), parse_price(body.ask, field="ask")
+        last = (bid + ask) // 2 if body.last is None else parse_price(body.last, field="last")
+        stored = await use_cases.market.post_tick(caller, body.symbol, bid=bid, ask=ask, last=last, seq=body.seq)
+        quote = stored.quote
+        return StoredTickBody(
+            symbol=stored.symbol,
+            seq=quote.seq,
+            bid=format_price(quote.bid),
+            ask=format_price(quote.ask),
+            last=format_price(quote.last),
+            at=format_timestamp(quote.at),
+            triggered=list(stored.triggered),
+        )
+
+    return router

@@ -1,0 +1,177 @@
+"""The REST face of orders."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from subgraphs.shared.app import IdempotencyKeyHeader, UserCaller
+from subgraphs.shared.bodies import PageBody
+from subgraphs.shared.errors import (
+    IDEMPOTENCY_KEY_REUSED,
+    INVALID_CURSOR,
+    INVALID_IDEMPOTENCY_KEY,
+    INVALID_PRICE,
+    INVALID_QUANTITY,
+    NOT_FOUND,
+    ErrorCode,
+)
+from subgraphs.shared.money import parse_price, parse_quantity
+from subgraphs.shared.problems import problem_response, problem_responses, request_id_of
+from subgraphs.shared.timestamps import parse_timestamp
+from subgraphs.stocks.answers import IDENTITY_CODES, After, Limit, json_response, page_response
+from subgraphs.stocks.bodies import NewOrderBody, OrderBody, OrderChangeBody
+from subgraphs.stocks.documents import order_document
+from subgraphs.stocks.rules import (
+    AUTHORIZATION_INACTIVE,
+    AUTHORIZATION_MISMATCH,
+    AUTHORIZATION_NOT_ALLOWED,
+    AUTHORIZATION_REQUIRED,
+    AUTOMATED_ORDER_INVALID,
+    CURRENCY_MISMATCH,
+    INSUFFICIENT_FUNDS,
+    INSUFFICIENT_LIQUIDITY,
+    INSUFFICIENT_SHARES,
+    MARKET_CLOSED,
+    ORDER_COMPLETED,
+    ORDER_FINAL,
+    PRICE_MOVED,
+    STALE_PRICE,
+    UNKNOWN_AUTHORIZATION,
+    UNKNOWN_STOCK,
+)
+from subgraphs.stocks.rules_orders import OrderFilter, OrderIntent, OrderStatus, Side, checked
+from subgraphs.stocks.use_cases import PlacedOrder, UseCases
+
+PLACING_CODES: tuple[ErrorCode, ...] = (
+    AUTHORIZATION_INACTIVE,
+    AUTHORIZATION_MISMATCH,
+    AUTHORIZATION_NOT_ALLOWED,
+    AUTHORIZATION_REQUIRED,
+    AUTOMATED_ORDER_INVALID,
+    CURRENCY_MISMATCH,
+    IDEMPOTENCY_KEY_REUSED,
+    INSUFFICIENT_FUNDS,
+    INSUFFICIENT_LIQUIDITY,
+    INSUFFICIENT_SHARES,
+    INVALID_IDEMPOTENCY_KEY,
+    INVALID_PRICE,
+    INVALID_QUANTITY,
+    MARKET_CLOSED,
+    PRICE_MOVED,
+    STALE_PRICE,
+    UNKNOWN_AUTHORIZATION,
+    UNKNOWN_STOCK,
+)
+_ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "model": OrderBody,
+        "description": "Not final yet: follow Location until `settledAt` is set.",
+    }
+}
+
+
+def order_routes(use_cases: UseCases) -> APIRouter:
+    """The routes under /orders."""
+    router = APIRouter(prefix="/orders", tags=["Orders"])
+
+    @router.get(
+        "",
+        summary="A user's orders",
+        response_model=PageBody[OrderBody],
+        responses=problem_responses(*IDENTITY_CODES, INVALID_CURSOR),
+    )
+    async def list_orders(
+        request: Request,
+        caller: UserCaller,
+        status: OrderStatus | None = None,
+        stock_id: Annotated[str | None, Query(alias="stockId")] = None,
+        side: Side | None = None,
+        client_order_id: Annotated[str | None, Query(alias="clientOrderId")] = None,
+        after: After = None,
+        limit: Limit = None,
+    ) -> Response:
+        """The orders that the caller owns or, as a broker, has placed; newest first."""
+        wanted = OrderFilter(status=status, stock_id=stock_id, side=side, client_order_id=client_order_id)
+        page = await use_cases.orders.orders(caller, wanted, after=after, limit=limit)
+        return page_response(request, [order_document(order) for order in page.items], page.next_cursor)
+
+    @router.get(
+        "/{order_id}",
+        summary="An order",
+        response_model=OrderBody,
+        responses=problem_responses(*IDENTITY_CODES, NOT_FOUND),
+    )
+    async def get_order(caller: UserCaller, order_id: str) -> Response:
+        """An order that the caller owns or has placed; any other is as if it did not exist."""
+        return json_response(order_document(await use_cases.orders.order(caller, order_id)))
+
+    @router.post(
+        "",
+        status_code=201,
+        summary="Buy or sell",
+        response_model=OrderBody,
+        responses={**problem_responses(*IDENTITY_CODES, *PLACING_CODES), **_ACCEPTED},
+    )
+    async def place_order(
+        request: Request,
+        caller: UserCaller,
+        body: NewOrderBody,
+        key: IdempotencyKeyHeader = None,
+    ) -> Response:
+        """Places an order. Brokers name an `authorizationId`; only investors place automated orders, for themselves.
+
+        201 when it is completed or working, 422 with `orderId` when it was rejected, 202 while it is neither. A
+        repetition with the same key and body gets the same final answer, with `Idempotent-Replayed: true`.
+        """
+        return _placed(request, await use_cases.place_order(caller, _intent(body), key))
+
+    @router.put(
+        "/{order_id}",
+        summary="Cancel an order",
+        response_model=OrderBody,
+        responses={
+            **problem_responses(*IDENTITY_CODES, NOT_FOUND, ORDER_COMPLETED, ORDER_FINAL, AUTHORIZATION_INACTIVE),
+            **_ACCEPTED,
+        },
+    )
+    async def change_order(caller: UserCaller, order_id: str, _body: OrderChangeBody) -> Response:
+        """Cancels an order that is not completed yet; a repetition answers alike."""
+        order = await use_cases.saga.cancel(caller, order_id)
+        if order.terminal:
+            return json_response(order_document(order))
+        return json_response(order_document(order), status=202, headers={"Location": f"/orders/{order.id}"})
+
+    return router
+
+
+def _intent(body: NewOrderBody) -> OrderIntent:
+    return checked(
+        OrderIntent(
+            stock_id=body.stock_id,
+            side=body.side,
+            type=body.type,
+            quantity=parse_quantity(body.quantity),
+            time_in_force=body.time_in_force,
+            limit_price=None if body.limit_price is None else parse_price(body.limit_price, field="limitPrice"),
+            stop_price=None if body.stop_price is None else parse_price(body.stop_price, field="stopPrice"),
+            expires_at=None if body.expires_at is None else parse_timestamp(body.expires_at, field="expiresAt"),
+            authorization_id=body.authorization_id,
+            client_order_id=body.client_order_id,
+        )
+    )
+
+
+def _placed(request: Request, placed: PlacedOrder) -> Response:
+    """The final answer as it is stored, or 202 with the order as it stands."""
+    order = placed.order
+    if placed.rejection is not None:
+        response = problem_response(placed.rejection, request_id_of(request))
+    elif order.answer_body is not None:
+        response = Response(order.answer_body, 201, media_type="application/json")
+    else:
+        response = json_response(order_document(order), status=202)
+    response.headers["Location"] = f"/orders/{order.id}"
+    response.headers["Idempotency-Key"] = placed.key
+    if placed.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response

@@ -1,0 +1,206 @@
+"""The GraphQL types of orders and of the users who place them, and how entities become them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import strawberry
+
+from subgraphs.shared.errors import NOT_FOUND, UNAVAILABLE, Refusal
+from subgraphs.shared.graphql_types import Connection, DecimalText, Money, Timestamp, connection, invalid_key, keys_of
+from subgraphs.shared.money import decimals_of, format_amount, parse_amount
+from subgraphs.stocks import rules, rules_orders
+from subgraphs.stocks.rules_orders import OrderFilter, OrderStatus, OrderType, Side, TimeInForce
+from subgraphs.stocks.schema_types import (
+    After,
+    Authorization,
+    Info,
+    Stock,
+    StockHolding,
+    authorization_nodes,
+    holding_node,
+    price_text,
+    quantity_text,
+    stock_node,
+)
+
+strawberry.enum(Side, name="OrderSide", description="A buyer pays the ask, a seller gets the bid.")
+strawberry.enum(OrderType, description="All but MARKET are automated: they wait for their trigger.")
+strawberry.enum(OrderStatus, description="COMPLETED shows as soon as an order is executed.")
+strawberry.enum(TimeInForce, description="How long an automated order works: the trading day, 90 days, or to a date.")
+
+
+@strawberry.federation.type(keys=["id"], description="An order to buy or sell stocks.")
+class Order:
+    """`rules_orders.Order` in decimals; its investor sees it, and the broker who placed it."""
+
+    id: strawberry.ID
+    investor: "User" = strawberry.field(description="Whose order it is.")
+    placed_by: "User" = strawberry.field(description="The investor, or the broker.")
+    authorization: Authorization | None = strawberry.field(description="The mandate under which a broker placed it.")
+    rollover: Authorization | None = strawberry.field(description="Where the mandate goes on.")
+    stock: Stock
+    side: Side
+    type: OrderType
+    time_in_force: TimeInForce | None = strawberry.field(description="null for market orders.")
+    quantity: DecimalText
+    limit_price: DecimalText | None
+    stop_price: DecimalText | None
+    expires_at: Timestamp | None
+    client_order_id: str | None
+    currency: str = strawberry.field(description="ISO 4217 code.")
+    status: OrderStatus
+    reason: str | None = strawberry.field(description="Why it was rejected: a stable code.")
+    price: DecimalText | None = strawberry.field(description="What a share was traded at.")
+    cost: DecimalText | None
+    fee: DecimalText | None
+    broker_fee: DecimalText | None
+    created_at: Timestamp
+    executed_at: Timestamp | None
+    settled_at: Timestamp | None = strawberry.field(description="When everything was moved or given back.")
+
+    @classmethod
+    async def resolve_references(cls, info: Info, representations: list[dict[str, Any]]) -> list["Order | Refusal"]:
+        """The orders that the viewer owns or has placed, with their stocks, by two statements."""
+        keys = keys_of(representations, "id")
+        found = await info.context.service.orders.orders_by_id(info.context.user, {key for key in keys if key})
+        nodes = await order_nodes(info, found.values())
+        return [invalid_key("id") if key is None else nodes.get(key, Refusal(NOT_FOUND)) for key in keys]
+
+
+@strawberry.type(description="A user's money in one currency.")
+class Balance:
+    """What netWorth needs of the wallet's balances."""
+
+    currency: str = strawberry.federation.field(external=True)
+    total: DecimalText = strawberry.federation.field(external=True)
+
+
+@strawberry.federation.type(keys=["id"], description="A person who invests or brokers.")
+class User:
+    """What stocks knows of a user; everything in it is for that user alone and null with NOT_FOUND for others."""
+
+    id: strawberry.ID
+    balances: list[Balance] | None = strawberry.federation.field(external=True, default=None)
+
+    @strawberry.field(description="The shares the user holds, by symbol. For the user alone.")
+    async def holdings(self, info: Info) -> list[StockHolding] | None:
+        """All holdings that are not empty, with their stocks, by one statement."""
+        holdings = await info.context.service.stocks.all_holdings(info.context.caller, self.id)
+        return [holding_node(holding) for holding in holdings]
+
+    @strawberry.field(description="The user's orders, newest first; a broker's include those he placed.")
+    async def orders(
+        self,
+        info: Info,
+        first: int = 20,
+        after: After = None,
+        status: OrderStatus | None = None,
+        stock_id: strawberry.ID | None = None,
+        side: Side | None = None,
+    ) -> Connection[Order] | None:
+        """A page of orders, with their stocks."""
+        if info.context.user.id != self.id:
+            raise Refusal(NOT_FOUND)
+        wanted = OrderFilter(status=status, stock_id=stock_id, side=side)
+        page = await info.context.service.orders.orders(info.context.user, wanted, after=after, limit=first)
+        nodes = await order_nodes(info, page.items)
+        return connection(page, lambda order: nodes[order.id], after=after)
+
+    @strawberry.field(description="What the holdings would bring now, per currency. For the user alone.")
+    async def portfolio_value(self, info: Info) -> list[Money] | None:
+        """The market value of all holdings, per currency."""
+        return _money(await _market_values(info, self.id))
+
+    @strawberry.federation.field(
+        requires=["balances { currency total }"],
+        description="Money and shares together, per currency. For the user alone.",
+    )
+    async def net_worth(self, info: Info) -> list[Money] | None:
+        """Balances plus the market value of all holdings, per currency."""
+        totals = await _market_values(info, self.id)
+        if self.balances is None:
+            raise Refusal(UNAVAILABLE, "The balances cannot be read for the moment.", retry_after_s=1)
+        for balance in self.balances:
+            minor = parse_amount(balance.total, balance.currency, zero_allowed=True)
+            totals[balance.currency] = totals.get(balance.currency, 0) + minor
+        return _money(totals)
+
+    @classmethod
+    async def resolve_references(cls, _info: Info, representations: list[dict[str, Any]]) -> list["User | Refusal"]:
+        """Users by id, with the balances that netWorth requires; nothing here is shown to another user."""
+        keys = keys_of(representations, "id")
+        return [
+            invalid_key("id") if key is None else cls(id=strawberry.ID(key), balances=_balances(found.get("balances")))
+            for key, found in zip(keys, representations, strict=True)
+        ]
+
+
+async def order_nodes(info: Info, orders: Iterable[rules_orders.Order]) -> dict[str, Order]:
+    """Orders as their GraphQL type, by id, with their stocks and mandates by one statement each."""
+    listed = list(orders)
+    mandates = {key for order in listed for key in (order.authorization_id, order.rollover_id) if key is not None}
+    authorizations = await authorization_nodes(info, mandates) if mandates else {}
+    stocks = await info.context.service.stocks.stocks_by_id({order.stock_id for order in listed}) if listed else {}
+    return {order.id: _order_node(order, stocks[order.stock_id], authorizations) for order in listed}
+
+
+def _order_node(order: rules_orders.Order, stock: rules.Stock, mandates: Mapping[str, Authorization]) -> Order:
+    def amount(minor: int | None) -> DecimalText | None:
+        return None if minor is None else DecimalText(format_amount(minor, order.currency))
+
+    fill = order.fill
+    return Order(
+        id=strawberry.ID(order.id),
+        investor=User(id=strawberry.ID(order.user_id)),
+        placed_by=User(id=strawberry.ID(order.placed_by)),
+        authorization=mandates.get(order.authorization_id or ""),
+        rollover=mandates.get(order.rollover_id or ""),
+        stock=stock_node(stock),
+        side=order.side,
+        type=order.type,
+        time_in_force=order.time_in_force if order.automated else None,
+        quantity=quantity_text(order.quantity),
+        limit_price=None if order.limit_price is None else price_text(order.limit_price),
+        stop_price=None if order.stop_price is None else price_text(order.stop_price),
+        expires_at=None if order.expires_at is None else Timestamp(order.expires_at),
+        client_order_id=order.client_order_id,
+        currency=order.currency,
+        status=order.status,
+        reason=None if order.rejection is None else order.rejection.code,
+        price=None if fill is None else price_text(fill.price),
+        cost=amount(fill.settlement.cost if fill else None),
+        fee=amount(fill.settlement.fee if fill else None),
+        broker_fee=amount(fill.settlement.broker_fee if fill else None),
+        created_at=Timestamp(order.created_at),
+        executed_at=None if order.executed_at is None else Timestamp(order.executed_at),
+        settled_at=None if order.settled_at is None else Timestamp(order.settled_at),
+    )
+
+
+async def _market_values(info: Info, user_id: str) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for holding in await info.context.service.stocks.all_holdings(info.context.caller, user_id):
+        currency = holding.stock.currency
+        totals[currency] = totals.get(currency, 0) + holding.market_value
+    return totals
+
+
+def _money(totals: dict[str, int]) -> list[Money]:
+    return [
+        Money(currency=currency, amount=DecimalText(format_amount(minor, currency)))
+        for currency, minor in sorted(totals.items())
+    ]
+
+
+def _balances(value: object) -> list[Balance] | None:
+    """The required balances of a representation; None unless they are what the wallet's schema says."""
+    if not isinstance(value, list):
+        return None
+    balances = []
+    for item in value:
+        currency, total = (item.get("currency"), item.get("total")) if isinstance(item, dict) else (None, None)
+        if not isinstance(currency, str) or not isinstance(total, str):
+            return None
+        decimals_of(currency)
+        balances.append(Balance(currency=currency, total=DecimalText(total)))
+    return balances

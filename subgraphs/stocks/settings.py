@@ -1,0 +1,58 @@
+"""What the stocks service is told from outside."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from subgraphs.shared.keys import VerifyingKey
+from subgraphs.shared.settings import ServiceSettings
+from subgraphs.stocks.pricing import FeeSchedule
+from subgraphs.stocks.sessions import sessions_from
+
+
+class Settings(ServiceSettings):
+    """The shared settings, and those of the market and of orders."""
+
+    service: str = "stocks"
+    feed: Literal["synthetic", "replay", "manual"] = "synthetic"
+    """Where prices come from: invented, recorded in `feed_file`, or posted one by one."""
+    feed_seed: str = "trifolio"
+    """The same seed is the same invented market."""
+    feed_file: Path | None = None
+    """The CSV file of a replayed market, with the columns symbol, bid, ask and last."""
+    feed_interval_ms: int = Field(default=50, ge=1)
+    """The time from one tick to the next, over all stocks: 24 stocks move every 1.2 s, at 20 small commits a second."""
+    market_sessions: str = "always"
+    """When the market trades: `always`, or `09:00-17:30 mon-fri` in UTC."""
+    fee_rate_ppm: int = Field(default=5_000, ge=0, le=1_000_000)
+    """The house's fee: 0.5 % of an order's cost."""
+    fee_minimums: dict[str, int] = Field(default_factory=lambda: {"EUR": 100, "USD": 100, "JPY": 100})
+    """The least fee of an order per currency, in minor units; JSON in the environment."""
+    broker_fee_rate_ppm: int = Field(default=10_000, ge=0, le=1_000_000)
+    """The broker's fee on an order that he placed: 1 %."""
+    request_drive_ms: int = Field(default=2_000, ge=0)
+    """How long a request drives its order before it answers 202; no longer than the lease of an order."""
+    loops: bool = True
+    """Whether this process drives orders and feeds ticks in the background; a test steps them by hand."""
+
+    @field_validator("market_sessions")
+    @classmethod
+    def _sessions_are_readable(cls, text: str) -> str:
+        sessions_from(text)
+        return text
+
+    @model_validator(mode="after")
+    def _replay_has_a_file(self) -> "Settings":
+        if self.feed == "replay" and self.feed_file is None:
+            raise ValueError("A replayed market needs TRIFOLIO_FEED_FILE, a CSV file.")
+        return self
+
+    @property
+    def fees(self) -> FeeSchedule:
+        """The configured fees."""
+        return FeeSchedule(self.fee_rate_ppm, self.broker_fee_rate_ppm, self.fee_minimums)
+
+    def verifying_keys(self) -> dict[str, VerifyingKey]:
+        """The keys of the services that may call, and this service's own: whoever holds it may post prices by hand."""
+        return {**super().verifying_keys(), self.service: self.signing_key().public}
