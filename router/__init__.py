@@ -4,6 +4,13 @@ Names are imported when they are first asked for, so that `router.planner` alone
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # so that type checkers know the names that are imported late
+    from router.composer import compose
+    from router.executor.httpx import HttpxTransport
+    from router.executor.local import LocalTransport
+    from router.gateway import Router
 
 _EXPORTS = {
     "Router": "router.gateway",

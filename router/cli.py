@@ -132,7 +132,7 @@ def _plan(options: argparse.Namespace) -> int:
     text = _read(options.operation)
     document = read_document(text, supergraph.api_schema, Config().limits, introspection=True)
     choose_operation(document, options.operation_name)
-    made = plan(text, supergraph, operation_name=options.operation_name, labels=frozenset(options.label))
+    made = plan(document, supergraph, operation_name=options.operation_name, labels=frozenset(options.label))
     print(json.dumps(made.to_json(), indent=2) if options.format == "json" else made)
     return 0
 

@@ -158,7 +158,7 @@ class Engine:
         if chosen.operation is OperationType.SUBSCRIPTION:
             raise OperationError(ErrorCode.SUBSCRIPTION_NOT_SUPPORTED)
         name = chosen.name.value if chosen.name else None
-        made = plan(query, self.supergraph, operation_name=name, labels=labels)
+        made = plan(document, self.supergraph, operation_name=name, labels=labels)
         operation = PreparedOperation(
             kind=made.kind,
             name=name,

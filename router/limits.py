@@ -24,8 +24,8 @@ class Limits:
     """100 header fields: browsers send about 20, proxies add a handful."""
     url_bytes_max: int = 16_384
     """16 KiB of path and query: the longest that a GET query may be; proxies in front allow 8 to 16 KiB."""
-    connections_max: int = 10_000
-    """10,000 requests in flight per process: beyond, a 503 at once is better than a time-out for everyone."""
+    requests_in_flight_max: int = 10_000
+    """10,000 requests at once per process: beyond, a 503 at once is better than a time-out for everyone."""
     shutdown_timeout_ms: int = 10_000
     """10 s for requests in flight to end on SIGTERM; orchestrators kill after 30 s."""
 
@@ -52,8 +52,6 @@ class Limits:
 
     plan_cache_entries_max: int = 1_000
     """1,000 operations: an application has tens to hundreds; a plan with its document takes tens of kB."""
-    planning_states_max: int = 20_000
-    """20,000 states of the search: about a second; beyond it the best plan so far is used, and it says so."""
 
     # ---- the fetches ----
 

@@ -144,7 +144,7 @@ class App:
         """The response to any request; nothing raises but the client's going away."""
         cors: RawHeaders = ()
         try:
-            if self._metrics.requests_in_flight > self.limits.connections_max:
+            if self._metrics.requests_in_flight > self.limits.requests_in_flight_max:
                 raise RouterError(ErrorCode.OVERLOADED)
             headers = read_headers(scope, self.limits)
             headers["x-request-id"] = identity
