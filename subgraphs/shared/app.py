@@ -78,18 +78,16 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     return app
 
 
-async def current_caller(request: Request) -> Caller:
+_BEARER = HTTPBearer(auto_error=False, description="The access token of POST /users/login.")
+
+
+async def current_caller(request: Request, _documented: Annotated[object, Depends(_BEARER)]) -> Caller:
     """Who sent the request, anonymous included; raises Refusal for a bad token."""
     verifier: TokenVerifier = request.app.state.verifier
     return await verifier.caller(request.headers.get("authorization"))
 
 
-_BEARER = HTTPBearer(auto_error=False, description="The access token of POST /users/login.")
-
-
-async def current_user(
-    caller: Annotated[Caller, Depends(current_caller)], _documented: Annotated[object, Depends(_BEARER)]
-) -> Caller:
+async def current_user(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
     """The logged-in user who sent the request; raises Refusal `unauthenticated` or `forbidden`."""
     return require_user(caller)
 

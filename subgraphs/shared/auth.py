@@ -33,8 +33,8 @@ Seconds = Callable[[], float]
 
 USER_ISSUER = "trifolio-users"
 USER_AUDIENCE = "trifolio"
-USER_TOKEN_TYPE = "at+jwt"  # noqa: S105  a media type (RFC 9068), no secret
-SERVICE_TOKEN_TYPE = "svc+jwt"  # noqa: S105  a media type, no secret
+USER_TOKEN_TYPE = "at+jwt"  # noqa: S105  # a media type (RFC 9068), no secret
+SERVICE_TOKEN_TYPE = "svc+jwt"  # noqa: S105  # a media type, no secret
 ALGORITHM = "EdDSA"
 
 USER_TOKEN_LIFETIME_S = 15 * 60

@@ -146,7 +146,7 @@ class Database:
             except DBAPIError as error:
                 if attempt == WRITE_ATTEMPTS_MAX or sqlstate_of(error) not in _RETRIED_SQLSTATES:
                     raise
-            await asyncio.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311  spreads retries, no secret
+            await asyncio.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311  # spreads retries, no secret
         raise AssertionError("the last attempt returns or raises")
 
     @asynccontextmanager

@@ -146,7 +146,7 @@ class SubgraphSchema(strawberry.federation.Schema):
         for resolve, places in slots.items():
             try:
                 entities = await resolve(info, [representations[slot] for slot in places])
-            except Exception as error:  # noqa: BLE001  one type's failure leaves the other types their answers
+            except Exception as error:  # noqa: BLE001  # one type's failure leaves the other types their answers
                 entities = [error] * len(places)
             for slot, entity in zip(places, entities, strict=True):
                 found[slot] = entity

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from subgraphs.shared.keys import SigningKey, VerifyingKey, development_key, read_signing_key, read_verifying_key
 
 SERVICE_NAMES = ("users", "wallet", "stocks")
-DEVELOPMENT_ROUTER_SECRET = "development-router-secret"  # noqa: S105  refused in production
+DEVELOPMENT_ROUTER_SECRET = "development-router-secret"  # noqa: S105  # refused in production
 ROUTER_SECRET_CHARACTERS_MIN = 24
 DATABASE_FILES_SUFFIX = "_FILE"
 PREFIX = "TRIFOLIO_"

@@ -327,7 +327,7 @@ def _session_body(session: Session, response: Response) -> SessionBody:
     response.headers["Cache-Control"] = "no-store"
     return SessionBody(
         access_token=session.access_token,
-        token_type="Bearer",  # noqa: S106  the scheme's name
+        token_type="Bearer",  # noqa: S106  # the scheme's name
         expires_in=session.expires_in_s,
         refresh_token=session.refresh_token,
         user=_profile_body(session.user),

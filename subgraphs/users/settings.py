@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, model_validator
 from subgraphs.shared.keys import SigningKey, VerifyingKey, development_key, read_signing_key, read_verifying_key
 from subgraphs.shared.settings import PREFIX, ServiceSettings
 
-DEVELOPMENT_TOKEN_KEY = "users-tokens"  # noqa: S105  the name of the key that production refuses
+DEVELOPMENT_TOKEN_KEY = "users-tokens"  # noqa: S105  # the name of the key that production refuses
 
 
 class Settings(ServiceSettings):

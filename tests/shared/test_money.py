@@ -60,7 +60,7 @@ def test_yen_has_no_decimals() -> None:
 def test_unknown_currency_is_refused() -> None:
     """A currency outside the list is refused by its own code."""
     with pytest.raises(Refusal) as caught:
-        parse_amount("1", "XXX")
+        parse_amount("1", "ZZZ")
     assert caught.value.code.code == "unknown-currency"
 
 

@@ -129,7 +129,7 @@ async def test_refused_rules_are_payload_errors(client: Client) -> None:
 
 async def test_too_many_attempts_are_a_top_level_error(make_client: ClientFactory) -> None:
     """A limit is no business rule: it is a top-level error that says when to come back."""
-    client = make_client(login_attempts_per_address_max=0 + 1)
+    client = make_client(login_attempts_per_address_max=1)
     variables = {"input": {"email": "nobody@example.com", "password": "wrong password"}}
     await client.graphql(LOGIN, variables)
     answer = await client.graphql(LOGIN, variables)
@@ -231,7 +231,7 @@ async def test_too_many_representations_are_refused(client: Client) -> None:
         ("{ " + " ".join(f"a{n}: me {{ id }}" for n in range(3_000)) + " }", "GRAPHQL_PARSE_FAILED"),
         ("{ me" * 20 + " }" * 20, "GRAPHQL_VALIDATION_FAILED"),
         ("", "MALFORMED_REQUEST"),
-        ("query A { me { id } } query B { me { id } }", "MALFORMED_REQUEST"),
+        ("fragment F on User { id }", "MALFORMED_REQUEST"),
     ],
 )
 async def test_documents_are_limited(client: Client, query: str, code: str) -> None:

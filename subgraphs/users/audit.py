@@ -1,0 +1,26 @@
+"""What other services' books are compared with: every authorization and where it stands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from subgraphs.shared.database import Database
+from subgraphs.users.rules import AuthorizationType, State
+from subgraphs.users.tables import authorizations
+
+
+@dataclass(frozen=True, slots=True)
+class UsersSummary:
+    """What users knows that other services' books must agree with."""
+
+    authorizations: Mapping[str, tuple[AuthorizationType, State]]
+    """Every authorization, by id."""
+
+
+async def summarize(database: Database) -> UsersSummary:
+    """What other services' books are compared with."""
+    statement = select(authorizations.c.id, authorizations.c.type, authorizations.c.state)
+    async with database.reading() as connection:
+        rows = (await connection.execute(statement)).all()
+    return UsersSummary({row.id: (row.type, row.state) for row in rows})

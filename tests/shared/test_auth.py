@@ -1,0 +1,253 @@
+"""Tokens are believed for their signature, kind, issuer, audience and time, and for nothing else."""
+
+from typing import Any
+
+import httpx
+import jwt
+import orjson
+import pytest
+
+from subgraphs.shared.auth import (
+    ANONYMOUS,
+    Caller,
+    LocalKeys,
+    RemoteKeys,
+    ServiceSigner,
+    TokenVerifier,
+    require_service,
+    require_user,
+    user_token,
+)
+from subgraphs.shared.errors import Refusal
+from subgraphs.shared.keys import VerifyingKey, development_key, jwk_set, read_jwk_set
+
+NOW = 1_800_000_000.0
+KEY, OTHER = development_key("users-tokens"), development_key("another")
+STOCKS = development_key("stocks")
+SERVICES = {"stocks": STOCKS.public, "users": development_key("users").public}
+
+
+class Seconds:
+    """A clock in seconds that moves when a test says so."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def verifier(seconds: Seconds | None = None, keys: dict[str, VerifyingKey] | None = None) -> TokenVerifier:
+    """A wallet's verifier."""
+    return TokenVerifier(
+        LocalKeys(keys or {KEY.kid: KEY.public}),
+        audience="wallet",
+        service_keys=SERVICES,
+        seconds=seconds or Seconds(NOW),
+    )
+
+
+def forged(claims: dict[str, Any], *, key: Any = None, algorithm: str = "EdDSA", **header: Any) -> str:
+    """A user token with some claims and headers changed; None leaves one out."""
+    full = {
+        "iss": "trifolio-users",
+        "aud": "trifolio",
+        "sub": "u1",
+        "role": "investor",
+        "jti": "j",
+        "iat": int(NOW),
+        "nbf": int(NOW),
+        "exp": int(NOW) + 900,
+        **claims,
+    }
+    kept = {name: value for name, value in full.items() if value is not None}
+    headers = {name: value for name, value in {"typ": "at+jwt", "kid": KEY.kid, **header}.items() if value is not None}
+    return jwt.encode(kept, KEY.private if key is None else key, algorithm=algorithm, headers=headers)
+
+
+async def code_of(check: TokenVerifier, header: str) -> str:
+    """The code with which a header is refused."""
+    with pytest.raises(Refusal) as caught:
+        await check.caller(header)
+    return caught.value.code.code
+
+
+async def test_a_users_token_names_him_and_his_role() -> None:
+    """The caller is the subject with his role; without a header he is anonymous; the scheme's case does not matter."""
+    token = user_token(KEY, "u1", "broker", now=NOW)
+    check = verifier()
+    assert await check.caller(f"Bearer {token}") == Caller("user", "u1", "broker")
+    assert await check.caller(f"bearer {token}") == Caller("user", "u1", "broker")
+    assert await check.caller(None) == ANONYMOUS
+
+
+async def test_times_are_checked_also_when_the_signature_is_remembered() -> None:
+    """A token is good until it expires, not until it is forgotten."""
+    seconds = Seconds(NOW)
+    check, token = verifier(seconds), user_token(KEY, "u1", "investor", now=NOW)
+    await check.caller(f"Bearer {token}")
+    seconds.now = NOW + 906
+    assert await code_of(check, f"Bearer {token}") == "expired-token"
+    seconds.now = NOW - 60
+    assert await code_of(check, f"Bearer {token}") == "invalid-token"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        forged({"iss": "somebody"}),
+        forged({"aud": "wallet"}),
+        forged({"sub": None}),
+        forged({"sub": 7}),
+        forged({"role": "admin"}),
+        forged({"role": None}),
+        forged({"exp": None}),
+        forged({"nbf": None}),
+        forged({"jti": None}),
+        forged({"exp": "soon"}),
+        forged({}, kid="unknown"),
+        forged({}, kid=None),
+        forged({}, typ="JWT"),
+        forged({}, typ="svc+jwt"),
+        forged({}, key=OTHER.private),
+        forged({}, key="a shared secret of sufficient length", algorithm="HS256"),
+        forged({}, key="", algorithm="none"),
+        forged({}) + "x",
+        "",
+        "a.b.c",
+        "x" * 5_000,
+        "\u00fc.\u00fc.\u00fc",
+    ],
+)
+async def test_forged_tokens_are_refused(token: str) -> None:
+    """Anything but our own signature over our own claims is invalid, never a server error."""
+    assert await code_of(verifier(), f"Bearer {token}") == "invalid-token"
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Basic YTpi", "Token abc"])
+async def test_other_schemes_are_refused(header: str) -> None:
+    """Only bearer tokens are read."""
+    assert await code_of(verifier(), header) == "invalid-token"
+
+
+async def test_a_service_is_who_signed() -> None:
+    """A service token names its issuer, whatever its subject claims, and works for its audience only."""
+    signer = ServiceSigner("stocks", STOCKS, seconds=Seconds(NOW))
+    assert await verifier().caller(f"Bearer {signer.token('wallet')}") == Caller("service", "stocks")
+    assert await code_of(verifier(), f"Bearer {signer.token('users')}") == "invalid-token"
+    claims = {"iss": "stocks", "aud": "wallet", "sub": "users"}
+    pretender = forged(claims, key=STOCKS.private, typ="svc+jwt")
+    assert (await verifier().caller(f"Bearer {pretender}")).id == "stocks"
+    stolen_name = forged({**claims, "iss": "users"}, key=STOCKS.private, typ="svc+jwt")
+    assert await code_of(verifier(), f"Bearer {stolen_name}") == "invalid-token"
+
+
+async def test_a_service_token_is_reused_for_half_its_life() -> None:
+    """Signing is spared while the token has time left, and it never reaches its end in use."""
+    seconds = Seconds(NOW)
+    signer = ServiceSigner("stocks", STOCKS, seconds=seconds)
+    first = signer.token("wallet")
+    seconds.now += 29
+    assert signer.token("wallet") == first
+    seconds.now += 2
+    assert signer.token("wallet") != first
+
+
+def test_kinds_of_callers_are_kept_apart() -> None:
+    """Nobody is 401, the wrong kind 403."""
+    user, stocks = Caller("user", "u1", "investor"), Caller("service", "stocks")
+    assert require_user(user) is user
+    assert require_service(stocks, "stocks") is stocks
+    for check, status in (
+        (lambda: require_user(ANONYMOUS), 401),
+        (lambda: require_user(stocks), 403),
+        (lambda: require_service(ANONYMOUS, "stocks"), 401),
+        (lambda: require_service(user, "stocks"), 403),
+        (lambda: require_service(stocks, "users"), 403),
+    ):
+        with pytest.raises(Refusal) as caught:
+            check()
+        assert caught.value.code.status == status
+
+
+class Issuer:
+    """The users service's JWK set, which can be changed and taken down."""
+
+    def __init__(self) -> None:
+        self.keys = [KEY.public]
+        self.down = False
+        self.asked = 0
+        self.seconds = Seconds(0)
+        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
+
+    def answer(self, _request: httpx.Request) -> httpx.Response:
+        """What the issuer says."""
+        self.asked += 1
+        if self.down:
+            return httpx.Response(503)
+        return httpx.Response(200, content=orjson.dumps(jwk_set(self.keys)))
+
+    def remote(self) -> RemoteKeys:
+        """A cache of its keys."""
+        return RemoteKeys("http://users/.well-known/jwks.json", self.client, monotonic=self.seconds)
+
+
+async def test_keys_are_fetched_once_and_again_when_one_is_unknown() -> None:
+    """A rotated key is found at its first use; forged ids ask the issuer at most once per ten seconds."""
+    issuer = Issuer()
+    keys = issuer.remote()
+    for _ in range(3):
+        assert await keys.find(KEY.kid) is not None
+    assert issuer.asked == 1
+    issuer.keys = [KEY.public, OTHER.public]
+    issuer.seconds.now = 11
+    assert await keys.find(OTHER.kid) is not None
+    for number in range(100):
+        assert await keys.find(f"forged{number}") is None
+    assert issuer.asked == 2
+    await issuer.client.aclose()
+
+
+async def test_stale_keys_serve_while_the_issuer_is_down() -> None:
+    """Known keys keep verifying; an unknown one cannot be judged and is 503, not 401."""
+    issuer = Issuer()
+    keys = issuer.remote()
+    await keys.find(KEY.kid)
+    issuer.down, issuer.seconds.now = True, 10_000
+    assert await keys.find(KEY.kid) is not None
+    with pytest.raises(Refusal) as caught:
+        await keys.find("unknown")
+    assert caught.value.code.status == 503
+    await issuer.client.aclose()
+
+
+async def test_without_any_keys_tokens_are_503() -> None:
+    """A service that starts before users tells clients to come back, and recovers by itself."""
+    issuer = Issuer()
+    issuer.down = True
+    keys = issuer.remote()
+    with pytest.raises(Refusal) as caught:
+        await keys.find(KEY.kid)
+    assert caught.value.code.status == 503
+    issuer.down, issuer.seconds.now = False, 11
+    assert await keys.find(KEY.kid) is not None
+    await issuer.client.aclose()
+
+
+async def test_a_withdrawn_key_is_forgotten() -> None:
+    """Once the set is old it is fetched again, and a key that is no longer in it is unknown."""
+    issuer = Issuer()
+    keys = issuer.remote()
+    await keys.find(KEY.kid)
+    issuer.keys, issuer.seconds.now = [OTHER.public], 301
+    assert await keys.find(KEY.kid) is None
+    await issuer.client.aclose()
+
+
+def test_a_jwk_set_survives_the_wire() -> None:
+    """Published keys are read back under their thumbprints; keys of other kinds are passed over."""
+    document = orjson.loads(orjson.dumps(jwk_set([KEY.public])))
+    document["keys"].append({"kty": "RSA", "kid": "r", "n": "x", "e": "AQAB"})
+    assert set(read_jwk_set(document)) == {KEY.kid}
+    with pytest.raises(ValueError, match="JWK set"):
+        read_jwk_set([])
