@@ -22,7 +22,7 @@ from router.errors import ClientText, DocumentError, ErrorCode, OperationError, 
 from router.operation import Contribution, FlatField, Flattener
 from router.plan import Path, PathStep
 from router.query_graph import QueryGraph
-from router.selections import Arguments, FieldSet, SelectedField, canonical_arguments
+from router.selections import Arguments, FieldSet, SelectedField, canonical_arguments, parse_field_set
 from router.supergraph import Field, OperationKind, TypeReference
 
 CELLS_MAX: Final = 20_000
@@ -82,6 +82,15 @@ class Class:
         return self.types[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """Where a cell finds a context: so many steps up, on the objects of one class."""
+
+    levels_up: int
+    cell: "Cell"
+    cls: Class
+
+
 @dataclass(slots=True, eq=False)
 class Cell:
     """An object position of the operation; see the module's text."""
@@ -99,6 +108,8 @@ class Cell:
     """(subgraph, type) for each subgraph that can say the field that leads here, and the type it says."""
     generation: int
     """0 where the client asks; else how many field sets led here, each from the cell of the one before."""
+    typenames_above: int
+    """The `typename` bits of the cells above that the path goes through for some types only."""
     parent: "tuple[Cell, Class, Child] | None" = None
     classes: list[Class] = field(default_factory=list)
 
@@ -123,7 +134,7 @@ class Cells:
         self.goal: Demand = {}
         self._bits = 0
         self._hidden_done: dict[int, int] = {}
-        self.root = self._new_cell(root_type, Position(), (), (), 0)
+        self.root = self._new_cell(root_type, Position(), (), (), 0, 0)
         self.root.classes = [Class((root_type,))]
 
     # ---- building ----
@@ -133,13 +144,20 @@ class Cells:
         return 1 << (self._bits - 1)
 
     def _new_cell(
-        self, type_name: str, position: Position, path: Path, standing: tuple[tuple[str, str], ...], generation: int
+        self,
+        type_name: str,
+        position: Position,
+        path: Path,
+        standing: tuple[tuple[str, str], ...],
+        generation: int,
+        typenames_above: int,
     ) -> Cell:
         if len(self.all) >= CELLS_MAX:
             message = f"The operation has more than {CELLS_MAX} object positions to plan."
             raise PlanningError(ErrorCode.PLANNING_BUDGET_EXCEEDED, ClientText(message))
         types = self.graph.supergraph.types[type_name].possible_types
-        cell = Cell(len(self.all), type_name, position, path, self._bit(), self._bit(), types, standing, generation)
+        index, exists, typename = len(self.all), self._bit(), self._bit()
+        cell = Cell(index, type_name, position, path, exists, typename, types, standing, generation, typenames_above)
         self.all.append(cell)
         return cell
 
@@ -169,7 +187,8 @@ class Cells:
         limited = cls.types if len(cls.types) < len(cell.types) else ()
         path = (*cell.path, PathStep(group.key, definition.type.lists, limited))
         standing = tuple(self._standing(cls, name, definition))
-        below = self._new_cell(type_name, group.position, path, standing, cell.generation)
+        typenames = cell.typenames_above | (cell.typename if limited else 0)
+        below = self._new_cell(type_name, group.position, path, standing, cell.generation, typenames)
         child = Child(name, arguments, group.key, definition.type, below.exists, below)
         below.parent = (cell, cls, child)
         return child
@@ -255,7 +274,7 @@ class Cells:
     def _split(self, cell: Cell, flat: list[FlatField]) -> None:
         """Split the runtime types of a cell into classes; all are told apart where a field set may look inside."""
         if not cell.is_polymorphic:
-            cell.classes = [Class(cell.types)]
+            cell.classes = [Class(cell.types)] if cell.types else []
             return
         if cell.parent and cell.parent[2].name in self.graph.field_set_composites:
             cell.classes = [Class((type_name,)) for type_name in cell.types]
@@ -297,6 +316,10 @@ class Cells:
             for child in children[done:]:
                 for requires in self.graph.requirements(cls.representative, child.name):
                     self.require(cell, cls, requires, generation)
+                for argument in self.graph.contexts(cls.representative, child.name):
+                    ancestor = self.ancestor(cell, argument.context)
+                    if ancestor is not None:
+                        self.require(ancestor.cell, ancestor.cls, parse_field_set(argument.selection), generation)
             done = len(children)
         self._hidden_done[id(cls)] = len(cls.children)
 
@@ -312,6 +335,16 @@ class Cells:
                     self._split(child.cell, [])
                 for below in child.cell.classes:
                     self.require(child.cell, below, node.selection, generation)
+
+    def ancestor(self, cell: Cell, context: str) -> Ancestor | None:
+        """The nearest objects above a cell that set a context; None where there are none for certain."""
+        levels_up = 0
+        while cell.parent is not None:
+            cell, cls, _ = cell.parent
+            levels_up += 1
+            if self.graph.sets_context(cls.representative, context):
+                return Ancestor(levels_up, cell, cls)
+        return None
 
     def need(self, cell: Cell, cls: Class, field_set: FieldSet) -> int | None:
         """The facts that a field set reads on objects of a class; None where they are not built."""

@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from router.planner.cells import Cell, Cells, Child, ChildKey, Class
+from router.planner.cells import Ancestor, Cell, Cells, Child, ChildKey, Class
 from router.query_graph import EntryPoint, QueryGraph, RequiringField
-from router.selections import FieldSet
-from router.supergraph import OperationKind
+from router.selections import FieldSet, parse_field_set
+from router.supergraph import ContextArgument, OperationKind
 
 RuleKind = Literal["query", "mutation", "subscription", "entity", "interface object", "interface entity"]
 """Root rules are named after the kind of operation that they send."""
@@ -56,6 +56,14 @@ class Reach:
     vacuous: int
 
 
+@dataclass(frozen=True, slots=True)
+class ContextNeed:
+    """An argument of a requiring field, and where above the field's object its value stands."""
+
+    argument: ContextArgument
+    ancestor: Ancestor
+
+
 @dataclass(slots=True, eq=False)
 class Rule:
     """A way to ask a subgraph: with the facts of `need` known, `reach` can be asked for."""
@@ -71,6 +79,8 @@ class Rule:
     reach: Reach
     entry: EntryPoint | None = None
     requires: FieldSet = ()
+    contexts: tuple[ContextNeed, ...] = ()
+    """For a field with @fromContext: where its arguments come from."""
 
     @property
     def action(self) -> Action:
@@ -196,7 +206,7 @@ def find_rules(cells: Cells, reaches: Reaches) -> list[Rule]:
         if cell is cells.root:
             continue
         if cell.type_name == query_root:
-            rules += root_rules(reaches, cell, "query", cell.exists)
+            rules += root_rules(reaches, cell, "query", cell.exists | cell.typenames_above)
         for cls in cell.classes:
             for entry in reaches.graph.entries(cls.representative):
                 rules += _entry_rules(cells, reaches, cell, cls, entry)
@@ -229,10 +239,9 @@ def _entry_rules(cells: Cells, reaches: Reaches, cell: Cell, cls: Class, entry: 
             yield from _requiring_rule(cells, reaches, cell, (cls,), entry, need, child_key)
 
 
-def _rule(
-    entry: EntryPoint, cell: Cell, types: tuple[str, ...], need: int, reach: Reach, requires: FieldSet = ()
-) -> Rule:
-    return Rule(entry.subgraph, entry.kind, cell, types, need, reach.gain, reach.vacuous, reach, entry, requires)
+def _rule(entry: EntryPoint, cell: Cell, types: tuple[str, ...], need: int, reach: Reach) -> Rule:
+    need |= cell.typenames_above
+    return Rule(entry.subgraph, entry.kind, cell, types, need, reach.gain, reach.vacuous, reach, entry)
 
 
 def _untyped_rules(cells: Cells, reaches: Reaches, cell: Cell, entry: EntryPoint) -> Iterator[Rule]:
@@ -270,8 +279,18 @@ def _requiring_rule(
         gain, vacuous = gain | part.gain, vacuous | part.vacuous
     by_interface_object = entry.kind == "interface object"
     reach = Reach(entry.subgraph, cell, entry.type_name, by_interface_object, tuple(parts), gain, vacuous & ~gain)
-    types = tuple(name for cls in classes for name in cls.types)
-    yield _rule(entry, cell, types, need, reach, field.requires)
+    rule = _rule(entry, cell, tuple(name for cls in classes for name in cls.types), need, reach)
+    rule.requires = field.requires
+    for argument in field.contexts:
+        ancestor = cells.ancestor(cell, argument.context)
+        if ancestor is None:
+            return
+        required = cells.need(ancestor.cell, ancestor.cls, parse_field_set(argument.selection))
+        if required is None:
+            return
+        rule.need |= required
+        rule.contexts = (*rule.contexts, ContextNeed(argument, ancestor))
+    yield rule
 
 
 def _need_of_all(cells: Cells, cell: Cell, entry: EntryPoint) -> int | None:

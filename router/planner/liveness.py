@@ -25,6 +25,8 @@ class Use:
 
     rule: Rule
     demand: Demand
+    alternatives: list[Rule] = field(default_factory=list)
+    """The same entry by other keys, for objects whose key is null: only where those keys are fetched anyway."""
 
 
 @dataclass(slots=True, eq=False)
@@ -97,7 +99,23 @@ class Liveness:
                     source = self._source(fact, index)
                     demands[source][fact] = demands[source].get(fact, NEVER).or_(condition)
                     requests[index].depends_on.add(source)
+        self._find_alternatives(requests, demands)
         return _without_idle(requests)
+
+    def _find_alternatives(self, requests: Sequence[Request], demands: Sequence[Demand]) -> None:
+        """Note for every entry the other keys whose facts the requests before it bring in any case."""
+        brought: list[int] = []
+        for index, request in enumerate(requests):
+            here = self.given
+            for other in request.depends_on:
+                here |= brought[other]
+            for use in request.uses:
+                use.alternatives = [
+                    candidate.rule
+                    for candidate in self.candidates[index]
+                    if _is_alternative(candidate.rule, use.rule) and candidate.rule.need & here == candidate.rule.need
+                ]
+            brought.append(reduce(or_, demands[index], here))
 
     def depth(self, goal: Demand) -> int:
         """How many round trips the requests take."""
@@ -127,6 +145,19 @@ def _rank(candidate: _Candidate, left: int) -> tuple[bool, bool, int, int, int]:
     covered = (rule.gain & left).bit_count()
     is_last_resort = rule.kind == "interface entity" and not rule.cell.typename & left
     return covered > 0, not is_last_resort, covered, -candidate.level, -rule.need.bit_count()
+
+
+def _is_alternative(rule: Rule, used: Rule) -> bool:
+    return (
+        rule is not used
+        and rule.cell is used.cell
+        and (rule.kind, rule.types, rule.requires) == (used.kind, used.types, used.requires)
+        and rule.entry is not None
+        and used.entry is not None
+        and rule.entry.type_name == used.entry.type_name
+        and rule.entry.key != used.entry.key
+        and not used.contexts
+    )
 
 
 def _any_of(demand: Demand) -> Condition:

@@ -8,7 +8,7 @@ Directives are printed only where the condition of what encloses a field does no
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -56,6 +56,13 @@ class Block:
         if new.below is not None:
             assert old.below is not None, "fields that share a key are of one kind"
             old.below.merge(new.below)
+
+    def fill(self, arguments: Iterable[tuple[str, str]]) -> None:
+        """Give every field of this selection set more arguments: those that contexts fill."""
+        more = tuple(arguments)
+        for fields in self.fields.values() if more else ():
+            for each in fields.values():
+                each.arguments += more
 
     def merge(self, other: "Block") -> None:
         """Add everything that another block of the same place asks."""

@@ -5,18 +5,18 @@ fragment per type; entries that send and ask the same at different paths share o
 its own: what other fetches fail to bring takes only the fields with it that need it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from router.conditions import ALWAYS, NEVER, Condition
 from router.operation import Variable
-from router.plan import Entry, Fetch, OperationKind, Path, Representation, RepresentationField
+from router.plan import ContextArgument, Entry, Fetch, OperationKind, Path, Representation, RepresentationField
 from router.planner.cells import Cell, Class
-from router.planner.facts import Rule
+from router.planner.facts import ContextNeed, Rule
 from router.planner.liveness import Request, Use
 from router.planner.printing import Block, BlockBuilder, conditional_texts, selection_text, variables_in
 from router.query_graph import QueryGraph
-from router.selections import FieldSet
+from router.selections import FieldSet, parse_field_set
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +26,8 @@ class _EntityGroup:
     cell: Cell
     types: set[str]
     representation: Representation
+    fallbacks: tuple[Representation, ...]
+    context: tuple[ContextArgument, ...]
     blocks: dict[str, Block]
     """What is asked, by the type that it is asked on."""
     condition: Condition
@@ -46,6 +48,8 @@ class RequestWriter:
         self.graph = graph
         self.variables = variables
         self.builder = BlockBuilder(graph)
+        self._context_types: dict[str, str] = {}
+        """The variables of the current fetch that carry context values, and their types."""
 
     def fetches(self, requests: Sequence[Request]) -> tuple[Fetch, ...]:
         """The fetches of all requests; ids follow the requests' order."""
@@ -56,6 +60,7 @@ class RequestWriter:
         for use in request.uses:
             for each in use.demand.values():
                 condition = condition.or_(each)
+        self._context_types = {}
         subgraph, action = request.action
         kind: OperationKind = "query" if action == "entities" else action
         write = self._entity_entries if action == "entities" else self._root_entries
@@ -75,6 +80,7 @@ class RequestWriter:
     def _operation(self, kind: OperationKind, used: list[str], entries: tuple[Entry, ...], body: str) -> str:
         names = dict.fromkeys(entry.variable for entry in entries if entry.variable)
         definitions = [f"${name}:[_Any!]!" for name in names]
+        definitions += [f"${name}:{type_text}" for name, type_text in self._context_types.items()]
         definitions += [self.variables[name].definition for name in used]
         if not definitions:
             return body if kind == "query" else kind + body
@@ -117,54 +123,86 @@ class RequestWriter:
     # ---- entities ----
 
     def _entity_entries(self, uses: Sequence[Use], given: Condition) -> tuple[tuple[Entry, ...], str]:
-        groups = self._entity_groups(uses)
-        shared: dict[tuple[str, Representation], list[_EntityGroup]] = {}
-        for group in groups:
-            shared.setdefault((group.text("", given), group.representation), []).append(group)
+        shared: dict[object, list[_EntityGroup]] = {}
+        for group in self._entity_groups(uses):
+            text = group.text("", given)
+            shared.setdefault((text, group.representation, group.fallbacks, group.context), []).append(group)
         entries: list[Entry] = []
         parts: list[str] = []
-        taken = set(self.variables)
-        for (_, representation), places in shared.items():
+        has_context = any(group.context for places in shared.values() for group in places)
+        for number, places in enumerate(shared.values()):
             alias, variable = "_entities", "representations"
-            if len(shared) > 1:
-                number = len(taken) - len(self.variables)
+            if len(shared) > 1 or has_context:
                 alias, variable = f"_e{number}", f"representations_{number}"
-            while variable in taken:
-                variable = "_" + variable
-            taken.add(variable)
-            by_types: dict[tuple[str, ...], list[Path]] = {}
-            for place in places:
-                types = tuple(sorted(place.types)) if len(place.types) < len(place.cell.types) else ()
-                by_types.setdefault(types, []).append(place.cell.path)
-            for types, paths in by_types.items():
-                condition = ALWAYS if given.implies(places[0].condition) else places[0].condition
-                entry = Entry(merge_paths(paths), alias, variable, types, representation, condition=condition)
-                entries.append(entry)
+            variable = self._free_name(variable)
+            entries += self._entries_of(places, alias, variable, given)
             head = alias if alias == "_entities" else f"{alias}:_entities"
             parts.append(places[0].text(f"{head}(representations:${variable})", given))
         return tuple(entries), "{" + " ".join(parts) + "}"
 
+    def _entries_of(
+        self, places: Sequence[_EntityGroup], alias: str, variable: str, given: Condition
+    ) -> Iterator[Entry]:
+        """The entries that share one alias: one for each set of runtime types."""
+        first = places[0]
+        by_types: dict[tuple[str, ...], list[Path]] = {}
+        for place in places:
+            types = tuple(sorted(place.types)) if len(place.types) < len(place.cell.types) else ()
+            by_types.setdefault(types, []).append(place.cell.path)
+        for types, paths in by_types.items():
+            yield Entry(
+                merge_paths(paths),
+                alias,
+                variable,
+                types,
+                first.representation,
+                first.fallbacks,
+                first.context,
+                condition=ALWAYS if given.implies(first.condition) else first.condition,
+            )
+
+    def _free_name(self, name: str) -> str:
+        """A variable's name that the client does not use."""
+        while name in self.variables:
+            name = "_" + name
+        return name
+
     def _entity_groups(self, uses: Sequence[Use]) -> list[_EntityGroup]:
-        groups: dict[tuple[int, Representation], _EntityGroup] = {}
+        groups: dict[object, _EntityGroup] = {}
+        contexts = 0
         for use in uses:
             rule = use.rule
             assert rule.entry is not None
             representation = self.representation(rule)
-            group = groups.get((rule.cell.index, representation))
+            fallbacks = tuple(dict.fromkeys(self.representation(each) for each in use.alternatives))
+            context = tuple(self._context_argument(need, contexts + i) for i, need in enumerate(rule.contexts))
+            contexts += len(context)
+            key = (rule.cell.index, representation, fallbacks, context)
+            group = groups.get(key)
             if group is None:
-                group = _EntityGroup(rule.cell, set(), representation, {}, NEVER)
-                groups[rule.cell.index, representation] = group
+                group = groups[key] = _EntityGroup(rule.cell, set(), representation, fallbacks, context, {}, NEVER)
             group.types |= set(rule.types)
             for each in use.demand.values():
                 group.condition = group.condition.or_(each)
             names = rule.types if rule.kind == "entity" else (rule.entry.type_name,)
             for name in names:
                 block = self._block(use)
+                block.fill(
+                    (need.argument.name, f"${argument.variable}")
+                    for need, argument in zip(rule.contexts, context, strict=True)
+                )
                 if name in group.blocks:
                     group.blocks[name].merge(block)
                 else:
                     group.blocks[name] = block
         return list(groups.values())
+
+    def _context_argument(self, need: ContextNeed, number: int) -> ContextArgument:
+        field_set = parse_field_set(need.argument.selection)
+        [value] = self._fields(need.ancestor.cell, need.ancestor.cls, field_set, is_required=True)
+        variable = self._free_name(f"context_{number}")
+        self._context_types[variable] = str(need.argument.type)
+        return ContextArgument(variable, need.ancestor.levels_up, value)
 
     def representation(self, rule: Rule) -> Representation:
         """How the objects that a rule takes are shown to its subgraph."""
@@ -191,7 +229,7 @@ class RequestWriter:
         return _merged(tuple(fields))
 
     def _fields_below(self, cell: Cell, field_set: FieldSet, *, is_required: bool) -> tuple[RepresentationField, ...]:
-        if not cell.is_polymorphic:
+        if len(cell.types) == 1:
             return self._fields(cell, cell.classes[0], field_set, is_required=is_required)
         fields = [RepresentationField("__typename", "__typename", (), (), is_required)]
         for cls in cell.classes:

@@ -192,6 +192,20 @@ class QueryGraph:
             self._requirements[key] = tuple(found)
         return self._requirements[key]
 
+    def contexts(self, type_name: str, field_name: str) -> tuple[ContextArgument, ...]:
+        """Every argument that any subgraph fills from a context to resolve the field on the object type."""
+        return tuple(
+            argument
+            for subgraph in self.supergraph.types[type_name].fields[field_name].subgraphs
+            if (requiring := self.requiring(subgraph, type_name).get(field_name)) is not None
+            for argument in requiring.contexts
+        )
+
+    def sets_context(self, type_name: str, context: str) -> bool:
+        """Whether objects of the type set the context, by their own type or by an interface or union they belong to."""
+        owners = self.supergraph.contexts.get(context, frozenset())
+        return any(owner == type_name or type_name in self.supergraph.possible_types[owner] for owner in owners)
+
     # ---- likeness ----
 
     def likeness(self, type_name: str, fields: frozenset[str]) -> Hashable:
@@ -203,6 +217,7 @@ class QueryGraph:
             names = self._with_dependencies(type_name, fields)
             self._likeness[key] = (
                 frozenset(own.subgraphs),
+                frozenset(context for context in self.supergraph.contexts if self.sets_context(type_name, context)),
                 own.interfaces,
                 tuple(
                     (e.subgraph, e.kind, e.type_name if e.kind != "entity" else "", e.key)
