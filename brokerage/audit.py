@@ -1,0 +1,117 @@
+"""The invariants of the whole brokerage, over the databases of its three services.
+
+I1  wallet: every operation sums to zero per currency; every balance is the sum of its postings
+I2  wallet: no account of a user is negative
+I3  stocks: per stock, users' and the market's shares are those issued
+I4  stocks and wallet: whatever is reserved or held belongs to an order that is not over
+I5  committed money and shares belong to open commitments, and these to active authorizations
+I6  a completed order moved money exactly once, and what its fill says; any other order never did
+
+What one database shows is checked by its service and holds at every moment. What takes two databases holds once all is
+quiet: nobody sends a request, and every saga has come to its end. I7 (a repeated request has one effect) is about
+requests and cannot be read off the books.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+
+from subgraphs.shared.database import Database
+from subgraphs.shared.invariants import Violation
+from subgraphs.stocks import audit as stocks_audit
+from subgraphs.stocks.audit import OrderSummary, StocksSummary
+from subgraphs.stocks.rules_orders import TERMINAL_STATES, OrderState, Side
+from subgraphs.users import audit as users_audit
+from subgraphs.users.audit import UsersSummary
+from subgraphs.wallet import audit as wallet_audit
+from subgraphs.wallet.audit import WalletSummary
+
+TRANSIENT_AUTHORIZATION_STATES = frozenset({"PENDING", "REVOKING", "EXPIRING"})
+
+
+async def audit(users: Database, wallet: Database, stocks: Database, *, quiet: bool) -> tuple[Violation, ...]:
+    """Every broken invariant.
+
+    Args:
+        quiet: whether all is quiet; while it is not, only what one database shows is checked.
+    """
+    found = (*await wallet_audit.audit(wallet), *await stocks_audit.audit(stocks))
+    if not quiet:
+        return found
+    summaries = await asyncio.gather(
+        users_audit.summarize(users), wallet_audit.summarize(wallet), stocks_audit.summarize(stocks)
+    )
+    return (*found, *compare(*summaries))
+
+
+def compare(users: UsersSummary, wallet: WalletSummary, stocks: StocksSummary) -> tuple[Violation, ...]:
+    """Every contradiction between the books of the three services, once all is quiet."""
+    return (
+        *_unfinished(users, stocks),
+        *_wrong_holds(wallet, stocks),
+        *_wrong_commitments(users, wallet, stocks),
+        *_wrong_settlements(wallet, stocks),
+        *_wrong_sums(wallet, stocks),
+    )
+
+
+def _unfinished(users: UsersSummary, stocks: StocksSummary) -> Iterator[Violation]:
+    for order_id, order in stocks.orders.items():
+        if order.state not in TERMINAL_STATES and order.state is not OrderState.WORKING:
+            yield Violation("I4", f"order {order_id}", f"is still {order.state}")
+    for authorization_id, (_, state) in users.authorizations.items():
+        if state in TRANSIENT_AUTHORIZATION_STATES:
+            yield Violation("I5", f"authorization {authorization_id}", f"is still {state}")
+
+
+def _wrong_holds(wallet: WalletSummary, stocks: StocksSummary) -> Iterator[Violation]:
+    expected = {
+        order_id: order.hold_amount
+        for order_id, order in stocks.orders.items()
+        if order.state is OrderState.WORKING and order.side is Side.BUY
+    }
+    for order_id, held, wanted in _differences(wallet.pending_holds, expected):
+        yield Violation("I4", f"order {order_id}", f"holds {held}, should hold {wanted}")
+
+
+def _wrong_commitments(users: UsersSummary, wallet: WalletSummary, stocks: StocksSummary) -> Iterator[Violation]:
+    open_ids = {"capital": set(wallet.open_commitments), "stockholding": set(stocks.open_commitments)}
+    for kind, ids in open_ids.items():
+        active = {key for key, (of, state) in users.authorizations.items() if (of, state) == (kind, "ACTIVE")}
+        for key in ids - active:
+            yield Violation("I5", f"authorization {key}", f"has an open {kind} commitment and is not active")
+        for key in active - ids:
+            yield Violation("I5", f"authorization {key}", f"is active and has no open {kind} commitment")
+
+
+def _wrong_settlements(wallet: WalletSummary, stocks: StocksSummary) -> Iterator[Violation]:
+    for order_id in sorted(wallet.settlements.keys() | stocks.orders.keys()):
+        moved = [(each.op, each.market, each.fees) for each in wallet.settlements.get(order_id, ())]
+        order = stocks.orders.get(order_id)
+        expected = [_settlement(order)] if order is not None and order.state is OrderState.COMPLETED else []
+        if moved != expected:
+            state = "unknown" if order is None else order.state
+            yield Violation("I6", f"order {order_id}", f"is {state} and moved {moved}, should have moved {expected}")
+
+
+def _settlement(order: OrderSummary) -> tuple[str, int, int]:
+    return ("post", order.cost, order.fee) if order.side is Side.BUY else ("credit", -order.cost, order.fee)
+
+
+def _wrong_sums(wallet: WalletSummary, stocks: StocksSummary) -> Iterator[Violation]:
+    market: dict[str, int] = {}
+    fees: dict[str, int] = {}
+    for order in stocks.orders.values():
+        if order.state is OrderState.COMPLETED:
+            _, to_market, to_fees = _settlement(order)
+            market[order.currency] = market.get(order.currency, 0) + to_market
+            fees[order.currency] = fees.get(order.currency, 0) + to_fees
+    for name, accounts, sums in (("market", wallet.market, market), ("fees", wallet.fees, fees)):
+        for currency, balance, total in _differences(accounts, sums):
+            yield Violation("I6", f"account {name} {currency}", f"has {balance}, orders sum to {total}")
+
+
+def _differences(first: Mapping[str, int], second: Mapping[str, int]) -> Iterator[tuple[str, int, int]]:
+    """Keys whose numbers differ; a missing number counts as zero."""
+    for key in sorted(first.keys() | second.keys()):
+        if first.get(key, 0) != second.get(key, 0):
+            yield key, first.get(key, 0), second.get(key, 0)
