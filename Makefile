@@ -6,13 +6,17 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?=
 
-.PHONY: run test check format lint types imports bench lock explorer clean
+.PHONY: run test fuzz check format lint types imports bench lock explorer clean
 
 run: $(STAMP)
 	$(BIN)/python trifolio.py up $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Random operations against one big schema, beyond what the suite does: make fuzz ARGS="--operations 100000"
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.execution $(ARGS)
 
 check: format lint types imports test
 

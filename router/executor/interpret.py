@@ -17,8 +17,6 @@ from router.executor.representations import Batch, collect, collect_trails, miss
 from router.executor.tree import LocatedError, MergedTree, Trail
 from router.plan import Entry, Path
 
-_LACKING = ClientText("The subgraphs' answers lack this field.")
-
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -134,13 +132,17 @@ def _first_buildable(place: Json, entry: Entry) -> Json | None:
 
 
 def _note_unbuildable(tree: MergedTree, place: Json, trail: Trail, entry: Entry, keys: frozenset[str]) -> None:
-    """The fields are absent for the reason for which their inputs are; a null key is no error."""
+    """The fields are absent for the reason for which their inputs are; a null key is no error.
+
+    Where no reason is known there is nothing to pass on: the object may be one whose fields a condition leaves out.
+    """
     missing = missing_trail(place, entry.representation)
-    errors: tuple[AnswerError, ...] = ()
-    if missing is not None:
-        absence = tree.explain((*trail, *missing))
-        errors = absence.errors if absence else (_malformed(None, _LACKING),)
-    tree.add_absence(place, keys, errors)
+    if missing is None:
+        tree.add_absence(place, keys)
+        return
+    absence = tree.explain((*trail, *missing))
+    if absence is not None:
+        tree.add_absence(place, keys, absence.errors)
 
 
 def _fill_by_context(tree: MergedTree, path: Path, entry: Entry, keys: frozenset[str], batches: _Batches) -> None:
@@ -155,7 +157,8 @@ def _fill_by_context(tree: MergedTree, path: Path, entry: Entry, keys: frozenset
         representation = _first_buildable(place, entry)
         if missing is not None:
             absence = tree.explain(missing)
-            tree.add_absence(place, keys, absence.errors if absence else (_malformed(None, _LACKING),))
+            if absence is not None:
+                tree.add_absence(place, keys, absence.errors)
         elif representation is None:
             _note_unbuildable(tree, place, trail, entry, keys)
         else:
@@ -342,7 +345,7 @@ def _merge(tree: MergedTree, asked: Ask, place: Json, result: Json) -> None:
         tree.located.append(LocatedError(fetch.id, _malformed(fetch.subgraph, text), place))
 
 
-def _malformed(subgraph: str | None, text: ClientText | None = None) -> AnswerError:
+def _malformed(subgraph: str, text: ClientText | None = None) -> AnswerError:
     code = ErrorCode.SUBGRAPH_RESPONSE_MALFORMED
     return AnswerError(code, text or code.text, subgraph=subgraph)
 

@@ -177,14 +177,18 @@ class _Completion:
         possible = shape.selection.types
         if possible and ("__typename" in value or len(possible) > 1):
             typename = value.get("__typename")
-            if typename is None:
+            if typename is None and self._depends_on_type(shape.selection):
                 return self._untyped(shape, value, coordinate)
-            if typename not in possible:
+            if typename is not None and typename not in possible:
                 return self._wrong(shape, ErrorCode.UNKNOWN_TYPENAME, coordinate)
         answer = self.selection(shape.selection, value)
         if isinstance(answer, _Bubble) and not shape.non_null:
             return None
         return answer
+
+    def _depends_on_type(self, selection: Selection) -> bool:
+        """Whether it takes the object's type to say which fields it shows; a plan asks for the type only then."""
+        return any(field.types is not None and self._holds(field.condition) for field in selection.fields)
 
     def _list(self, shape: ListShape, value: object, coordinate: str) -> object:
         if not isinstance(value, list):

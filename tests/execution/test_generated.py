@@ -1,0 +1,37 @@
+"""Random operations on many supergraphs: the router's answers equal those of one big schema."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.execution.comparison import Comparison
+
+SUPERGRAPHS = sorted((Path(__file__).parent / "supergraphs").glob("*.graphql"))
+OPERATIONS_PER_SUPERGRAPH = 150
+
+
+@pytest.fixture(params=SUPERGRAPHS, ids=lambda path: path.stem)
+def path(request: pytest.FixtureRequest) -> Path:
+    """Each supergraph in turn."""
+    chosen: Path = request.param
+    return chosen
+
+
+@pytest.fixture
+def comparison(path: Path) -> Comparison:
+    """The supergraph, ready for operations."""
+    return Comparison(path.read_text())
+
+
+async def test_random_operations_are_answered_as_by_one_schema(path: Path, comparison: Comparison) -> None:
+    """Whatever is asked, data and the presence of errors are what graphql-core says over the same values."""
+    for number in range(OPERATIONS_PER_SUPERGRAPH):
+        seed = f"{path.stem}/{number}"
+        operation, labels = comparison.generate(seed)
+        difference = await comparison.compare(operation, labels)
+        assert difference is None, f"python -m tests.execution --replay {seed}\n{difference}"
+
+
+def test_there_are_many_supergraphs() -> None:
+    """At least 30 supergraphs of our own, one for each thing that federation can express."""
+    assert len(SUPERGRAPHS) >= 30
