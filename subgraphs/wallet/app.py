@@ -60,3 +60,8 @@ def create_app(
     )
     app.state.service = service
     return app
+
+
+def from_environment() -> FastAPI:
+    """The application for `uvicorn --factory subgraphs.wallet.app:from_environment`."""
+    return create_app(Settings.from_environment())

@@ -2,14 +2,15 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
-from subgraphs.shared.app import AnyCaller, UserCaller, add_next_link
+from subgraphs.shared.app import AnyCaller, IdempotencyKeyHeader, UserCaller, add_next_link
 from subgraphs.shared.auth import Caller, require_service
 from subgraphs.shared.bodies import DecimalText, IdText, PageBody, RequestBody, ResponseBody, TimestampText
 from subgraphs.shared.errors import (
     EXPIRED_TOKEN,
+    FORBIDDEN,
     IDEMPOTENCY_KEY_REUSED,
     INVALID_AMOUNT,
     INVALID_CURSOR,
@@ -36,7 +37,7 @@ from subgraphs.wallet.rules import (
 )
 from subgraphs.wallet.service import WalletService
 
-_IDENTITY_CODES = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKEN, UNAVAILABLE)
+_IDENTITY_CODES = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKEN, FORBIDDEN, UNAVAILABLE)
 
 
 # ---- bodies for users ----
@@ -318,7 +319,7 @@ def _transaction_routes(service: WalletService) -> APIRouter:
         caller: UserCaller,
         body: NewTransactionBody,
         response: Response,
-        key: Annotated[str | None, Header(alias="Idempotency-Key", description="Made by the server if absent.")] = None,
+        key: IdempotencyKeyHeader = None,
     ) -> TransactionBody:
         """Deposits or withdraws the caller's money. A repetition answers alike, with `Idempotent-Replayed: true`."""
         moved = await service.move(caller, body.type, body.currency, body.amount, key=key)
