@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?=
 
-.PHONY: run test fuzz check format lint types imports bench lock explorer clean
+.PHONY: run test fuzz check format lint types imports bench lock supergraph explorer clean
 
 run: $(STAMP)
 	$(BIN)/python trifolio.py up $(ARGS)
@@ -57,6 +57,11 @@ $(STAMP): $(VENV)/bin/python requirements-test.lock pyproject.toml
 $(BENCH_STAMP): $(STAMP) requirements-bench.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.lock
 	@touch $@
+
+# The schemas that the subgraphs' code states, and the supergraph that they compose to; tests prove that all are current.
+supergraph: $(STAMP)
+	for service in users wallet stocks; do $(BIN)/python -m subgraphs.$$service.schema || exit 1; done
+	$(BIN)/python -m router compose --config supergraph.yaml --output supergraph.graphql
 
 # The explorer's build is committed; only who changes explorer/ needs Node.
 explorer:

@@ -1,0 +1,136 @@
+"""A brokerage on one machine for development: one folder that holds its databases, keys and logs.
+
+    DATA/secrets/          made at the first start
+    DATA/{service}.db      unless TRIFOLIO_{SERVICE}_DATABASE_URL (or ..._FILE) names another database
+    DATA/logs/{name}.log   of the last start
+    DATA/router.yaml       where the router finds the subgraphs
+    DATA/urls.json         where everything was served at the last start
+
+Removing the folder resets everything.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from brokerage.secret_files import write_keys
+from brokerage.supervisor import ProcessSpec
+from router.config import Config, read_config
+from subgraphs.shared.settings import PREFIX, SERVICE_NAMES
+
+ROOT = Path(__file__).resolve().parents[1]
+SUPERGRAPH = ROOT / "supergraph.graphql"
+EXAMPLES = ROOT / "docs" / "examples"
+DEFAULT_FOLDER = Path(".trifolio")
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 4000
+"""The router's; the services take the three that follow."""
+
+SECRET_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "users": ("router_secrets", "service_signing_key", "service_verifying_keys", "token_signing_key"),
+    "wallet": ("router_secrets", "service_signing_key", "service_verifying_keys"),
+    "stocks": ("router_secrets", "service_signing_key", "service_verifying_keys"),
+}
+"""The settings that each service reads from files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Development:
+    """Where the parts are: the folder, and the router's address; in one process that is everybody's."""
+
+    folder: Path
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    in_process: bool = False
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The port of the router and of each service."""
+        names = ("router", *SERVICE_NAMES)
+        return {name: self.port + (0 if self.in_process else offset) for offset, name in enumerate(names)}
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The base URL of the router and of each service."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return {name: f"http://{host}:{port}" for name, port in self.ports.items()}
+
+    def database_url(self, service: str) -> str:
+        """The database of a service: a file in the folder, unless the environment names another."""
+        variable = f"{PREFIX}{service.upper()}_DATABASE_URL"
+        named = os.environ.get(f"{variable}_FILE")
+        if named:
+            return Path(named).read_text().strip()
+        return os.environ.get(variable) or f"sqlite:///{self.folder / service}.db"
+
+    def prepare(self) -> None:
+        """Makes the folder, what is missing of its keys, and the router's settings."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_keys(self.folder / "secrets")
+        (self.folder / "router.yaml").write_text(self._router_settings())
+        (self.folder / "urls.json").write_text(json.dumps(self.urls, indent=2) + "\n")
+
+    def settings(self, service: str) -> dict[str, object]:
+        """The service's settings by field name, the secrets read from their files."""
+        secrets = {field: path.read_text().strip() for field, path in self._secret_files(service).items()}
+        keys = json.loads(secrets["service_verifying_keys"])
+        plain = self._plain_settings(service)
+        return {**plain, **secrets, "service_verifying_keys": keys, "in_process": self.in_process}
+
+    def router_config(self) -> Config:
+        """The router's settings where it stands in this process."""
+        return read_config(self.folder / "router.yaml", environment=os.environ)
+
+    def process_specs(self) -> list[ProcessSpec]:
+        """The four processes in the order of their start."""
+        return [*(self._service_spec(service) for service in SERVICE_NAMES), self._router_spec()]
+
+    def _service_spec(self, service: str) -> ProcessSpec:
+        place = ("--host", self.host, "--port", str(self.ports[service]))
+        command = (sys.executable, "-m", "brokerage.services", service, *place)
+        plain = {_variable(field): value for field, value in self._plain_settings(service).items()}
+        files = {f"{_variable(field)}_FILE": str(path) for field, path in self._secret_files(service).items()}
+        return self._spec(service, command, {**plain, **files})
+
+    def _router_spec(self) -> ProcessSpec:
+        place = ("--host", self.host, "--port", str(self.port))
+        files = ("--supergraph", str(SUPERGRAPH), "--settings", str(self.folder / "router.yaml"))
+        command = (sys.executable, "-m", "router", "serve", *files, *place)
+        return self._spec("router", command, {})
+
+    def _spec(self, name: str, command: tuple[str, ...], environment: Mapping[str, str]) -> ProcessSpec:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        return ProcessSpec(name, command, environment, f"{self.urls[name]}/ready", self.folder / "logs" / f"{name}.log")
+
+    def _plain_settings(self, service: str) -> dict[str, str]:
+        urls = {f"{peer}_url": self.urls[peer] for peer in SERVICE_NAMES}
+        return {"mode": "development", "database_url": self.database_url(service), **urls}
+
+    def _secret_files(self, service: str) -> dict[str, Path]:
+        names = {"router_secrets": f"{service}_router_secret", "service_signing_key": f"{service}_service_key"}
+        return {field: self.folder / "secrets" / names.get(field, field) for field in SECRET_FIELDS[service]}
+
+    def _router_settings(self) -> str:
+        subgraphs = {
+            service: {
+                "url": f"{self.urls[service]}/graphql",
+                "secret": {"file": str((self.folder / "secrets" / f"{service}_router_secret").resolve())},
+            }
+            for service in SERVICE_NAMES
+        }
+        # JSON is YAML.
+        explorer = {"explorer_title": "Trifolio", "explorer_examples": str(EXAMPLES)}
+        return json.dumps({"subgraphs": subgraphs, **explorer}, indent=2) + "\n"
+
+
+def read_urls(folder: Path) -> dict[str, str]:
+    """Where everything was served at the last start. Raises FileNotFoundError where there was none."""
+    urls: dict[str, str] = json.loads((folder / "urls.json").read_text())
+    return urls
+
+
+def _variable(field: str) -> str:
+    return "DATABASE_URL" if field == "database_url" else f"{PREFIX}{field.upper()}"

@@ -1,0 +1,132 @@
+"""The services by name: building one, migrating its database, serving it. A process loads only the service it runs.
+
+python -m brokerage.services users --host 127.0.0.1 --port 4001        settings from the environment
+"""
+
+import argparse
+import asyncio
+import contextlib
+import importlib
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from subgraphs.shared.migrations import migrate
+from subgraphs.shared.settings import SERVICE_NAMES, ServiceSettings
+
+KEEP_ALIVE_S = 75
+"""Longer than the router keeps an idle connection, so that no request meets a connection that is just being closed."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_TIMEOUT_S = 8
+"""What requests in flight get when the process is told to stop; less than the supervisor waits."""
+
+
+def read_settings(service: str, values: Mapping[str, object] | None = None) -> ServiceSettings:
+    """The service's settings: these values first, then the environment."""
+    settings: ServiceSettings = importlib.import_module(f"subgraphs.{service}.settings").Settings(**(values or {}))
+    return settings
+
+
+def create_service(settings: ServiceSettings, **parts: Any) -> FastAPI:
+    """The service's application; `parts` go to its `create_app`."""
+    app: FastAPI = importlib.import_module(f"subgraphs.{settings.service}.app").create_app(settings, **parts)
+    return app
+
+
+def migrate_service(service: str, database_url: str) -> None:
+    """Brings the service's database to its newest schema; a second time it changes nothing."""
+    migrate(database_url, f"subgraphs.{service}")
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it serves, and whose end by a signal is no interruption of what comes after it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serving = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.serving.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As the base does, but a signal that has stopped the server is not raised again."""
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in STOP_SIGNALS:
+                loop.remove_signal_handler(number)
+
+
+def serve(app: Any, *, host: str, port: int) -> None:
+    """Serves an application until SIGINT or SIGTERM."""
+    _server(app, host, port).run()
+
+
+async def serve_until_stopped(
+    app: Any, *, host: str, port: int, log: Path, when_ready: Callable[[], Awaitable[None]]
+) -> None:
+    """Serves an application in the running loop until SIGINT or SIGTERM; `when_ready` is awaited once it serves."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    server = _server(app, host, port, log)
+
+    async def announce() -> None:
+        await server.serving.wait()
+        try:
+            await when_ready()
+        except BaseException:
+            server.should_exit = True
+            raise
+
+    announcing = asyncio.create_task(announce())
+    try:
+        await server.serve()
+    finally:
+        announcing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await announcing
+
+
+def _server(app: Any, host: str, port: int, log: Path | None = None) -> _Server:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", filename=log)
+    # These log every request, the first two with the addresses of the other services.
+    for name in ("httpx", "httpcore", "router.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Who the client is, is believed beside the router's secret only.
+        proxy_headers=False,
+        ws="none",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_TIMEOUT_S,
+    )
+    return _Server(config)
+
+
+def main() -> None:
+    """Serves the service that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m brokerage.services")
+    parser.add_argument("service", choices=SERVICE_NAMES)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+    serve(create_service(read_settings(options.service)), host=options.host, port=options.port)
+
+
+if __name__ == "__main__":
+    main()
