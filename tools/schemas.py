@@ -1,0 +1,10 @@
+"""Writes each subgraph's schema.graphql from its code. `make supergraph` runs it, then composes."""
+
+import importlib
+
+from subgraphs.shared.graphql import write_sdl
+from subgraphs.shared.settings import SERVICE_NAMES
+
+for service in SERVICE_NAMES:
+    module = importlib.import_module(f"subgraphs.{service}.schema")
+    write_sdl(module.schema, str(module.__file__))
