@@ -38,6 +38,16 @@ class Condition:
         """Either condition; `a OR NOT a` is ALWAYS."""
         return Condition(_minimal(set(self.clauses | other.clauses)))
 
+    def negated(self) -> "Condition":
+        """The condition that this one does not hold; up to the product of the clauses' sizes in clauses."""
+        result = ALWAYS
+        for clause in self.sorted_clauses():
+            opposite = NEVER
+            for name, value in clause:
+                opposite = opposite.or_(Condition.literal(name, not value))
+            result = result.and_(opposite)
+        return result
+
     def implies(self, other: "Condition") -> bool:
         """Whether `other` surely holds when this one does (sound, clause by clause; it may miss exotic cases)."""
         return all(any(theirs <= mine for theirs in other.clauses) for mine in self.clauses)

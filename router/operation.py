@@ -70,6 +70,42 @@ Contribution = tuple[SelectionSetNode, Condition]
 """A selection set that applies to an object position, and when."""
 
 
+@dataclass(slots=True)
+class Collected:
+    """A response key at one of its places, with everything that is selected below it."""
+
+    field: FlatField
+    condition: Condition
+    """When the key stands at this place: its own condition, and none of those at earlier places."""
+    place: int
+    """0 at its first place."""
+    contributions: dict[int, Contribution]
+    """By the identity of the selection set."""
+
+
+def collect(flat: Iterable[FlatField], type_name: str) -> list[Collected]:
+    """The response keys of an object of one type in order, as the specification's CollectFields finds them.
+
+    Where a condition can take a key's first place away, the key stands again at the next one, for when it does.
+    """
+    places: list[Collected] = []
+    by_key: dict[str, tuple[Condition, int, dict[int, Contribution]]] = {}
+    for each in flat:
+        if type_name not in each.types:
+            continue
+        covered, place, contributions = by_key.get(each.response_key, (NEVER, 0, {}))
+        condition = each.condition.and_(covered.negated()) if place else each.condition
+        if condition != NEVER:
+            places.append(Collected(each, condition, place, contributions))
+            place += 1
+        by_key[each.response_key] = (covered.or_(each.condition), place, contributions)
+        node = each.node.selection_set
+        if node is not None:
+            seen = contributions.get(id(node))
+            contributions[id(node)] = (node, each.condition if seen is None else seen[1].or_(each.condition))
+    return places
+
+
 def read_operation(document: DocumentNode | str, name: str | None = None) -> Operation:
     """Find the operation in a document (or its text).
 

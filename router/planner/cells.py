@@ -15,12 +15,13 @@ first for the client's cells, then, as long as the search finds no plan, for cel
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import Final
 
 from router.conditions import NEVER, Condition
 from router.errors import ClientText, DocumentError, ErrorCode, OperationError, PlanningError
-from router.operation import Contribution, FlatField, Flattener
-from router.plan import Path, PathStep
+from router.operation import Collected, Contribution, FlatField, Flattener, collect
 from router.query_graph import QueryGraph
 from router.selections import Arguments, FieldSet, SelectedField, canonical_arguments, parse_field_set
 from router.supergraph import Field, OperationKind, TypeReference
@@ -66,7 +67,7 @@ class Child:
 
 
 ChildKey = tuple[str, Arguments, str]
-"""Name, arguments, and the response key where one field may be executed twice (mutations), else empty."""
+"""Name, arguments, and what tells apart equal fields that are executed twice (in mutations), else empty."""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,7 +100,6 @@ class Cell:
     type_name: str
     """The supergraph's type of the field that leads here."""
     position: Position
-    path: Path
     exists: int
     typename: int
     types: tuple[str, ...]
@@ -108,8 +108,6 @@ class Cell:
     """(subgraph, type) for each subgraph that can say the field that leads here, and the type it says."""
     generation: int
     """0 where the client asks; else how many field sets led here, each from the cell of the one before."""
-    typenames_above: int
-    """The `typename` bits of the cells above that the path goes through for some types only."""
     parent: "tuple[Cell, Class, Child] | None" = None
     classes: list[Class] = field(default_factory=list)
 
@@ -134,8 +132,13 @@ class Cells:
         self.goal: Demand = {}
         self._bits = 0
         self._hidden_done: dict[int, int] = {}
-        self.root = self._new_cell(root_type, Position(), (), (), 0, 0)
+        self.root = self._new_cell(root_type, Position(), (), 0)
         self.root.classes = [Class((root_type,))]
+
+    @property
+    def polymorphic(self) -> int:
+        """The `exists` bits of all cells whose objects' types have to be looked up; `typename` is the next bit."""
+        return reduce(or_, (cell.exists for cell in self.all if cell.is_polymorphic), 0)
 
     # ---- building ----
 
@@ -147,30 +150,34 @@ class Cells:
         self,
         type_name: str,
         position: Position,
-        path: Path,
         standing: tuple[tuple[str, str], ...],
         generation: int,
-        typenames_above: int,
     ) -> Cell:
         if len(self.all) >= CELLS_MAX:
             message = f"The operation has more than {CELLS_MAX} object positions to plan."
             raise PlanningError(ErrorCode.PLANNING_BUDGET_EXCEEDED, ClientText(message))
         types = self.graph.supergraph.types[type_name].possible_types
         index, exists, typename = len(self.all), self._bit(), self._bit()
-        cell = Cell(index, type_name, position, path, exists, typename, types, standing, generation, typenames_above)
+        cell = Cell(index, type_name, position, exists, typename, types, standing, generation)
         self.all.append(cell)
         return cell
 
-    def child(self, cell: Cell, cls: Class, name: str, arguments: Arguments, response_key: str = "") -> Child:
+    def child(self, cell: Cell, cls: Class, identity: ChildKey, response_key: str = "") -> Child:
         """The child of a class for a field with arguments, made where there is none; `response_key` is a wish.
 
         Raises DocumentError where the type has no such field.
         """
-        identity = (name, arguments, response_key if self.is_mutation and cell is self.root else "")
         found = cls.children.get(identity)
         if found is None:
             found = cls.children[identity] = self._new_child(cell, cls, identity, response_key)
         return found
+
+    def identity(self, cell: Cell, name: str, arguments: Arguments, collected: Collected) -> ChildKey:
+        """Which child of its class a client's field is: the same for all of this name and arguments, except that a
+        mutation executes each root field for itself, and where a condition moves it, at each of its places."""
+        if self.is_mutation and cell is self.root:
+            return name, arguments, f"{collected.field.response_key} {collected.place}"
+        return name, arguments, ""
 
     def _new_child(self, cell: Cell, cls: Class, identity: ChildKey, response_key: str) -> Child:
         name, arguments, _ = identity
@@ -184,11 +191,8 @@ class Cells:
             return Child(name, arguments, group.key, definition.type, self._bit())
         if group.position is None:
             group.position = Position()
-        limited = cls.types if len(cls.types) < len(cell.types) else ()
-        path = (*cell.path, PathStep(group.key, definition.type.lists, limited))
         standing = tuple(self._standing(cls, name, definition))
-        typenames = cell.typenames_above | (cell.typename if limited else 0)
-        below = self._new_cell(type_name, group.position, path, standing, cell.generation, typenames)
+        below = self._new_cell(type_name, group.position, standing, cell.generation)
         child = Child(name, arguments, group.key, definition.type, below.exists, below)
         below.parent = (cell, cls, child)
         return child
@@ -238,27 +242,38 @@ class Cells:
             self._want_typename(cell, flat)
             below: dict[int, tuple[Cell, dict[int, Contribution]]] = {}
             for cls in cell.classes:
-                for each in flat:
-                    if cls.representative in each.types and not each.node.name.value.startswith("__"):
+                for each in self._selected(cell, cls, flat):
+                    if not each.field.node.name.value.startswith("__"):
                         self._want(cell, cls, each, below)
             todo += [(child, list(selections.values())) for child, selections in below.values()]
 
+    def _selected(self, cell: Cell, cls: Class, flat: list[FlatField]) -> list[Collected]:
+        """Every selected field alone, as aliases of one field may lead here; a mutation's root fields as executed."""
+        if self.is_mutation and cell is self.root:
+            return collect(flat, cls.representative)
+        return [
+            each for field in flat if cls.representative in field.types for each in collect([field], cls.representative)
+        ]
+
     def _want(
-        self, cell: Cell, cls: Class, flat: FlatField, below: dict[int, tuple[Cell, dict[int, Contribution]]]
+        self, cell: Cell, cls: Class, each: Collected, below: dict[int, tuple[Cell, dict[int, Contribution]]]
     ) -> None:
-        node = flat.node
-        child = self.child(cell, cls, node.name.value, canonical_arguments(node.arguments), flat.response_key)
-        self.goal[child.fact] = self.goal.get(child.fact, NEVER).or_(flat.condition)
+        node = each.field.node
+        identity = self.identity(cell, node.name.value, canonical_arguments(node.arguments), each)
+        child = self.child(cell, cls, identity, each.field.response_key)
+        self.goal[child.fact] = self.goal.get(child.fact, NEVER).or_(each.condition)
         if (child.cell is None) is not (node.selection_set is None):
             message = (
                 f'The field "{node.name.value}" of "{cls.representative}" must{" not" * (child.cell is None)} have'
             )
             raise DocumentError(ErrorCode.GRAPHQL_VALIDATION_FAILED, ClientText(f"{message} a selection of subfields."))
-        if child.cell is not None and node.selection_set is not None:
-            _, selections = below.setdefault(child.cell.index, (child.cell, {}))
-            seen = selections.get(id(node.selection_set))
-            condition = flat.condition if seen is None else seen[1].or_(flat.condition)
-            selections[id(node.selection_set)] = (node.selection_set, condition)
+        if child.cell is None:
+            return
+        _, selections = below.setdefault(child.cell.index, (child.cell, {}))
+        for key, (selection_set, condition) in each.contributions.items():
+            here = condition.and_(each.condition) if identity[2] else condition
+            seen = selections.get(key)
+            selections[key] = (selection_set, here if seen is None else seen[1].or_(here))
 
     def _want_typename(self, cell: Cell, flat: list[FlatField]) -> None:
         """`__typename` is a goal where the client asks it, and where a field is selected for some types only."""
@@ -328,7 +343,7 @@ class Cells:
         for node in self.graph.narrow(field_set, cls.representative):
             if node.name == "__typename":
                 continue
-            child = self.child(cell, cls, node.name, node.arguments)
+            child = self.child(cell, cls, (node.name, node.arguments, ""))
             if child.cell is not None:
                 if not child.cell.classes:
                     child.cell.generation = generation

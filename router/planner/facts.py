@@ -206,7 +206,7 @@ def find_rules(cells: Cells, reaches: Reaches) -> list[Rule]:
         if cell is cells.root:
             continue
         if cell.type_name == query_root:
-            rules += root_rules(reaches, cell, "query", cell.exists | cell.typenames_above)
+            rules += root_rules(reaches, cell, "query", cell.exists)
         for cls in cell.classes:
             for entry in reaches.graph.entries(cls.representative):
                 rules += _entry_rules(cells, reaches, cell, cls, entry)
@@ -240,7 +240,6 @@ def _entry_rules(cells: Cells, reaches: Reaches, cell: Cell, cls: Class, entry: 
 
 
 def _rule(entry: EntryPoint, cell: Cell, types: tuple[str, ...], need: int, reach: Reach) -> Rule:
-    need |= cell.typenames_above
     return Rule(entry.subgraph, entry.kind, cell, types, need, reach.gain, reach.vacuous, reach, entry)
 
 

@@ -37,6 +37,8 @@ class Request:
     uses: list[Use] = field(default_factory=list)
     depends_on: set[int] = field(default_factory=set)
     """Indexes of other requests in the same list."""
+    known: int = 0
+    """The facts that the requests it waits for have brought."""
 
 
 @dataclass(slots=True)
@@ -58,9 +60,10 @@ class _Source:
 class Liveness:
     """Decides the requests of one found sequence."""
 
-    def __init__(self, rules: Sequence[Rule], found: Found, known: int) -> None:
+    def __init__(self, rules: Sequence[Rule], found: Found, known: int, polymorphic: int) -> None:
         self.found = found
         self.given = known
+        self.polymorphic = polymorphic
         self.candidates: list[list[_Candidate]] = []
         self.sources: dict[int, list[_Source]] = {}
         """For each fact the steps that have it, each on an earlier round trip than the steps before it."""
@@ -109,6 +112,7 @@ class Liveness:
             here = self.given
             for other in request.depends_on:
                 here |= brought[other]
+            request.known = here
             for use in request.uses:
                 use.alternatives = [
                     candidate.rule
@@ -136,6 +140,11 @@ class Liveness:
             taken = best.rule.gain & left
             left &= ~taken
             uses.append(Use(best.rule, {fact: demand[fact] for fact in bits(taken)}))
+            for fact in bits(taken & self.polymorphic):
+                typename = fact << 1
+                if best.rule.gain & typename:  # who brings objects of several types says which, as it costs nothing
+                    demand[typename] = demand.get(typename, NEVER).or_(demand[fact])
+                    uses[-1].demand[typename] = demand[typename]
         return uses
 
 

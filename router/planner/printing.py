@@ -76,18 +76,17 @@ class BlockBuilder:
 
     def __init__(self, graph: QueryGraph) -> None:
         self.graph = graph
-        self.typename_known: set[int] = set()
-        """Indexes of cells that have `__typename` in the merged tree wherever they exist."""
+        self.typename_known: dict[int, Condition] = {}
+        """By index of the cell, when its objects have `__typename` in the merged tree."""
 
     def build(self, reach: Reach, demand: Demand, wanted: int) -> Block:
         """What to ask to get the facts of `wanted`, each under its condition in `demand`."""
         block = Block(reach.type_name, reach.by_interface_object)
         cell = reach.cell
-        asks_typename = cell.typename & wanted or (cell.is_polymorphic and cell.exists & wanted)
-        if asks_typename and not reach.by_interface_object:
-            condition = demand.get(cell.typename, NEVER).or_(demand.get(cell.exists, NEVER))
-            block.add("", "__typename", BlockField("__typename", (), condition))
-            self.typename_known.add(cell.index)
+        if cell.typename & wanted and not reach.by_interface_object:
+            block.add("", "__typename", BlockField("__typename", (), demand[cell.typename]))
+            known = self.typename_known.get(cell.index, NEVER)
+            self.typename_known[cell.index] = known.or_(demand[cell.typename])
         for part in reach.classes:
             if not part.gain & wanted:
                 continue
@@ -124,7 +123,7 @@ class BlockBuilder:
         """Move what is asked alike of every possible type out of the fragments, if the interface has it here."""
         owner = self.graph.supergraph.types[reach.type_name]
         possible = self.graph.possible_types(reach.subgraph, reach.type_name)
-        if owner.kind != "interface" or reach.by_interface_object or not possible <= set(block.fields):
+        if owner.kind != "interface" or not possible or not possible <= set(block.fields):
             return
         moves = self.graph.moves(reach.subgraph, reach.type_name)
         by_type = [block.fields[name] for name in sorted(possible)]

@@ -1,16 +1,16 @@
 """How the answer is read off the merged tree: the client's selections again, in the client's order, over the cells.
 
-For every class of a position the response keys are collected as the specification does; classes that read alike share
-their output fields. A condition is left out where that of the enclosing field implies it.
+For every class of a position the response keys are collected as the specification does; classes that read a field
+alike share its output field. A condition is left out where that of the enclosing field implies it.
 
 Specification: GraphQL, sections 6.3.2 (CollectFields) and 6.4.3 (value completion).
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from router.conditions import ALWAYS, Condition
-from router.operation import Contribution, FlatField, Flattener
+from router.conditions import ALWAYS, NEVER, Condition
+from router.operation import Collected, Contribution, Flattener, collect
 from router.plan import LeafShape, ListShape, ObjectShape, OutputField, RawShape, Selection, Shape, TypenameShape
 from router.planner.cells import Cell, Cells, Child, Class
 from router.selections import canonical_arguments
@@ -20,19 +20,10 @@ INTROSPECTION_FIELDS = frozenset({"__schema", "__type"})
 """Root fields that the router answers itself."""
 
 
-@dataclass(slots=True)
-class _Collected:
-    """One response key of one class, with all that is selected below it."""
-
-    field: FlatField
-    condition: Condition
-    contributions: dict[int, Contribution]
-
-
 class Projector:
     """Builds the selections of one plan."""
 
-    def __init__(self, cells: Cells, flattener: Flattener, typename_known: set[int]) -> None:
+    def __init__(self, cells: Cells, flattener: Flattener, typename_known: Mapping[int, Condition]) -> None:
         self.cells = cells
         self.flattener = flattener
         self.supergraph: Supergraph = cells.graph.supergraph
@@ -49,19 +40,22 @@ class Projector:
 
     def _selection(self, cell: Cell, contributions: list[Contribution], given: Condition) -> Selection:
         flat = self.flattener.flatten(contributions, frozenset(cell.types))
-        by_fields: dict[tuple[OutputField, ...], list[str]] = {}
+        places = {id(each): index for index, each in enumerate(flat)}
+        by_field: dict[tuple[int, OutputField], list[str]] = {}
         for cls in cell.classes:
-            fields = tuple(self._output(cell, cls, each, given) for each in _collect(flat, cls.representative))
-            by_fields.setdefault(fields, []).extend(cls.types)
-        outputs: list[OutputField] = []
-        for fields, types in by_fields.items():
-            limited = frozenset(types) if len(by_fields) > 1 else None
-            outputs += [replace(each, types=limited) for each in fields]
+            for each in collect(flat, cls.representative):
+                output = self._output(cell, cls, each, given)
+                by_field.setdefault((places[id(each.field)], output), []).extend(cls.types)
+        outputs = [
+            replace(output, types=frozenset(types) if len(types) < len(cell.types) else None)
+            for (_, output), types in sorted(by_field.items(), key=lambda item: item[0][0])
+        ]
         accessible = frozenset(name for name in cell.types if not self.supergraph.types[name].inaccessible)
-        is_known = not cell.is_polymorphic or cell.index in self.typename_known
+        known = self.typename_known.get(cell.index, NEVER)
+        is_known = not cell.is_polymorphic or self.cells.goal[cell.exists].implies(known)
         return Selection(tuple(outputs), accessible if is_known else frozenset())
 
-    def _output(self, cell: Cell, cls: Class, collected: _Collected, given: Condition) -> OutputField:
+    def _output(self, cell: Cell, cls: Class, collected: Collected, given: Condition) -> OutputField:
         node = collected.field.node
         name, response_key = node.name.value, collected.field.response_key
         condition = ALWAYS if given.implies(collected.condition) else collected.condition
@@ -72,36 +66,16 @@ class Projector:
         if name in INTROSPECTION_FIELDS:
             shape: Shape = RawShape(non_null=name == "__schema")
             return OutputField(response_key, response_key, shape, None, condition, coordinate)
-        is_serial = self.cells.is_mutation and cell is self.cells.root
-        child = cls.children[name, canonical_arguments(node.arguments), response_key if is_serial else ""]
+        child = cls.children[self.cells.identity(cell, name, canonical_arguments(node.arguments), collected)]
         inside = given if condition == ALWAYS else given.and_(condition)
         shape = self._shape(child, collected, inside)
         return OutputField(response_key, child.key, shape, None, condition, coordinate)
 
-    def _shape(self, child: Child, collected: _Collected, given: Condition) -> Shape:
+    def _shape(self, child: Child, collected: Collected, given: Condition) -> Shape:
         if child.cell is None:
             return leaf_shape(child.type, self.supergraph)
         selection = self.selection(child.cell, collected.contributions.values(), given)
         return _wrapped(ObjectShape(selection, child.type.non_null[-1]), child.type)
-
-
-def _collect(flat: list[FlatField], type_name: str) -> list[_Collected]:
-    """The response keys of an object of one type, each at its first place, with everything selected under it."""
-    collected: dict[str, _Collected] = {}
-    for each in flat:
-        if type_name not in each.types:
-            continue
-        here = collected.get(each.response_key)
-        if here is None:
-            here = collected[each.response_key] = _Collected(each, each.condition, {})
-        else:
-            here.condition = here.condition.or_(each.condition)
-        node = each.node.selection_set
-        if node is not None:
-            seen = here.contributions.get(id(node))
-            condition = each.condition if seen is None else seen[1].or_(each.condition)
-            here.contributions[id(node)] = (node, condition)
-    return list(collected.values())
 
 
 def leaf_shape(type_: TypeReference, supergraph: Supergraph) -> Shape:

@@ -5,12 +5,22 @@ fragment per type; entries that send and ask the same at different paths share o
 its own: what other fetches fail to bring takes only the fields with it that need it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from router.conditions import ALWAYS, NEVER, Condition
 from router.operation import Variable
-from router.plan import ContextArgument, Entry, Fetch, OperationKind, Path, Representation, RepresentationField
+from router.plan import (
+    ContextArgument,
+    Entry,
+    Fetch,
+    OperationKind,
+    Path,
+    PathStep,
+    Representation,
+    RepresentationField,
+)
 from router.planner.cells import Cell, Class
 from router.planner.facts import ContextNeed, Rule
 from router.planner.liveness import Request, Use
@@ -48,6 +58,8 @@ class RequestWriter:
         self.graph = graph
         self.variables = variables
         self.builder = BlockBuilder(graph)
+        self._known = 0
+        """The facts that are there when the current fetch starts."""
         self._context_types: dict[str, str] = {}
         """The variables of the current fetch that carry context values, and their types."""
 
@@ -61,6 +73,7 @@ class RequestWriter:
             for each in use.demand.values():
                 condition = condition.or_(each)
         self._context_types = {}
+        self._known = request.known
         subgraph, action = request.action
         kind: OperationKind = "query" if action == "entities" else action
         write = self._entity_entries if action == "entities" else self._root_entries
@@ -86,6 +99,10 @@ class RequestWriter:
             return body if kind == "query" else kind + body
         return f"{kind}({','.join(definitions)}){body}"
 
+    def _path(self, cell: Cell) -> Path:
+        [path] = merged_paths([cell], self._known)
+        return path
+
     # ---- root fields ----
 
     def _root_entries(self, uses: Sequence[Use], given: Condition) -> tuple[tuple[Entry, ...], str]:
@@ -98,7 +115,7 @@ class RequestWriter:
                 by_cell[use.rule.cell.index] = (use.rule, block)
         if len(by_cell) == 1:
             [(rule, block)] = by_cell.values()
-            return (Entry(paths=(rule.cell.path,)),), selection_text(block, given)
+            return (Entry(paths=(self._path(rule.cell),)),), selection_text(block, given)
         return self._shared_root(list(by_cell.values()), given)
 
     def _shared_root(self, places: list[tuple[Rule, Block]], given: Condition) -> tuple[tuple[Entry, ...], str]:
@@ -111,7 +128,7 @@ class RequestWriter:
                 response_key = f"_{len(entries)}_{key}"
                 keys.append((response_key, key))
                 whole.add("", response_key, each)
-            entries.append(Entry(paths=(rule.cell.path,), keys=tuple(keys)))
+            entries.append(Entry(paths=(self._path(rule.cell),), keys=tuple(keys)))
         return tuple(entries), selection_text(whole, given)
 
     def _block(self, use: Use) -> Block:
@@ -145,13 +162,13 @@ class RequestWriter:
     ) -> Iterator[Entry]:
         """The entries that share one alias: one for each set of runtime types."""
         first = places[0]
-        by_types: dict[tuple[str, ...], list[Path]] = {}
+        by_types: dict[tuple[str, ...], list[Cell]] = {}
         for place in places:
             types = tuple(sorted(place.types)) if len(place.types) < len(place.cell.types) else ()
-            by_types.setdefault(types, []).append(place.cell.path)
-        for types, paths in by_types.items():
+            by_types.setdefault(types, []).append(place.cell)
+        for types, cells in by_types.items():
             yield Entry(
-                merge_paths(paths),
+                merged_paths(cells, self._known),
                 alias,
                 variable,
                 types,
@@ -255,29 +272,57 @@ def _merged(fields: tuple[RepresentationField, ...]) -> tuple[RepresentationFiel
     return tuple(merged)
 
 
-def merge_paths(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Distinct paths; two that differ only in one step's types become one with the types of both."""
-    merged: list[Path] = []
-    for path in dict.fromkeys(paths):
-        for index, other in enumerate(merged):
-            joined = _joined(other, path)
-            if joined is not None:
-                merged[index] = joined
-                break
-        else:
-            merged.append(path)
-    return tuple(merged) if len(merged) == len(paths) else merge_paths(merged)
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A path step, with the types that it would have to name to mean all."""
+
+    key: str
+    lists: int
+    types: tuple[str, ...]
+    possible: tuple[str, ...]
 
 
-def _joined(one: Path, other: Path) -> Path | None:
-    if len(one) != len(other):
-        return None
+def merged_paths(cells: Iterable[Cell], known: int) -> tuple[Path, ...]:
+    """The paths to some cells where the facts of `known` are there; what differs in one step's types alone is joined.
+
+    A step is limited to types only where the objects' `__typename` is there to look at; elsewhere all are entered,
+    which can ask too much but never too little.
+    """
+    alike: dict[tuple[str, ...], list[tuple[_Step, ...]]] = {}
+    for steps in dict.fromkeys(_steps(cell, known) for cell in cells):
+        alike.setdefault(tuple(step.key for step in steps), []).append(steps)
+    paths = [path for group in alike.values() for path in _all_joined(group)]
+    return tuple(
+        tuple(
+            PathStep(step.key, step.lists, step.types if len(step.types) < len(step.possible) else ()) for step in path
+        )
+        for path in paths
+    )
+
+
+def _all_joined(paths: list[tuple[_Step, ...]]) -> list[tuple[_Step, ...]]:
+    for one, other in combinations(paths, 2):
+        both = _joined(one, other)
+        if both is not None:
+            return _all_joined([both if path == one else path for path in paths if path != other])
+    return paths
+
+
+def _steps(cell: Cell, known: int) -> tuple[_Step, ...]:
+    steps: list[_Step] = []
+    while cell.parent is not None:
+        cell, cls, child = cell.parent
+        types = cls.types if known & cell.typename else cell.types
+        steps.append(_Step(child.key, child.type.lists, types, cell.types))
+    return tuple(reversed(steps))
+
+
+def _joined(one: tuple[_Step, ...], other: tuple[_Step, ...]) -> tuple[_Step, ...] | None:
     different = [index for index, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
     if len(different) != 1:
         return None
     [index] = different
     a, b = one[index], other[index]
-    if (a.key, a.lists) != (b.key, b.lists):
+    if a.possible != b.possible:
         return None
-    types = tuple(sorted({*a.types, *b.types})) if a.types and b.types else ()
-    return (*one[:index], replace(a, types=types), *one[index + 1 :])
+    return (*one[:index], replace(a, types=tuple(sorted({*a.types, *b.types}))), *one[index + 1 :])

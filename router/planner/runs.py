@@ -58,7 +58,9 @@ def _by_one_request(cells: Cells, graph: QueryGraph, kind: OperationKind) -> Dec
     for rule in root_rules(Reaches(cells, graph), cells.root, kind, 0):
         if (rule.gain | rule.vacuous) & goal == goal:
             found = Found((Step(rule.action, 0),), goal, proven_minimal=True)
-            return Decided(tuple(Liveness([rule], found, 0).requests(cells.goal)), proven_minimal=True)
+            return Decided(
+                tuple(Liveness([rule], found, 0, cells.polymorphic).requests(cells.goal)), proven_minimal=True
+            )
     return None
 
 
@@ -67,7 +69,7 @@ def _decide_query(cells: Cells, reaches: Reaches, rules: Sequence[Rule]) -> Deci
     found = search(rules, 0, _facts(cells.goal), partial(_depth_from, rules, 0, cells.goal))
     if found is None:
         return None
-    return Decided(tuple(Liveness(rules, found, 0).requests(cells.goal)), found.proven_minimal)
+    return Decided(tuple(Liveness(rules, found, 0, cells.polymorphic).requests(cells.goal)), found.proven_minimal)
 
 
 def _decide_serially(cells: Cells, reaches: Reaches, rules: Sequence[Rule], kind: OperationKind) -> Decided | None:
@@ -81,7 +83,7 @@ def _decide_serially(cells: Cells, reaches: Reaches, rules: Sequence[Rule], kind
         if rest is None:
             return None
         found = Found((Step(root.action, 0), *rest.steps), rest.known, rest.proven_minimal)
-        run = Liveness([root, *rules], found, 0).requests(goal)
+        run = Liveness([root, *rules], found, 0, cells.polymorphic).requests(goal)
         earlier, before = len(requests), _current_run(requests)
         for request in run:
             request.depends_on = {each + earlier for each in request.depends_on}
@@ -92,7 +94,7 @@ def _decide_serially(cells: Cells, reaches: Reaches, rules: Sequence[Rule], kind
 
 
 def _depth_from(rules: Sequence[Rule], known: int, goal: Demand, found: Found) -> int:
-    return Liveness(rules, found, known).depth(goal)
+    return Liveness(rules, found, known, 0).depth(goal)
 
 
 def _current_run(requests: Sequence[Request]) -> set[int]:
