@@ -1,9 +1,14 @@
 """The JSON objects of the REST faces: camelCase names, exact types, nothing unknown."""
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+import orjson
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+
+from subgraphs.shared.errors import FORBIDDEN, MALFORMED_REQUEST, UNSUPPORTED_MEDIA_TYPE, Refusal
 
 
 class RequestBody(BaseModel):
@@ -19,6 +24,7 @@ class ResponseBody(BaseModel):
 
 
 Item = TypeVar("Item")
+BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
 class PageBody(ResponseBody, Generic[Item]):
@@ -31,3 +37,30 @@ class PageBody(ResponseBody, Generic[Item]):
 DecimalText = Annotated[str, Field(examples=["12.50"], description="A decimal number, written as a string.")]
 TimestampText = Annotated[str, Field(examples=["2026-01-31T09:30:00.000Z"], description="RFC 3339, UTC, milliseconds.")]
 IdText = Annotated[str, Field(examples=["7e57d004-2b97-5e7a-b45f-5387367791cd"], description="A UUID in lower case.")]
+
+
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI's description of a body that a route reads by itself, for `openapi_extra`."""
+    schema = model.model_json_schema(by_alias=True)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+async def read_body(request: Request, model: type[BodyT], *, system_member: str | None = None) -> BodyT:
+    """Reads a JSON body after the caller was checked, where FastAPI would validate it before.
+
+    Raises:
+        Refusal: the body is no JSON object; or it holds `system_member`, which only services send.
+        RequestValidationError: it does not fit `model`.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Refusal(UNSUPPORTED_MEDIA_TYPE, "Send the body with Content-Type: application/json.")
+    try:
+        document = orjson.loads(await request.body())
+    except orjson.JSONDecodeError as error:
+        raise Refusal(MALFORMED_REQUEST, "The body is not JSON.") from error
+    if system_member is not None and isinstance(document, dict) and system_member in document:
+        raise Refusal(FORBIDDEN, "This is a system operation; this caller may not use it.")
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_url=False), body=document) from error

@@ -15,10 +15,23 @@ A key lives as long as the object it created, so there is nothing to expire.
 import hashlib
 import uuid
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import orjson
-from sqlalchemy import BigInteger, Column, ColumnElement, Integer, MetaData, String, Table, Text, and_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    Text,
+    and_,
+    select,
+    update,
+)
 
 from subgraphs.shared.database import Connection, insert_or_ignore, locked
 from subgraphs.shared.errors import IDEMPOTENCY_KEY_REUSED, INVALID_IDEMPOTENCY_KEY, Refusal
@@ -108,15 +121,37 @@ async def claim(connection: Connection, table: Table, key: IdempotencyKey) -> St
     if (await connection.execute(insert)).rowcount:
         return None
     stored = (await connection.execute(locked(select(table).where(_is(table, key)), connection))).one()
+    return _checked(stored, key)
+
+
+async def stored_answer(connection: Connection, table: Table, key: IdempotencyKey) -> StoredAnswer | None:
+    """What a key was answered before, without claiming it; None if it is fresh.
+
+    For what must not happen twice but cannot be part of the transaction, such as asking a peer.
+
+    Raises:
+        Refusal: `idempotency-key-reused`, as `claim` does.
+    """
+    stored = (await connection.execute(select(table).where(_is(table, key)))).one_or_none()
+    return None if stored is None else _checked(stored, key)
+
+
+async def store_answer(
+    connection: Connection, table: Table, key: IdempotencyKey, answer: StoredAnswer, *, only_if_open: bool = False
+) -> None:
+    """Keeps the final answer of a claimed key, in the transaction that makes it final.
+
+    Args:
+        only_if_open: leaves an answer that is final already as it is.
+    """
+    statement = update(table).where(_is(table, key)).values(status=answer.status, body=answer.body)
+    await connection.execute(statement.where(table.c.status.is_(None)) if only_if_open else statement)
+
+
+def _checked(stored: Row[Any], key: IdempotencyKey) -> StoredAnswer:
     if stored.fingerprint != key.fingerprint:
         raise Refusal(IDEMPOTENCY_KEY_REUSED, "Use a new Idempotency-Key for a new request.")
     return StoredAnswer(status=stored.status, body=stored.body)
-
-
-async def store_answer(connection: Connection, table: Table, key: IdempotencyKey, answer: StoredAnswer) -> None:
-    """Keeps the final answer of a claimed key, in the transaction that makes it final."""
-    statement = update(table).where(_is(table, key)).values(status=answer.status, body=answer.body)
-    await connection.execute(statement)
 
 
 def _is(table: Table, key: IdempotencyKey) -> ColumnElement[bool]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from subgraphs.shared.database import Database
-from subgraphs.users.rules import AuthorizationType, State
+from subgraphs.users.rules_authorizations import AuthorizationType, State
 from subgraphs.users.tables import authorizations
 
 

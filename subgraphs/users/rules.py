@@ -1,8 +1,6 @@
-"""Who trades and who may act for whom: users, their sessions, and the authorizations investors give to brokers.
+"""Users and their sessions: entities as the service returns them, the rules that need no database, and error codes.
 
-Entities as the service returns them, the rules that need no database, and this service's part of the error catalogue.
-Times are milliseconds since the epoch; an authorization's `amount` is in minor units of its currency (capital) or in
-millionths of a share (stockholding).
+Times are milliseconds since the epoch. Authorizations stand in `rules_authorizations`.
 """
 
 import re
@@ -11,12 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from subgraphs.shared.errors import INVALID_REQUEST, ErrorCode, FieldError, Refusal
-from subgraphs.shared.money import format_amount, format_quantity
 
 Role = Literal["investor", "broker"]
-AuthorizationType = Literal["capital", "stockholding"]
-State = Literal["PENDING", "ACTIVE", "FAILED", "REVOKING", "REVOKED", "EXPIRING", "EXPIRED"]
-Status = Literal["pending", "active", "failed", "revoking", "revoked", "expired"]
 
 ROLES: tuple[Role, ...] = ("investor", "broker")
 
@@ -33,17 +27,6 @@ INVALID_REFRESH_TOKEN = ErrorCode("invalid-refresh-token", 401, "The refresh tok
 PROFILE_NOT_YOURS = ErrorCode("profile-not-yours", 403, "Only the user may change this profile")
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
-
-PUBLIC_STATUS: dict[State, Status] = {
-    "PENDING": "pending",
-    "ACTIVE": "active",
-    "FAILED": "failed",
-    "REVOKING": "revoking",
-    "REVOKED": "revoked",
-    "EXPIRING": "expired",
-    "EXPIRED": "expired",
-}
-"""What a client sees of each internal state. An expiring mandate is over for everybody but its owner's books."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,41 +78,6 @@ class Session:
     access_token: str
     expires_in_s: int
     refresh_token: str
-
-
-@dataclass(frozen=True, slots=True)
-class Authorization:
-    """A mandate that an investor gave a broker, over money of one currency or over shares of one stock.
-
-    `amount` is what was granted in all; what remains of it is known to the wallet (capital) or to stocks (shares).
-    """
-
-    id: str
-    root_id: str
-    parent_id: str | None
-    type: AuthorizationType
-    state: State
-    investor: User
-    broker: User
-    currency: str | None
-    stockholding_id: str | None
-    stock_id: str | None
-    amount: int
-    starts_at: int
-    ends_at: int | None
-    created_at: int
-    version: int
-    failure_code: str | None
-
-    @property
-    def status(self) -> Status:
-        """The public status."""
-        return PUBLIC_STATUS[self.state]
-
-    @property
-    def granted(self) -> str:
-        """The amount as decimal text, in the currency's decimals or as a number of shares."""
-        return format_quantity(self.amount) if self.currency is None else format_amount(self.amount, self.currency)
 
 
 def checked_registration(*, name: str, email: str, role: str, password: str) -> Registration:

@@ -1,17 +1,76 @@
-"""What one can do with authorizations: the parties read them, stocks verifies them."""
+"""What happens to authorizations inside this service: each method is one read or one transaction.
 
+`saga` puts these together with the calls to wallet and stocks. The rules of locking: whatever changes who belongs to a
+family (a rollover, a revoke, an expiry) first locks the family's root, then looks again; a driver changes one row, by
+compare-and-set on its state and on its own lease.
+"""
+
+import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import orjson
+
+from subgraphs.shared.audit import AuditEntry, record
 from subgraphs.shared.auth import Caller, require_service, require_user
-from subgraphs.shared.database import Database
-from subgraphs.shared.errors import NOT_FOUND, Refusal
+from subgraphs.shared.database import Connection, Database
+from subgraphs.shared.errors import IDEMPOTENCY_KEY_REUSED, NOT_FOUND, FieldError, Refusal
+from subgraphs.shared.idempotency import (
+    IdempotencyKey,
+    StoredAnswer,
+    claim,
+    idempotency_key,
+    store_answer,
+    stored_answer,
+)
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
+from subgraphs.users import store as users_store
 from subgraphs.users import store_authorizations as store
-from subgraphs.users.rules import PUBLIC_STATUS, Authorization, AuthorizationType, Status
+from subgraphs.users.rules_authorizations import (
+    INVESTORS_ONLY,
+    NOT_THE_INVESTOR,
+    PUBLIC_STATUS,
+    SELF_AUTHORIZATION,
+    UNKNOWN_BROKER,
+    Authorization,
+    AuthorizationType,
+    MandateRequest,
+    RolledOver,
+    Rollover,
+    State,
+    Status,
+    window,
+)
+from subgraphs.users.store_authorizations import Lease
+from subgraphs.users.tables import audit_log, idempotency_keys
+
+LEASE_MS = 2_000
+"""How long one driver has an authorization to itself: longer than any call to a peer."""
+CREATE_ROUTE = "POST /authorizations"
+SWEEPER = Caller(kind="service", id="users")
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """An authorization that was asked for. `final` is False while its answer is still open."""
+
+    authorization: Authorization
+    key: str
+    replayed: bool
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """An authorization that this driver has to itself, with the attempts made before, read at `now`."""
+
+    authorization: Authorization
+    attempts: int
+    now: int
 
 
 class AuthorizationsService:
-    """The use cases of authorizations."""
+    """The transactions of authorizations."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -47,9 +106,266 @@ class AuthorizationsService:
     async def verified_authorization(self, caller: Caller, authorization_id: str) -> Authorization:
         """Any authorization, for stocks, which checks it before a broker's order; raises Refusal `not-found`."""
         require_service(caller, "stocks")
+        return await self.load(authorization_id)
+
+    async def load(self, authorization_id: str) -> Authorization:
+        """An authorization as the service itself sees it; raises Refusal `not-found`."""
         async with self._database.reading() as connection:
             found = await store.find_authorizations(connection, None, [authorization_id])
         return _found(found, authorization_id)
+
+    def creation_key(self, caller: Caller, request: MandateRequest, key: str | None) -> IdempotencyKey:
+        """The key of a request to create an authorization; raises Refusal unless the caller is an investor."""
+        if require_user(caller).role != "investor":
+            raise Refusal(INVESTORS_ONLY, "Brokers receive authorizations; they do not give them.")
+        return idempotency_key(caller.id, CREATE_ROUTE, key, request.document())
+
+    async def created_before(self, caller: Caller, key: IdempotencyKey) -> Creation | None:
+        """What an earlier request with the key led to; None if the key is fresh."""
+        async with self._database.reading() as connection:
+            stored = await stored_answer(connection, idempotency_keys, key)
+            return None if stored is None else await _repetition(connection, caller, key, stored)
+
+    async def create(
+        self, caller: Caller, request: MandateRequest, stock_id: str | None, key: IdempotencyKey, owner: str
+    ) -> Creation:
+        """Inserts a PENDING authorization, leased to `owner`.
+
+        Raises:
+            Refusal: `self-authorization`, `unknown-broker`, `invalid-window`, or `idempotency-key-reused`.
+        """
+
+        async def work(connection: Connection) -> Creation:
+            stored = await claim(connection, idempotency_keys, key)
+            if stored is not None:
+                return await _repetition(connection, caller, key, stored)
+            await _check_broker(connection, caller, request.broker_id)
+            await store.insert_authorization(
+                connection, _pending_row(caller, request, stock_id, key, await _lease(connection, owner))
+            )
+            details = {"type": request.type, "broker": request.broker_id}
+            await record(connection, audit_log, AuditEntry("authorization.create", caller, key.object_id, "", details))
+            created = await store.find_authorizations(connection, caller.id, [key.object_id])
+            return Creation(created[key.object_id], key.key, replayed=False, final=False)
+
+        return await self._database.write(work)
+
+    async def revoke(self, caller: Caller, authorization_id: str, owner: str, *, cascade: bool) -> list[str]:
+        """Ends an authorization, with its whole family if `cascade`: durably, from this commit on.
+
+        Returns the ids that are REVOKING by this call, leased to `owner`; none if all was over before.
+
+        Raises:
+            Refusal: `not-found`, or `not-the-investor`.
+        """
+        authorization = await self.authorization(caller, authorization_id)
+        if authorization.investor.id != caller.id:
+            raise Refusal(NOT_THE_INVESTOR, "Ask the investor to revoke it.")
+
+        async def work(connection: Connection) -> list[str]:
+            root_id = await store.lock_root(connection, authorization_id)
+            assert root_id is not None, "authorizations are never deleted"
+            lease = await _lease(connection, owner)
+            ended = await store.end_family(connection, root_id, None if cascade else authorization_id, lease)
+            for each in ended:
+                await record(connection, audit_log, AuditEntry("authorization.revoke", caller, each))
+            return ended
+
+        return await self._database.write(work)
+
+    async def expire_due(self, limit: int) -> int:
+        """Ends up to `limit` authorizations whose end has come; how many."""
+        async with self._database.reading() as connection:
+            ids = await store.over_ids(connection, await connection.now(), limit)
+        return sum([await self._expire(each) for each in ids])
+
+    async def _expire(self, authorization_id: str) -> bool:
+        async def work(connection: Connection) -> bool:
+            await store.lock_root(connection, authorization_id)
+            expired = await store.expire(connection, authorization_id, await connection.now())
+            if expired:
+                await record(connection, audit_log, AuditEntry("authorization.expire", SWEEPER, authorization_id))
+            return expired
+
+        return await self._database.write(work)
+
+    async def roll_over(self, caller: Caller, rollover: Rollover) -> RolledOver:
+        """T4: continues a mandate with what a broker's order brought; the answer is stored by order and never changes.
+
+        Raises:
+            Refusal: `not-found` for an unknown mandate, `idempotency-key-reused` for an order that came otherwise.
+        """
+        require_service(caller, "stocks")
+        fingerprint = _fingerprint(rollover)
+        child_id = str(uuid.uuid4())
+
+        async def work(connection: Connection) -> RolledOver:
+            now = await connection.now()
+            root_id = await store.lock_root(connection, rollover.used_authorization_id)
+            if root_id is None:
+                raise Refusal(NOT_FOUND, "There is no such authorization.")
+            if await store.insert_rollover(connection, rollover, fingerprint, now):
+                await _continue(connection, caller, rollover, root_id, child_id, now)
+            stored_fingerprint, answer = await store.find_rollover(connection, rollover.order_id)
+            if stored_fingerprint != fingerprint:
+                raise Refusal(IDEMPOTENCY_KEY_REUSED, "This order rolled over otherwise before.")
+            return answer
+
+        return await self._database.write(work)
+
+    async def take_due(self, owner: str, limit: int) -> list[Leased]:
+        """Leases up to `limit` authorizations that wait to be driven."""
+        async with self._database.reading() as connection:
+            ids = await store.due_ids(connection, await connection.now(), limit)
+        return await self.take(ids, owner) if ids else []
+
+    async def take(self, ids: Sequence[str], owner: str) -> list[Leased]:
+        """Leases those of the authorizations that are due and free."""
+
+        async def work(connection: Connection) -> list[Leased]:
+            lease = await _lease(connection, owner)
+            attempts = await store.take_lease(connection, ids, lease)
+            found = await store.find_authorizations(connection, None, list(attempts))
+            return [Leased(found[each], attempts[each], lease.now) for each in sorted(attempts)]
+
+        return await self._database.write(work)
+
+    async def postpone(self, authorization_id: str, owner: str, pause_ms: int) -> None:
+        """Gives a lease back; the authorization is due again after the pause."""
+
+        async def work(connection: Connection) -> None:
+            await store.postpone(connection, authorization_id, owner, await connection.now() + pause_ms)
+
+        await self._database.write(work)
+
+    async def settle(
+        self, authorization: Authorization, owner: str, after: State, failure_code: str | None = None
+    ) -> bool:
+        """Moves a leased authorization on; a final state stores the answer of the request that created it.
+
+        False if the authorization has left its state or its lease meanwhile: somebody else has decided.
+        """
+
+        async def work(connection: Connection) -> bool:
+            before = authorization.state
+            row = await store.settle(connection, authorization.id, owner, before, after, failure_code)
+            if row is None:
+                return False
+            if row.idempotency_key is not None:
+                answer = {"state": after, "failure_code": failure_code, "amount": row.amount, "version": row.version}
+                await _store_first_answer(connection, row.investor_id, row.idempotency_key, answer)
+            return True
+
+        return await self._database.write(work)
+
+
+async def _lease(connection: Connection, owner: str) -> Lease:
+    now = await connection.now()
+    return Lease(owner=owner, now=now, until=now + LEASE_MS)
+
+
+async def _repetition(connection: Connection, caller: Caller, key: IdempotencyKey, stored: StoredAnswer) -> Creation:
+    """What a repeated request gets: the authorization as its final answer showed it, or as it stands while open."""
+    found = await store.find_authorizations(connection, caller.id, [key.object_id])
+    authorization = found[key.object_id]
+    if stored.status is None:
+        return Creation(authorization, key.key, replayed=True, final=False)
+    return Creation(replace(authorization, **orjson.loads(stored.body)), key.key, replayed=True, final=True)
+
+
+async def _check_broker(connection: Connection, caller: Caller, broker_id: str) -> None:
+    if broker_id == caller.id:
+        raise Refusal(SELF_AUTHORIZATION, "Name a broker other than yourself.")
+    broker = (await users_store.find_users(connection, caller.id, [broker_id])).get(broker_id)
+    if broker is None or broker.type != "broker":
+        message = "Choose a broker from GET /users?type=broker."
+        raise Refusal(UNKNOWN_BROKER, message, fields=(FieldError("brokerId", message),))
+
+
+def _pending_row(
+    caller: Caller, request: MandateRequest, stock_id: str | None, key: IdempotencyKey, lease: Lease
+) -> dict[str, object]:
+    starts_at, ends_at = window(request, lease.now)
+    return {
+        "id": key.object_id,
+        "root_id": key.object_id,
+        "investor_id": caller.id,
+        "broker_id": request.broker_id,
+        "type": request.type,
+        "asset": request.currency or stock_id,
+        "currency": request.currency,
+        "stockholding_id": request.stockholding_id,
+        "stock_id": stock_id,
+        "amount": request.amount,
+        "state": "PENDING",
+        "idempotency_key": key.key,
+        "starts_at": starts_at,
+        "ends_at": ends_at,
+        "created_at": lease.now,
+        "updated_at": lease.now,
+        "version": 1,
+        "lease_owner": lease.owner,
+        "lease_until": lease.until,
+        "drive_at": lease.now,
+    }
+
+
+async def _store_first_answer(
+    connection: Connection, investor_id: str, key_text: str, answer: dict[str, object]
+) -> None:
+    """Stores the final answer of the creating request, unless an earlier state was final for it already."""
+    key = IdempotencyKey(namespace=f"{investor_id} {CREATE_ROUTE}", key=key_text, fingerprint="")
+    status = 422 if answer["state"] == "FAILED" else 201
+    await store_answer(
+        connection, idempotency_keys, key, StoredAnswer(status, orjson.dumps(answer).decode()), only_if_open=True
+    )
+
+
+async def _continue(
+    connection: Connection, caller: Caller, rollover: Rollover, root_id: str, child_id: str, now: int
+) -> None:
+    """Extends or creates the family's mandate over what the order brought, while the used one is active."""
+    parent = (await store.find_authorizations(connection, None, [rollover.used_authorization_id]))[
+        rollover.used_authorization_id
+    ]
+    over = parent.ends_at is not None and parent.ends_at <= now
+    if parent.state != "ACTIVE" or over or rollover.amount == 0:
+        return
+    continued = await store.extend_active(connection, root_id, rollover, now)
+    if continued is None:
+        continued = child_id
+        await store.insert_authorization(connection, _child_row(parent, rollover, child_id, now))
+    await store.answer_rollover(connection, rollover.order_id, continued)
+    details = {"order": rollover.order_id, "used": parent.id}
+    await record(
+        connection, audit_log, AuditEntry("authorization.rollover", caller, continued, parent.investor.id, details)
+    )
+
+
+def _child_row(parent: Authorization, rollover: Rollover, child_id: str, now: int) -> dict[str, object]:
+    return {
+        "id": child_id,
+        "root_id": parent.root_id,
+        "parent_id": parent.id,
+        "investor_id": parent.investor.id,
+        "broker_id": parent.broker.id,
+        "type": rollover.type,
+        "asset": rollover.asset,
+        "currency": rollover.currency,
+        "stockholding_id": rollover.stockholding_id,
+        "stock_id": rollover.stock_id,
+        "amount": rollover.amount,
+        "state": "ACTIVE",
+        "starts_at": now,
+        "ends_at": parent.ends_at,
+        "created_at": now,
+        "updated_at": now,
+        "version": 1,
+    }
+
+
+def _fingerprint(rollover: Rollover) -> str:
+    return idempotency_key("stocks", CREATE_ROUTE, rollover.order_id, orjson.loads(orjson.dumps(rollover))).fingerprint
 
 
 def _found(found: dict[str, Authorization], authorization_id: str) -> Authorization:

@@ -1,9 +1,25 @@
 """Every SQL statement about authorizations."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    case,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    tuple_,
+    update,
+)
     BigInteger,
     ColumnElement,
     FromClause,
@@ -18,14 +34,31 @@ from sqlalchemy import (
     tuple_,
 )
 
-from subgraphs.shared.database import Connection
+from subgraphs.shared.database import Connection, insert_or_ignore, locked
 from subgraphs.shared.pagination import CursorKey
-from subgraphs.users.rules import Authorization, AuthorizationType, State, User
-from subgraphs.users.tables import authorizations, users
+from subgraphs.users.rules import User
+from subgraphs.users.rules_authorizations import (
+    DRIVEN_STATES,
+    Authorization,
+    AuthorizationType,
+    RolledOver,
+    Rollover,
+    State,
+)
+from subgraphs.users.tables import authorizations, rollovers, users
 
 _investor = users.alias("investor")
 _broker = users.alias("broker")
 _USER_FIELDS = ("id", "name", "type", "registered_at", "version", "email")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who drives rows, from `now` until `until`; after that another may take over."""
+
+    owner: str
+    now: int
+    until: int
 
 
 async def insert_authorization(connection: Connection, row: Mapping[str, object]) -> None:
@@ -64,6 +97,169 @@ async def list_authorizations(
         last = tuple_(literal(created_at, BigInteger), literal(authorization_id))
         statement = statement.where(tuple_(authorizations.c.created_at, authorizations.c.id) < last)
     return [_authorization(row) for row in await connection.execute(statement)]
+
+
+async def lock_root(connection: Connection, authorization_id: str) -> str | None:
+    """The root of an authorization's family, locked: whatever changes a family's members decides under this lock.
+
+    None if there is no such authorization.
+    """
+    of = select(authorizations.c.root_id).where(authorizations.c.id == authorization_id)
+    root_id: str | None = (await connection.execute(of)).scalar_one_or_none()
+    if root_id is not None:
+        root = select(authorizations.c.id).where(authorizations.c.id == root_id)
+        await connection.execute(locked(root, connection))
+    return root_id
+
+
+async def end_family(connection: Connection, root_id: str, only_id: str | None, lease: Lease) -> list[str]:
+    """Moves what is pending or active in a family (or one member of it) to REVOKING; the ids, leased to the caller."""
+    live = and_(authorizations.c.root_id == root_id, authorizations.c.state.in_(("PENDING", "ACTIVE")))
+    if only_id is not None:
+        live = and_(live, authorizations.c.id == only_id)
+    values = {"state": "REVOKING", "version": authorizations.c.version + 1, "updated_at": lease.now, **_taken(lease)}
+    rows = await connection.execute(
+        update(authorizations).where(live).values(values).returning(authorizations.c.id)
+    )
+    return sorted(row.id for row in rows)
+
+
+async def expire(connection: Connection, authorization_id: str, now: int) -> bool:
+    """Moves an authorization whose end has come to EXPIRING; False if it has left its state meanwhile."""
+    over = and_(
+        authorizations.c.id == authorization_id,
+        authorizations.c.state.in_(("PENDING", "ACTIVE")),
+        authorizations.c.ends_at <= now,
+    )
+    values = {"state": "EXPIRING", "version": authorizations.c.version + 1, "updated_at": now, "drive_at": now}
+    return bool((await connection.execute(update(authorizations).where(over).values(values))).rowcount)
+
+
+async def over_ids(connection: Connection, now: int, limit: int) -> list[str]:
+    """Authorizations whose end has come and that nobody has ended yet."""
+    over = and_(authorizations.c.state.in_(("PENDING", "ACTIVE")), authorizations.c.ends_at <= now)
+    statement = select(authorizations.c.id).where(over).order_by(authorizations.c.ends_at).limit(limit)
+    return [row.id for row in await connection.execute(statement)]
+
+
+async def due_ids(connection: Connection, now: int, limit: int) -> list[str]:
+    """Authorizations that wait to be driven, the longest waiting first."""
+    statement = select(authorizations.c.id).where(_due(now)).order_by(authorizations.c.drive_at).limit(limit)
+    return [row.id for row in await connection.execute(statement)]
+
+
+async def take_lease(connection: Connection, ids: Sequence[str], lease: Lease) -> dict[str, int]:
+    """Leases those of the authorizations that are still due; their ids with the number of attempts made before."""
+    statement = (
+        update(authorizations)
+        .where(authorizations.c.id.in_(ids), _due(lease.now))
+        .values(_taken(lease))
+        .returning(authorizations.c.id, authorizations.c.drive_attempts)
+    )
+    return {row.id: row.drive_attempts for row in await connection.execute(statement)}
+
+
+async def postpone(connection: Connection, authorization_id: str, owner: str, drive_at: int) -> None:
+    """Gives a lease back; the authorization is due again at `drive_at`."""
+    values = {
+        "lease_owner": None,
+        "lease_until": 0,
+        "drive_at": drive_at,
+        "drive_attempts": authorizations.c.drive_attempts + 1,
+    }
+    await connection.execute(update(authorizations).where(_held(authorization_id, owner)).values(values))
+
+
+async def settle(
+    connection: Connection, authorization_id: str, owner: str, before: State, after: State, failure_code: str | None
+) -> Row[Any] | None:
+    """Compare-and-set of a leased authorization from one state to another.
+
+    Returns its investor, idempotency key, amount and version after the step; None if the lease or the state is lost.
+    """
+    held = and_(_held(authorization_id, owner), authorizations.c.state == before)
+    values = {
+        "state": after,
+        "failure_code": failure_code,
+        "version": authorizations.c.version + 1,
+        "updated_at": await connection.now(),
+        "lease_owner": None,
+        "lease_until": 0,
+        "drive_attempts": 0,
+    }
+    shown = (
+        authorizations.c.investor_id,
+        authorizations.c.idempotency_key,
+        authorizations.c.amount,
+        authorizations.c.version,
+    )
+    return (await connection.execute(update(authorizations).where(held).values(values).returning(*shown))).one_or_none()
+
+
+async def insert_rollover(connection: Connection, rollover: Rollover, fingerprint: str, now: int) -> bool:
+    """Takes an order's place among the rollovers; False if it has one."""
+    statement = insert_or_ignore(connection, rollovers).values(
+        order_id=rollover.order_id,
+        fingerprint=fingerprint,
+        used_authorization_id=rollover.used_authorization_id,
+        amount=rollover.amount,
+        created_at=now,
+    )
+    return bool((await connection.execute(statement)).rowcount)
+
+
+async def find_rollover(connection: Connection, order_id: str) -> tuple[str, RolledOver]:
+    """The fingerprint and the answer of an order's rollover."""
+    statement = (
+        select(
+            rollovers.c.fingerprint,
+            rollovers.c.authorization_id,
+            authorizations.c.investor_id,
+            authorizations.c.broker_id,
+        )
+        .join(authorizations, authorizations.c.id == rollovers.c.used_authorization_id)
+        .where(rollovers.c.order_id == order_id)
+    )
+    row = (await connection.execute(statement)).one()
+    return row.fingerprint, RolledOver(row.authorization_id, row.investor_id, row.broker_id)
+
+
+async def answer_rollover(connection: Connection, order_id: str, authorization_id: str) -> None:
+    """Stores which authorization an order went on in."""
+    statement = update(rollovers).where(rollovers.c.order_id == order_id).values(authorization_id=authorization_id)
+    await connection.execute(statement)
+
+
+async def extend_active(connection: Connection, root_id: str, rollover: Rollover, now: int) -> str | None:
+    """Adds the rollover's amount to the family's ACTIVE authorization over the same asset; its id, None without one."""
+    same = and_(
+        authorizations.c.root_id == root_id,
+        authorizations.c.type == rollover.type,
+        authorizations.c.asset == rollover.asset,
+        authorizations.c.state == "ACTIVE",
+    )
+    values = {
+        "amount": authorizations.c.amount + rollover.amount,
+        "version": authorizations.c.version + 1,
+        "updated_at": now,
+    }
+    statement = update(authorizations).where(same).values(values).returning(authorizations.c.id)
+    extended: str | None = (await connection.execute(statement)).scalar_one_or_none()
+    return extended
+
+
+def _due(now: int) -> ColumnElement[bool]:
+    return and_(
+        authorizations.c.state.in_(DRIVEN_STATES), authorizations.c.drive_at <= now, authorizations.c.lease_until <= now
+    )
+
+
+def _held(authorization_id: str, owner: str) -> ColumnElement[bool]:
+    return and_(authorizations.c.id == authorization_id, authorizations.c.lease_owner == owner)
+
+
+def _taken(lease: Lease) -> dict[str, Any]:
+    return {"lease_owner": lease.owner, "lease_until": lease.until, "drive_at": lease.now}
 
 
 def _viewed(viewer_id: str | None) -> Select[Any]:

@@ -73,6 +73,7 @@ attempts = Table(
 )
 
 # `asset` is the currency of a capital authorization and the stock of a stockholding one: what a rollover matches on.
+# `idempotency_key` is the investor's, null for what a rollover made.
 # The last four columns are the saga's: who drives the row until when, and when it is driven again.
 authorizations = Table(
     "authorizations",
@@ -90,6 +91,7 @@ authorizations = Table(
     Column("amount", BigInteger, nullable=False),
     Column("state", String(10), nullable=False),
     Column("failure_code", String(60)),
+    Column("idempotency_key", String(255)),
     Column("starts_at", BigInteger, nullable=False),
     Column("ends_at", BigInteger),
     Column("created_at", BigInteger, nullable=False),
@@ -111,7 +113,7 @@ authorizations = Table(
     Index("authorizations_investor", "investor_id", "created_at", "id"),
     Index("authorizations_broker", "broker_id", "created_at", "id"),
     Index("authorizations_root", "root_id", "state"),
-    Index("authorizations_ends", "ends_at"),
+    Index("authorizations_ends", "state", "ends_at"),
     Index("authorizations_driven", "state", "drive_at"),
 )
 Index(

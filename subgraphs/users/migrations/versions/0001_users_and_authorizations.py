@@ -79,6 +79,7 @@ def upgrade() -> None:
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("failure_code", sa.String(length=60), nullable=True),
+        sa.Column("idempotency_key", sa.String(length=255), nullable=True),
         sa.Column("starts_at", sa.BigInteger(), nullable=False),
         sa.Column("ends_at", sa.BigInteger(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -116,7 +117,7 @@ def upgrade() -> None:
         )
         batch_op.create_index("authorizations_broker", ["broker_id", "created_at", "id"], unique=False)
         batch_op.create_index("authorizations_driven", ["state", "drive_at"], unique=False)
-        batch_op.create_index("authorizations_ends", ["ends_at"], unique=False)
+        batch_op.create_index("authorizations_ends", ["state", "ends_at"], unique=False)
         batch_op.create_index("authorizations_investor", ["investor_id", "created_at", "id"], unique=False)
         batch_op.create_index("authorizations_root", ["root_id", "state"], unique=False)
 

@@ -1,0 +1,185 @@
+"""Authorizations: mandates that investors give to brokers, over money of one currency or over shares of one stock.
+
+Entities, the rules that need no database, and error codes. Times are milliseconds since the epoch; an `amount` is in
+minor units of the currency (capital) or in millionths of a share (stockholding).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from subgraphs.shared.errors import INVALID_REQUEST, ErrorCode, FieldError, Refusal
+from subgraphs.shared.money import format_amount, format_quantity, parse_amount, parse_quantity
+from subgraphs.users.rules import User
+
+AuthorizationType = Literal["capital", "stockholding"]
+State = Literal["PENDING", "ACTIVE", "FAILED", "REVOKING", "REVOKED", "EXPIRING", "EXPIRED"]
+Status = Literal["pending", "active", "failed", "revoking", "revoked", "expired"]
+
+INVESTORS_ONLY = ErrorCode("investors-only", 403, "Only investors may do that")
+NOT_THE_INVESTOR = ErrorCode("not-the-investor", 403, "Only the investor may revoke an authorization")
+SELF_AUTHORIZATION = ErrorCode("self-authorization", 422, "Nobody authorizes himself")
+UNKNOWN_BROKER = ErrorCode("unknown-broker", 422, "There is no such broker")
+UNKNOWN_STOCKHOLDING = ErrorCode("unknown-stockholding", 422, "You have no such stockholding")
+INVALID_WINDOW = ErrorCode("invalid-window", 422, "The authorization would be over before it begins")
+INSUFFICIENT_FUNDS = ErrorCode("insufficient-funds", 422, "The available balance is too small")
+INSUFFICIENT_SHARES = ErrorCode("insufficient-shares", 422, "The holding has too few free shares")
+AUTHORIZATION_ENDED = ErrorCode("authorization-ended", 422, "The authorization was ended before it began")
+AUTHORIZATION_TIMED_OUT = ErrorCode("authorization-timed-out", 422, "The authorization could not be opened in time")
+
+FAILURES: Mapping[str, ErrorCode] = MappingProxyType(
+    {
+        "insufficient-funds": INSUFFICIENT_FUNDS,
+        "insufficient-shares": INSUFFICIENT_SHARES,
+        "not-found": UNKNOWN_STOCKHOLDING,
+        "commitment-closed": AUTHORIZATION_ENDED,
+        "account-mismatch": AUTHORIZATION_ENDED,
+        AUTHORIZATION_TIMED_OUT.code: AUTHORIZATION_TIMED_OUT,
+    }
+)
+"""What the peers' final refusals of a mandate mean to the investor."""
+
+PENDING_MS_MAX = 30_000
+"""A mandate that could not be opened for this long is given up."""
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+PUBLIC_STATUS: dict[State, Status] = {
+    "PENDING": "pending",
+    "ACTIVE": "active",
+    "FAILED": "failed",
+    "REVOKING": "revoking",
+    "REVOKED": "revoked",
+    "EXPIRING": "expired",
+    "EXPIRED": "expired",
+}
+"""What a client sees of each internal state. An expiring mandate is over for everybody but its owner's books."""
+
+
+DRIVEN_STATES: tuple[State, ...] = ("PENDING", "REVOKING", "EXPIRING")
+"""States that are left as soon as the peers have answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """A mandate that an investor gave a broker, over money of one currency or over shares of one stock.
+
+    `amount` is what was granted in all; what remains of it is known to the wallet (capital) or to stocks (shares).
+    """
+
+    id: str
+    root_id: str
+    parent_id: str | None
+    type: AuthorizationType
+    state: State
+    investor: User
+    broker: User
+    currency: str | None
+    stockholding_id: str | None
+    stock_id: str | None
+    amount: int
+    starts_at: int
+    ends_at: int | None
+    created_at: int
+    version: int
+    failure_code: str | None
+
+    @property
+    def status(self) -> Status:
+        """The public status."""
+        return PUBLIC_STATUS[self.state]
+
+    @property
+    def granted(self) -> str:
+        """The amount as decimal text, in the currency's decimals or as a number of shares."""
+        return format_quantity(self.amount) if self.currency is None else format_amount(self.amount, self.currency)
+
+
+@dataclass(frozen=True, slots=True)
+class MandateRequest:
+    """A checked request for an authorization. Exactly one of `currency` and `stockholding_id` is set."""
+
+    type: AuthorizationType
+    broker_id: str
+    currency: str | None
+    stockholding_id: str | None
+    amount: int
+    starts_at: int | None
+    ends_at: int | None
+
+    def document(self) -> dict[str, object]:
+        """The request as JSON values, to tell it from another one under the same key."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Rollover:
+    """What a broker's completed order brought: money (capital) or shares (stockholding), under the used mandate."""
+
+    order_id: str
+    used_authorization_id: str
+    type: AuthorizationType
+    currency: str | None
+    stockholding_id: str | None
+    stock_id: str | None
+    amount: int
+
+    @property
+    def asset(self) -> str:
+        """What mandates of one family are matched by: the currency, or the stock."""
+        asset = self.currency if self.type == "capital" else self.stock_id
+        assert asset is not None, "the type decides which one is set"
+        return asset
+
+
+@dataclass(frozen=True, slots=True)
+class RolledOver:
+    """The mandate that an order went on in; `authorization_id` is None where the used one had ended."""
+
+    authorization_id: str | None
+    investor_id: str
+    broker_id: str
+
+
+def checked_mandate(
+    *,
+    type: AuthorizationType,
+    broker_id: str,
+    currency: str | None,
+    stockholding_id: str | None,
+    amount: str,
+    starts_at: int | None,
+    ends_at: int | None,
+) -> MandateRequest:
+    """The request with its amount read; raises Refusal `invalid-request`, `invalid-amount` or `invalid-quantity`."""
+    needed, other = ("currency", "stockholdingId") if type == "capital" else ("stockholdingId", "currency")
+    given = {"currency": currency, "stockholdingId": stockholding_id}
+    errors = []
+    if given[needed] is None:
+        errors.append(FieldError(needed, f"A {type} authorization needs it."))
+    if given[other] is not None:
+        errors.append(FieldError(other, f"A {type} authorization has none."))
+    for name, value in (("brokerId", broker_id), ("stockholdingId", stockholding_id)):
+        if value is not None and not _UUID.fullmatch(value):
+            errors.append(FieldError(name, "This is no id: ids are UUIDs in lower case."))
+    if errors:
+        raise Refusal(INVALID_REQUEST, "See errors for the members at fault.", fields=errors)
+    units = parse_quantity(amount, field="amount") if currency is None else parse_amount(amount, currency)
+    return MandateRequest(type, broker_id, currency, stockholding_id, units, starts_at, ends_at)
+
+
+def window(request: MandateRequest, now: int) -> tuple[int, int | None]:
+    """When the mandate begins and ends, from a request made at `now`; raises Refusal `invalid-window`."""
+    starts_at = now if request.starts_at is None else request.starts_at
+    if request.ends_at is not None and request.ends_at <= max(starts_at, now):
+        message = "endsAt must be in the future and after startsAt."
+        raise Refusal(INVALID_WINDOW, message, fields=(FieldError("endsAt", message),))
+    return starts_at, request.ends_at
+
+
+def failure(authorization: Authorization) -> Refusal:
+    """The refusal that a failed authorization is answered with, now and at every repetition."""
+    code = FAILURES.get(authorization.failure_code or "", AUTHORIZATION_ENDED)
+    return Refusal(code, code.title + ".", extra={"authorizationId": authorization.id})
