@@ -11,10 +11,13 @@ secrets FOLDER        the secret files that docker-compose.yml reads
 
 import argparse
 import asyncio
+import contextlib
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from brokerage.audit import audit
 from brokerage.demo import DEMO_USERS, DemoFailed, fetch_token, seed
 from brokerage.development import (
     DEFAULT_FOLDER,
@@ -28,6 +31,8 @@ from brokerage.one_process import OneProcess
 from brokerage.secret_files import write_database_urls, write_keys
 from brokerage.services import create_service, migrate_service, read_settings, serve_until_stopped
 from brokerage.supervisor import ProcessFailed, busy_ports, supervise
+from subgraphs.shared.database import Database
+from subgraphs.shared.invariants import Violation
 from subgraphs.shared.settings import SERVICE_NAMES
 
 
@@ -68,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("token", parents=[data], help="print a fresh access token of a demo user")
     command.add_argument("name", choices=sorted(DEMO_USERS), metavar="NAME", help=", ".join(sorted(DEMO_USERS)))
     command.set_defaults(run=_token)
+
+    command = commands.add_parser("audit", parents=[data], help="check the books of all services")
+    command.add_argument(
+        "--quiet", action="store_true", help="while it runs: compare the services too, as nobody sends requests"
+    )
+    command.set_defaults(run=_audit)
 
     command = commands.add_parser("migrate", parents=[data], help="bring all databases to their newest schemas")
     command.set_defaults(run=_migrate)
@@ -152,6 +163,27 @@ def _seed(options: argparse.Namespace) -> int:
 def _token(options: argparse.Namespace) -> int:
     print(asyncio.run(fetch_token(_running_urls(options.data), options.name)))
     return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    """Exit code 1 where an invariant is broken. What two services must agree on is compared only when all is quiet."""
+    urls = _running_urls(options.data)
+    ports = {urlsplit(url).port or 0 for url in urls.values()}
+    quiet = options.quiet or not busy_ports(urlsplit(urls["router"]).hostname or "", sorted(ports))
+    violations = asyncio.run(_audit_databases(Development(options.data.resolve()), quiet=quiet))
+    for violation in violations:
+        print(violation)
+    scope = "all services" if quiet else "each service alone, as the brokerage is running"
+    print(f"{len(violations)} broken invariants; checked: {scope}")
+    return 1 if violations else 0
+
+
+async def _audit_databases(development: Development, *, quiet: bool) -> tuple[Violation, ...]:
+    async with contextlib.AsyncExitStack() as stack:
+        databases = {name: Database.open(development.database_url(name)) for name in SERVICE_NAMES}
+        for database in databases.values():
+            stack.push_async_callback(database.close)
+        return await audit(**databases, quiet=quiet)
 
 
 def _running_urls(folder: Path) -> dict[str, str]:

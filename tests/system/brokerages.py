@@ -19,6 +19,8 @@ from brokerage.supervisor import busy_ports
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = (sys.executable, str(ROOT / "trifolio.py"))
+PORTFOLIO = (ROOT / "docs" / "examples" / "30-portfolio.graphql").read_text()
+"""The query that the project exists for."""
 PORTS_TAKEN = 4
 STOP_TIMEOUT_S = 20
 
