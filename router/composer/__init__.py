@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from router.composer.diagnostics import Diagnostic, Diagnostics, Location
 from router.composer.emit import emit
 from router.composer.merge import merge_schemas
+from router.composer.satisfiability import check_satisfiability
 from router.composer.sources import Merging, sources_of
 from router.composer.subgraph import Subgraph, check_names, ingest
+from router.composer.upgrade import upgrade
+from router.composer.validate import check_extensions, validate
+from router.supergraph import Supergraph
 
 __all__ = ["CompositionResult", "Diagnostic", "Location", "Subgraph", "compose"]
 
@@ -34,15 +38,26 @@ def compose(subgraphs: Iterable[Subgraph]) -> CompositionResult:
     is the last one, and its findings are in the result.
     """
     diagnostics = Diagnostics()
-    given = list(subgraphs)
-    check_names(given, diagnostics)
+    text = _supergraph_text(list(subgraphs), diagnostics)
+    return CompositionResult(text, diagnostics.in_order())
+
+
+def _supergraph_text(subgraphs: list[Subgraph], diagnostics: Diagnostics) -> str | None:
+    """The phases, in order; None after the first one that found an error."""
+    check_names(subgraphs, diagnostics)
     if diagnostics.has_errors:
-        return CompositionResult(None, diagnostics.in_order())
-    schemas = [schema for each in given if (schema := ingest(each, diagnostics))]
+        return None
+    schemas = [schema for each in subgraphs if (schema := ingest(each, diagnostics))]
+    if len(schemas) < len(subgraphs):
+        return None
+    check_extensions(schemas, diagnostics)
+    schemas = upgrade(schemas)
+    validate(schemas, diagnostics)
     if diagnostics.has_errors:
-        return CompositionResult(None, diagnostics.in_order())
+        return None
     merging = Merging(sources_of(schemas), diagnostics)
     supergraph = merge_schemas(merging)
     if diagnostics.has_errors:
-        return CompositionResult(None, diagnostics.in_order())
-    return CompositionResult(emit(supergraph), diagnostics.in_order())
+        return None
+    text = emit(supergraph)
+    return text if check_satisfiability(merging, Supergraph.parse(text)) else None

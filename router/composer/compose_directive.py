@@ -77,9 +77,9 @@ def _resolve(source: Source, name: str, use: Application) -> ComposedDirective |
     local = name.removeprefix("@")
     if not name.startswith("@"):
         return f'the name has to begin with "@": write "@{name}".' if name else "the name is missing."
-    if local in BUILT_IN_DIRECTIVES:
-        return "it is a directive of GraphQL itself, which is composed as its rules say."
     linked = links.directive(local)
+    if local in BUILT_IN_DIRECTIVES and linked is None:
+        return "it is a directive of GraphQL itself, which is composed as its rules say."
     if links.understood_directive(local) is not None:
         return "it is a federation directive, which is composed as federation's rules say."
     definition = source.schema.directives.get(local)

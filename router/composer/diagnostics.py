@@ -49,6 +49,7 @@ class Code(Enum):
     KEY_FIELDS_SELECT_INVALID_TYPE = ("error", "A field in a @key is of an interface or union type.")
     KEY_INVALID_FIELDS_TYPE = ("error", "The `fields` of a @key are not a string.")
     KEY_INVALID_FIELDS = ("error", "The `fields` of a @key cannot be read, or name a field that does not exist.")
+    KEY_DIRECTIVE_IN_FIELDS_ARG = ("error", "The `fields` of a @key have directives in them.")
     KEY_UNSUPPORTED_ON_INTERFACE = (
         "error",
         "@key stands on an interface, which needs federation 2.3 or later.",
@@ -57,12 +58,14 @@ class Code(Enum):
     REQUIRES_INVALID_FIELDS_TYPE = ("error", "The `fields` of a @requires are not a string.")
     REQUIRES_INVALID_FIELDS = ("error", "The `fields` of a @requires cannot be read, or name an unknown field.")
     REQUIRES_FIELDS_MISSING_EXTERNAL = ("error", "A field in a @requires is not marked @external.")
+    REQUIRES_DIRECTIVE_IN_FIELDS_ARG = ("error", "The `fields` of a @requires have directives in them.")
     REQUIRES_UNSUPPORTED_ON_INTERFACE = ("error", "@requires stands on a field of an interface.")
     PROVIDES_INVALID_FIELDS_TYPE = ("error", "The `fields` of a @provides are not a string.")
     PROVIDES_INVALID_FIELDS = ("error", "The `fields` of a @provides cannot be read, or name an unknown field.")
     PROVIDES_FIELDS_HAS_ARGS = ("error", "A field in a @provides takes arguments.")
     PROVIDES_FIELDS_MISSING_EXTERNAL = ("error", "A field in a @provides is not marked @external.")
     PROVIDES_ON_NON_OBJECT_FIELD = ("error", "@provides stands on a field that returns no object, interface or union.")
+    PROVIDES_DIRECTIVE_IN_FIELDS_ARG = ("error", "The `fields` of a @provides have directives in them.")
     PROVIDES_UNSUPPORTED_ON_INTERFACE = ("error", "@provides stands on a field of an interface.")
     # @external and extensions.
     EXTERNAL_ON_INTERFACE = ("error", "@external stands on a field of an interface.")
@@ -139,9 +142,12 @@ class Code(Enum):
     DISALLOWED_INACCESSIBLE = ("error", "A built-in element is @inaccessible.")
     # Cost.
     COST_APPLIED_TO_INTERFACE_FIELD = ("error", "@cost stands on a field of an interface.")
-    LIST_SIZE_APPLIED_TO_NON_LIST = ("error", "@listSize stands on a field that is no list, and names no sized field.")
+    LIST_SIZE_APPLIED_TO_NON_LIST = (
+        "error",
+        "@listSize stands on a field that is no list and names no sized field, or names a sized field that is no list.",
+    )
     LIST_SIZE_INVALID_ASSUMED_SIZE = ("error", "The assumed size of a @listSize is negative.")
-    LIST_SIZE_INVALID_SIZED_FIELD = ("error", "A sized field of a @listSize does not exist or is no list.")
+    LIST_SIZE_INVALID_SIZED_FIELD = ("error", "A sized field of a @listSize does not exist.")
     LIST_SIZE_INVALID_SLICING_ARGUMENT = ("error", "A slicing argument of a @listSize does not exist or is no Int.")
     # Authorization.
     AUTH_REQUIREMENTS_APPLIED_ON_INTERFACE = (
@@ -179,6 +185,10 @@ class Code(Enum):
     INCONSISTENT_ENUM_VALUE_FOR_OUTPUT_ENUM = ("hint", "A value of an output enum is missing in some subgraphs.")
     INCONSISTENT_ARGUMENT_PRESENCE = ("hint", "An optional argument is missing in some subgraphs, so dropped.")
     INCONSISTENT_NON_REPEATABLE_DIRECTIVE_ARGUMENTS = ("hint", "A directive has different arguments in subgraphs.")
+    INCONSISTENT_RUNTIME_TYPES_FOR_SHAREABLE_RETURN = (
+        "hint",
+        "The subgraphs that share a field can return different types for it.",
+    )
     INCONSISTENT_EXECUTABLE_DIRECTIVE_PRESENCE = ("hint", "An executable directive is not in all subgraphs.")
     FROM_SUBGRAPH_DOES_NOT_EXIST = ("hint", "@override names a subgraph that does not exist.")
     OVERRIDE_DIRECTIVE_CAN_BE_REMOVED = ("hint", "An @override has no effect any more.")

@@ -10,14 +10,19 @@ Specification: GraphQL, section 3 (type system); federation subgraph specificati
 from collections.abc import Iterator
 
 from graphql import (
+    GraphQLArgument,
     GraphQLError,
+    GraphQLInputField,
     GraphQLInputType,
     GraphQLSchema,
     Undefined,
     build_ast_schema,
+    is_enum_type,
     is_input_object_type,
+    is_interface_type,
     is_list_type,
     is_non_null_type,
+    is_object_type,
     parse,
     specified_directives,
     validate_schema,
@@ -45,6 +50,7 @@ from graphql.language import (
     ScalarTypeExtensionNode,
     SchemaDefinitionNode,
     SchemaExtensionNode,
+    StringValueNode,
     TypeDefinitionNode,
     TypeExtensionNode,
     UnionTypeDefinitionNode,
@@ -74,6 +80,9 @@ DEFINITION_OF = {
     ScalarTypeExtensionNode: ScalarTypeDefinitionNode,
 }
 
+INVALID_DEFAULT = "has invalid default value"
+"""In the text of graphql-core's own errors for default values."""
+
 LINK_PURPOSE = "enum {name} {{ SECURITY EXECUTION }}"
 
 
@@ -98,7 +107,9 @@ def _errors(document: DocumentNode) -> Iterator[GraphQLError]:
     except (GraphQLError, TypeError, RecursionError) as error:
         yield error if isinstance(error, GraphQLError) else GraphQLError(str(error))
         return
-    yield from validate_schema(schema)
+    # Default values are checked by `_default_errors`, which lets pass what Apollo's composition lets pass.
+    yield from (error for error in validate_schema(schema) if INVALID_DEFAULT not in error.message)
+    yield from _default_errors(schema)
     yield from _value_errors(schema, document)
 
 
@@ -194,7 +205,28 @@ def _has_fields(document: DocumentNode, name: str) -> bool:
     )
 
 
-# ---- values of directive arguments ----
+# ---- default values and values of directive arguments ----
+
+
+def _default_errors(schema: GraphQLSchema) -> Iterator[GraphQLError]:
+    for name, each in schema.type_map.items():
+        inputs: list[tuple[str, GraphQLArgument | GraphQLInputField]] = []
+        if is_object_type(each) or is_interface_type(each):
+            inputs = [
+                (f"{name}.{field_name}({argument_name}:)", argument)
+                for field_name, field in each.fields.items()
+                for argument_name, argument in field.args.items()
+            ]
+        elif is_input_object_type(each):
+            inputs = [(f"{name}.{field_name}", field) for field_name, field in each.fields.items()]
+        for coordinate, element in inputs:
+            node = element.ast_node
+            if node is not None and node.default_value is not None and not _fits(node.default_value, element.type):
+                message = (
+                    f'Invalid default value for "{coordinate}": expected type "{element.type}", found '
+                    f"{print_ast(node.default_value)}."
+                )
+                yield GraphQLError(message, [node.default_value])
 
 
 def _value_errors(schema: GraphQLSchema, document: DocumentNode) -> Iterator[GraphQLError]:
@@ -213,7 +245,10 @@ def _value_errors(schema: GraphQLSchema, document: DocumentNode) -> Iterator[Gra
 
 
 def _fits(value: ConstValueNode, expected: GraphQLInputType) -> bool:
-    """Whether a value fits a type. A field left out of an input object is let pass, as Apollo's composition does."""
+    """Whether a value fits a type.
+
+    Let pass, as Apollo's composition does: an enum's value as a string, and an input object without a required field.
+    """
     if is_non_null_type(expected):
         return not isinstance(value, NullValueNode) and _fits(value, expected.of_type)
     if isinstance(value, NullValueNode):
@@ -226,6 +261,8 @@ def _fits(value: ConstValueNode, expected: GraphQLInputType) -> bool:
             each.name.value in expected.fields and _fits(each.value, expected.fields[each.name.value].type)
             for each in value.fields
         )
+    if is_enum_type(expected) and isinstance(value, StringValueNode):
+        return value.value in expected.values
     return value_from_ast(value, expected) is not Undefined
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from router.composer.diagnostics import Code
-from router.composer.schema import applications, has
-from router.composer.sources import Merging, listed, subgraphs_listed
+from router.composer.schema import applications
+from router.composer.sources import Merging, listed
 from router.composer.supergraph_model import JoinField, MergedArgument, MergedField, MergedType
 
 Types = Mapping[str, MergedType]
@@ -85,15 +85,3 @@ def check_interface_objects(merging: Merging, types: Types, name: str) -> None:
                 f"implementations, but it defines {listed(defined)}."
             )
             merging.diagnostics.add(Code.INTERFACE_OBJECT_USAGE_ERROR, message, [(source.name, found.node)])
-    objects = merging.interface_objects(name)
-    keyed = any(
-        found.kind == "INTERFACE" and not has(found, "interfaceObject") and any(applications(found, "key"))
-        for _, found in merging.types(name)
-    )
-    if objects and not keyed:
-        message = (
-            f'"{name}" is an @interfaceObject in {subgraphs_listed(source.name for source, _ in objects)}, but no '
-            "subgraph defines the interface with a @key."
-        )
-        places = [(source.name, found.node) for source, found in objects]
-        merging.diagnostics.add(Code.INTERFACE_OBJECT_USAGE_ERROR, message, places)

@@ -39,6 +39,7 @@ from router.federation import (
 )
 
 VERSION = re.compile(r"v(\d{1,9})\.(\d{1,9})")
+ADOPTABLE = frozenset({"shareable", "inaccessible", "override", "interfaceObject", "composeDirective"})
 UNSUPPORTED = frozenset({"connect", "source"})
 """Specifications under specs.apollo.dev that change what a supergraph means and that this composer does not know."""
 
@@ -96,6 +97,8 @@ class Links:
     """All the links of one schema."""
 
     links: tuple[Link, ...] = ()
+    adopted: frozenset[str] = frozenset()
+    """Federation 2 directives that a federation 1 schema defines itself: they mean what they mean in federation 2."""
 
     def of(self, identity: str) -> Link | None:
         """The link to one specification."""
@@ -129,7 +132,7 @@ class Links:
 
     def understood_directive(self, local: str) -> str | None:
         """The canonical name, where the directive is one that composition understands; None for all others."""
-        if self.federation is None and local in directives_of(FEDERATION_1):
+        if self.federation is None and (local in directives_of(FEDERATION_1) or local in self.adopted):
             return local
         found = self.directive(local)
         return found[1] if found and found[1] in understood_directives(found[0]) else None
@@ -171,10 +174,17 @@ def understood_types(link: Link) -> Iterable[str]:
 
 
 def read_links(
-    subgraph: str, schema_directives: Iterable[ConstDirectiveNode], diagnostics: Diagnostics
+    subgraph: str,
+    schema_directives: Iterable[ConstDirectiveNode],
+    defined: Iterable[str],
+    diagnostics: Diagnostics,
 ) -> Links | None:
-    """The links that stand on a schema; None after reporting ones that cannot be read."""
+    """The links that stand on a schema; None after reporting ones that cannot be read.
+
+    `defined` are the names of the directives that the schema defines itself.
+    """
     uses = list(schema_directives)
+    adopted = ADOPTABLE & set(defined)
     local = _link_directive_name(uses)
     applications = [use for use in uses if use.name.value == local]
     links = [link for use in applications if (link := _read_link(subgraph, use, diagnostics))]
@@ -186,7 +196,10 @@ def read_links(
     _check_conflicts(subgraph, links, diagnostics)
     for link in links:
         _check_known(subgraph, link, diagnostics)
-    return Links(tuple(links)) if len(diagnostics.found) == count else None
+    if len(diagnostics.found) > count:
+        return None
+    found = Links(tuple(links))
+    return found if found.federation else Links(found.links, adopted)
 
 
 def _string(use: ConstDirectiveNode, argument: str) -> str | None:

@@ -7,7 +7,11 @@ rule depends on where fields use them.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from router.composer.authorization import with_inherited_requirements
+from router.composer.authorization import (
+    check_transitive_requirements,
+    requirements_of,
+    with_inherited_requirements,
+)
 from router.composer.compose_directive import CustomDirectives, custom_directives, definition_text
 from router.composer.diagnostics import Code
 from router.composer.enums import enum_positions, merged_values
@@ -24,6 +28,7 @@ from router.composer.schema import KIND_WORDS, Kind, TypeDef, applications, has
 from router.composer.sources import Merging, Source, in_order, subgraphs_listed
 from router.composer.spec_links import specified_definitions, specified_links
 from router.composer.supergraph_model import JoinType, MergedSupergraph, MergedType
+from router.composer.validate_supergraph import validate_supergraph
 from router.federation import ROOT_TYPES
 
 Sources = Sequence[tuple[Source, TypeDef]]
@@ -35,7 +40,9 @@ def merge_schemas(merging: Merging) -> MergedSupergraph:
     composed = _composed(merging, custom)
     types = _merged_types(merging, composed)
     types = with_interface_object_fields(merging, types)
-    types = with_inherited_requirements(merging, composed, types)
+    requirements = requirements_of(merging, types)
+    check_transitive_requirements(merging, requirements, types)
+    types = with_inherited_requirements(requirements, composed, types)
     if not types[ROOT_TYPES["query"]].fields:
         message = "No subgraph has a query: at least one needs a field on its Query type."
         merging.diagnostics.add(Code.NO_QUERIES, message, [(source.name, None) for source in merging.sources])
@@ -45,7 +52,7 @@ def merge_schemas(merging: Merging) -> MergedSupergraph:
         "schema",
         [(source, source.schema.schema_directives, None) for source in merging.sources],
     )
-    return MergedSupergraph(
+    supergraph = MergedSupergraph(
         graphs={source.graph: (source.name, source.schema.url) for source in merging.sources},
         types=types,
         links=(*specified_links(merging, composed, types, directives), *custom.links),
@@ -56,6 +63,8 @@ def merge_schemas(merging: Merging) -> MergedSupergraph:
         ),
         directives=directives,
     )
+    validate_supergraph(merging, supergraph, composed.names["inaccessible"])
+    return supergraph
 
 
 def _composed(merging: Merging, custom: CustomDirectives) -> Composed:
@@ -98,7 +107,6 @@ def _merged_types(merging: Merging, composed: Composed) -> dict[str, MergedType]
 def _merged_kind(merging: Merging, name: str) -> Kind | None:
     """The kind of a type that all subgraphs agree on; an interface object counts as an interface."""
     sources = merging.types(name)
-    _check_base(merging, name, sources)
     kinds: dict[Kind, list[str]] = {}
     for source, each in sources:
         kind: Kind = "INTERFACE" if has(each, "interfaceObject") else each.kind
@@ -120,17 +128,6 @@ def _merged_kind(merging: Merging, name: str) -> Kind | None:
     return None
 
 
-def _check_base(merging: Merging, name: str, sources: Sources) -> None:
-    if name in ROOT_TYPES.values() or any(not each.is_extension for _, each in sources):
-        return
-    for source, each in sources:
-        message = (
-            f'[{source.name}] Type "{name}" is only extended: no subgraph defines it. Define it in one of them '
-            '(without "extend"; in Strawberry, without extend=True).'
-        )
-        merging.diagnostics.add(Code.EXTENSION_WITH_NO_BASE, message, [(source.name, each.node)])
-
-
 def _shell(merging: Merging, composed: Composed, name: str, kind: Kind) -> MergedType:
     """A merged type with all but its fields and values."""
     sources = merging.types(name)
@@ -141,12 +138,22 @@ def _shell(merging: Merging, composed: Composed, name: str, kind: Kind) -> Merge
         description=merged_description(
             merging, name, [(source, each.description, each.node) for source, each in sources]
         ),
-        directives=merged_directives(
-            merging, composed, name, [(source, each.directives, each.node) for source, each in sources]
+        directives=(
+            *merged_directives(
+                merging, composed, name, [(source, each.directives, each.node) for source, each in sources]
+            ),
+            *_contexts(composed, sources),
         ),
         interfaces=_graphs_by_name(sources, lambda each: each.interfaces),
         members=_graphs_by_name(sources, lambda each: each.members),
     )
+
+
+def _contexts(composed: Composed, sources: Sources) -> Iterable[str]:
+    """Contexts are the subgraph's own, so their names get its name."""
+    for source, each in sources:
+        for use in applications(each, "context"):
+            yield f'@{composed.names["context"]}(name: "{source.name}__{use.text("name")}")'
 
 
 def _graphs_by_name(sources: Sources, names: Callable[[TypeDef], Iterable[str]]) -> dict[str, tuple[str, ...]]:

@@ -90,9 +90,10 @@ def _merged_application(
 ) -> str:
     """One application out of those of all sources: by the directive's strategy, or the most frequent one."""
     uses = [use for _, use in found]
-    if name in CLAUSE_ARGUMENTS:
-        argument = CLAUSE_ARGUMENTS[name]
-        return _text(local, {argument: clauses_text(conjunction(clauses_of(use.argument(argument)) for use in uses))})
+    if len(uses) == 1:
+        return _text(local, _arguments(uses[0]))
+    if name in AUTHORIZATION:
+        return merged_requirement(local, name, uses)
     if name == "cost":
         return _text(local, {"weight": str(max(_integers(use.argument("weight") for use in uses), default=1))})
     if name == "listSize":
@@ -143,6 +144,20 @@ def _merged_list_size(uses: Sequence[Application]) -> dict[str, str]:
 
 def _list_text(names: Iterable[str]) -> str:
     return f"[{', '.join(print_ast(StringValueNode(value=name)) for name in names)}]"
+
+
+def merged_requirement(local: str, name: str, uses: Sequence[Application]) -> str:
+    """One authorization directive that demands what all of `uses` demand."""
+    if len(uses) == 1 or name not in CLAUSE_ARGUMENTS:
+        return _text(local, _arguments(uses[0]))
+    return _text(local, {CLAUSE_ARGUMENTS[name]: clauses_text(conjunction(clauses_of_uses(name, uses)))})
+
+
+def clauses_of_uses(name: str, uses: Iterable[Application]) -> list[Clauses]:
+    """What each application of an authorization directive demands."""
+    if name not in CLAUSE_ARGUMENTS:
+        return [((name,),) for _ in uses]
+    return [clauses_of(use.argument(CLAUSE_ARGUMENTS[name])) for use in uses]
 
 
 def clauses_of(value: ConstValueNode | None) -> Clauses:

@@ -17,7 +17,7 @@ from router.composer.merge_values import (
     merged_type,
 )
 from router.composer.override import Overrides, field_overrides
-from router.composer.schema import Argument, Field, Kind, first, has, is_non_null
+from router.composer.schema import Argument, Field, Kind, first, has, is_non_null, named
 from router.composer.sharing import check_sharing
 from router.composer.sources import Merging, Source, in_order, subgraphs_listed
 from router.composer.supergraph_model import JoinContextArgument, JoinField, MergedArgument, MergedField
@@ -155,7 +155,11 @@ def _merged_argument(
         name=sources[0][1].name,
         type=merged,
         default=merged_default(
-            merging, coordinate, [(source, each.default, each.node) for source, each in sources], what="argument"
+            merging,
+            coordinate,
+            [(source, each.default, each.node) for source, each in sources],
+            what="argument",
+            is_enum=_is_enum(merging, merged),
         ),
         description=merged_description(
             merging, coordinate, [(source, each.description, each.node) for source, each in sources]
@@ -164,6 +168,10 @@ def _merged_argument(
             merging, composed, coordinate, [(source, each.directives, each.node) for source, each in sources]
         ),
     )
+
+
+def _is_enum(merging: Merging, type_text: str) -> bool:
+    return any(each.kind == "ENUM" for _, each in merging.types(named(type_text)))
 
 
 # ---- external fields ----
@@ -335,7 +343,11 @@ def _merged_input_field(
         name=name,
         type=merged,
         default=merged_default(
-            merging, coordinate, [(source, each.default, each.node) for source, each in sources], what="input field"
+            merging,
+            coordinate,
+            [(source, each.default, each.node) for source, each in sources],
+            what="input field",
+            is_enum=_is_enum(merging, merged),
         ),
         description=merged_description(
             merging, coordinate, [(source, each.description, each.node) for source, each in sources]

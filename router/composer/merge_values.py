@@ -7,10 +7,10 @@ one subgraph requires it). Default values must agree.
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from graphql.language import ConstValueNode, Node, print_ast
+from graphql.language import ConstValueNode, ListValueNode, Node, StringValueNode, print_ast
 
 from router.composer.diagnostics import Code
-from router.composer.schema import is_list, is_non_null, item_type, named, nullable
+from router.composer.schema import is_list, is_non_null, item_type, nullable
 from router.composer.sources import Merging, Source
 
 IsSubtype = Callable[[str, str], bool]
@@ -88,9 +88,10 @@ def merged_default(
     sources: Sequence[tuple[Source, ConstValueNode | None, Node]],
     *,
     what: str,
+    is_enum: bool,
 ) -> str | None:
     """The default value that all sources agree on; reports different ones."""
-    texts = [print_ast(value) if value else None for _, value, _ in sources]
+    texts = [_default_text(value, is_enum=is_enum) if value else None for _, value, _ in sources]
     given = list(dict.fromkeys(text for text in texts if text is not None))
     places = [(source.name, node) for source, _, node in sources]
     if len(given) > 1:
@@ -110,6 +111,15 @@ def merged_default(
     return given[0] if given else None
 
 
+def _default_text(value: ConstValueNode, *, is_enum: bool) -> str:
+    """A default value's text; subgraphs may write an enum's value as a string."""
+    if is_enum and isinstance(value, StringValueNode):
+        return value.value
+    if is_enum and isinstance(value, ListValueNode):
+        return f"[{', '.join(_default_text(each, is_enum=True) for each in value.values)}]"
+    return print_ast(value)
+
+
 def merged_description(
     merging: Merging, coordinate: str, sources: Iterable[tuple[Source, str | None, Node]]
 ) -> str | None:
@@ -125,9 +135,3 @@ def merged_description(
             Code.INCONSISTENT_DESCRIPTION, message, [(source.name, node) for source, _, node in given]
         )
     return best
-
-
-def enum_base(type_text: str, enums: frozenset[str]) -> str | None:
-    """The enum inside a type, None where it is none."""
-    base = named(type_text)
-    return base if base in enums else None

@@ -160,7 +160,7 @@ class TypeDef:
 
     @property
     def is_extension(self) -> bool:
-        """Whether the subgraph means it as an extension of a type that another one defines."""
+        """Whether the subgraph means it as an extension, by the keyword or by @extends."""
         return not self.defined or has(self, "extends")
 
 

@@ -112,7 +112,12 @@ def ingest(subgraph: Subgraph, diagnostics: Diagnostics) -> SubgraphSchema | Non
     schema_nodes = [
         node for node in document.definitions if isinstance(node, SchemaDefinitionNode | SchemaExtensionNode)
     ]
-    links = read_links(subgraph.name, (use for node in schema_nodes for use in node.directives or ()), diagnostics)
+    links = read_links(
+        subgraph.name,
+        (use for node in schema_nodes for use in node.directives or ()),
+        (node.name.value for node in document.definitions if isinstance(node, DirectiveDefinitionNode)),
+        diagnostics,
+    )
     if links is None or not check_definitions(subgraph.name, document, links, diagnostics):
         return None
     if not check_graphql(subgraph.name, document, links, diagnostics):

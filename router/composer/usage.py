@@ -26,7 +26,7 @@ class Usage:
     provided: frozenset[Coordinate]
     """Named by some @provides."""
     shareable: frozenset[Coordinate]
-    """Marked @shareable, themselves or by their type's declaration, or part of a @key."""
+    """Marked @shareable, themselves or by their type's declaration, or named by some @key or @provides."""
     used: frozenset[Coordinate]
     """Named by some @key, @requires, @provides or @fromContext, or demanded by an interface."""
 
@@ -48,7 +48,7 @@ def usage_of(schema: SubgraphSchema) -> Usage:
     return Usage(
         external=frozenset(_marked_external(schema, resolved_keys)),
         provided=frozenset(provided),
-        shareable=frozenset(_shareable(schema) | keys),
+        shareable=frozenset(_shareable(schema) | keys | provided),
         used=frozenset(keys | provided | required | _from_context(schema) | _demanded_by_interfaces(schema)),
     )
 

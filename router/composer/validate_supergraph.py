@@ -1,0 +1,30 @@
+"""Rules that only the merged supergraph can break."""
+
+from router.composer.diagnostics import Code
+from router.composer.inaccessible import check_inaccessible
+from router.composer.sources import Merging, listed, subgraphs_listed
+from router.composer.supergraph_model import MergedSupergraph
+
+
+def validate_supergraph(merging: Merging, supergraph: MergedSupergraph, inaccessible: str) -> None:
+    """Report what is wrong with the merged types; `inaccessible` is that directive's name in the supergraph."""
+    _check_implementations(merging, supergraph)
+    check_inaccessible(merging, supergraph.types, f"@{inaccessible}")
+
+
+def _check_implementations(merging: Merging, supergraph: MergedSupergraph) -> None:
+    """Every type has all fields of its interfaces, also those that only other subgraphs' interfaces have."""
+    for each in supergraph.types.values():
+        for interface in each.interfaces:
+            found = supergraph.types.get(interface)
+            missing = [name for name in found.fields if name not in each.fields] if found else []
+            for name in missing:
+                having = [source.name for source, _ in merging.fields(interface, name)]
+                claiming = [source.name for source, own in merging.types(each.name) if interface in own.interfaces]
+                message = (
+                    f'Interface field "{interface}.{name}" is in {subgraphs_listed(having)}, but type '
+                    f'"{each.name}", which implements {listed([interface])} in {subgraphs_listed(claiming)}, has no '
+                    f'field "{name}" anywhere. Add it where the type is resolved.'
+                )
+                places = [(source.name, own.node) for source, own in merging.types(each.name)]
+                merging.diagnostics.add(Code.INTERFACE_FIELD_NO_IMPLEM, message, places)
