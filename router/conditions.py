@@ -11,6 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from router.errors import ErrorCode, PlanningError
+
+CLAUSES_MAX: Final = 256
+"""Clauses that combining two conditions may make: honest operations have a handful; crafted ones would make 2^n."""
+
 Literal = tuple[str, bool]
 """A variable's name and the value it must have for the part to be executed."""
 
@@ -20,7 +25,10 @@ Clause = frozenset[Literal]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """An OR of clauses, each an AND of literals; build it with `literal`, `and_` and `or_`, which keep it minimal."""
+    """An OR of clauses, each an AND of literals; build it with `literal`, `and_` and `or_`, which keep it minimal.
+
+    They raise PlanningError where a condition gets larger than `CLAUSES_MAX`.
+    """
 
     clauses: frozenset[Clause]
 
@@ -31,11 +39,23 @@ class Condition:
 
     def and_(self, other: "Condition") -> "Condition":
         """Both conditions at once; clauses that contradict themselves are dropped."""
+        if len(self.clauses) == 1 and self == ALWAYS:
+            return other
+        if other == ALWAYS:
+            return self
+        if len(self.clauses) * len(other.clauses) > CLAUSES_MAX:
+            raise PlanningError(ErrorCode.PLANNING_BUDGET_EXCEEDED)
         products = {mine | theirs for mine in self.clauses for theirs in other.clauses}
         return Condition(_minimal({clause for clause in products if not _contradicts_itself(clause)}))
 
     def or_(self, other: "Condition") -> "Condition":
         """Either condition; `a OR NOT a` is ALWAYS."""
+        if self == other:
+            return self
+        if self == ALWAYS or other == ALWAYS:
+            return ALWAYS
+        if len(self.clauses) + len(other.clauses) > CLAUSES_MAX:
+            raise PlanningError(ErrorCode.PLANNING_BUDGET_EXCEEDED)
         return Condition(_minimal(set(self.clauses | other.clauses)))
 
     def negated(self) -> "Condition":

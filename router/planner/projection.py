@@ -6,7 +6,7 @@ alike share its output field. A condition is left out where that of the enclosin
 Specification: GraphQL, sections 6.3.2 (CollectFields) and 6.4.3 (value completion).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from router.conditions import ALWAYS, NEVER, Condition
@@ -40,19 +40,21 @@ class Projector:
 
     def _selection(self, cell: Cell, contributions: list[Contribution], given: Condition) -> Selection:
         flat = self.flattener.flatten(contributions, frozenset(cell.types))
+        known = self.typename_known.get(cell.index, NEVER)
+        is_known = not cell.is_polymorphic or self.cells.goal[cell.exists].implies(known)
         places = {id(each): index for index, each in enumerate(flat)}
         by_field: dict[tuple[int, OutputField], list[str]] = {}
         for cls in cell.classes:
             for each in collect(flat, cls.representative):
                 output = self._output(cell, cls, each, given)
-                by_field.setdefault((places[id(each.field)], output), []).extend(cls.types)
+                place = places[id(each.field)]
+                for part in (output,) if is_known else _by_knowledge(output, known):
+                    by_field.setdefault((place, part), []).extend(cls.types)
         outputs = [
             replace(output, types=frozenset(types) if len(types) < len(cell.types) else None)
             for (_, output), types in sorted(by_field.items(), key=lambda item: item[0][0])
         ]
         accessible = frozenset(name for name in cell.types if not self.supergraph.types[name].inaccessible)
-        known = self.typename_known.get(cell.index, NEVER)
-        is_known = not cell.is_polymorphic or self.cells.goal[cell.exists].implies(known)
         return Selection(tuple(outputs), accessible if is_known else frozenset())
 
     def _output(self, cell: Cell, cls: Class, collected: Collected, given: Condition) -> OutputField:
@@ -76,6 +78,13 @@ class Projector:
             return leaf_shape(child.type, self.supergraph)
         selection = self.selection(child.cell, collected.contributions.values(), given)
         return _wrapped(ObjectShape(selection, child.type.non_null[-1]), child.type)
+
+
+def _by_knowledge(output: OutputField, known: Condition) -> Iterator[OutputField]:
+    """A field split in two where `__typename` is there only if `known` holds: if not, all types read alike."""
+    for condition in (output.condition.and_(known), output.condition.and_(known.negated())):
+        if condition != NEVER:
+            yield replace(output, condition=condition)
 
 
 def leaf_shape(type_: TypeReference, supergraph: Supergraph) -> Shape:
