@@ -3,11 +3,12 @@
 It never holds a token, a password or a full e-mail address.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import orjson
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, insert
+from sqlalchemy import BigInteger, Column, Index, Insert, Integer, MetaData, String, Table, Text, insert
 
 from subgraphs.shared.auth import Caller
 from subgraphs.shared.database import Connection
@@ -43,15 +44,20 @@ def audit_table(metadata: MetaData) -> Table:
 
 
 async def record(connection: Connection, table: Table, entry: AuditEntry) -> None:
-    """Appends an entry at the database's time."""
-    await connection.execute(
-        insert(table).values(
-            at=await connection.now(),
-            action=entry.action,
-            actor_kind=entry.actor.kind,
-            actor_id=entry.actor.id,
-            on_behalf_of=entry.on_behalf_of,
-            subject=entry.subject,
-            details=orjson.dumps(dict(entry.details), option=orjson.OPT_SORT_KEYS).decode(),
-        )
-    )
+    """Appends an entry at the database's time. Its details may hold dataclasses, which are written as objects."""
+    row = {
+        "at": await connection.now(),
+        "action": entry.action,
+        "actor_kind": entry.actor.kind,
+        "actor_id": entry.actor.id,
+        "on_behalf_of": entry.on_behalf_of,
+        "subject": entry.subject,
+        "details": orjson.dumps(dict(entry.details), option=orjson.OPT_SORT_KEYS).decode(),
+    }
+    await connection.execute(_insert(table), row)
+
+
+@functools.cache
+def _insert(table: Table) -> Insert:
+    """The table's INSERT, built once: SQLAlchemy remembers with it how it compiles."""
+    return insert(table)

@@ -6,7 +6,7 @@ takes locks is the same for all of them: the operation's own row, its gate, then
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 import orjson
@@ -183,7 +183,7 @@ async def _move_once(connection: Connection, asked: Transaction, key: Idempotenc
     await store.record_postings(connection, asked.id, asked.kind, movement.postings, existing=locked.keys())
     await store.add_transactions(connection, [movement.transaction])
     done = (await store.find_transactions(connection, asked.user_id, [asked.id]))[asked.id]
-    await store_answer(connection, idempotency_keys, key, StoredAnswer(201, orjson.dumps(asdict(done)).decode()))
+    await store_answer(connection, idempotency_keys, key, StoredAnswer(201, orjson.dumps(done).decode()))
     await record(connection, audit_log, _movement_entry(done))
     return done, False
 
@@ -233,13 +233,13 @@ def _require_self(caller: Caller, of_user: str | None) -> Caller:
 
 def fingerprint_of(operation: Operation) -> str:
     """A digest of all that an operation asks; equal requests have equal digests."""
-    return hashlib.sha256(orjson.dumps(asdict(operation), option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(orjson.dumps(operation)).hexdigest()
 
 
 def _write_answer(answer: Result | ErrorCode) -> tuple[str | None, str | None]:
     if isinstance(answer, ErrorCode):
         return None, answer.code
-    return orjson.dumps(asdict(answer)).decode(), None
+    return orjson.dumps(answer).decode(), None
 
 
 def _read_answer(stored: store.StoredOperation) -> Result | ErrorCode:
@@ -266,5 +266,5 @@ def _operation_entry(caller: Caller, operation: Operation, answer: Result | Erro
         actor=caller,
         subject=operation.id,
         on_behalf_of=operation.investor_id,
-        details={**asdict(operation), **refused},
+        details={"operation": operation, **refused},
     )

@@ -1,15 +1,18 @@
-"""Every SQL statement of the wallet. Functions take the connection of the caller's transaction and decide nothing.
+"""The SQL statements of the wallet. Functions take the connection of the caller's transaction and decide nothing.
 
 What a user may see is filtered here: each function that reads for a viewer takes the viewer's id into its WHERE.
+Statements are built once, with bound parameters: SQLAlchemy then remembers how each compiles, which makes running one
+three to seven times cheaper than building it anew. `audit.py` has the statements that check the books.
 """
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, bindparam, cast, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Row, Text, and_, bindparam, cast, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
-from subgraphs.shared.database import Connection, insert_or_ignore, locked
+from subgraphs.shared.database import Connection
 from subgraphs.wallet.rules import (
     Account,
     AccountKind,
@@ -33,6 +36,19 @@ class StoredOperation:
     refusal: str | None
 
 
+_CLAIM = {
+    "sqlite": sqlite.insert(operations).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(operations).on_conflict_do_nothing(),
+}
+_OPERATION = and_(operations.c.id == bindparam("operation_id"), operations.c.op == bindparam("operation"))
+_SELECT_OPERATION = select(operations.c.fingerprint, operations.c.answer, operations.c.refusal).where(_OPERATION)
+_STORE_ANSWER = (
+    update(operations)
+    .where(_OPERATION)
+    .values(answer=bindparam("new_answer", type_=Text), refusal=bindparam("new_refusal", type_=Text))
+)
+
+
 async def claim_operation(connection: Connection, operation_id: str, op: str, *, actor: str, fingerprint: str) -> bool:
     """Inserts the operation's row; False when it was there. A concurrent duplicate waits here for the first to end."""
     values = {
@@ -42,15 +58,13 @@ async def claim_operation(connection: Connection, operation_id: str, op: str, *,
         "fingerprint": fingerprint,
         "created_at": await connection.now(),
     }
-    return (await connection.execute(insert_or_ignore(connection, operations), values)).rowcount == 1
+    return (await connection.execute(_CLAIM[connection.dialect], values)).rowcount == 1
 
 
 async def stored_operation(connection: Connection, operation_id: str, op: str) -> StoredOperation:
     """The operation that `claim_operation` found."""
-    statement = select(operations.c.fingerprint, operations.c.answer, operations.c.refusal).where(
-        operations.c.id == operation_id, operations.c.op == op
-    )
-    row = (await connection.execute(statement)).one()
+    parameters = {"operation_id": operation_id, "operation": op}
+    row = (await connection.execute(_SELECT_OPERATION, parameters)).one()
     return StoredOperation(row.fingerprint, row.answer, row.refusal)
 
 
@@ -58,11 +72,8 @@ async def store_answer(
     connection: Connection, operation_id: str, op: str, *, answer: str | None, refusal: str | None
 ) -> None:
     """Stores what every repetition of the operation gets: the result as JSON text, or the refusal's code."""
-    await connection.execute(
-        update(operations)
-        .where(operations.c.id == operation_id, operations.c.op == op)
-        .values(answer=answer, refusal=refusal)
-    )
+    parameters = {"operation_id": operation_id, "operation": op, "new_answer": answer, "new_refusal": refusal}
+    await connection.execute(_STORE_ANSWER, parameters)
 
 
 # ---- accounts and postings ----
@@ -77,17 +88,40 @@ _ACCOUNT_COLUMNS = (
     accounts.c.state,
     accounts.c.balance,
 )
+_INSERT_ACCOUNT = {
+    "sqlite": sqlite.insert(accounts).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(accounts).on_conflict_do_nothing(),
+}
+_FIND_ACCOUNT = select(*_ACCOUNT_COLUMNS).where(accounts.c.id == bindparam("account_id"))
+_READ_ACCOUNTS = (
+    select(*_ACCOUNT_COLUMNS).where(accounts.c.id.in_(bindparam("account_ids", expanding=True))).order_by(accounts.c.id)
+)
+_LOCK_ACCOUNTS = {"sqlite": _READ_ACCOUNTS, "postgresql": _READ_ACCOUNTS.with_for_update()}
+_ADD = (
+    update(accounts)
+    .where(accounts.c.id == bindparam("account"))
+    .values(balance=accounts.c.balance + bindparam("delta", type_=BigInteger))
+)
+_SET_STATE = (
+    update(accounts)
+    .where(accounts.c.id == bindparam("account"))
+    .values(
+        state=bindparam("new_state", type_=Text),
+        closed_at=func.coalesce(accounts.c.closed_at, bindparam("at", type_=BigInteger)),
+    )
+)
+_INSERT_POSTINGS = insert(postings)
 
 
 async def insert_account(connection: Connection, account: Account) -> bool:
     """Inserts an empty account; False when it was there, after waiting for a transaction that is inserting it."""
     values = _account_values(account, await connection.now())
-    return (await connection.execute(insert_or_ignore(connection, accounts), values)).rowcount == 1
+    return (await connection.execute(_INSERT_ACCOUNT[connection.dialect], values)).rowcount == 1
 
 
 async def find_account(connection: Connection, account_id: str) -> Account | None:
     """An account, unlocked: only what never changes may be relied on."""
-    row = (await connection.execute(select(*_ACCOUNT_COLUMNS).where(accounts.c.id == account_id))).one_or_none()
+    row = (await connection.execute(_FIND_ACCOUNT, {"account_id": account_id})).one_or_none()
     return None if row is None else _account(row)
 
 
@@ -95,8 +129,8 @@ async def lock_accounts(connection: Connection, account_ids: Sequence[str]) -> d
     """The accounts that exist, locked in the order of their ids until the transaction ends."""
     if not account_ids:
         return {}
-    statement = select(*_ACCOUNT_COLUMNS).where(accounts.c.id.in_(account_ids)).order_by(accounts.c.id)
-    rows = (await connection.execute(locked(statement, connection))).all()
+    parameters = {"account_ids": list(account_ids)}
+    rows = (await connection.execute(_LOCK_ACCOUNTS[connection.dialect], parameters)).all()
     return {row.id: _account(row) for row in rows}
 
 
@@ -112,10 +146,10 @@ async def record_postings(
     at = await connection.now()
     opened = [_account_values(line.account, at) for line in lines if line.account.id not in existing]
     if opened:
-        await connection.execute(insert_or_ignore(connection, accounts), opened)
+        await connection.execute(_INSERT_ACCOUNT[connection.dialect], opened)
     await connection.execute(_ADD, [{"account": line.account.id, "delta": line.amount} for line in lines])
     await connection.execute(
-        insert(postings),
+        _INSERT_POSTINGS,
         [
             {"operation_id": operation_id, "op": op, "account_id": line.account.id, "amount": line.amount}
             for line in lines
@@ -125,18 +159,8 @@ async def record_postings(
 
 async def set_state(connection: Connection, account_id: str, state: AccountState) -> None:
     """Shuts a hold or a commitment, which must be empty."""
-    await connection.execute(
-        update(accounts)
-        .where(accounts.c.id == account_id)
-        .values(state=state, closed_at=func.coalesce(accounts.c.closed_at, await connection.now()))
-    )
-
-
-_ADD = (
-    update(accounts)
-    .where(accounts.c.id == bindparam("account"))
-    .values(balance=accounts.c.balance + bindparam("delta", type_=BigInteger))
-)
+    parameters = {"account": account_id, "new_state": state, "at": await connection.now()}
+    await connection.execute(_SET_STATE, parameters)
 
 
 def _account_values(account: Account, at: int) -> dict[str, object]:
@@ -161,26 +185,29 @@ def _account(row: Row[Any]) -> Account:
 # ---- what users see ----
 
 
+_BALANCE_SUMS = (
+    select(accounts.c.kind, accounts.c.currency, cast(func.sum(accounts.c.balance), BigInteger).label("total"))
+    .where(accounts.c.owner_id == bindparam("viewer_id"), IS_OPEN)
+    .group_by(accounts.c.kind, accounts.c.currency)
+)
+_REMAINING_CAPITAL = select(accounts.c.authorization_id, accounts.c.balance, accounts.c.currency).where(
+    accounts.c.id.in_(bindparam("account_ids", expanding=True)),
+    or_(accounts.c.owner_id == bindparam("viewer_id"), accounts.c.broker_id == bindparam("viewer_id")),
+)
+
+
 async def balance_sums(connection: Connection, viewer_id: str) -> list[tuple[AccountKind, str, int]]:
     """The viewer's money: (kind of account, currency, minor units)."""
-    total = cast(func.sum(accounts.c.balance), BigInteger).label("total")
-    statement = (
-        select(accounts.c.kind, accounts.c.currency, total)
-        .where(accounts.c.owner_id == viewer_id, IS_OPEN)
-        .group_by(accounts.c.kind, accounts.c.currency)
-    )
-    return [(row.kind, row.currency, row.total) for row in (await connection.execute(statement)).all()]
+    rows = (await connection.execute(_BALANCE_SUMS, {"viewer_id": viewer_id})).all()
+    return [(row.kind, row.currency, row.total) for row in rows]
 
 
 async def remaining_capital(
     connection: Connection, viewer_id: str, authorization_ids: Collection[str]
 ) -> dict[str, tuple[int, str]]:
     """What remains of commitments that the viewer gave or was given: authorization id -> (minor units, currency)."""
-    statement = select(accounts.c.authorization_id, accounts.c.balance, accounts.c.currency).where(
-        accounts.c.id.in_([commitment_account_id(key) for key in authorization_ids]),
-        or_(accounts.c.owner_id == viewer_id, accounts.c.broker_id == viewer_id),
-    )
-    rows = (await connection.execute(statement)).all()
+    account_ids = [commitment_account_id(key) for key in authorization_ids]
+    rows = (await connection.execute(_REMAINING_CAPITAL, {"account_ids": account_ids, "viewer_id": viewer_id})).all()
     return {row.authorization_id: (row.balance, row.currency) for row in rows}
 
 
@@ -196,6 +223,11 @@ _TRANSACTION_COLUMNS = (
     transactions.c.authorization_id,
     transactions.c.position,
 )
+_INSERT_TRANSACTIONS = insert(transactions)
+_FIND_TRANSACTIONS = select(*_TRANSACTION_COLUMNS).where(
+    transactions.c.id.in_(bindparam("transaction_ids", expanding=True)),
+    transactions.c.user_id == bindparam("viewer_id"),
+)
 
 
 async def add_transactions(connection: Connection, lines: Iterable[Transaction]) -> None:
@@ -205,7 +237,7 @@ async def add_transactions(connection: Connection, lines: Iterable[Transaction])
         return
     at = await connection.now()
     await connection.execute(
-        insert(transactions),
+        _INSERT_TRANSACTIONS,
         [
             {
                 "id": line.id,
@@ -240,10 +272,9 @@ async def find_transactions(
     connection: Connection, viewer_id: str, transaction_ids: Collection[str]
 ) -> dict[str, Transaction]:
     """Those of the transactions that are the viewer's, by id."""
-    statement = select(*_TRANSACTION_COLUMNS).where(
-        transactions.c.id.in_(transaction_ids), transactions.c.user_id == viewer_id
-    )
-    return {row.id: _transaction(row) for row in (await connection.execute(statement)).all()}
+    parameters = {"transaction_ids": list(transaction_ids), "viewer_id": viewer_id}
+    rows = (await connection.execute(_FIND_TRANSACTIONS, parameters)).all()
+    return {row.id: _transaction(row) for row in rows}
 
 
 def _transaction(row: Row[Any]) -> Transaction:
