@@ -98,7 +98,7 @@ async def stored_seqs(connection: Connection) -> dict[str, int]:
 
 
 async def insert_listing(connection: Connection, stock: Stock, now: int) -> bool:
-    """Lists a stock, all of it in the market's holding; False when it was listed before."""
+    """Lists a stock with its first price, all of it in the market's holding; False when it was listed before."""
     values = {
         "id": stock.id,
         "symbol": stock.symbol,
@@ -110,20 +110,30 @@ async def insert_listing(connection: Connection, stock: Stock, now: int) -> bool
     }
     inserted = (await connection.execute(insert_or_ignore(connection, stocks).values(values))).rowcount
     if inserted:
+        await _insert_tick(connection, stock.id, stock.quote)
+        await _save_day(connection, stock.id, stock.day)
         await insert_holding(connection, holding_id_of(MARKET, stock.id), MARKET, stock.id, stock.issued, now)
     return bool(inserted)
 
 
 async def store_tick(connection: Connection, stock: Stock, quote: Quote, day: Day, previous_close: int | None) -> None:
     """Stores one tick of the (locked) stock: the tick itself, the stock's quote, and its day."""
-    tick = {"seq": quote.seq, "bid": quote.bid, "ask": quote.ask, "last": quote.last, "at": quote.at}
-    await connection.execute(ticks.insert().values(stock_id=stock.id, **tick))
+    await _insert_tick(connection, stock.id, quote)
     values = {**_quote_values(quote, day), "previous_close": previous_close}
     await connection.execute(update(stocks).where(stocks.c.id == stock.id).values(values))
+    await _save_day(connection, stock.id, day)
+
+
+async def _insert_tick(connection: Connection, stock_id: str, quote: Quote) -> None:
+    tick = {"seq": quote.seq, "bid": quote.bid, "ask": quote.ask, "last": quote.last, "at": quote.at}
+    await connection.execute(ticks.insert().values(stock_id=stock_id, **tick))
+
+
+async def _save_day(connection: Connection, stock_id: str, day: Day) -> None:
     bar = {"open": day.open, "high": day.high, "low": day.low, "close": day.close}
-    key = and_(day_bars.c.stock_id == stock.id, day_bars.c.day == day.date)
+    key = and_(day_bars.c.stock_id == stock_id, day_bars.c.day == day.date)
     if not (await connection.execute(update(day_bars).where(key).values(bar))).rowcount:
-        await connection.execute(day_bars.insert().values(stock_id=stock.id, day=day.date, **bar))
+        await connection.execute(day_bars.insert().values(stock_id=stock_id, day=day.date, **bar))
 
 
 def _quote_values(quote: Quote, day: Day) -> dict[str, Any]:
