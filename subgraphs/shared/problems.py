@@ -16,10 +16,13 @@ from subgraphs.shared.errors import (
     BODY_TOO_LARGE,
     COMMON_CODES,
     EXPIRED_TOKEN,
+    FORBIDDEN,
     INTERNAL_ERROR,
     INVALID_REQUEST,
     INVALID_TOKEN,
     MALFORMED_REQUEST,
+    UNAUTHENTICATED,
+    UNAVAILABLE,
     UNSUPPORTED_MEDIA_TYPE,
     ErrorCode,
     FieldError,
@@ -29,6 +32,8 @@ from subgraphs.shared.errors import (
 LOGGER = logging.getLogger(__name__)
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+SIGNED_IN: tuple[ErrorCode, ...] = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKEN, FORBIDDEN, UNAVAILABLE)
+"""What any route can answer that wants to know who calls."""
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
 _BY_STATUS: Mapping[int, ErrorCode] = {code.status: code for code in reversed(COMMON_CODES)}
 

@@ -2,54 +2,65 @@
 
 from collections.abc import Callable
 
+import httpx
 from fastapi import FastAPI
 
-from subgraphs.shared.app import ServiceParts, build_app
-from subgraphs.shared.auth import LocalKeys, TokenVerifier
+from subgraphs.shared.app import Close, ServiceParts, build_app
+from subgraphs.shared.auth import LocalKeys, ServiceSigner, TokenVerifier
 from subgraphs.shared.database import Database
 from subgraphs.shared.graphql import Subgraph
+from subgraphs.shared.peers import Peer
 from subgraphs.users.attempts import AttemptLimit
 from subgraphs.users.passwords import Passwords
+from subgraphs.users.peers import Peers, StocksPeer, WalletPeer
 from subgraphs.users.routes import routes_of
+from subgraphs.users.saga import AuthorizationSaga
 from subgraphs.users.schema import schema
 from subgraphs.users.service import AccountLimits, UsersService
 from subgraphs.users.service_authorizations import AuthorizationsService
 from subgraphs.users.settings import Settings
+from subgraphs.users.use_cases import UseCases
 
 QUARTER_HOUR_S = 900
 HOUR_S = 3_600
 
+Clock = Callable[[], int]
+
 
 def create_app(
-    settings: Settings, *, database: Database | None = None, clock: Callable[[], int] | None = None
+    settings: Settings,
+    *,
+    database: Database | None = None,
+    clock: Clock | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> FastAPI:
-    """The users service as an ASGI application.
+    """The users service as an ASGI application; its use cases are `app.state.use_cases`.
 
     Args:
         database: an open database, which the caller closes; by default the one that the settings name.
         clock: milliseconds since the epoch, in place of the database's time and the machine's; for tests.
+        transport: how wallet and stocks are reached, in place of the network.
     """
     opened = database or Database.open(settings.database_url.get_secret_value(), clock=clock)
-    passwords = Passwords()
-    service = UsersService(
-        opened,
-        passwords=passwords,
-        token_key=settings.access_token_key(),
-        limits=_limits(settings),
-        authorizations=AuthorizationsService(opened),
-    )
-    keys = settings.published_keys()
+    passwords, client = Passwords(), httpx.AsyncClient(transport=transport)
+    use_cases = _use_cases(settings, opened, passwords, _peers(settings, client, clock))
     verifier = _verifier(settings, clock)
+    closing: list[Close] = [passwords.close, client.aclose]
+    if database is None:
+        closing.append(opened.close)
     parts = ServiceParts(
         title="Trifolio users",
         description="User accounts, and the authorizations that investors give to brokers.",
-        routes=routes_of(service, keys),
-        subgraph=Subgraph(schema, service, verifier),
+        routes=routes_of(use_cases, settings.published_keys()),
+        subgraph=Subgraph(schema, use_cases, verifier),
         verifier=verifier,
         database=opened,
-        closing=(passwords.close,) if database is not None else (passwords.close, opened.close),
+        background=(use_cases.saga.run,) if settings.loops else (),
+        closing=closing,
     )
-    return build_app(parts, settings)
+    app = build_app(parts, settings)
+    app.state.use_cases = use_cases
+    return app
 
 
 def from_environment() -> FastAPI:
@@ -57,7 +68,27 @@ def from_environment() -> FastAPI:
     return create_app(Settings.from_environment())
 
 
-def _verifier(settings: Settings, clock: Callable[[], int] | None) -> TokenVerifier:
+def _use_cases(settings: Settings, database: Database, passwords: Passwords, peers: Peers) -> UseCases:
+    authorizations = AuthorizationsService(database)
+    accounts = UsersService(
+        database, passwords=passwords, token_key=settings.access_token_key(), limits=_limits(settings)
+    )
+    saga = AuthorizationSaga(database, authorizations, peers, request_drive_ms=settings.request_drive_ms)
+    return UseCases(accounts, authorizations, saga)
+
+
+def _peers(settings: Settings, client: httpx.AsyncClient, clock: Clock | None) -> Peers:
+    if clock is None:
+        signer = ServiceSigner(settings.service, settings.signing_key())
+    else:
+        signer = ServiceSigner(settings.service, settings.signing_key(), seconds=lambda: clock() / 1_000)
+    return Peers(
+        wallet=WalletPeer(Peer("wallet", settings.wallet_url, client, signer)),
+        stocks=StocksPeer(Peer("stocks", settings.stocks_url, client, signer)),
+    )
+
+
+def _verifier(settings: Settings, clock: Clock | None) -> TokenVerifier:
     keys, services = LocalKeys(settings.published_keys()), settings.verifying_keys()
     if clock is None:
         return TokenVerifier(keys, audience=settings.service, service_keys=services)

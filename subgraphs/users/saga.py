@@ -37,6 +37,7 @@ from subgraphs.users.rules_authorizations import (
     UNKNOWN_STOCKHOLDING,
     Authorization,
     MandateRequest,
+    State,
     failure,
 )
 from subgraphs.users.service_authorizations import AuthorizationsService, Creation, Leased
@@ -107,10 +108,11 @@ class AuthorizationSaga:
         return await self._authorizations.authorization(caller, authorization_id)
 
     async def step(self) -> int:
-        """One round: what is over is ended by one replica at a time, what is due is driven once; how many were driven."""
-        async with self._database.advisory_lock(SWEEPER_LOCK) as held:
-            if held:
-                await self._authorizations.expire_due(EXPIRED_PER_STEP_MAX)
+        """One round: what is over is ended, by one replica at a time, and what is due is driven once; how many were."""
+        if await self._authorizations.over_ids(EXPIRED_PER_STEP_MAX):
+            async with self._database.advisory_lock(SWEEPER_LOCK) as held:
+                if held:
+                    await self._authorizations.expire_due(EXPIRED_PER_STEP_MAX)
         owner = str(uuid.uuid4())
         due = await self._authorizations.take_due(owner, DRIVEN_PER_STEP_MAX)
         await asyncio.gather(*(self._drive_or_postpone(leased, owner) for leased in due))
@@ -164,7 +166,7 @@ class AuthorizationSaga:
                 await self._open(authorization, owner, timed_out=timed_out)
             elif authorization.state in DRIVEN_STATES:
                 await self._peers.close(authorization)
-                final = "REVOKED" if authorization.state == "REVOKING" else "EXPIRED"
+                final: State = "REVOKED" if authorization.state == "REVOKING" else "EXPIRED"
                 await self._authorizations.settle(authorization, owner, final)
         except PeerUnavailable as error:
             LOGGER.info("authorization %s stays %s: %s", authorization.id, authorization.state, error)

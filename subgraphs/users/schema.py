@@ -1,198 +1,16 @@
-"""The GraphQL face of the users service.
+"""The GraphQL face of the users service: what can be asked and changed.
 
 `python -m subgraphs.users.schema` writes `schema.graphql` beside this file; a test proves that it is up to date.
 """
 
-from collections.abc import Callable
-from enum import Enum
-from typing import Self, TypeVar
-
 import strawberry
 
-from subgraphs.shared.errors import NOT_FOUND, Refusal
 from subgraphs.shared.graphql import RequestContext, SubgraphSchema, once_per_operation, write_sdl
-from subgraphs.shared.graphql_types import (
-    Connection,
-    DecimalText,
-    MutationError,
-    Timestamp,
-    attempt,
-    connection,
-    invalid_key,
-    keys_of,
-)
+from subgraphs.shared.graphql_types import Connection, DecimalText, MutationError, Timestamp, attempt, connection
 from subgraphs.users import rules
-from subgraphs.users.service import UsersService
-
-E = TypeVar("E")
-T = TypeVar("T")
-Info = strawberry.Info[RequestContext[UsersService], None]
-
-
-@strawberry.enum(description="What a user does here; chosen at registration.")
-class UserType(Enum):
-    """A user's role."""
-
-    INVESTOR = "investor"
-    BROKER = "broker"
-
-
-@strawberry.enum(description="What an authorization is over.")
-class AuthorizationType(Enum):
-    """Money of one currency, or shares of one stock."""
-
-    CAPITAL = "capital"
-    STOCKHOLDING = "stockholding"
-
-
-@strawberry.enum(description="Where an authorization stands.")
-class AuthorizationStatus(Enum):
-    """The public statuses."""
-
-    PENDING = "pending"
-    ACTIVE = "active"
-    FAILED = "failed"
-    REVOKING = "revoking"
-    REVOKED = "revoked"
-    EXPIRED = "expired"
-
-
-@strawberry.federation.type(keys=["id"], description="A user. Names are not verified: tell users apart by id.")
-class User:
-    """A user; e-mail address, version and authorizations are the user's own to see."""
-
-    id: strawberry.ID
-    name: str
-    type: UserType
-    registered_at: Timestamp
-    own: strawberry.Private[rules.User | None]
-
-    @classmethod
-    def of(cls, user: rules.User) -> Self:
-        """The GraphQL type of an entity, as its viewer got it."""
-        return cls(
-            id=strawberry.ID(user.id),
-            name=user.name,
-            type=UserType(user.type),
-            registered_at=Timestamp(user.registered_at),
-            own=user if user.email is not None else None,
-        )
-
-    @strawberry.field(description="Visible to the user alone.")
-    def email(self) -> str | None:
-        """The e-mail address."""
-        return self._mine().email
-
-    @strawberry.field(
-        description="What `expectedVersion` of updateProfile is compared with; visible to the user alone."
-    )
-    def version(self) -> int | None:
-        """The profile's version."""
-        return self._mine().version
-
-    @strawberry.field(description="The mandates this user gave or received, newest first; visible to the user alone.")
-    async def authorizations(
-        self,
-        info: Info,
-        status: AuthorizationStatus | None = None,
-        type: AuthorizationType | None = None,
-        first: int | None = None,
-        after: str | None = None,
-    ) -> "Connection[Authorization] | None":
-        """The user's own authorizations."""
-        self._mine()
-        context = info.context
-        page = await context.service.authorizations.authorizations(
-            context.caller,
-            status=None if status is None else status.value,
-            kind=None if type is None else type.value,
-            limit=first,
-            after=after,
-        )
-        return connection(page, Authorization.of, after=after)
-
-    @classmethod
-    async def resolve_references(
-        cls, info: Info, representations: list[dict[str, object]]
-    ) -> list[Self | Refusal | None]:
-        """The users of these representations, all in one statement."""
-        ids = keys_of(representations, "id")
-        found = await info.context.service.users_by_id(info.context.caller, [each for each in ids if each is not None])
-        return [_slot(each, found, cls.of) for each in ids]
-
-    def _mine(self) -> rules.User:
-        if self.own is None:
-            raise Refusal(NOT_FOUND, "Only the user himself may see this.")
-        return self.own
-
-
-@strawberry.federation.type(keys=["id"], description="A mandate that an investor gives a broker.")
-class Authorization:
-    """An authorization, visible to its two parties alone."""
-
-    id: strawberry.ID
-    type: AuthorizationType
-    status: AuthorizationStatus
-    investor: User
-    broker: User
-    currency: str | None = strawberry.field(description="Of a capital authorization.")
-    amount: DecimalText = strawberry.field(description="What was granted in all: money, or a number of shares.")
-    starts_at: Timestamp
-    ends_at: Timestamp | None
-    created_at: Timestamp
-    failure_code: str | None = strawberry.field(description="Why it failed, if it did.")
-    parent_id: strawberry.ID | None = strawberry.field(
-        description="The authorization whose order rolled over into this one."
-    )
-
-    @classmethod
-    def of(cls, authorization: rules.Authorization) -> Self:
-        """The GraphQL type of an entity."""
-        parent_id, failure = authorization.parent_id, authorization.failure_code
-        return cls(
-            id=strawberry.ID(authorization.id),
-            type=AuthorizationType(authorization.type),
-            status=AuthorizationStatus(authorization.status),
-            investor=User.of(authorization.investor),
-            broker=User.of(authorization.broker),
-            currency=authorization.currency,
-            amount=DecimalText(authorization.granted),
-            starts_at=Timestamp(authorization.starts_at),
-            ends_at=None if authorization.ends_at is None else Timestamp(authorization.ends_at),
-            created_at=Timestamp(authorization.created_at),
-            failure_code=None if failure is None else failure.replace("-", "_").upper(),
-            parent_id=None if parent_id is None else strawberry.ID(parent_id),
-        )
-
-    @classmethod
-    async def resolve_references(
-        cls, info: Info, representations: list[dict[str, object]]
-    ) -> list[Self | Refusal | None]:
-        """The authorizations of these representations that the viewer is a party of, all in one statement."""
-        ids = keys_of(representations, "id")
-        service, caller = info.context.service.authorizations, info.context.caller
-        found = await service.authorizations_by_id(caller, [each for each in ids if each is not None])
-        return [_slot(each, found, cls.of) for each in ids]
-
-
-@strawberry.type(description="Tokens. Send the access token as `Authorization: Bearer <token>`.")
-class Session:
-    """A fresh pair of tokens."""
-
-    access_token: str
-    expires_in: int = strawberry.field(description="Seconds until the access token expires.")
-    refresh_token: str = strawberry.field(description="Works once: `refresh` returns the next one.")
-    user: User
-
-    @classmethod
-    def of(cls, session: rules.Session) -> Self:
-        """The GraphQL type of an entity."""
-        return cls(
-            access_token=session.access_token,
-            expires_in=session.expires_in_s,
-            refresh_token=session.refresh_token,
-            user=User.of(session.user),
-        )
+from subgraphs.users.rules_authorizations import checked_mandate
+from subgraphs.users.schema_types import Authorization, AuthorizationType, Info, Session, User, UserType
+from subgraphs.users.use_cases import UseCases
 
 
 @strawberry.type
@@ -216,6 +34,14 @@ class UpdateProfilePayload:
     """The updated user, or why nothing was changed."""
 
     user: User | None
+    errors: list[MutationError]
+
+
+@strawberry.type
+class AuthorizationPayload:
+    """The authorization, or why it is not as asked."""
+
+    authorization: Authorization | None
     errors: list[MutationError]
 
 
@@ -249,6 +75,32 @@ class UpdateProfileInput:
     expected_version: int | None = strawberry.field(default=None, description="Refused if the version is another.")
 
 
+@strawberry.input
+class CreateAuthorizationInput:
+    """A mandate for a broker, over money (`currency`) or over shares (`stockholdingId`)."""
+
+    type: AuthorizationType
+    broker_id: strawberry.ID
+    currency: str | None = strawberry.field(default=None, description="Of a capital authorization.")
+    stockholding_id: strawberry.ID | None = strawberry.field(
+        default=None, description="Of a stockholding authorization: one of your own."
+    )
+    amount: DecimalText = strawberry.field(description="Money, or a number of shares.")
+    starts_at: Timestamp | None = strawberry.field(default=None, description="At once, if absent.")
+    ends_at: Timestamp | None = strawberry.field(default=None, description="Until revoked, if absent.")
+    idempotency_key: str = strawberry.field(description="Repeat it to repeat the request safely.")
+
+
+@strawberry.input
+class RevokeAuthorizationInput:
+    """Which mandate to end."""
+
+    id: strawberry.ID
+    cascade: bool = strawberry.field(
+        default=True, description="Also end what the broker's orders turned it into; false keeps those."
+    )
+
+
 @strawberry.type
 class Query:
     """What can be read."""
@@ -257,12 +109,12 @@ class Query:
     async def me(self, info: Info) -> User | None:
         """The viewer."""
         caller = info.context.user
-        return User.of(await info.context.service.user(caller, caller.id))
+        return User.of(await info.context.service.accounts.user(caller, caller.id))
 
     @strawberry.field(description="A user by id.")
     async def user(self, info: Info, id: strawberry.ID) -> User | None:
         """One user."""
-        return User.of(await info.context.service.user(info.context.user, id))
+        return User.of(await info.context.service.accounts.user(info.context.user, id))
 
     @strawberry.field(description="All users, the earliest registered first.")
     async def users(
@@ -274,7 +126,7 @@ class Query:
     ) -> Connection[User] | None:
         """A page of users."""
         role: rules.Role | None = None if type is None else type.value
-        page = await info.context.service.users(info.context.user, role=role, limit=first, after=after)
+        page = await info.context.service.accounts.users(info.context.user, role=role, limit=first, after=after)
         return connection(page, User.of, after=after)
 
     @strawberry.field(description="An authorization that the viewer gave or received, by id.")
@@ -300,14 +152,14 @@ class Mutation:
     @strawberry.mutation(description="Starts a session with a password.")
     async def login(self, info: Info, input: LoginInput) -> SessionPayload:
         """Logs a user in."""
-        work = info.context.service.login(input.email, input.password, address=info.context.client_address)
+        work = info.context.service.accounts.login(input.email, input.password, address=info.context.client_address)
         session, errors = await attempt(work)
         return SessionPayload(session=None if session is None else Session.of(session), errors=errors)
 
     @strawberry.mutation(description="Exchanges a refresh token for fresh tokens.")
     async def refresh(self, info: Info, refresh_token: str) -> SessionPayload:
         """Keeps a user logged in."""
-        session, errors = await attempt(info.context.service.refresh(refresh_token))
+        session, errors = await attempt(info.context.service.accounts.refresh(refresh_token))
         return SessionPayload(session=None if session is None else Session.of(session), errors=errors)
 
     @strawberry.mutation(description="Changes the viewer's own profile.")
@@ -320,18 +172,33 @@ class Mutation:
         user, errors = await attempt(_update_profile(info.context, input))
         return UpdateProfilePayload(user=user, errors=errors)
 
+    @strawberry.mutation(
+        description="Gives a broker a mandate. PENDING in the answer means that it becomes ACTIVE or FAILED by itself."
+    )
+    async def create_authorization(self, info: Info, input: CreateAuthorizationInput) -> AuthorizationPayload:
+        """Creates an authorization."""
+        authorization, errors = await attempt(_create_authorization(info.context, input))
+        return AuthorizationPayload(authorization=authorization, errors=errors)
 
-async def _register(context: RequestContext[UsersService], given: RegisterInput) -> User:
+    @strawberry.mutation(description="Ends a mandate for good. It counts at once, also while REVOKING.")
+    async def revoke_authorization(self, info: Info, input: RevokeAuthorizationInput) -> AuthorizationPayload:
+        """Revokes an authorization."""
+        work = info.context.service.saga.revoke(info.context.user, input.id, cascade=input.cascade)
+        revoked, errors = await attempt(work)
+        return AuthorizationPayload(authorization=None if revoked is None else Authorization.of(revoked), errors=errors)
+
+
+async def _register(context: RequestContext[UseCases], given: RegisterInput) -> User:
     registration = rules.checked_registration(
         name=given.name, email=given.email, role=given.type.value, password=given.password
     )
     key, address = given.idempotency_key, context.client_address
-    return User.of((await context.service.register(registration, key=key, address=address)).value)
+    return User.of((await context.service.accounts.register(registration, key=key, address=address)).value)
 
 
-async def _update_profile(context: RequestContext[UsersService], given: UpdateProfileInput) -> User:
+async def _update_profile(context: RequestContext[UseCases], given: UpdateProfileInput) -> User:
     caller = context.user
-    current = await context.service.user(caller, caller.id)
+    current = await context.service.accounts.user(caller, caller.id)
     assert current.email is not None, "a profile is its owner's"
     profile = rules.checked_profile(
         name=current.name if given.name is None else given.name,
@@ -341,14 +208,21 @@ async def _update_profile(context: RequestContext[UsersService], given: UpdatePr
     )
     # Without an expected version the fields left out still must not undo a change made since they were read here.
     expected = current.version if given.expected_version is None else given.expected_version
-    return User.of(await context.service.update_profile(caller, caller.id, profile, expected_version=expected))
+    return User.of(await context.service.accounts.update_profile(caller, caller.id, profile, expected_version=expected))
 
 
-def _slot(key: str | None, found: dict[str, E], of: Callable[[E], T]) -> T | Refusal | None:
-    """What stands in a representation's slot of `_entities`."""
-    if key is None:
-        return invalid_key("id")
-    return of(found[key]) if key in found else None
+async def _create_authorization(context: RequestContext[UseCases], given: CreateAuthorizationInput) -> Authorization:
+    request = checked_mandate(
+        type=given.type.value,
+        broker_id=given.broker_id,
+        currency=given.currency,
+        stockholding_id=given.stockholding_id,
+        amount=given.amount,
+        starts_at=given.starts_at,
+        ends_at=given.ends_at,
+    )
+    creation = await context.service.saga.create(context.user, request, key=given.idempotency_key)
+    return Authorization.of(creation.authorization)
 
 
 schema = SubgraphSchema(

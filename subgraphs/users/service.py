@@ -48,7 +48,6 @@ from subgraphs.users.rules import (
     User,
     normal_email,
 )
-from subgraphs.users.service_authorizations import AuthorizationsService
 from subgraphs.users.tables import audit_log, idempotency_keys
 
 REFRESH_TOKEN_LIFETIME_MS = 30 * 24 * 3_600 * 1_000
@@ -67,7 +66,7 @@ class AccountLimits:
 
 
 class UsersService:
-    """The use cases of accounts; those of authorizations are `authorizations`."""
+    """The use cases of accounts."""
 
     def __init__(
         self,
@@ -76,9 +75,7 @@ class UsersService:
         passwords: Passwords,
         token_key: SigningKey,
         limits: AccountLimits,
-        authorizations: AuthorizationsService,
     ) -> None:
-        self.authorizations = authorizations
         self._database = database
         self._passwords = passwords
         self._token_key = token_key

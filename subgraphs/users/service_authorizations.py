@@ -175,9 +175,12 @@ class AuthorizationsService:
 
     async def expire_due(self, limit: int) -> int:
         """Ends up to `limit` authorizations whose end has come; how many."""
+        return sum([await self._expire(each) for each in await self.over_ids(limit)])
+
+    async def over_ids(self, limit: int) -> list[str]:
+        """Up to `limit` authorizations whose end has come and that nobody has ended yet."""
         async with self._database.reading() as connection:
-            ids = await store.over_ids(connection, await connection.now(), limit)
-        return sum([await self._expire(each) for each in ids])
+            return await store.over_ids(connection, await connection.now(), limit)
 
     async def _expire(self, authorization_id: str) -> bool:
         async def work(connection: Connection) -> bool:

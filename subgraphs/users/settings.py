@@ -32,6 +32,11 @@ class Settings(ServiceSettings):
     registrations_per_address_max: int = Field(default=100, ge=1)
     """Registrations from one address per hour."""
 
+    loops: bool = True
+    """Whether this process drives and ends authorizations in the background; a test steps them by hand."""
+    request_drive_ms: int = Field(default=2_000, ge=0)
+    """How long a request drives the authorization it began before it answers 202."""
+
     @model_validator(mode="after")
     def _token_key_is_guarded(self) -> Self:
         if not self.development and self.access_token_key().kid == development_key(DEVELOPMENT_TOKEN_KEY).kid:

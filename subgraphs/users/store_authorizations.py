@@ -20,19 +20,6 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-    BigInteger,
-    ColumnElement,
-    FromClause,
-    Row,
-    Select,
-    case,
-    insert,
-    literal,
-    null,
-    or_,
-    select,
-    tuple_,
-)
 
 from subgraphs.shared.database import Connection, insert_or_ignore, locked
 from subgraphs.shared.pagination import CursorKey
@@ -118,9 +105,7 @@ async def end_family(connection: Connection, root_id: str, only_id: str | None, 
     if only_id is not None:
         live = and_(live, authorizations.c.id == only_id)
     values = {"state": "REVOKING", "version": authorizations.c.version + 1, "updated_at": lease.now, **_taken(lease)}
-    rows = await connection.execute(
-        update(authorizations).where(live).values(values).returning(authorizations.c.id)
-    )
+    rows = await connection.execute(update(authorizations).where(live).values(values).returning(authorizations.c.id))
     return sorted(row.id for row in rows)
 
 

@@ -1,0 +1,200 @@
+"""The JSON bodies of the users routes, and how entities are written in them."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+
+from subgraphs.shared.bodies import DecimalText, IdText, RequestBody, ResponseBody, TimestampText
+from subgraphs.shared.timestamps import format_timestamp
+from subgraphs.users.rules import Role, User
+from subgraphs.users.rules_authorizations import Authorization, AuthorizationType, RolledOver, Status
+
+Limit = Annotated[int | None, Field(description="Items per page, 20 if absent, at most 100.")]
+After = Annotated[str | None, Field(description="The nextCursor of the page before.")]
+
+
+class RegisterBody(RequestBody):
+    """A new user."""
+
+    name: str = Field(examples=["Alice Example"])
+    email: str = Field(examples=["alice@example.com"])
+    password: SecretStr = Field(description="12 to 128 characters.", examples=["correct horse battery"])
+    type: Role = Field(description="Chosen once; it never changes.")
+
+
+class LoginBody(RequestBody):
+    """A user's credentials."""
+
+    email: str = Field(examples=["alice@example.com"])
+    password: SecretStr = Field(examples=["correct horse battery"])
+
+
+class RefreshBody(RequestBody):
+    """A refresh token; it works once."""
+
+    refresh_token: SecretStr
+
+
+class ProfileUpdateBody(RequestBody):
+    """The whole new profile. To change the password send the current and the new one."""
+
+    name: str = Field(examples=["Alice Example"])
+    email: str = Field(examples=["alice@example.com"])
+    current_password: SecretStr | None = None
+    new_password: SecretStr | None = None
+
+
+class UserBody(ResponseBody):
+    """What everybody may know of a user. Names are not verified."""
+
+    id: IdText
+    name: str
+    type: Role
+    registered_at: TimestampText
+
+
+class ProfileBody(UserBody):
+    """A user's own profile."""
+
+    email: str
+
+
+class SessionBody(ResponseBody):
+    """Tokens. Send the access token as `Authorization: Bearer <token>`."""
+
+    access_token: str
+    token_type: str = Field(examples=["Bearer"])
+    expires_in: int = Field(description="Seconds until the access token expires.", examples=[900])
+    refresh_token: str = Field(description="Works once: POST /users/refresh returns the next one.")
+    user: ProfileBody
+
+
+class AuthorizationBody(ResponseBody):
+    """A mandate as one of its parties sees it. The broker does not see which holding it is on, only the stock."""
+
+    id: IdText
+    type: AuthorizationType
+    status: Status
+    investor: UserBody
+    broker: UserBody
+    currency: str | None
+    stock_id: IdText | None
+    stockholding_id: IdText | None
+    amount: DecimalText
+    starts_at: TimestampText
+    ends_at: TimestampText | None
+    created_at: TimestampText
+    parent_id: IdText | None = Field(description="The authorization whose order rolled over into this one.")
+    failure_code: str | None = Field(description="Why it failed, if it did.")
+
+
+class VerifiedAuthorizationBody(ResponseBody):
+    """A mandate as stocks verifies it before a broker's order."""
+
+    id: str
+    root_id: str
+    type: AuthorizationType
+    status: Status
+    investor_id: str
+    broker_id: str
+    currency: str | None
+    stockholding_id: str | None
+    stock_id: str | None
+    starts_at: str
+    ends_at: str | None
+
+
+class CreateAuthorizationBody(RequestBody):
+    """A mandate for a broker: over money (capital, with `currency`) or over shares (with `stockholdingId`)."""
+
+    type: AuthorizationType
+    broker_id: IdText
+    currency: str | None = Field(default=None, examples=["EUR"])
+    stockholding_id: IdText | None = None
+    amount: DecimalText
+    starts_at: TimestampText | None = Field(default=None, description="At once, if absent.")
+    ends_at: TimestampText | None = Field(default=None, description="Until revoked, if absent.")
+
+
+class RolloverBody(RequestBody):
+    """What stocks reports of a broker's completed order: the money or the shares that it brought."""
+
+    order_id: str
+    authorization_id: str
+    type: AuthorizationType
+    currency: str
+    stockholding_id: str | None = None
+    stock_id: str | None = None
+    amount: str
+
+
+class RolledOverBody(ResponseBody):
+    """The mandate that a broker's order went on in, null if the used one had ended."""
+
+    authorization_id: str | None
+    investor_id: str
+    broker_id: str
+
+
+def user_body(user: User) -> UserBody:
+    """What everybody may know of a user."""
+    return UserBody(id=user.id, name=user.name, type=user.type, registered_at=format_timestamp(user.registered_at))
+
+
+def profile_body(user: User) -> ProfileBody:
+    """A user's own profile."""
+    assert user.email is not None, "a profile is its owner's"
+    return ProfileBody(
+        id=user.id,
+        name=user.name,
+        type=user.type,
+        registered_at=format_timestamp(user.registered_at),
+        email=user.email,
+    )
+
+
+def authorization_body(authorization: Authorization, viewer_id: str) -> AuthorizationBody:
+    """A mandate as the viewer, one of its parties, sees it."""
+    is_investor = viewer_id == authorization.investor.id
+    return AuthorizationBody(
+        id=authorization.id,
+        type=authorization.type,
+        status=authorization.status,
+        investor=user_body(authorization.investor),
+        broker=user_body(authorization.broker),
+        currency=authorization.currency,
+        stock_id=authorization.stock_id,
+        stockholding_id=authorization.stockholding_id if is_investor else None,
+        amount=authorization.granted,
+        starts_at=format_timestamp(authorization.starts_at),
+        ends_at=None if authorization.ends_at is None else format_timestamp(authorization.ends_at),
+        created_at=format_timestamp(authorization.created_at),
+        parent_id=authorization.parent_id,
+        failure_code=authorization.failure_code,
+    )
+
+
+def verified_body(authorization: Authorization) -> VerifiedAuthorizationBody:
+    """A mandate as stocks sees it."""
+    return VerifiedAuthorizationBody(
+        id=authorization.id,
+        root_id=authorization.root_id,
+        type=authorization.type,
+        status=authorization.status,
+        investor_id=authorization.investor.id,
+        broker_id=authorization.broker.id,
+        currency=authorization.currency,
+        stockholding_id=authorization.stockholding_id,
+        stock_id=authorization.stock_id,
+        starts_at=format_timestamp(authorization.starts_at),
+        ends_at=None if authorization.ends_at is None else format_timestamp(authorization.ends_at),
+    )
+
+
+def rolled_over_body(rolled_over: RolledOver) -> RolledOverBody:
+    """The answer to stocks."""
+    return RolledOverBody(
+        authorization_id=rolled_over.authorization_id,
+        investor_id=rolled_over.investor_id,
+        broker_id=rolled_over.broker_id,
+    )

@@ -1,0 +1,16 @@
+"""What the two faces are given: the use cases of users."""
+
+from dataclasses import dataclass
+
+from subgraphs.users.saga import AuthorizationSaga
+from subgraphs.users.service import UsersService
+from subgraphs.users.service_authorizations import AuthorizationsService
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """Accounts; authorizations as they stand; and what changes them together with wallet or stocks."""
+
+    accounts: UsersService
+    authorizations: AuthorizationsService
+    saga: AuthorizationSaga
