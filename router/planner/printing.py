@@ -141,8 +141,10 @@ def selection_text(block: Block, given: Condition = ALWAYS) -> str:
     """`{a b{c}...on T{d}}`, for a place that is only reached when `given` holds."""
     parts = [part for key, each in block.fields[""].items() for part in _field_texts(key, each, given)]
     for type_condition, fields in block.fields.items():
+        if not type_condition:
+            continue
         inner = [part for key, each in fields.items() for part in _field_texts(key, each, given)]
-        if type_condition and inner:
+        if inner:
             parts.append(f"...on {type_condition}{{{' '.join(inner)}}}")
     if not parts:
         parts = [f"{_INTERFACE_OBJECT_NAME}:__typename" if block.by_interface_object else "__typename"]
