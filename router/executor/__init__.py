@@ -7,7 +7,7 @@ from typing import Final
 from graphql import GraphQLSchema
 
 from router.errors import AnswerError
-from router.executor.answer import Answer, read_answer
+from router.executor.answer import Answer, read_answer, read_plain_answer
 from router.executor.fetch import Execution
 from router.executor.introspection import introspect
 from router.executor.prepare import PreparedPlan, prepare
@@ -55,6 +55,8 @@ async def execute(
     if plan.introspection is not None and schema is not None:
         used = {name: variables[name] for name in plan.introspection_variables if name in variables}
         tree.root, told = introspect(plan.introspection, schema, used)
-    execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree)
+    program = prepared.code.program()
+    execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program)
     await run(prepared, execution.perform)
-    return read_answer(plan.selection, tree, coerced, told=told, errors_max=limits.answer_errors_max)
+    answer = read_plain_answer(program, tree, coerced) if program and not told else None
+    return answer or read_answer(plan.selection, tree, coerced, told=told, errors_max=limits.answer_errors_max)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from router.errors import AnswerError
+from router.executor.codegen import UNEXPECTED, Program
 from router.executor.merge import Json
 from router.executor.places import tell
 from router.executor.projection import complete
@@ -23,6 +24,16 @@ class Answer:
         if not self.errors:
             return {"data": self.data}
         return {"errors": [error.to_json() for error in self.errors], "data": self.data}
+
+
+def read_plain_answer(program: Program, tree: MergedTree, variables: Mapping[str, object]) -> Answer | None:
+    """The answer by generated code; None where anything is out of the ordinary."""
+    if tree.absences or tree.located:
+        return None
+    try:
+        return Answer(program.project(tree.root, [item.holds(variables) for item in program.conditions]))
+    except UNEXPECTED:
+        return None
 
 
 def read_answer(

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from router.errors import AnswerError, ErrorCode, InternalText, SubgraphError
+from router.executor.codegen import UNEXPECTED, Program
 from router.executor.encoding import decode_json
-from router.executor.interpret import Ask, absorb, ask, fail, skip
+from router.executor.interpret import Ask, absorb, ask, ask_generated, fail, skip
 from router.executor.prepare import PreparedFetch
 from router.executor.transport import SubgraphRequest, SubgraphResponse, Transport
 from router.executor.tree import MergedTree
@@ -28,6 +29,7 @@ class Execution:
     limits: Limits
     observer: Observer | None
     tree: MergedTree
+    program: Program | None
 
     async def perform(self, prepared: PreparedFetch) -> None:
         """Send one fetch and merge its answer; whatever a subgraph or its transport does ends in the tree."""
@@ -35,7 +37,7 @@ class Execution:
         if not fetch.condition.holds(self.coerced):
             skip(self.tree, prepared)
             return
-        asked = ask(self.tree, prepared, self.variables, self.coerced)
+        asked = self._ask(prepared)
         if asked is None:
             return
         if asked.representations > self.limits.representations_max:
@@ -49,6 +51,16 @@ class Execution:
             failure = error
             fail(self.tree, asked, error.errors())
         self._observe(fetch.subgraph, time.perf_counter() - started, failure)
+
+    def _ask(self, prepared: PreparedFetch) -> Ask | None:
+        """By generated code where there is some and nothing is out of the ordinary, else by the interpreter."""
+        find = self.program.asks.get(prepared.fetch.id) if self.program else None
+        if find is not None:
+            try:
+                return ask_generated(prepared, find(self.tree.root), self.variables)
+            except UNEXPECTED:
+                pass
+        return ask(self.tree, prepared, self.variables, self.coerced)
 
     async def _send(self, asked: Ask) -> SubgraphResponse:
         """Hand the request to its transport; an exception other than `SubgraphError` is a bug and fails this fetch."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from router.errors import AnswerError, ClientText, ErrorCode, PathKey
+from router.executor.codegen import Group
 from router.executor.context import Variant, add_variants, context_value
 from router.executor.encoding import encode_json
 from router.executor.merge import Json, copy_json, merge_response
@@ -65,6 +66,17 @@ def ask(
         sent[batch.variable] = batch.representations
         sent.update(batch.context)
     return Ask(prepared, operation, sent, tuple(batches))
+
+
+def ask_generated(prepared: PreparedFetch, groups: Sequence[Group], variables: Mapping[str, object]) -> Ask | None:
+    """The same from what generated code found in the tree."""
+    fetch = prepared.fetch
+    sent: Json = {name: variables[name] for name in fetch.variables if name in variables}
+    batches = []
+    for (index, entry), (representations, targets) in zip(prepared.aliases, groups, strict=True):
+        sent[entry.variable] = representations
+        batches.append((index, Batch(entry, entry.alias, entry.variable, representations, targets)))
+    return Ask(prepared, fetch.operation, sent, tuple(batches)) if any(items for items, _ in groups) else None
 
 
 def _root_batch(tree: MergedTree, entry: Entry) -> Batch:
@@ -243,11 +255,8 @@ def _absorb_root(tree: MergedTree, asked: Ask, data: Json, errors: list[_Located
     for _, batch in asked.batches:
         result = data
         if batch.entry.keys:
-            result = {new: data[old] for old, new in batch.entry.keys if old in data}
-        for count, place in enumerate(batch.targets[0]):
-            fresh = result if count == 0 and len(asked.batches) == 1 else copy_json(result)
-            assert isinstance(fresh, dict)
-            _merge(tree, asked, place, fresh)
+            result = {new: copy_json(data[old]) for old, new in batch.entry.keys if old in data}
+        _merge(tree, asked, batch.targets[0], result, shares=False)
     for path, error in errors:
         if not _locate_root_error(tree, asked, path, error):
             tree.located.append(LocatedError(asked.prepared.fetch.id, error))
@@ -303,14 +312,12 @@ def _absorb_batch(
         by_index.setdefault(path[1] if len(path) > 1 else 0, []).append((path, error))
     shares = asked.prepared.shares_results[index]
     for position, targets in enumerate(batch.targets):
-        own_errors = by_index.get(position, [])
+        own_errors = by_index.get(position, []) if by_index else []
         item = items[position] if position < len(items) else _MISSING
         if isinstance(item, dict):
-            for count, place in enumerate(targets):
-                fresh = item if shares or count == 0 else copy_json(item)
-                assert isinstance(fresh, dict)
-                _merge(tree, asked, place, fresh)
-            _locate(tree, fetch.id, targets, own_errors)
+            _merge(tree, asked, targets, item, shares=shares)
+            if own_errors:
+                _locate(tree, fetch.id, targets, own_errors)
         else:
             reasons = _why_no_entity(item, own_errors, fetch.subgraph)
             for place in targets:
@@ -338,11 +345,15 @@ def _locate(tree: MergedTree, fetch_id: int, targets: list[Json], errors: list[_
         tree.located.extend(LocatedError(fetch_id, error, place, path[2:]) for place in targets)
 
 
-def _merge(tree: MergedTree, asked: Ask, place: Json, result: Json) -> None:
-    if not merge_response(place, result):
-        fetch = asked.prepared.fetch
-        text = ClientText("Two subgraphs answered the same list with different lengths.")
-        tree.located.append(LocatedError(fetch.id, _malformed(fetch.subgraph, text), place))
+def _merge(tree: MergedTree, asked: Ask, targets: list[Json], result: Json, *, shares: bool) -> None:
+    """Merge a result into every object that waited for it, into each its own copy unless they may share."""
+    fetch = asked.prepared.fetch
+    for count, place in enumerate(targets):
+        fresh = result if shares or count == len(targets) - 1 else copy_json(result)
+        assert isinstance(fresh, dict)
+        if not merge_response(place, fresh):
+            text = ClientText("Two subgraphs answered the same list with different lengths.")
+            tree.located.append(LocatedError(fetch.id, _malformed(fetch.subgraph, text), place))
 
 
 def _malformed(subgraph: str, text: ClientText | None = None) -> AnswerError:

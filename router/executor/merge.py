@@ -15,6 +15,9 @@ def merge_response(target: Json, source: Json) -> bool:
 
     A null is replaced by whatever another subgraph knows, so that the order of responses makes no difference.
     """
+    if target.keys().isdisjoint(source):
+        target.update(source)
+        return True
     paired = True
     pending: list[tuple[Json, Json]] = [(target, source)]
     while pending:

@@ -45,8 +45,9 @@ def _as_int(value: object) -> object:
 
 
 def _as_float(value: object) -> object:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and math.isfinite(value) else _REFUSED  # type: ignore[arg-type]  # is_number says so
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _REFUSED
+    return value if isinstance(value, int) and not isinstance(value, bool) else _REFUSED
 
 
 def _as_string(value: object) -> object:

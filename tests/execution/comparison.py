@@ -9,7 +9,7 @@ from typing import Any
 from graphql import OperationDefinitionNode, parse
 from graphql.execution.values import get_variable_values
 
-from router.executor import execute, prepare
+from router.executor import Answer, execute, prepare
 from router.executor.local import LocalTransport
 from router.plan import Plan
 from router.planner import plan
@@ -63,32 +63,41 @@ class Comparison:
         return generate(self._monolith, random), labels
 
     async def compare(self, operation: Operation, labels: frozenset[str] = frozenset()) -> Difference | None:
-        """None where both answers are equal: the data, the order of its keys, and whether there are errors.
+        """None where all answers are equal: the data, the order of its keys, and whether there are errors.
 
-        The order is not compared where @skip or @include can move a field's first appearance.
+        The router answers twice as well, with its plan interpreted and with its plan's generated code.
         """
         document = parse(operation.text)
         expected = run_monolith(self._monolith, document, operation.variables)
         definition = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))
         values = get_variable_values(self._monolith, definition.variable_definitions or (), operation.variables)
         coerced: Mapping[str, Any] = {} if isinstance(values, list) else values.coerced
-        session = Session(labels)
         made: Plan | None = None
+        answers: list[Answer] = []
+        refusals: list[str] = []
         try:
             made = plan(operation.text, self._supergraph, labels=labels)
-            answer = await execute(
-                prepare(made),
-                transports=self._transports,
-                schema=self._supergraph.api_schema,
-                variables=operation.variables,
-                coerced=coerced,
-                context=session,
-            )
+            for interpret in (None, 0):
+                session = Session(labels)
+                answers.append(
+                    await execute(
+                        prepare(made, interpret=interpret),
+                        transports=self._transports,
+                        schema=self._supergraph.api_schema,
+                        variables=operation.variables,
+                        coerced=coerced,
+                        context=session,
+                    )
+                )
+                refusals.extend(session.refusals)
         except Exception as error:  # noqa: BLE001 # whatever it is, it is a difference
             return Difference(operation, labels, expected.data, repr(error), None, made)
-        has_conditions = "@skip" in operation.text or "@include" in operation.text
-        same = json.dumps(answer.data, sort_keys=has_conditions) == json.dumps(expected.data, sort_keys=has_conditions)
-        if same and bool(answer.errors) == bool(expected.errors) and not session.refusals:
+        answer, generated = answers
+        same = json.dumps(answer.data) == json.dumps(expected.data)
+        same = same and json.dumps(generated.to_json()) == json.dumps(answer.to_json())
+        if same and bool(answer.errors) == bool(expected.errors) and not refusals:
             return None
-        errors = [*[str(error.to_json()) for error in answer.errors[:5]], *session.refusals, expected.errors]
+        errors = [*[str(error.to_json()) for error in answer.errors[:5]], *refusals, expected.errors]
+        if generated != answer:
+            errors.append(f"generated code: {generated}")
         return Difference(operation, labels, expected.data, answer.data, errors, made)

@@ -7,7 +7,7 @@ import pytest
 from tests.execution.comparison import Comparison
 
 SUPERGRAPHS = sorted((Path(__file__).parent / "supergraphs").glob("*.graphql"))
-OPERATIONS_PER_SUPERGRAPH = 150
+OPERATIONS_PER_SUPERGRAPH = 100
 
 
 @pytest.fixture(params=SUPERGRAPHS, ids=lambda path: path.stem)

@@ -1,0 +1,148 @@
+"""Generated code: the same answers as the interpreter, whatever subgraphs send, and text that people can read."""
+
+import linecache
+import traceback
+from dataclasses import replace
+
+import pytest
+
+from router.conditions import Condition
+from router.executor import execute, prepare
+from router.executor.codegen import FIELDS_MAX, UNEXPECTED, generate
+from router.executor.encoding import encode_json
+from router.executor.local import LocalTransport
+from router.plan import LeafShape, ListShape, ObjectShape, OutputField, Plan, Selection, Shape
+from tests.executor.shop import Canned, leaf, plan, products_schema
+from tests.executor.test_execute import GARBAGE
+
+VALUES = [
+    None,
+    True,
+    0,
+    -1,
+    2**31 - 1,
+    2**31,
+    10**30,
+    1.0,
+    1.5,
+    1e300,
+    "",
+    "RED",
+    "text",
+    [],
+    [None],
+    [1, 2],
+    ["RED", None],
+    [[1], None, []],
+    {},
+    {"x": 1},
+    {"x": None, "__typename": "A"},
+    {"x": 3, "__typename": "B"},
+    {"x": "3", "y": "s", "__typename": "A"},
+    [{"x": 1, "__typename": "A"}, None, {"x": 2, "y": "t", "__typename": "B"}],
+    [{"__typename": "C"}],
+]
+X_AND_Y = Selection(
+    (
+        OutputField("x", "x", LeafShape("Int")),
+        OutputField("y", "y", LeafShape("String"), types=frozenset({"B"})),
+    ),
+    frozenset({"A", "B"}),
+)
+SHAPES: list[Shape] = [
+    *(LeafShape(name) for name in ("Int", "Float", "String", "Boolean", "ID", "JSON")),
+    *(LeafShape(name, non_null=True) for name in ("Int", "Float", "String", "Boolean", "ID", "JSON")),
+    LeafShape("Color", values=frozenset({"RED"})),
+    LeafShape("Color", non_null=True, values=frozenset({"RED"})),
+    ListShape(LeafShape("Int")),
+    ListShape(LeafShape("Int", non_null=True), non_null=True),
+    ListShape(ListShape(LeafShape("Int"))),
+    ObjectShape(Selection((OutputField("x", "x", LeafShape("Int", non_null=True)),), frozenset({"A"}))),
+    ObjectShape(X_AND_Y),
+    ListShape(ObjectShape(X_AND_Y, non_null=True)),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+async def test_every_shape_with_every_value(shape: Shape) -> None:
+    """For each shape and each JSON value the two ways agree on data and errors."""
+    single = plan()
+    made = replace(single, fetches=single.fetches[:1], selection=Selection((OutputField("v", "products", shape),)))
+    for value in VALUES:
+        body = {"data": {"products": value}}
+        answers = [
+            await execute(prepare(made, interpret=interpret), transports={"products": Canned(encode_json(body))})
+            for interpret in (None, 0)
+        ]
+        assert answers[0] == answers[1], value
+
+
+@pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE.keys())
+async def test_garbage_is_answered_alike(body: bytes) -> None:
+    """Where a subgraph sends garbage, generated code leaves the matter to the interpreter and its errors."""
+    products = LocalTransport(products_schema())
+    answers = [
+        await execute(prepare(plan(), interpret=interpret), transports={"products": products, "reviews": Canned(body)})
+        for interpret in (None, 0)
+    ]
+    assert answers[0] == answers[1]
+
+
+async def test_plan_is_interpreted_first_and_generated_later() -> None:
+    """Plans that are executed once are not worth compiling: by default the second execution is the first with code."""
+    prepared = prepare(plan())
+    assert prepared.code.program() is None
+    program = prepared.code.program()
+    assert program is not None
+    assert prepared.code.program() is program
+
+
+def test_values_of_the_operation_are_not_in_the_text() -> None:
+    """Types and enum values reach the code by name; nothing but identifiers comes from the operation."""
+    field = OutputField("color", "color", LeafShape("Color", values=frozenset({'"); import os; ("'})))
+    program = generate(replace(plan(), fetches=(), selection=Selection((field,))))
+    assert program is not None
+    assert "import" not in program.source
+
+
+def test_traceback_shows_the_line() -> None:
+    """Generated code is ordinary code: a traceback shows its text under the plan's name."""
+    program = generate(plan(), name="Shop")
+    assert program is not None
+    with pytest.raises(UNEXPECTED) as failure:
+        program.project({"products": [{"id": 1}]}, [])
+    text = "".join(traceback.format_exception(failure.value))
+    assert '"<plan Shop:' in text
+    assert "raise UnexpectedError" in text
+    assert any(name.startswith("<plan Shop:") for name in linecache.cache)
+
+
+def test_conditions_are_asked_once_per_request() -> None:
+    """Conditions become positions in a list that is worked out before the code runs."""
+    on = Condition.literal("on", True)
+    fields = (replace(leaf("id", "ID"), condition=on), replace(leaf("name"), condition=on))
+    program = generate(plan(fields=fields))
+    assert program is not None
+    assert program.conditions == (on,)
+    tree = {"products": [{"id": "1", "name": "Lamp"}]}
+    assert program.project(dict(tree), [True]) == {"products": [{"id": "1", "name": "Lamp"}]}
+    assert program.project(dict(tree), [False]) == {"products": [{}]}
+
+
+async def test_deep_answers_do_not_nest_in_the_text() -> None:
+    """Beyond some levels an inner object is a function of its own, as CPython limits how deep blocks may nest."""
+    selection = Selection((OutputField("x", "x", LeafShape("Int")),), frozenset({"A"}))
+    value: object = {"x": 1}
+    for _ in range(60):
+        shape = ListShape(ObjectShape(selection))
+        selection = Selection((OutputField("next", "next", shape),), frozenset({"A"}))
+        value = {"next": [value]}
+    program = generate(Plan(kind="query", fetches=(), selection=selection))
+    assert program is not None
+    assert program.project(value, []) == value  # type: ignore[arg-type]  # it is an object
+
+
+def test_huge_plans_stay_with_the_interpreter() -> None:
+    """A selection beyond the limit is not compiled."""
+    fields = tuple(leaf(f"f{number}") for number in range(FIELDS_MAX + 1))
+    assert generate(plan(fields=fields)) is None
