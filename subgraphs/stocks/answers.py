@@ -25,8 +25,6 @@ from subgraphs.stocks.documents import Document
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
 IDENTITY_CODES: tuple[ErrorCode, ...] = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKEN, FORBIDDEN, UNAVAILABLE)
-BEARER: dict[str, Any] = {"security": [{"HTTPBearer": []}]}
-"""For routes that also accept service tokens: OpenAPI shows what users send."""
 
 After = Annotated[str | None, Query(description="`nextCursor` of the page before.")]
 Limit = Annotated[int | None, Query(description=f"1 to {LIMIT_MAX}.")]

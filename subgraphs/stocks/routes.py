@@ -19,7 +19,6 @@ from subgraphs.shared.money import format_price, parse_price, parse_quantity
 from subgraphs.shared.problems import problem_responses
 from subgraphs.shared.timestamps import format_timestamp
 from subgraphs.stocks.answers import (
-    BEARER,
     IDENTITY_CODES,
     After,
     Limit,
@@ -95,7 +94,6 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
         summary="A stockholding",
         response_model=HoldingBody,
         responses=problem_responses(*IDENTITY_CODES, NOT_FOUND),
-        openapi_extra=BEARER,
     )
     async def get_holding(caller: AnyCaller, stockholding_id: str) -> Response:
         """One of the caller's holdings; another user's is as if it did not exist."""
@@ -114,7 +112,7 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
             INVALID_QUANTITY,
             UNKNOWN_AUTHORIZATION,
         ),
-        openapi_extra={**BEARER, **body_of(CommitmentBody)},
+        openapi_extra=body_of(CommitmentBody),
     )
     async def put_holding(
         caller: AnyCaller,
