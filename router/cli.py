@@ -7,14 +7,17 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from router.composer import CompositionResult, Subgraph, compose
 from router.config import Config, parse_config, read_composition_config, read_config
 from router.document import choose_operation, read_document
 from router.errors import ConfigError, RouterError
+from router.executor.codegen import generate
+from router.plan import Plan
 from router.planner import plan
 from router.serve import Serving, serve
 from router.sources import read_sdls
@@ -58,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--operation", required=True, type=Path, metavar="FILE", help="a GraphQL document")
     command.add_argument("--operation-name", metavar="NAME", help="which operation of the document")
     command.add_argument("--label", action="append", default=[], metavar="LABEL", help="an @override label that holds")
-    command.add_argument("--format", choices=("text", "json"), default="text")
+    command.add_argument("--format", choices=("text", "json", "python"), default="text")
     command.set_defaults(run=_plan)
 
     command = commands.add_parser("serve", help="serve a supergraph over HTTP")
@@ -133,8 +136,20 @@ def _plan(options: argparse.Namespace) -> int:
     document = read_document(text, supergraph.api_schema, Config().limits, introspection=True)
     choose_operation(document, options.operation_name)
     made = plan(document, supergraph, operation_name=options.operation_name, labels=frozenset(options.label))
-    print(json.dumps(made.to_json(), indent=2) if options.format == "json" else made)
+    print(_PLAN_FORMATS[options.format](made))
     return 0
+
+
+def _plan_as_python(made: Plan) -> str:
+    program = generate(made)
+    return program.source.rstrip() if program else "# The interpreter executes this plan: it is too large to compile."
+
+
+_PLAN_FORMATS: Final[Mapping[str, Callable[[Plan], str]]] = {
+    "text": str,
+    "json": lambda made: json.dumps(made.to_json(), indent=2),
+    "python": _plan_as_python,
+}
 
 
 # ---- serve ----

@@ -3,9 +3,11 @@
 import linecache
 import traceback
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from router.cli import main
 from router.conditions import Condition
 from router.executor import execute, prepare
 from router.executor.codegen import FIELDS_MAX, UNEXPECTED, generate
@@ -146,3 +148,15 @@ def test_huge_plans_stay_with_the_interpreter() -> None:
     """A selection beyond the limit is not compiled."""
     fields = tuple(leaf(f"f{number}") for number in range(FIELDS_MAX + 1))
     assert generate(plan(fields=fields)) is None
+
+
+def test_command_line_prints_the_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`plan --format python` prints what the router would run."""
+    operation = tmp_path / "operation.graphql"
+    operation.write_text("{ goods { id cost } }")
+    supergraph = Path(__file__).parents[1] / "execution" / "supergraphs" / "requires-arguments.graphql"
+    arguments = ["plan", "--supergraph", str(supergraph), "--operation", str(operation), "--format", "python"]
+    assert main(arguments) == 0
+    source = capsys.readouterr().out
+    compile(source, "printed", "exec")
+    assert "def project(root, conditions):" in source
