@@ -103,6 +103,9 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     cors: CorsConfig = CorsConfig()
     override: OverrideConfig = OverrideConfig()
+    trusted_proxies: int = 0
+    """How many proxies stand in front, each of which adds the address that it sees to X-Forwarded-For: the client's
+    address is that many places from the header's end. With 0 it is the connection's, and the header is not believed."""
     introspection: bool = True
     """Whether `__schema` and `__type` are answered; `__typename` always is."""
     explorer: bool = True

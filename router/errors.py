@@ -68,7 +68,7 @@ class ErrorCode(Enum):
     REQUEST_TIMEOUT = (Fault.CLIENT, 408, "The request's body did not arrive in time.")
     BODY_TOO_LARGE = (Fault.CLIENT, 413, "The request's body is larger than this router accepts.")
     URL_TOO_LONG = (Fault.CLIENT, 414, "The URL is longer than this router accepts. Send the operation with POST.")
-    UNSUPPORTED_MEDIA_TYPE = (Fault.CLIENT, 415, "The body has to be application/json in UTF-8.")
+    UNSUPPORTED_MEDIA_TYPE = (Fault.CLIENT, 415, "The body has to be application/json in UTF-8, not compressed.")
     HEADERS_TOO_LARGE = (Fault.CLIENT, 431, "The request's headers are larger than this router accepts.")
     OVERLOADED = (Fault.ROUTER, 503, "The router is busy or about to stop. Try again shortly.")
     NOT_READY = (Fault.ROUTER, 503, "The router does not take requests at the moment.")

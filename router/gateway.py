@@ -93,10 +93,14 @@ def make_transport(supergraph: Supergraph, config: Config, name: str) -> Transpo
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"the supergraph has no URL for subgraph {name!r}; set subgraphs.{name}.url in router.yaml")
     limits = config.limits
+    forwarded = config.forwarded_headers(name)
+    if own.secret is not None:
+        # A subgraph that knows the router may believe it about the client's address, and needs it to limit attempts.
+        forwarded = (*forwarded, "x-forwarded-for")
     return HttpxTransport(
         url,
         headers={SECRET_HEADER: own.secret.value} if own.secret else None,
-        forward_headers=config.forwarded_headers(name),
+        forward_headers=forwarded,
         timeout_ms=own.timeout_ms or limits.fetch_timeout_ms,
         connect_timeout_ms=limits.fetch_connect_timeout_ms,
         response_bytes_max=limits.fetch_response_bytes_max,

@@ -27,6 +27,7 @@ from router.server.http import (
     Send,
     check_content_type,
     check_preflighted,
+    client_address,
     decode_body,
     decode_query_string,
     negotiate,
@@ -148,6 +149,7 @@ class App:
                 raise RouterError(ErrorCode.OVERLOADED)
             headers = read_headers(scope, self.limits)
             headers["x-request-id"] = identity
+            headers["x-forwarded-for"] = client_address(scope, headers, self._config.trusted_proxies) or ""
             cors = self._cors.answer_headers(headers)
             reply = await self._handler(scope)(scope, headers, receive)
         except RouterError as refusal:
@@ -186,7 +188,7 @@ class App:
         if media_type is None:
             raise RequestError(ErrorCode.NOT_ACCEPTABLE)
         if method == "POST":
-            check_content_type(headers.get("content-type", ""))
+            check_content_type(headers)
             request = decode_body(await read_body(receive, headers, self.limits))
         else:
             if self._config.csrf_protection:

@@ -79,6 +79,16 @@ def read_headers(scope: Scope, limits: Limits) -> dict[str, str]:
     return headers
 
 
+def client_address(scope: Scope, headers: Headers, trusted_proxies: int) -> str | None:
+    """Where the request comes from: the connection's other end, or what the proxies in front saw; None if unknown."""
+    if trusted_proxies:
+        seen = [part.strip() for part in headers.get("x-forwarded-for", "").split(",")]
+        if len(seen) >= trusted_proxies and seen[-trusted_proxies]:
+            return seen[-trusted_proxies][:64]
+    client: tuple[str, int] | None = scope.get("client")
+    return client[0] if client else None
+
+
 async def read_body(receive: Receive, headers: Headers, limits: Limits) -> bytes:
     """The request's body. Raises RequestError where it is too large (as soon as that is known) or too slow."""
     length = headers.get("content-length", "")
@@ -164,8 +174,11 @@ def _bad_request(text: str) -> RequestError:
     return RequestError(ErrorCode.BAD_REQUEST, ClientText(f"{ErrorCode.BAD_REQUEST.text} {text}"))
 
 
-def check_content_type(content_type: str) -> None:
-    """A POST's body is JSON, in UTF-8 where the charset is given. Raises RequestError (415)."""
+def check_content_type(headers: Headers) -> None:
+    """A POST's body is JSON, in UTF-8 where the charset is given, not compressed. Raises RequestError (415)."""
+    content_type = headers.get("content-type", "")
+    if headers.get("content-encoding", "identity") != "identity":
+        raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
     if content_type == "application/json":
         return
     media_type, _, parameters = content_type.partition(";")

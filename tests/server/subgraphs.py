@@ -1,5 +1,6 @@
 """Two small subgraphs behind tests/server/supergraph.graphql, as schemas of graphql-core."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -19,7 +20,7 @@ _PEOPLE = """
       _service: _Service!
     }
     type Mutation { rename(name: String!): Person }
-    type Person { id: ID! name: String passportNumber: String }
+    type Person { id: ID! name: String passportNumber: String boss: Person }
     input Filter { name: String any: [Filter!] }
     scalar _Any
     union _Entity = Person
@@ -39,7 +40,7 @@ PEOPLE_SDL = """
     extend schema @link(url: "https://specs.apollo.dev/federation/v2.3", import: ["@key", "@inaccessible"])
     type Query { me: Person caller: String find(filter: Filter): [Person!] fail: String }
     type Mutation { rename(name: String!): Person }
-    type Person @key(fields: "id") { id: ID! name: String passportNumber: String @inaccessible }
+    type Person @key(fields: "id") { id: ID! name: String passportNumber: String @inaccessible boss: Person }
     input Filter { name: String any: [Filter!] }
 """
 
@@ -77,6 +78,7 @@ def people(renames: Renames | None = None) -> GraphQLSchema:
     _resolve(schema, "Query", me=lambda *_: ada, caller=caller, fail=fail)
     _resolve(schema, "Query", find=lambda *_, **__: [ada], _entities=_entities, _service=lambda *_: {"sdl": PEOPLE_SDL})
     _resolve(schema, "Mutation", rename=rename)
+    _resolve(schema, "Person", boss=lambda *_: ada)
     return schema
 
 
@@ -98,11 +100,16 @@ def _resolve(schema: GraphQLSchema, type_name: str, **resolvers: Any) -> None:
 
 
 class SubgraphApp:
-    """A schema over HTTP, as a subgraph serves it; keeps the headers of every request."""
+    """A schema over HTTP, as a subgraph serves it; keeps the headers of requests, and answers while `open` is set."""
+
+    limits = Limits()
 
     def __init__(self, schema: GraphQLSchema) -> None:
         self.transport = LocalTransport(schema)
         self.seen: list[dict[str, str]] = []
+        self.asked = asyncio.Event()
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -118,9 +125,9 @@ class SubgraphApp:
             chunks.append(message.get("body", b""))
             more = message.get("more_body", False)
         body = json.loads(b"".join(chunks))
+        self.asked.set()
+        await self.open.wait()
         request = SubgraphRequest("", "query", body["query"], body.get("variables") or {}, headers)
         response = await self.transport.send(request)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
         await send({"type": "http.response.body", "body": json.dumps(response.payload).encode()})
-
-    limits = Limits()

@@ -206,7 +206,9 @@ async def test_serve_answers_until_it_is_told_to_stop(folder: Path, workers: str
         ) as (process, url):
             async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
                 query = {"query": "{ me { name homes { city } } caller }"}
-                answer = await client.post(url, json=query, headers={"authorization": "Bearer t"})
+                answer = await client.post(
+                    url, json=query, headers={"authorization": "Bearer t", "x-forwarded-for": "6.6.6.6"}
+                )
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
     assert answer.json()["data"] == {
@@ -216,6 +218,27 @@ async def test_serve_answers_until_it_is_told_to_stop(folder: Path, workers: str
     assert {seen.get("x-router-secret") for seen in apps["people"].seen} == {"s3cret"}
     assert {seen.get("x-router-secret") for seen in apps["places"].seen} == {None}
     assert {seen.get("authorization") for seen in apps["places"].seen} == {"Bearer t"}
+    assert {seen.get("x-forwarded-for") for seen in apps["people"].seen} == {"127.0.0.1"}
+    assert {seen.get("x-forwarded-for") for seen in apps["places"].seen} == {None}
+
+
+async def test_a_request_in_flight_is_answered_before_the_end(folder: Path) -> None:
+    """SIGTERM ends the process only after the answers that are under way; nobody new is let in."""
+    app = SubgraphApp(people())
+    app.open.clear()
+    async with listening(app) as people_url, httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        (folder / "router.yaml").write_text(f"subgraphs: {{people: {{url: '{people_url}'}}}}\n")
+        arguments = ("--supergraph", folder / "supergraph.graphql", "--settings", folder / "router.yaml")
+        async with started(*arguments) as (process, url), asyncio.timeout(20):
+            answer = asyncio.ensure_future(client.post(url, json={"query": "{ me { name } }"}))
+            await app.asked.wait()
+            process.send_signal(signal.SIGTERM)
+            assert process.stderr is not None
+            while b"Waiting for connections to close" not in await process.stderr.readline():
+                assert process.returncode is None
+            app.open.set()
+            assert (await answer).json() == {"data": {"me": {"name": "Ada"}}}
+            assert await process.wait() == 0
 
 
 async def test_serve_composes_first_where_it_is_told_to(folder: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from router.config import Config, CorsConfig
 from router.limits import Limits
+from router.server.http import client_address
 from tests.server.conftest import Served, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -125,6 +126,7 @@ REFUSED: dict[str, tuple[str, bytes | dict[str, str], dict[str, str], int, str]]
         415,
         "UNSUPPORTED_MEDIA_TYPE",
     ),
+    "compressed": ("POST", b"\x1f\x8b", {"content-encoding": "gzip"}, 415, "UNSUPPORTED_MEDIA_TYPE"),
     "only HTML accepted": ("POST", b'{"query": "{me{name}}"}', {"accept": "text/html"}, 406, "NOT_ACCEPTABLE"),
     "JSON refused": ("POST", b'{"query": "{me{name}}"}', {"accept": "*/*;q=0"}, 406, "NOT_ACCEPTABLE"),
     "GET without a query": ("GET", {}, PREFLIGHT, 400, "BAD_REQUEST"),
@@ -319,6 +321,21 @@ async def test_a_request_keeps_its_id(served: Served) -> None:
     }
     assert len(made) == 4
     assert all(len(each) == 32 for each in made)
+
+
+ADDRESSES = {
+    "no proxy": (0, "6.6.6.6", "127.0.0.1"),
+    "one proxy": (1, "6.6.6.6, 10.0.0.1", "10.0.0.1"),
+    "two proxies": (2, "6.6.6.6, 10.0.0.1, 192.168.0.1", "10.0.0.1"),
+    "a proxy that adds nothing": (1, "", "127.0.0.1"),
+}
+
+
+@pytest.mark.parametrize(("proxies", "header", "address"), ADDRESSES.values(), ids=ADDRESSES)
+async def test_a_clients_address_is_not_the_clients_to_say(proxies: int, header: str, address: str) -> None:
+    """What a client writes into X-Forwarded-For is believed no further than the proxies in front vouch for it."""
+    scope = {"client": ("127.0.0.1", 5)}
+    assert client_address(scope, {"x-forwarded-for": header}, proxies) == address
 
 
 # ---- CORS ----

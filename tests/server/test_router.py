@@ -109,6 +109,25 @@ async def test_the_plan_cache_forgets_what_was_used_longest_ago() -> None:
     assert [event.plan_cached for event in seen.ended] == [False, False, True, False, True, False]
 
 
+BIG = {
+    "depth": "{ me " + "{ boss " * 97 + "{ name }" + " }" * 98,
+    "aliases": "{ me { " + " ".join(f"a{n}: name" for n in range(1_000)) + " } }",
+    "root fields": "{ " + " ".join(f"a{n}: caller" for n in range(200)) + " }",
+    "fragments": "{ me { ...F0 } } "
+    + " ".join(f"fragment F{n} on Person {{ b{n}: boss {{ ...F{n + 1} }} }}" for n in range(90))
+    + " fragment F90 on Person { name }",
+}
+
+
+@pytest.mark.parametrize("query", BIG.values(), ids=BIG)
+async def test_what_the_limits_allow_is_answered(router: Router, query: str) -> None:
+    """An operation just within the limits is answered, without an error and within seconds."""
+    async with asyncio.timeout(5):
+        response = await router.execute(query)
+    assert response.errors == ()
+    assert response.data
+
+
 async def test_many_requests_at_once_do_not_mix(router: Router) -> None:
     """A hundred requests with different callers each get their own answer."""
     responses = await asyncio.gather(

@@ -85,7 +85,7 @@ def test_the_wheel_composes_plans_and_serves(python: Path, tmp_path: Path) -> No
         page = urllib.request.Request(url, headers={"accept": "text/html"})  # noqa: S310  # own server
         with urllib.request.urlopen(page, timeout=30) as response:  # noqa: S310  # own server
             assert b'id="explorer"' in response.read()
-    assert {field["name"] for field in fields} == {"id", "name", "homes"}
+    assert {field["name"] for field in fields} == {"id", "name", "boss", "homes"}
 
 
 def test_the_wheel_brings_the_router_alone(python: Path, tmp_path: Path) -> None:
