@@ -9,10 +9,11 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from router.composer import CompositionResult, Subgraph, compose
+from router.composer import CompositionResult, Diagnostic, Subgraph, compose
 from router.config import Config, parse_config, read_composition_config, read_config
 from router.document import choose_operation, read_document
 from router.errors import ConfigError, RouterError
@@ -22,6 +23,9 @@ from router.planner import plan
 from router.serve import Serving, serve
 from router.sources import read_sdls
 from router.supergraph import Supergraph
+
+_NO_SDL: Final = "SUBGRAPH_SDL_UNAVAILABLE"
+"""The code of a subgraph that composition did not get to see."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m router",
         description="Apollo Federation v2 in pure Python: compose, plan and serve a supergraph.",
     )
+    parser.add_argument("--version", action="version", version=f"trifolio {version('trifolio')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("compose", help="make a supergraph out of subgraphs")
@@ -96,7 +101,10 @@ def _compose(options: argparse.Namespace) -> int:
 def _composition(path: Path) -> CompositionResult:
     config = read_composition_config(path, environment=os.environ)
     sdls = read_sdls(config, path.parent)
-    return compose([Subgraph(name=name, url=each.url, sdl=sdls[name]) for name, each in config.subgraphs.items()])
+    if sdls.problems:
+        unavailable = (Diagnostic(_NO_SDL, "error", problem, (name,)) for name, problem in sdls.problems.items())
+        return CompositionResult(None, tuple(unavailable))
+    return compose([Subgraph(name=name, url=config.subgraphs[name].url, sdl=sdl) for name, sdl in sdls.texts.items()])
 
 
 def _print_diagnostics(result: CompositionResult, *, as_json: bool, to_output: bool) -> None:

@@ -4,7 +4,8 @@ Specification: Apollo Federation subgraph specification, `Query._service`.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -24,15 +25,23 @@ SDL_TIMEOUT_S: Final = 10.0
 _SDL_OPERATION: Final = "query SubgraphSdl { _service { sdl } }"
 
 
-def read_sdls(config: CompositionConfig, folder: Path) -> dict[str, str]:
-    """The SDL of every subgraph, by name. Raises ConfigError that names the subgraph whose SDL cannot be had."""
-    sdls = {}
+@dataclass(frozen=True, slots=True)
+class Sdls:
+    """The SDL of every subgraph that has one to give, and what was wrong with the others, by subgraph name."""
+
+    texts: Mapping[str, str]
+    problems: Mapping[str, str]
+
+
+def read_sdls(config: CompositionConfig, folder: Path) -> Sdls:
+    """Read the SDL of every subgraph; one that cannot be read does not keep the others from being read."""
+    texts, problems = {}, {}
     for name, subgraph in config.subgraphs.items():
         try:
-            sdls[name] = read_sdl(subgraph.schema, folder)
+            texts[name] = read_sdl(subgraph.schema, folder)
         except ConfigError as error:
-            raise ConfigError(f"subgraph {name}: {error.message}") from error
-    return sdls
+            problems[name] = error.message
+    return Sdls(texts, problems)
 
 
 def read_sdl(source: SchemaSource, folder: Path) -> str:

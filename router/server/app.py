@@ -7,7 +7,7 @@ fixed text and the request's id, under which the log has the rest.
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -61,6 +61,8 @@ class Reply:
     status: int
     headers: RawHeaders
     body: bytes
+    codes: tuple[str, ...] = ()
+    """The codes of the errors in it, for the log."""
 
 
 Handler = Callable[[Scope, Headers, Receive], Awaitable[Reply]]
@@ -132,13 +134,15 @@ class App:
         await send({"type": "http.response.body", "body": reply.body})
         self._metrics.response_sent(reply.status)
         if self._config.access_log:
-            fields = {
+            fields: dict[str, object] = {
                 "request_id": identity,
                 "method": scope["method"],
                 "path": scope["path"][:200],
                 "status": reply.status,
                 "ms": round((time.perf_counter() - started) * 1000, 3),
             }
+            if reply.codes:
+                fields["codes"] = sorted(set(reply.codes))
             access_log.info("request", extra={"fields": fields})
 
     async def _reply(self, scope: Scope, receive: Receive, identity: str) -> Reply:
@@ -159,7 +163,7 @@ class App:
         except Exception as bug:  # noqa: BLE001  # the last resort: any bug is logged with its request id
             error_log.exception("the router failed", extra={"fields": {"request_id": identity}})
             reply = _refuse(InternalError(InternalText(repr(bug))))
-        return Reply(reply.status, (*reply.headers, *cors), reply.body) if cors else reply
+        return replace(reply, headers=(*reply.headers, *cors)) if cors else reply
 
     def _handler(self, scope: Scope) -> Handler:
         path: str = scope["path"]
@@ -210,7 +214,8 @@ class App:
         reply_headers = _GRAPHQL_HEADERS[media_type]
         if status == 405:
             reply_headers = (*reply_headers, (b"allow", b"POST"))
-        return Reply(status, reply_headers, response.encode())
+        codes = tuple(error.code.name for error in response.errors) if response.errors else ()
+        return Reply(status, reply_headers, response.encode(), codes)
 
     # ---- the rest ----
 
@@ -268,9 +273,9 @@ def _refuse(refusal: RouterError) -> Reply:
     headers = _GRAPHQL_HEADERS[MediaType.JSON]
     if refusal.code.status == 503:
         headers = (*headers, (b"retry-after", b"1"))
-    return Reply(refusal.code.status, headers, body)
+    return Reply(refusal.code.status, headers, body, (refusal.code.name,))
 
 
 def _not_allowed(allow: bytes) -> Reply:
     reply = _refuse(RequestError(ErrorCode.METHOD_NOT_ALLOWED))
-    return Reply(reply.status, (*reply.headers, (b"allow", allow)), reply.body)
+    return replace(reply, headers=(*reply.headers, (b"allow", allow)))

@@ -202,7 +202,17 @@ async def test_the_access_log_has_what_is_needed_and_no_secret(
     line = json.loads(JsonFormatter().format(record))
     assert (line["method"], line["path"], line["status"]) == ("GET", "/graphql", 200)
     assert line["ms"] > 0
+    assert "codes" not in line
     assert "s3cret" not in json.dumps(line)
+
+
+async def test_the_access_log_has_the_codes_of_errors(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    """A request with errors is found by their codes."""
+    caplog.set_level(logging.INFO, "router.access")
+    await served.post("{ nothing neither }")
+    await served.client.put("/graphql")
+    lines = [json.loads(JsonFormatter().format(each)) for each in caplog.records if each.name == "router.access"]
+    assert [line["codes"] for line in lines] == [["GRAPHQL_VALIDATION_FAILED"], ["METHOD_NOT_ALLOWED"]]
 
 
 async def test_the_access_log_can_be_switched_off(caplog: pytest.LogCaptureFixture) -> None:

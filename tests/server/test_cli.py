@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -93,12 +94,17 @@ UNREADABLE = {
 def test_compose_names_the_subgraph_that_cannot_be_read(
     folder: Path, capsys: pytest.CaptureFixture[str], source: str
 ) -> None:
-    """A subgraph whose SDL cannot be had is named in one line, without a traceback."""
-    (folder / "supergraph.yaml").write_text(f"subgraphs: {{people: {{routing_url: http://a, {source}}}}}\n")
+    """Every subgraph whose SDL cannot be had is named in one line, without a traceback; JSON says the same."""
+    (folder / "supergraph.yaml").write_text(
+        f"subgraphs: {{people: {{routing_url: http://a, {source}}}, places: {{routing_url: http://b, {source}}}}}\n"
+    )
     assert run("compose", "--config", folder / "supergraph.yaml") == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: subgraph people: ")
-    assert error.count("\n") == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("error SUBGRAPH_SDL_UNAVAILABLE people: ")
+    assert second.startswith("error SUBGRAPH_SDL_UNAVAILABLE places: ")
+    assert run("compose", "--config", folder / "supergraph.yaml", "--format", "json") == 1
+    diagnostics = json.loads(capsys.readouterr().out)["diagnostics"]
+    assert [each["subgraphs"] for each in diagnostics] == [["people"], ["places"]]
 
 
 async def test_compose_asks_running_subgraphs(folder: Path) -> None:
@@ -156,6 +162,14 @@ def test_a_wrong_command_line_ends_with_2(arguments: tuple[str, ...], capsys: py
         run(*arguments)
     assert ended.value.code == 2
     assert "usage: python -m router" in capsys.readouterr().err
+
+
+def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` says what is installed."""
+    with pytest.raises(SystemExit) as ended:
+        run("--version")
+    assert ended.value.code == 0
+    assert re.fullmatch(r"trifolio \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
 # ---- serve ----

@@ -1,9 +1,12 @@
 """Documents: what is refused, with which code, and how little that costs."""
 
 import time
+from itertools import accumulate
 
 import pytest
-from graphql import build_schema, parse
+from graphql import GraphQLSyntaxError, Lexer, Source, TokenKind, build_schema, parse
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from router.document import check_text, choose_operation, read_document
 from router.errors import DocumentError, ErrorCode, OperationError
@@ -73,6 +76,50 @@ def test_brackets_in_strings_and_comments_do_not_nest() -> None:
     limits = Limits(document_depth_max=2, document_tokens_max=8)
     check_text('{ hello(name: "' + "{" * 300 + '\\"") } # ' + "[" * 300, limits)
     check_text('{ hello(name: """' + "(" * 300 + ' \\""" "" """) }', limits)
+
+
+PIECES = st.one_of(
+    st.sampled_from(
+        ["{", "}", "(", ")", "[", "]", "...", "!", "$", "&", ":", "=", "@", "|", ",", "\ufeff", "\n", "\t"]
+    ),
+    st.from_regex(r"[_A-Za-z][_0-9A-Za-z]{0,5}", fullmatch=True),
+    st.sampled_from(["0", "-1", "12", "1.5", "-0.1e10", "3E-2"]),
+    st.text("ab{}()[]#:.é🎲 \t", max_size=6).map(lambda text: f'"{text}"'),
+    st.sampled_from(['""', '"\\""', '"\\\\"', '"\\u00e9"']),
+    st.text('ab{}()[]#:"\n ', max_size=8).map(lambda text: f'"""{text} """'),
+    st.sampled_from(['""""""', '"""\\""" { """', '"""a\\"""', '""" "" """']),
+    st.text('ab{}()[]"#', max_size=6).map(lambda text: f"#{text}\n"),
+)
+
+
+def lexed(text: str) -> list[TokenKind]:
+    """The kinds of all tokens, as graphql-core reads them."""
+    lexer = Lexer(Source(text))
+    kinds = []
+    while (token := lexer.advance()).kind is not TokenKind.EOF:
+        kinds.append(token.kind)
+    return kinds
+
+
+@settings(derandomize=True, max_examples=400, deadline=None)
+@given(st.lists(PIECES, max_size=30).map(" ".join))
+def test_the_scan_counts_what_the_lexer_reads(text: str) -> None:
+    """The scan before parsing sees the tokens and the nesting that graphql-core's own lexer sees."""
+    try:
+        kinds = lexed(text)
+    except GraphQLSyntaxError:
+        return
+    opening = {TokenKind.BRACE_L, TokenKind.PAREN_L, TokenKind.BRACKET_L}
+    closing = {TokenKind.BRACE_R, TokenKind.PAREN_R, TokenKind.BRACKET_R}
+    depths = list(accumulate((kind in opening) - (kind in closing) for kind in kinds))
+    tokens, depth = max(len(kinds), 1), max([1, *depths])
+    check_text(text, Limits(document_tokens_max=tokens, document_depth_max=depth))
+    if len(kinds) > 1:
+        with pytest.raises(DocumentError):
+            check_text(text, Limits(document_tokens_max=len(kinds) - 1, document_depth_max=1_000))
+    if max(depths, default=0) > 1:
+        with pytest.raises(DocumentError):
+            check_text(text, Limits(document_depth_max=max(depths) - 1))
 
 
 def test_limits_are_inclusive() -> None:

@@ -1,0 +1,58 @@
+"""Whatever bytes and headers arrive, they are a request or a refusal, never an exception of another kind."""
+
+import contextlib
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.errors import RequestError
+from router.limits import Limits
+from router.server.http import (
+    MediaType,
+    check_content_type,
+    check_preflighted,
+    client_address,
+    decode_body,
+    decode_query_string,
+    negotiate,
+    prefers_html,
+    read_headers,
+)
+from router.server.log import request_id
+
+HEADER = st.text(st.characters(max_codepoint=255), max_size=40) | st.lists(
+    st.sampled_from(["application/json", "*/*", ";q=", "0.5", ",", ";charset=", "utf-8", "text/html", "q", "/", " "])
+).map("".join)
+
+quick = settings(derandomize=True, max_examples=300, deadline=None)
+
+
+@quick
+@given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_any_body_is_a_request_or_a_refusal(body: bytes) -> None:
+    """Bytes of any kind decode to a request with a query, or are refused."""
+    with contextlib.suppress(RequestError):
+        assert isinstance(decode_body(body).query, str)
+    with contextlib.suppress(RequestError):
+        assert isinstance(decode_query_string(b"query=" + body).query, str)
+
+
+@quick
+@given(HEADER)
+def test_any_header_is_understood_or_refused(value: str) -> None:
+    """Accept, Content-Type, X-Forwarded-For and X-Request-Id may hold anything."""
+    assert negotiate(value) in {*MediaType, None}
+    assert prefers_html(value) in {True, False}
+    for check, name in ((check_content_type, "content-type"), (check_preflighted, "x-apollo-operation-name")):
+        with contextlib.suppress(RequestError):
+            check({name: value})
+    assert len(client_address({"client": ("::1", 1)}, {"x-forwarded-for": value}, 1) or "") <= 64
+    assert request_id(value).isascii()
+
+
+@quick
+@given(st.lists(st.tuples(st.binary(max_size=10).map(bytes.lower), st.binary(max_size=20)), max_size=20))
+def test_any_headers_are_read(raw: list[tuple[bytes, bytes]]) -> None:
+    """Repeated headers are joined, and none is lost."""
+    headers = read_headers({"headers": raw, "query_string": b""}, Limits())
+    assert headers.keys() == {name.decode("latin-1") for name, _ in raw}
