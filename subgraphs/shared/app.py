@@ -166,11 +166,21 @@ def _health_routes(database: Database) -> APIRouter:
 
 
 def _describe_problems(app: FastAPI) -> None:
-    """Adds the problem document to OpenAPI's schemas, which the routes' error responses refer to."""
-    schema = app.openapi()
-    definitions = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
-    nested = definitions.pop("$defs", {})
-    schema.setdefault("components", {}).setdefault("schemas", {}).update({"Problem": definitions, **nested})
+    """Adds the problem document to OpenAPI's schemas, which the routes' error responses refer to.
+
+    The document is built when it is first asked for: it takes longer than all the rest of a start.
+    """
+    describe_routes = app.openapi
+
+    def describe() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = describe_routes()
+            definitions = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
+            nested = definitions.pop("$defs", {})
+            schema.setdefault("components", {}).setdefault("schemas", {}).update({"Problem": definitions, **nested})
+        return describe_routes()
+
+    app.openapi = describe  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
 class _Requests:
