@@ -48,6 +48,8 @@ LEASE_MS = 2_000
 """How long one driver has an authorization to itself: longer than any call to a peer."""
 CREATE_ROUTE = "POST /authorizations"
 SWEEPER = Caller(kind="service", id="users")
+CHILD_NAMESPACE = uuid.UUID("c0f1a3f6-0d6c-5b8a-9a3e-3a5d2f5f7c11")
+"""Of authorizations that orders roll over into: an order has at most one, with the same id however often it asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,7 @@ class AuthorizationsService:
         """
         require_service(caller, "stocks")
         fingerprint = _fingerprint(rollover)
-        child_id = str(uuid.uuid4())
+        child_id = str(uuid.uuid5(CHILD_NAMESPACE, rollover.order_id))
 
         async def work(connection: Connection) -> RolledOver:
             now = await connection.now()

@@ -1,6 +1,7 @@
 """The users service over both databases, spoken to as its clients do: by REST and as the router does."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +57,7 @@ class Client:
     app: FastAPI
     database: Database
     clock: Clock
+    network: "Network"
     http: httpx.AsyncClient
     counter: int = field(default=0)
 
@@ -86,7 +88,7 @@ class Client:
         return {"authorization": f"Bearer {signer.token('users')}"}
 
 
-ClientFactory = Callable[..., Client]
+ClientFactory = Callable[..., Awaitable[Client]]
 
 
 @pytest.fixture(scope="session")
@@ -95,28 +97,50 @@ def service_package() -> str:
     return "subgraphs.users"
 
 
+@dataclass(slots=True)
+class Network(httpx.AsyncBaseTransport):
+    """Carries calls to applications of this process by host name; hosts that are `down` are not reached."""
+
+    apps: dict[str, FastAPI] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
+    losing: set[str] = field(default_factory=set)
+    """Hosts that do what they are asked, and whose replies are lost."""
+    calls: list[str] = field(default_factory=list)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answers one call."""
+        host = request.url.host
+        self.calls.append(f"{host} {request.method} {request.url.path}")
+        if host in self.down or host not in self.apps:
+            raise httpx.ConnectError("down", request=request)
+        response = await httpx.ASGITransport(self.apps[host]).handle_async_request(request)
+        if host in self.losing:
+            raise httpx.ReadTimeout("lost", request=request)
+        return response
+
+
 @pytest.fixture
 async def make_client(database_url: str) -> AsyncIterator[ClientFactory]:
-    """Starts users services over one database, with settings of the test's choice."""
+    """Starts users services over one database, with settings of the test's choice and no peers at first."""
     clock = Clock()
-    closing: list[Any] = []
+    async with AsyncExitStack() as closing:
 
-    def make(**settings: Any) -> Client:
-        database = Database.open(database_url, clock=clock)
-        app = create_app(
-            Settings(mode="development", database_url=database_url, **settings), database=database, clock=clock
-        )
-        transport = httpx.ASGITransport(app, client=("192.0.2.7", 4711))
-        http = httpx.AsyncClient(transport=transport, base_url="http://users")
-        closing.extend([http.aclose, database.close])
-        return Client(app, database, clock, http)
+        async def make(**changes: Any) -> Client:
+            database, network = Database.open(database_url, clock=clock), Network()
+            closing.push_async_callback(database.close)
+            peers = {"wallet_url": "http://wallet", "stocks_url": "http://stocks"}
+            chosen: dict[str, Any] = {"loops": False, "request_drive_ms": 0, **peers, **changes}
+            settings = Settings(mode="development", database_url=database_url, **chosen)
+            app = create_app(settings, database=database, clock=clock, transport=network)
+            await closing.enter_async_context(app.router.lifespan_context(app))
+            transport = httpx.ASGITransport(app, client=("192.0.2.7", 4711))
+            http = await closing.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://users"))
+            return Client(app, database, clock, network, http)
 
-    yield make
-    for close in closing:
-        await close()
+        yield make
 
 
 @pytest.fixture
-def client(make_client: ClientFactory) -> Client:
+async def client(make_client: ClientFactory) -> Client:
     """A client of a users service with default settings."""
-    return make_client()
+    return await make_client()

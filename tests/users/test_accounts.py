@@ -141,7 +141,7 @@ async def test_wrong_password_and_unknown_address_look_alike(client: Client) -> 
 
 async def test_wrong_passwords_lock_an_account_for_a_while(make_client: ClientFactory) -> None:
     """After the limit even the right password waits, Retry-After says how long; the next window lets it in."""
-    client = make_client(login_attempts_per_account_max=3)
+    client = await make_client(login_attempts_per_account_max=3)
     person = await client.person()
     wrong = {"email": person.email, "password": "wrong password"}
     right = {"email": person.email.upper(), "password": PASSWORD}
@@ -155,7 +155,7 @@ async def test_wrong_passwords_lock_an_account_for_a_while(make_client: ClientFa
 
 async def test_right_passwords_do_not_count(make_client: ClientFactory) -> None:
     """One may log in more often than one may fail."""
-    client = make_client(login_attempts_per_account_max=2)
+    client = await make_client(login_attempts_per_account_max=2)
     person = await client.person()
     for _ in range(5):
         response = await client.http.post("/users/login", json={"email": person.email, "password": PASSWORD})
@@ -164,7 +164,7 @@ async def test_right_passwords_do_not_count(make_client: ClientFactory) -> None:
 
 async def test_attempts_are_counted_per_address_over_all_replicas(make_client: ClientFactory) -> None:
     """One address trying many accounts is stopped, also when it changes servers."""
-    replicas = [make_client(login_attempts_per_address_max=4) for _ in range(2)]
+    replicas = [await make_client(login_attempts_per_address_max=4) for _ in range(2)]
     codes = []
     for number in range(6):
         body = {"email": f"nobody{number}@example.com", "password": "wrong password"}
@@ -174,7 +174,7 @@ async def test_attempts_are_counted_per_address_over_all_replicas(make_client: C
 
 async def test_an_address_header_counts_only_beside_the_routers_secret(make_client: ClientFactory) -> None:
     """A client cannot dodge the limit by naming another address; the router can name it for him."""
-    client = make_client(login_attempts_per_address_max=1)
+    client = await make_client(login_attempts_per_address_max=1)
     body = {"email": "nobody@example.com", "password": "wrong password"}
 
     async def code(**headers: str) -> int:
@@ -188,7 +188,7 @@ async def test_an_address_header_counts_only_beside_the_routers_secret(make_clie
 
 async def test_registrations_are_limited(make_client: ClientFactory) -> None:
     """One address registers a limited number of users per hour."""
-    client = make_client(registrations_per_address_max=2)
+    client = await make_client(registrations_per_address_max=2)
     codes = [
         (await client.http.post("/users/register", json={**ALICE, "email": f"a{n}@example.com"})).status_code
         for n in range(3)

@@ -129,7 +129,7 @@ async def test_refused_rules_are_payload_errors(client: Client) -> None:
 
 async def test_too_many_attempts_are_a_top_level_error(make_client: ClientFactory) -> None:
     """A limit is no business rule: it is a top-level error that says when to come back."""
-    client = make_client(login_attempts_per_address_max=1)
+    client = await make_client(login_attempts_per_address_max=1)
     variables = {"input": {"email": "nobody@example.com", "password": "wrong password"}}
     await client.graphql(LOGIN, variables)
     answer = await client.graphql(LOGIN, variables)
@@ -259,7 +259,7 @@ async def test_only_the_router_is_answered(client: Client, secret: str | None) -
 
 async def test_either_secret_is_accepted_while_one_replaces_the_other(make_client: ClientFactory) -> None:
     """Two configured secrets work side by side."""
-    client = make_client(router_secrets="the-old-secret-of-the-router, the-new-secret-of-the-router")
+    client = await make_client(router_secrets="the-old-secret-of-the-router, the-new-secret-of-the-router")
     for secret in ("the-old-secret-of-the-router", "the-new-secret-of-the-router"):
         response = await client.http.post("/graphql", json={"query": ME}, headers={"x-router-secret": secret})
         assert response.status_code == 200
@@ -267,7 +267,7 @@ async def test_either_secret_is_accepted_while_one_replaces_the_other(make_clien
 
 async def test_in_process_there_is_no_endpoint(make_client: ClientFactory) -> None:
     """Beside a router in the same process GraphQL is answered in memory only, and pages carry the service's name."""
-    client = make_client(in_process=True)
+    client = await make_client(in_process=True)
     alice = await client.person()
     assert (await client.http.post("/graphql", json={"query": ME})).status_code == 404
     answer = await client.app.state.subgraph.execute("{ me { id } }", authorization=alice.bearer["authorization"])
