@@ -14,8 +14,9 @@ from router.composer.merge import merge_schemas
 from router.composer.satisfiability import check_satisfiability
 from router.composer.sources import Merging, sources_of
 from router.composer.subgraph import Subgraph, check_names, ingest
-from router.composer.upgrade import upgrade
-from router.composer.validate import check_extensions, validate
+from router.composer.upgrade import check_extensions, upgrade
+from router.composer.validate import validate
+from router.composer.validate_supergraph import check_api_schema
 from router.supergraph import Supergraph
 
 __all__ = ["CompositionResult", "Diagnostic", "Location", "Subgraph", "compose"]
@@ -48,9 +49,12 @@ def _supergraph_text(subgraphs: list[Subgraph], diagnostics: Diagnostics) -> str
     if diagnostics.has_errors:
         return None
     schemas = [schema for each in subgraphs if (schema := ingest(each, diagnostics))]
-    if len(schemas) < len(subgraphs):
+    validate((schema for schema in schemas if schema.is_federation_2), diagnostics)
+    if diagnostics.has_errors:
         return None
     check_extensions(schemas, diagnostics)
+    if diagnostics.has_errors:
+        return None
     schemas = upgrade(schemas)
     validate(schemas, diagnostics)
     if diagnostics.has_errors:
@@ -60,4 +64,6 @@ def _supergraph_text(subgraphs: list[Subgraph], diagnostics: Diagnostics) -> str
     if diagnostics.has_errors:
         return None
     text = emit(supergraph)
-    return text if check_satisfiability(merging, Supergraph.parse(text)) else None
+    parsed = Supergraph.parse(text)
+    sound = check_api_schema(merging, parsed) and check_satisfiability(merging, parsed)
+    return text if sound else None

@@ -95,9 +95,12 @@ class Code(Enum):
     OVERRIDE_SOURCE_HAS_OVERRIDE = ("error", "@override names a subgraph whose own field has @override.")
     OVERRIDE_COLLISION_WITH_ANOTHER_DIRECTIVE = (
         "error",
-        "@override stands beside @external, @provides or @requires.",
+        "@override stands beside @external, @provides or @requires, or on a field of an interface object.",
     )
-    OVERRIDE_ON_INTERFACE = ("error", "@override stands on a field of an interface or of an interface object.")
+    OVERRIDE_ON_INTERFACE = (
+        "error",
+        "@override stands on a field of an interface, or takes one from an interface object.",
+    )
     OVERRIDE_LABEL_INVALID = ("error", "The label of an @override is no valid label.")
     # Interfaces.
     INTERFACE_FIELD_NO_IMPLEM = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from graphql import GraphQLError, parse, print_ast
 from graphql.language import FieldNode, InlineFragmentNode, OperationDefinitionNode, SelectionSetNode
 
-from router.composer.schema import Application, Field, SubgraphSchema, TypeDef, named
+from router.composer.schema import Application, Field, SubgraphSchema, TypeDef, is_non_null, named
 
 Coordinate = tuple[str, str]
 """A type's name and a field's name."""
@@ -105,9 +105,13 @@ def _field_mentions(
     if found is None:
         tell(f'Cannot query field "{name}" on type "{parent.name}"')
         return
-    for argument in node.arguments or ():
-        if argument.name.value not in found.arguments:
-            tell(f'unknown argument "{argument.name.value}" of field "{parent.name}.{name}"')
+    for each in node.arguments or ():
+        if each.name.value not in found.arguments:
+            tell(f'unknown argument "{each.name.value}" of field "{parent.name}.{name}"')
+    given = {each.name.value for each in node.arguments or ()}
+    for argument in found.arguments.values():
+        if argument.name not in given and is_non_null(argument.type) and argument.default is None:
+            tell(f'missing required argument "{argument.name}" of field "{parent.name}.{name}"')
     mention = Mention(parent, found, node, path)
     yield mention
     target = schema.types.get(named(found.type))
@@ -124,7 +128,7 @@ def _field_mentions(
 def mentioned_coordinates(
     schema: SubgraphSchema, parent: TypeDef, application: Application, *, with_implementations: bool
 ) -> Iterator[Coordinate]:
-    """Coordinates of the fields that a directive's field set mentions; nothing where it cannot be read.
+    """Coordinates of the fields that a directive's field set mentions, up to the first thing that is wrong with it.
 
     `with_implementations` adds, for a field of an interface, the same field of the types that implement it.
     """
@@ -135,7 +139,10 @@ def mentioned_coordinates(
         selection = parse_selection(text)
     except InvalidFieldSet:
         return
-    for mention in mentions(schema, parent, selection):
+    problems: list[str] = []
+    for mention in mentions(schema, parent, selection, on_problem=problems.append):
+        if problems:
+            return
         yield mention.parent.name, mention.field.name
         if with_implementations and mention.parent.kind == "INTERFACE":
             for implementation in schema.runtime_types(mention.parent.name):

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from router.composer.authorization import (
-    check_transitive_requirements,
     requirements_of,
     with_inherited_requirements,
 )
@@ -28,6 +27,7 @@ from router.composer.schema import KIND_WORDS, Kind, TypeDef, applications, has
 from router.composer.sources import Merging, Source, in_order, subgraphs_listed
 from router.composer.spec_links import specified_definitions, specified_links
 from router.composer.supergraph_model import JoinType, MergedSupergraph, MergedType
+from router.composer.upgrade import report_no_base
 from router.composer.validate_supergraph import validate_supergraph
 from router.federation import ROOT_TYPES
 
@@ -41,7 +41,6 @@ def merge_schemas(merging: Merging) -> MergedSupergraph:
     types = _merged_types(merging, composed)
     types = with_interface_object_fields(merging, types)
     requirements = requirements_of(merging, types)
-    check_transitive_requirements(merging, requirements, types)
     types = with_inherited_requirements(requirements, composed, types)
     if not types[ROOT_TYPES["query"]].fields:
         message = "No subgraph has a query: at least one needs a field on its Query type."
@@ -63,7 +62,8 @@ def merge_schemas(merging: Merging) -> MergedSupergraph:
         ),
         directives=directives,
     )
-    validate_supergraph(merging, supergraph, composed.names["inaccessible"])
+    if not merging.diagnostics.has_errors:
+        validate_supergraph(merging, supergraph, requirements, composed.names["inaccessible"])
     return supergraph
 
 
@@ -107,6 +107,9 @@ def _merged_types(merging: Merging, composed: Composed) -> dict[str, MergedType]
 def _merged_kind(merging: Merging, name: str) -> Kind | None:
     """The kind of a type that all subgraphs agree on; an interface object counts as an interface."""
     sources = merging.types(name)
+    if name not in ROOT_TYPES.values() and not any(each.defined for _, each in sources):
+        for source, each in sources:
+            report_no_base(source.schema, each, merging.diagnostics)
     kinds: dict[Kind, list[str]] = {}
     for source, each in sources:
         kind: Kind = "INTERFACE" if has(each, "interfaceObject") else each.kind

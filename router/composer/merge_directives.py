@@ -90,7 +90,7 @@ def _merged_application(
 ) -> str:
     """One application out of those of all sources: by the directive's strategy, or the most frequent one."""
     uses = [use for _, use in found]
-    if len(uses) == 1:
+    if len({_text(local, dict(sorted(_arguments(use).items()))) for use in uses}) == 1:
         return _text(local, _arguments(uses[0]))
     if name in AUTHORIZATION:
         return merged_requirement(local, name, uses)
@@ -137,8 +137,7 @@ def _merged_list_size(uses: Sequence[Application]) -> dict[str, str]:
     flags = [
         value.value for use in uses if isinstance(value := use.argument("requireOneSlicingArgument"), BooleanValueNode)
     ]
-    if flags:
-        result["requireOneSlicingArgument"] = "true" if all(flags) else "false"
+    result["requireOneSlicingArgument"] = "true" if all(flags) else "false"
     return result
 
 

@@ -4,7 +4,7 @@ A field that is external in a subgraph does not shape the merged field, it is on
 written where the plain reading, "every subgraph that has the type resolves the field", would be wrong.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from router.composer.diagnostics import Code
 from router.composer.field_sets import InvalidFieldSet, canonical_text
@@ -64,7 +64,9 @@ def _merged_field(
     merged, equal = merged_type(merging, coordinate, typed, is_subtype, what="field", narrows=False)
     arguments = _merged_arguments(merging, composed, coordinate, resolving, is_subtype)
     if external:
-        _check_external(merging, coordinate, external, merged, arguments, is_subtype)
+        # Where the resolving subgraphs differ among themselves, an external definition may be one of theirs.
+        fits = (lambda own: is_strict_subtype(merged, own, is_subtype)) if not equal else (lambda _: False)
+        _check_external(merging, coordinate, external, merged, arguments, fits, is_subtype)
     result = MergedField(
         name=name,
         type=merged,
@@ -207,13 +209,14 @@ def _check_external(
     external: Sequence[FieldSource],
     merged: str,
     arguments: Mapping[str, MergedArgument],
+    fits: Callable[[str], bool],
     is_subtype: IsSubtype,
 ) -> None:
     """External definitions have to fit the merged field that they stand for."""
     for source, each in external:
         place = [(source.name, each.node)]
         where = f'[{source.name}] The external field "{coordinate}"'
-        if each.type != merged and not is_strict_subtype(merged, each.type, is_subtype):
+        if each.type != merged and not fits(each.type):
             message = f'{where} is of type "{each.type}", but where it is resolved it is of type "{merged}".'
             merging.diagnostics.add(Code.EXTERNAL_TYPE_MISMATCH, message, place)
         for name, argument in arguments.items():

@@ -73,9 +73,11 @@ def _target(
     parent = source.type(type_name)
     place = [(source.name, use.node)]
     if parent is not None and (parent.kind == "INTERFACE" or has(parent, "interfaceObject")):
-        kind = "an interface" if parent.kind == "INTERFACE" else "an @interfaceObject type"
+        is_interface = parent.kind == "INTERFACE"
+        kind = "an interface" if is_interface else "an @interfaceObject type"
         message = f'[{source.name}] @override cannot stand on "{coordinate}": it is a field of {kind}.'
-        merging.diagnostics.add(Code.OVERRIDE_ON_INTERFACE, message, place)
+        code = Code.OVERRIDE_ON_INTERFACE if is_interface else Code.OVERRIDE_COLLISION_WITH_ANOTHER_DIRECTIVE
+        merging.diagnostics.add(code, message, place)
         return None
     target = merging.source(origin)
     if target is None:

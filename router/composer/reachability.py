@@ -2,9 +2,9 @@
 
 A *way* is a subgraph standing on one of its types, with what a @provides gives it on this path. At an object of type T
 a way leads to further ways: a subgraph is entered by `_entities` once the fields of one of its keys can be had, and a
-field with @requires is unlocked once what it requires can be had. `reach` is the least fixpoint of that: it starts with
-the way itself and grows while anything can be added. Fields of keys may be objects with ways of their own, so all
-fixpoints that depend on one another grow together, in rounds, until a round adds nothing.
+field with @requires is unlocked once what it requires can be had from its own subgraph on. `Reach` is the least
+fixpoint of that: it starts with the way itself and grows while anything can be added. Fields of keys may be objects
+with ways of their own, so all fixpoints that depend on one another grow together, in rounds, until one adds nothing.
 
 As in Apollo's composition, every way is followed on its own: two ways that lead to the same place do not pool their
 fields to make a key. External fields are not read, also where they are part of a key.
@@ -200,8 +200,8 @@ class Reachability:
                 if (
                     place not in reach.unlocked
                     and all(argument.context in contexts for argument in requiring.contexts)
-                    and self.can_return(type_name, way, reach, contexts)
-                    and self.has_all(type_name, reach, requiring.requires, contexts)
+                    and self.can_return(type_name, way, contexts)
+                    and self.has_all(type_name, self._reach(type_name, way, contexts), requiring.requires, contexts)
                 ):
                     reach.unlocked[place] = Target(way.subgraph, requiring.type.name, requiring.view)
 
@@ -213,13 +213,13 @@ class Reachability:
         """Whether the name that an entry's representation carries is known."""
         return reach.typed or entry.kind != "entity"
 
-    def can_return(self, type_name: str, way: Way, reach: Reach, contexts: Contexts) -> bool:
-        """Whether a subgraph can be entered (again) with a representation, as a field with @requires needs it."""
+    def can_return(self, type_name: str, way: Way, contexts: Contexts) -> bool:
+        """Whether a subgraph can be entered again by a key that it resolves itself, as a field with @requires needs."""
+        alone = Reach(ways={way: None}, typed=True)
         return any(
             entry.subgraph == way.subgraph
             and self.entered(entry, type_name).on == way.on
-            and self.is_open(entry, reach)
-            and self.has_all(type_name, reach, entry.key, contexts)
+            and self.has_all(type_name, alone, entry.key, contexts)
             for entry in self.graph.entries(type_name)
         )
 

@@ -16,11 +16,12 @@ def check_sharing(merging: Merging, type_name: str, name: str, overrides: Overri
         for source, owner, each in _resolving(merging, type_name, name)
         if not overrides.is_overridden(source.name)
     ]
-    if len({source.name for source, _, _ in resolving}) < 2:
-        return
+    several = len({source.name for source, _, _ in resolving}) > 1
     if type_name == SUBSCRIPTION:
-        message = f'Subscription field "{type_name}.{name}" is in several subgraphs; an event can come from one only.'
-    elif all(shares for _, _, shares in resolving):
+        if not several and not any(shares for _, _, shares in resolving):
+            return
+        message = f'Subscription field "{type_name}.{name}" cannot be shared: an event comes from one subgraph.'
+    elif not several or all(shares for _, _, shares in resolving):
         return
     else:
         lacking = subgraphs_listed(source.name for source, _, shares in resolving if not shares)

@@ -18,6 +18,7 @@ from router.federation import (
 )
 
 NEWEST: Version = (99, 0)
+CONTEXT_SCALAR = "context__ContextFieldValue"
 LOCAL_SCALARS = {"Scope": "requiresScopes__Scope", "Policy": "policy__Policy"}
 
 
@@ -71,6 +72,9 @@ def specified_definitions(
                 text = text.replace(f"{scalar}!", f"{local}!")
                 yield f"scalar {local}"
         yield text
+        if name == "context":
+            yield specs["fromContext"].text().replace("ContextFieldValue", CONTEXT_SCALAR)
+            yield f"scalar {CONTEXT_SCALAR}"
 
 
 def join_version(supergraph: MergedSupergraph) -> Version:

@@ -20,6 +20,7 @@ from graphql.language import (
     print_ast,
 )
 
+from router.composer.diagnostics import Code, Diagnostics
 from router.composer.field_sets import Coordinate, InvalidFieldSet, mentioned_coordinates, mentions, parse_selection
 from router.composer.schema import (
     Application,
@@ -37,6 +38,26 @@ from router.federation import ROOT_TYPES
 
 FIELD_SETS = ("key", "requires", "provides")
 SUBSCRIPTION = ROOT_TYPES["subscription"]
+
+
+def check_extensions(schemas: Sequence[SubgraphSchema], diagnostics: Diagnostics) -> None:
+    """Report types that a federation 1 schema extends, by keyword or @extends, and that no other one defines."""
+    for schema in schemas:
+        for each in schema.types.values():
+            if schema.is_federation_2 or not each.is_extension or each.name in ROOT_TYPES.values():
+                continue
+            others = (other.types.get(each.name) for other in schemas if other.name != schema.name)
+            if not any(other is not None and other.defined for other in others):
+                report_no_base(schema, each, diagnostics)
+
+
+def report_no_base(schema: SubgraphSchema, each: TypeDef, diagnostics: Diagnostics) -> None:
+    """Report an extension of a type that no subgraph defines."""
+    message = (
+        f'[{schema.name}] Type "{each.name}" is only extended: no subgraph defines it. Define it in one of them '
+        'without "extend" (in Strawberry: without extend=True).'
+    )
+    diagnostics.add(Code.EXTENSION_WITH_NO_BASE, message, [(schema.name, each.node)])
 
 
 def upgrade(schemas: Sequence[SubgraphSchema]) -> list[SubgraphSchema]:

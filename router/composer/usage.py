@@ -111,12 +111,12 @@ def contexts_of(schema: SubgraphSchema) -> dict[str, list[TypeDef]]:
 
 
 def split_context_value(value: str) -> tuple[str | None, str]:
-    """`$user { name }` -> ("user", "{ name }"); the context is None where the value names none."""
+    """`$user { name }` -> ("user", " { name }"); the context is None where the value names none."""
     text = value.strip()
     if not text.startswith("$"):
         return None, text
     length = next((index for index, sign in enumerate(text[1:], 1) if not (sign.isalnum() or sign == "_")), len(text))
-    return text[1:length] or None, text[length:].strip()
+    return text[1:length] or None, text[length:]
 
 
 def _from_context(schema: SubgraphSchema) -> set[Coordinate]:

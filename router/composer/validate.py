@@ -12,7 +12,6 @@ from router.composer.usage import Usage, usage_of
 from router.composer.validate_contexts import check_contexts
 from router.composer.validate_costs import check_costs
 from router.composer.validate_field_sets import check_keys, check_provides, check_requires, key_selection
-from router.federation import ROOT_TYPES
 
 AUTHORIZATION = ("authenticated", "requiresScopes", "policy")
 
@@ -21,36 +20,18 @@ def validate(schemas: Iterable[SubgraphSchema], diagnostics: Diagnostics) -> Non
     """Report every rule of federation that a subgraph breaks on its own."""
     for schema in schemas:
         usage = usage_of(schema)
-        before = len(diagnostics.found)
         check_keys(schema, usage, diagnostics)
         check_requires(schema, usage, diagnostics)
         check_provides(schema, usage, diagnostics)
-        field_sets_hold = len(diagnostics.found) == before
         _check_external_on_interfaces(schema, diagnostics)
-        if field_sets_hold:
-            _check_external_used(schema, usage, diagnostics)
-            _check_interface_keys(schema, diagnostics)
+        _check_external_used(schema, usage, diagnostics)
+        _check_interface_keys(schema, diagnostics)
         _check_interface_objects(schema, diagnostics)
         _check_shareable(schema, diagnostics)
         _check_authorization(schema, diagnostics)
         _check_unsupported(schema, diagnostics)
         check_costs(schema, diagnostics)
         check_contexts(schema, diagnostics)
-
-
-def check_extensions(schemas: Iterable[SubgraphSchema], diagnostics: Diagnostics) -> None:
-    """Report types that subgraphs extend with the keyword `extend` and that none defines."""
-    given = list(schemas)
-    defined = {each.name for schema in given for each in schema.types.values() if not each.is_extension}
-    for schema in given:
-        for each in schema.types.values():
-            if each.defined or each.name in defined or each.name in ROOT_TYPES.values():
-                continue
-            message = (
-                f'[{schema.name}] Type "{each.name}" is only extended: no subgraph defines it. Define it in one of '
-                'them without "extend" (in Strawberry: without extend=True).'
-            )
-            diagnostics.add(Code.EXTENSION_WITH_NO_BASE, message, [(schema.name, each.node)])
 
 
 # ---- @external ----
@@ -69,7 +50,7 @@ def _check_external_on_interfaces(schema: SubgraphSchema, diagnostics: Diagnosti
 def _check_external_used(schema: SubgraphSchema, usage: Usage, diagnostics: Diagnostics) -> None:
     for each, one in schema.fields():
         coordinate = (each.name, one.name)
-        if each.kind == "OBJECT" and coordinate in usage.external and coordinate not in usage.used:
+        if coordinate in usage.external and coordinate not in usage.used:
             message = (
                 f'[{schema.name}] Field "{each.name}.{one.name}" is marked @external but is not used in any @key, '
                 "@requires, @provides or for an interface. Remove the mark where the subgraph resolves the field, or "

@@ -70,7 +70,7 @@ def _check_argument(
     if context is None:
         message = f'{where}: the value has to begin with a context, as in "$user {{ name }}".'
         diagnostics.add(Code.NO_CONTEXT_REFERENCED, message, place)
-    elif not text:
+    elif not text.strip():
         message = f'{where}: the value selects nothing; write "${context} {{ field }}".'
         diagnostics.add(Code.NO_SELECTION_FOR_CONTEXT, message, place)
     elif context not in contexts:

@@ -24,7 +24,6 @@ def check_keys(schema: SubgraphSchema, usage: Usage, diagnostics: Diagnostics) -
                     "schema (in Strawberry: federation_version)."
                 )
                 diagnostics.add(Code.KEY_UNSUPPORTED_ON_INTERFACE, message, [(schema.name, key.node)])
-                continue
             for mention in _checked_mentions(schema, each, key, each.name, diagnostics):
                 _check_key_field(schema, each, key, mention, diagnostics)
 
@@ -52,7 +51,6 @@ def check_requires(schema: SubgraphSchema, usage: Usage, diagnostics: Diagnostic
         if each.kind == "INTERFACE":
             message = f'[{schema.name}] @requires cannot stand on interface field "{each.name}.{one.name}".'
             diagnostics.add(Code.REQUIRES_UNSUPPORTED_ON_INTERFACE, message, [(schema.name, use.node)])
-            continue
         found = _checked_mentions(schema, each, use, f"{each.name}.{one.name}", diagnostics)
         _check_external(schema, usage, use, found, f"{each.name}.{one.name}", diagnostics)
 
@@ -75,7 +73,6 @@ def check_provides(schema: SubgraphSchema, usage: Usage, diagnostics: Diagnostic
         if each.kind == "INTERFACE":
             message = f'[{schema.name}] @provides cannot stand on interface field "{coordinate}".'
             diagnostics.add(Code.PROVIDES_UNSUPPORTED_ON_INTERFACE, message, [(schema.name, use.node)])
-            continue
         found = _checked_mentions(schema, target, use, coordinate, diagnostics)
         for mention in found:
             if mention.field.arguments:

@@ -1,15 +1,36 @@
 """Rules that only the merged supergraph can break."""
 
+from graphql import validate_schema
+
+from router.composer.authorization import Requirements, check_transitive_requirements
 from router.composer.diagnostics import Code
 from router.composer.inaccessible import check_inaccessible
 from router.composer.sources import Merging, listed, subgraphs_listed
 from router.composer.supergraph_model import MergedSupergraph
+from router.errors import SupergraphError
+from router.supergraph import Supergraph
 
 
-def validate_supergraph(merging: Merging, supergraph: MergedSupergraph, inaccessible: str) -> None:
+def validate_supergraph(
+    merging: Merging, supergraph: MergedSupergraph, requirements: Requirements, inaccessible: str
+) -> None:
     """Report what is wrong with the merged types; `inaccessible` is that directive's name in the supergraph."""
     _check_implementations(merging, supergraph)
+    if merging.diagnostics.has_errors:
+        return
+    check_transitive_requirements(merging, requirements, supergraph.types)
     check_inaccessible(merging, supergraph.types, f"@{inaccessible}")
+
+
+def check_api_schema(merging: Merging, supergraph: Supergraph) -> bool:
+    """Report where what clients see is no valid schema, as when a merged field no longer fits its interface."""
+    try:
+        errors = [error.message for error in validate_schema(supergraph.api_schema)]
+    except SupergraphError as error:
+        errors = [str(error)]
+    for message in errors:
+        merging.diagnostics.add(Code.INVALID_GRAPHQL, f"After merging: {message}")
+    return not errors
 
 
 def _check_implementations(merging: Merging, supergraph: MergedSupergraph) -> None:
