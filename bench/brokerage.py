@@ -1,0 +1,192 @@
+"""Starts the brokerage as `make run` does and measures it from outside: the Portfolio query and the market order.
+
+The order's cost is set against a twin measured in the same run: the bare saga's six commits on SQLite, with the same
+driver and the same durability, and nothing else. What the ratio leaves is HTTP, rules, checks and the journal.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+from brokerage.demo import fetch_token
+from brokerage.development import read_urls
+
+ROOT = Path(__file__).parents[1]
+PORTFOLIO = (ROOT / "docs" / "examples" / "30-portfolio.graphql").read_text()
+READY_WITHIN_S = 60.0
+WARM_UP = 50
+REQUESTS = 300
+ORDERS = 200
+CLIENTS = 16
+SAGA_COMMITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds of one kind of request."""
+
+    p50_ms: float
+    p99_ms: float
+
+    @classmethod
+    def of(cls, seconds: list[float]) -> "Latency":
+        """The percentiles of measured seconds."""
+        ordered = sorted(seconds)
+        return cls(statistics.median(ordered) * 1e3, ordered[int(len(ordered) * 0.99) - 1] * 1e3)
+
+    def __str__(self) -> str:
+        return f"p50 {self.p50_ms:.1f} ms, p99 {self.p99_ms:.1f} ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one run measured."""
+
+    start_s: float
+    portfolio: Latency
+    order: Latency
+    orders_per_s: float
+    order_cpu_ms: float
+    raw_saga_cpu_ms: float
+
+    def __str__(self) -> str:
+        return (
+            f"cold start to the first answer       {self.start_s:.1f} s\n"
+            f"Portfolio query, three subgraphs     {self.portfolio}\n"
+            f"market order, one client             {self.order}\n"
+            f"market orders, {CLIENTS} clients            {self.orders_per_s:.0f} per second\n"
+            f"CPU per order, all services          {self.order_cpu_ms:.2f} ms\n"
+            f"raw saga of {SAGA_COMMITS} commits                {self.raw_saga_cpu_ms:.2f} ms; "
+            f"ratio {self.order_cpu_ms / self.raw_saga_cpu_ms:.1f}"
+        )
+
+
+async def measure() -> Figures:
+    """Runs everything once on fresh databases in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="trifolio-bench-") as folder:
+        began = time.monotonic()
+        async with _running(Path(folder)) as (supervisor, urls), httpx.AsyncClient(trust_env=False) as client:
+            headers = {"authorization": f"Bearer {await fetch_token(urls, 'alice')}"}
+
+            async def portfolio() -> None:
+                response = await client.post(f"{urls['router']}/graphql", json={"query": PORTFOLIO}, headers=headers)
+                answer = response.json()
+                assert "errors" not in answer, answer
+
+            await portfolio()
+            start_s = time.monotonic() - began
+            order = await _order(client, urls, headers)
+            portfolio_seconds = await _timed(portfolio, REQUESTS)
+            order_seconds = await _timed(order, ORDERS)
+            services = [each for each in supervisor.children() if "brokerage.services" in each.cmdline()]
+            cpu, wall = _cpu_seconds(services), time.monotonic()
+            await asyncio.gather(*(_repeat(order, ORDERS // CLIENTS) for _ in range(CLIENTS)))
+            placed = ORDERS // CLIENTS * CLIENTS
+            wall = time.monotonic() - wall
+            cpu = _cpu_seconds(services) - cpu
+        return Figures(
+            start_s,
+            Latency.of(portfolio_seconds),
+            Latency.of(order_seconds),
+            placed / wall,
+            cpu / placed * 1e3,
+            _raw_saga_cpu_ms(Path(folder)),
+        )
+
+
+@asynccontextmanager
+async def _running(folder: Path) -> AsyncIterator[tuple[psutil.Process, Mapping[str, str]]]:
+    command = [sys.executable, "trifolio.py", "up", "--data", str(folder), "--port", str(_free_ports())]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(READY_WITHIN_S):
+            said = b""
+            while b"is ready" not in said:
+                line = await process.stdout.readline()
+                if not line:
+                    raise SystemExit(f"the brokerage did not start:\n{said.decode()}")
+                said += line
+        yield psutil.Process(process.pid), read_urls(folder)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGINT)
+        await process.wait()
+
+
+def _free_ports() -> int:
+    """The first of four neighbouring ports that nobody listens on."""
+    taken = {each.laddr.port for each in psutil.net_connections("tcp") if each.laddr}
+    return next(port for port in range(20_000, 60_000, 4) if not taken & set(range(port, port + 4)))
+
+
+async def _order(
+    client: httpx.AsyncClient, urls: Mapping[str, str], headers: Mapping[str, str]
+) -> Callable[[], Awaitable[None]]:
+    stocks = (await client.get(f"{urls['stocks']}/stocks", params={"limit": "100"})).json()["items"]
+    stock = next(each for each in stocks if each["currency"] == "EUR")
+    body = {"stockId": stock["id"], "side": "buy", "quantity": "0.01"}
+
+    async def order() -> None:
+        key = {"idempotency-key": str(uuid.uuid4())}
+        response = await client.post(f"{urls['stocks']}/orders", json=body, headers={**headers, **key})
+        assert response.status_code == 201, response.text
+
+    return order
+
+
+async def _timed(request: Callable[[], Awaitable[None]], times: int) -> list[float]:
+    await _repeat(request, WARM_UP)
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        await request()
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+async def _repeat(request: Callable[[], Awaitable[None]], times: int) -> None:
+    for _ in range(times):
+        await request()
+
+
+def _cpu_seconds(processes: list[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+def _raw_saga_cpu_ms(folder: Path) -> float:
+    """CPU of one saga that only commits, median of several hundred."""
+    connection = sqlite3.connect(folder / "raw.db", isolation_level=None)
+    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.execute("CREATE TABLE saga (id TEXT PRIMARY KEY, state INTEGER NOT NULL, note TEXT NOT NULL)")
+    costs = []
+    for _ in range(ORDERS):
+        began = time.process_time()
+        key = str(uuid.uuid4())
+        for state in range(SAGA_COMMITS):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(
+                "INSERT INTO saga VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+                (key, state, os.urandom(8).hex()),
+            )
+            connection.execute("COMMIT")
+        costs.append(time.process_time() - began)
+    connection.close()
+    return statistics.mean(costs) * 1e3

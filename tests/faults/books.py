@@ -1,0 +1,88 @@
+"""What the three databases say once all is quiet: to compare two runs, and to know that nothing moves any more."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Table, select
+
+from brokerage.audit import audit
+from subgraphs.shared.database import Database
+from subgraphs.stocks import tables as stocks_tables
+from subgraphs.stocks.rules_orders import UNDRIVEN_STATES
+from subgraphs.users import tables as users_tables
+from subgraphs.wallet import tables as wallet_tables
+
+TABLES: Mapping[str, tuple[Table, ...]] = {
+    "users": (users_tables.authorizations, users_tables.rollovers),
+    "wallet": (
+        wallet_tables.accounts,
+        wallet_tables.operations,
+        wallet_tables.postings,
+        wallet_tables.transactions,
+    ),
+    "stocks": (
+        stocks_tables.stocks,
+        stocks_tables.holdings,
+        stocks_tables.share_commitments,
+        stocks_tables.orders,
+        stocks_tables.fills,
+    ),
+}
+PASSING_COLUMNS = frozenset(
+    {"position", "attempts", "drive_attempts", "drive_at", "lease_owner", "version", "answer_body", "lease_until"}
+)
+"""Columns that say when or how often something was tried, not what came of it; so do all whose names end in `_at`."""
+POLL_S = 0.02
+STEADY_AUTHORIZATIONS = frozenset({"ACTIVE", "FAILED", "REVOKED", "EXPIRED"})
+
+Books = Mapping[str, tuple[tuple[tuple[str, Any], ...], ...]]
+"""Table name -> its rows in one order, without what depends on the time."""
+
+
+async def read_books(databases: Mapping[str, Database]) -> Books:
+    """Everything that two runs of one scenario must agree on."""
+    books: dict[str, tuple[tuple[tuple[str, Any], ...], ...]] = {}
+    for service, tables in TABLES.items():
+        for table in tables:
+            columns = [c for c in table.c if c.name not in PASSING_COLUMNS and not c.name.endswith("_at")]
+            async with databases[service].reading() as connection:
+                rows = (await connection.execute(select(*columns))).all()
+            named = (tuple(zip((c.name for c in columns), row, strict=True)) for row in rows)
+            books[f"{service}.{table.name}"] = tuple(sorted(named, key=repr))
+    return books
+
+
+def difference(wanted: Books, found: Books) -> list[str]:
+    """The rows that only one of two books has."""
+    lines = []
+    for table in wanted:
+        lines += [f"missing in {table}: {dict(row)}" for row in wanted[table] if row not in found[table]]
+        lines += [f"too many in {table}: {dict(row)}" for row in found[table] if row not in wanted[table]]
+    return lines
+
+
+async def is_quiet(databases: Mapping[str, Database]) -> bool:
+    """Whether no saga is under way: every order is final or working, every authorization steady."""
+    states = select(stocks_tables.orders.c.state).distinct()
+    async with databases["stocks"].reading() as connection:
+        orders = {row.state for row in (await connection.execute(states)).all()}
+    states = select(users_tables.authorizations.c.state).distinct()
+    async with databases["users"].reading() as connection:
+        authorizations = {row.state for row in (await connection.execute(states)).all()}
+    return orders <= {state.value for state in UNDRIVEN_STATES} and authorizations <= STEADY_AUTHORIZATIONS
+
+
+async def at_rest(databases: Mapping[str, Database], within_s: float = 20.0) -> None:
+    """Waits until all is quiet; an AssertionError when that takes longer than any promise allows."""
+    deadline = time.monotonic() + within_s
+    while not await is_quiet(databases):
+        assert time.monotonic() < deadline, "the services never came to rest"
+        await asyncio.sleep(POLL_S)
+
+
+async def violations_of(databases: Mapping[str, Database]) -> tuple[str, ...]:
+    """Every broken invariant of a brokerage at rest."""
+    found = await audit(databases["users"], databases["wallet"], databases["stocks"], quiet=True)
+    return tuple(str(violation) for violation in found)

@@ -1,0 +1,140 @@
+"""The three services as real processes that a test can kill -9 at a chosen point and start again in milliseconds."""
+
+import asyncio
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults.crash_points import Control
+
+SERVICES = ("users", "wallet", "stocks")
+ROOT = Path(__file__).parents[2]
+
+
+class Zygote:
+    """The test's handle on the forking process; one serves a whole test session."""
+
+    def __init__(self) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.zygote", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                cwd=ROOT,
+            )
+        assert self._channel.recv(64) == b"ready", "the zygote could not import the services"
+
+    def start(self, message: Mapping[str, object], listening: socket.socket) -> int:
+        """Forks a service as `message` says; returns its process id."""
+        socket.send_fds(self._channel, [json.dumps(message).encode()], [listening.fileno()])
+        return int(self._channel.recv(64))
+
+    def close(self) -> None:
+        """Ends the zygote and every service that it forked."""
+        self._channel.close()
+        self._process.wait(timeout=10)
+
+
+@dataclass
+class Process:
+    """One running (or dead) service process."""
+
+    pid: int
+    _pidfd: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pidfd = os.pidfd_open(self.pid)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone, by its own end or by a kill."""
+        return bool(select.select([self._pidfd], [], [], 0)[0])
+
+    async def wait(self) -> None:
+        """Returns once the process is gone."""
+        loop = asyncio.get_running_loop()
+        gone = loop.create_future()
+        loop.add_reader(self._pidfd, lambda: gone.done() or gone.set_result(None))
+        try:
+            await gone
+        finally:
+            loop.remove_reader(self._pidfd)
+
+    def kill(self) -> None:
+        """kill -9."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kills the process if it still runs, and forgets it."""
+        self.kill()
+        os.close(self._pidfd)
+
+
+class World:
+    """Three services over one set of databases: addresses that stay, processes that come and go."""
+
+    def __init__(self, zygote: Zygote, folder: Path, environments: Mapping[str, Mapping[str, str]]) -> None:
+        self._zygote = zygote
+        self._folder = folder
+        self._environments = environments
+        self.control = Control(folder / "control")
+        self.sockets = {service: _listening_socket() for service in SERVICES}
+        self.processes: dict[str, Process] = {}
+
+    def url(self, service: str) -> str:
+        """Where a service answers, whichever process serves it at the moment."""
+        return "http://{}:{}".format(*self.sockets[service].getsockname())
+
+    def start(self, service: str, *, kill_at: int | None = None) -> Process:
+        """Starts a service, to be killed at its `kill_at`th point, or never."""
+        urls = {f"TRIFOLIO_{name.upper()}_URL": self.url(name) for name in SERVICES}
+        message = {
+            "service": service,
+            "environment": {**urls, **self._environments[service]},
+            "control": str(self._folder / "control"),
+            "trace": str(self._folder / f"{service}.trace"),
+            "log": str(self._folder / f"{service}.log"),
+            "kill_at": kill_at,
+        }
+        if service in self.processes:
+            self.processes[service].close()
+        self.processes[service] = Process(self._zygote.start(message, self.sockets[service]))
+        return self.processes[service]
+
+    def points(self, service: str) -> list[str]:
+        """The labels of the points that a service reached while the world was armed, in order."""
+        trace = self._folder / f"{service}.trace"
+        return [line.split(" ", 1)[1] for line in trace.read_text().splitlines()] if trace.exists() else []
+
+    def close(self) -> None:
+        """Kills what still runs and frees the addresses."""
+        for process in self.processes.values():
+            process.close()
+        for listening in self.sockets.values():
+            listening.close()
+
+
+@contextlib.contextmanager
+def zygote() -> Iterator[Zygote]:
+    """A zygote that ends with the block."""
+    parent = Zygote()
+    try:
+        yield parent
+    finally:
+        parent.close()
+
+
+def _listening_socket() -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(512)
+    return listening

@@ -1,0 +1,159 @@
+"""Many clients at once while random services are killed -9 again and again.
+
+Only a service that is ready is killed, so that the services do work between the kills: a storm that lets nothing be
+completed proves nothing, and so the share of completed orders is part of the result.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import func, select
+
+from subgraphs.shared.database import Database
+from subgraphs.stocks.tables import orders
+from tests.faults.books import at_rest, violations_of
+from tests.faults.people import Clients, NotFinal
+from tests.faults.processes import SERVICES, World
+from tests.faults.scenarios import CURRENCY, STOCK, SYMBOL, Ids
+
+CLIENTS = 16
+KILL_PAUSE_S = (0.1, 0.6)
+COMPLETED_SHARE_MIN = 0.4
+RECOVERED_WITHIN_S = 5.0
+
+
+@dataclass
+class Weather:
+    """What a storm was: `unfinished` names the requests that never got a final answer."""
+
+    seed: int
+    kills: int = 0
+    states: Mapping[str, int] = field(default_factory=dict)
+    recovery_s: float = 0.0
+    violations: tuple[str, ...] = ()
+    unfinished: list[str] = field(default_factory=list)
+
+    @property
+    def orders(self) -> int:
+        """How many orders were placed."""
+        return sum(self.states.values())
+
+    @property
+    def completed_share(self) -> float:
+        """The part of them that was completed."""
+        return self.states.get("completed", 0) / max(self.orders, 1)
+
+    def __str__(self) -> str:
+        return (
+            f"storm (seed {self.seed}): {self.kills} kills, {self.orders} orders {dict(self.states)}, "
+            f"{self.completed_share:.0%} completed, {len(self.violations)} violations, "
+            f"all terminal {self.recovery_s:.2f} s after the last kill"
+        )
+
+
+async def rage(
+    world: World,
+    clients: Clients,
+    databases: Mapping[str, Database],
+    ids: Ids,
+    *,
+    seconds: float,
+    seed: int,
+) -> Weather:
+    """Storms for `seconds`, lets everything come to rest, and says what is left."""
+    weather = Weather(seed)
+    until = time.monotonic() + seconds
+    actors = [asyncio.create_task(_act(clients, ids, number, seed, until, weather)) for number in range(CLIENTS)]
+    await _kill(world, clients, random.Random(seed), until, weather)
+    calm = time.monotonic()
+    await asyncio.gather(*actors)
+    await at_rest(databases)
+    weather.recovery_s = time.monotonic() - calm
+    statement = select(orders.c.state, func.count().label("number")).group_by(orders.c.state)
+    async with databases["stocks"].reading() as connection:
+        weather.states = {row.state: row.number for row in (await connection.execute(statement)).all()}
+    weather.violations = await violations_of(databases)
+    return weather
+
+
+async def _kill(world: World, clients: Clients, chance: random.Random, until: float, weather: Weather) -> None:
+    while time.monotonic() < until:
+        await asyncio.sleep(chance.uniform(*KILL_PAUSE_S))
+        victim = chance.choice(SERVICES)
+        await clients.send(victim, "GET", "/ready")
+        process = world.processes[victim]
+        process.kill()
+        await process.wait()
+        weather.kills += 1
+        world.start(victim)
+
+
+async def _act(clients: Clients, ids: Ids, number: int, seed: int, until: float, weather: Weather) -> None:
+    chance = random.Random(seed * CLIENTS + number)
+    step = 0
+    while time.monotonic() < until:
+        step += 1
+        key = f"storm {seed} {number} {step}"
+        try:
+            await chance.choice(_DEEDS)(clients, ids, key, chance)
+        except NotFinal as failure:
+            weather.unfinished.append(str(failure))
+
+
+async def _buys(clients: Clients, _ids: Ids, key: str, chance: random.Random) -> None:
+    quantity = str(chance.randint(1, 4))
+    await clients.order("alice", key, stockId=STOCK.stock_id, side="buy", quantity=quantity)
+
+
+async def _sells(clients: Clients, _ids: Ids, key: str, _chance: random.Random) -> None:
+    await clients.order("alice", key, stockId=STOCK.stock_id, side="sell", quantity="1")
+
+
+async def _waits(clients: Clients, _ids: Ids, key: str, chance: random.Random) -> None:
+    price = f"{chance.randint(70, 83)}.0000"
+    order = await clients.order(
+        "alice",
+        key,
+        stockId=STOCK.stock_id,
+        side="buy",
+        quantity="1",
+        type="limit",
+        limitPrice=price,
+        timeInForce="gtc",
+    )
+    if chance.random() < 0.5 and "id" in order:
+        await clients.cancel("alice", order["id"])
+
+
+async def _broker_buys(clients: Clients, ids: Ids, key: str, _chance: random.Random) -> None:
+    await clients.order("carol", key, stockId=STOCK.stock_id, side="buy", quantity="1", authorizationId=ids["capital"])
+
+
+async def _broker_sells(clients: Clients, ids: Ids, key: str, _chance: random.Random) -> None:
+    await clients.order(
+        "carol", key, stockId=STOCK.stock_id, side="sell", quantity="0.5", authorizationId=ids["shares"]
+    )
+
+
+async def _authorizes_and_revokes(clients: Clients, _ids: Ids, key: str, chance: random.Random) -> None:
+    mandate = await clients.authorize(
+        "alice", key, brokerId=clients.people["carol"].id, type="capital", currency=CURRENCY, amount="400.00"
+    )
+    if mandate.get("status") != "active":
+        return
+    order = {"stockId": STOCK.stock_id, "side": "buy", "quantity": "2", "authorizationId": mandate["id"]}
+    await asyncio.gather(
+        clients.order("carol", f"{key} order", **order),
+        clients.revoke("alice", mandate["id"]) if chance.random() < 0.7 else asyncio.sleep(0),
+    )
+
+
+async def _ticks(clients: Clients, _ids: Ids, _key: str, chance: random.Random) -> None:
+    middle = chance.randint(75, 90)
+    await clients.tick(SYMBOL, f"{middle}.0000", f"{middle}.2000", seq=None)
+
+
+_DEEDS = (_buys, _buys, _sells, _waits, _broker_buys, _broker_sells, _authorizes_and_revokes, _ticks)

@@ -1,0 +1,129 @@
+"""Nothing is lost wherever a service dies: every commit and every call of every scenario, killed before and after."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.faults.books import difference
+from tests.faults.crashes import Interference, Outcome, Point, Stage
+from tests.faults.people import Clients
+from tests.faults.scenarios import SCENARIOS, SYMBOL, Ids, Scenario
+
+WORLDS_AT_ONCE = 12
+"""Runs wait most of the time, so several share the cores."""
+RECOVERED_WITHIN_S = 5.0
+SEED = 20261122
+
+
+@dataclass
+class Matrix:
+    """The figures of all runs of one kind of database, printed at the end."""
+
+    points: int = 0
+    killed: int = 0
+    slowest_s: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, name: str, point: Point, outcome: Outcome, problems: Sequence[str]) -> None:
+        """Counts one run."""
+        self.points += 1
+        self.killed += outcome.killed
+        self.slowest_s = max(self.slowest_s, outcome.recovery_s)
+        self.failures += [f"{name}, {point}: {problem}" for problem in (*problems, *outcome.violations)]
+
+    def __str__(self) -> str:
+        return f"{self.points} points, {self.killed} kills, slowest recovery {self.slowest_s:.2f} s"
+
+
+async def at_every_point(
+    points: Sequence[Point], run: Callable[[Point], Awaitable[None]], matrix: Matrix, name: str
+) -> None:
+    """Runs `run` for every point, a few at once; a run that raises is a failure like any other."""
+    places = asyncio.Semaphore(WORLDS_AT_ONCE)
+
+    async def one(point: Point) -> None:
+        async with places:
+            try:
+                await run(point)
+            except AssertionError as failure:
+                matrix.failures.append(f"{name}, {point}: {failure}")
+
+    await asyncio.gather(*(one(point) for point in points))
+
+
+@pytest.fixture(scope="module")
+def matrices() -> dict[str, Matrix]:
+    """Figures by kind of test and database."""
+    return {}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
+async def test_crash_leaves_no_trace(
+    stage: Stage, scenario: Scenario, matrices: dict[str, Matrix], record_property: Callable[[str, object], None]
+) -> None:
+    """Whichever service dies at whichever point, a patient client ends with the books of an undisturbed run."""
+    undisturbed, points = await stage.trace(scenario)
+    assert undisturbed.violations == ()
+    matrix = Matrix()
+
+    async def run(point: Point) -> None:
+        outcome = await stage.crash(scenario, point)
+        matrix.add(scenario.name, point, outcome, difference(undisturbed.books, outcome.books))
+
+    await at_every_point(points, run, matrix, scenario.name)
+    matrices[f"{stage.kind}, {scenario.name}"] = matrix
+    record_property("crash matrix", str(matrix))
+    assert matrix.failures == []
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_client_gone(stage: Stage, scenario: Scenario) -> None:
+    """A client that sends its request once and goes leaves nothing unfinished: the loops end it within five seconds."""
+    _, points = await stage.trace(scenario)
+    matrix = Matrix()
+
+    async def run(point: Point) -> None:
+        outcome = await stage.crash(scenario, point, patient=False)
+        slow = [f"at rest after {outcome.recovery_s:.2f} s"] if outcome.recovery_s > RECOVERED_WITHIN_S else []
+        matrix.add(scenario.name, point, outcome, slow)
+
+    await at_every_point(points, run, matrix, scenario.name)
+    assert matrix.failures == []
+
+
+async def _revokes(clients: Clients, ids: Ids) -> None:
+    for mandate in ("capital", "shares"):
+        await clients.revoke("alice", ids[mandate])
+
+
+async def _cancels(clients: Clients, ids: Ids) -> None:
+    listed = await clients.send("stocks", "GET", "/orders", "alice")
+    for order in listed.json().get("items", []) if listed.status_code == 200 else []:
+        await clients.cancel("alice", order["id"])
+
+
+async def _ticks(clients: Clients, _ids: Ids) -> None:
+    await clients.tick(SYMBOL, "79.0000", "79.2000", seq=3)
+
+
+INTERFERENCES: dict[str, Interference] = {"revoke": _revokes, "cancel": _cancels, "tick": _ticks}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_interference(stage: Stage, scenario: Scenario) -> None:
+    """What else happens while a service is down changes who gets what, and never how much there is."""
+    _, points = await stage.trace(scenario)
+    matrix = Matrix()
+
+    async def run(point: Point) -> None:
+        kind = random.Random(f"{SEED} {scenario.name} {point}").choice(sorted(INTERFERENCES))
+        outcome = await stage.crash(scenario, point, interference=INTERFERENCES[kind])
+        matrix.add(f"{scenario.name} with {kind}", point, outcome, ())
+
+    await at_every_point(points, run, matrix, scenario.name)
+    assert matrix.failures == []
