@@ -1,6 +1,7 @@
 """The router as people embed it: `await router.execute(...)`, without HTTP."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -121,11 +122,12 @@ BIG = {
 
 @pytest.mark.parametrize("query", BIG.values(), ids=BIG)
 async def test_what_the_limits_allow_is_answered(router: Router, query: str) -> None:
-    """An operation just within the limits is answered, without an error and within seconds."""
-    async with asyncio.timeout(5):
-        response = await router.execute(query)
+    """An operation just within the limits is answered, without an error and within two seconds of work."""
+    started = time.process_time()
+    response = await router.execute(query)
     assert response.errors == ()
     assert response.data
+    assert time.process_time() - started < 2.0
 
 
 async def test_many_requests_at_once_do_not_mix(router: Router) -> None:
