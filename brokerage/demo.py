@@ -82,7 +82,7 @@ async def _authorize(demo: "_Demo", investor_token: str, broker_id: str) -> None
     holding = await demo.holding_id(COMMITTED_STOCK, investor_token)
     shares = {"type": "stockholding", "stockholdingId": holding, "amount": COMMITTED_QUANTITY, "brokerId": broker_id}
     money = {"type": "capital", **COMMITTED_CAPITAL, "brokerId": broker_id}
-    for body in (shares, money) if await demo.can_authorize() else ():
+    for body in (shares, money):
         await demo.create("users", "/authorizations", body, investor_token, key=f"demo-{body['type']}")
 
 
@@ -114,10 +114,6 @@ class _Demo:
         response = await self._send("POST", "users", "/users/register", body)
         if response.status_code != httpx.codes.CONFLICT:
             _answer(response)
-
-    async def can_authorize(self) -> bool:
-        """Whether users serves POST /authorizations."""
-        return (await self._send("POST", "users", "/authorizations")).status_code != httpx.codes.METHOD_NOT_ALLOWED
 
     async def log_in(self, user: DemoUser) -> Any:
         """The session of a demo user."""

@@ -4,10 +4,10 @@ set -euo pipefail
 
 for service in users wallet stocks; do
   # postgresql://ROLE:PASSWORD@HOST:PORT/DATABASE
-  url=$(<"/run/secrets/${service}_database_url")
+  url=$(<"${SECRETS:-/run/secrets}/${service}_database_url")
   role_and_password=${url#*://}
   role_and_password=${role_and_password%%@*}
-  psql --quiet --set ON_ERROR_STOP=1 --username postgres \
+  psql --quiet --set ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" \
     --set role="${role_and_password%%:*}" --set password="${role_and_password#*:}" --set database="${url##*/}" <<'SQL'
 CREATE ROLE :"role" LOGIN PASSWORD :'password';
 CREATE DATABASE :"database" OWNER :"role";

@@ -3,13 +3,13 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import httpx
@@ -75,11 +75,12 @@ def running_brokerage(folder: Path, *options: str, environment: Mapping[str, str
 
 
 def free_port() -> int:
-    """A port that is free together with the three after it."""
+    """A port that is free together with the three after it.
+
+    The system hands out ports above 32768 for outgoing connections, so that one found free there may be gone again.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind((DEFAULT_HOST, 0))
-            port: int = probe.getsockname()[1]
+        port = SystemRandom().randrange(20_000, 32_000)
         if not busy_ports(DEFAULT_HOST, range(port, port + PORTS_TAKEN)):
             return port
 

@@ -1,0 +1,1 @@
+"""What the graph does when a service is away."""
