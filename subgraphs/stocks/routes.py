@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Request, Response
 
 from subgraphs.shared.app import AnyCaller, UserCaller
 from subgraphs.shared.auth import Caller, require_service, require_user
-from subgraphs.shared.bodies import PageBody
+from subgraphs.shared.bodies import PageBody, body_of, read_body
 from subgraphs.shared.errors import (
     INVALID_CURSOR,
     INVALID_QUANTITY,
@@ -16,16 +16,13 @@ from subgraphs.shared.errors import (
 )
 from subgraphs.shared.etags import format_etag, parse_if_match
 from subgraphs.shared.money import format_price, parse_price, parse_quantity
-from subgraphs.shared.problems import problem_responses
+from subgraphs.shared.problems import SIGNED_IN, problem_responses
 from subgraphs.shared.timestamps import format_timestamp
 from subgraphs.stocks.answers import (
-    IDENTITY_CODES,
     After,
     Limit,
-    body_of,
     json_response,
     page_response,
-    read_body,
 )
 from subgraphs.stocks.bodies import (
     CommitmentBody,
@@ -82,7 +79,7 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
         "",
         summary="A user's stockholdings",
         response_model=PageBody[HoldingBody],
-        responses=problem_responses(*IDENTITY_CODES, INVALID_CURSOR),
+        responses=problem_responses(*SIGNED_IN, INVALID_CURSOR),
     )
     async def list_holdings(request: Request, caller: UserCaller, after: After = None, limit: Limit = None) -> Response:
         """The caller's holdings by symbol."""
@@ -93,7 +90,7 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
         "/{stockholding_id}",
         summary="A stockholding",
         response_model=HoldingBody,
-        responses=problem_responses(*IDENTITY_CODES, NOT_FOUND),
+        responses=problem_responses(*SIGNED_IN, NOT_FOUND),
     )
     async def get_holding(caller: AnyCaller, stockholding_id: str) -> Response:
         """One of the caller's holdings; another user's is as if it did not exist."""
@@ -104,7 +101,7 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
         summary="Change what is committed to a broker",
         response_model=HoldingBody,
         responses=problem_responses(
-            *IDENTITY_CODES,
+            *SIGNED_IN,
             NOT_FOUND,
             PRECONDITION_FAILED,
             COMMITMENT_CLOSED,

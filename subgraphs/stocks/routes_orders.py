@@ -16,9 +16,9 @@ from subgraphs.shared.errors import (
     ErrorCode,
 )
 from subgraphs.shared.money import parse_price, parse_quantity
-from subgraphs.shared.problems import problem_response, problem_responses, request_id_of
+from subgraphs.shared.problems import SIGNED_IN, problem_response, problem_responses, request_id_of
 from subgraphs.shared.timestamps import parse_timestamp
-from subgraphs.stocks.answers import IDENTITY_CODES, After, Limit, json_response, page_response
+from subgraphs.stocks.answers import After, Limit, json_response, page_response
 from subgraphs.stocks.bodies import NewOrderBody, OrderBody, OrderChangeBody
 from subgraphs.stocks.documents import order_document
 from subgraphs.stocks.rules import (
@@ -78,7 +78,7 @@ def order_routes(use_cases: UseCases) -> APIRouter:
         "",
         summary="A user's orders",
         response_model=PageBody[OrderBody],
-        responses=problem_responses(*IDENTITY_CODES, INVALID_CURSOR),
+        responses=problem_responses(*SIGNED_IN, INVALID_CURSOR),
     )
     async def list_orders(
         request: Request,
@@ -99,7 +99,7 @@ def order_routes(use_cases: UseCases) -> APIRouter:
         "/{order_id}",
         summary="An order",
         response_model=OrderBody,
-        responses=problem_responses(*IDENTITY_CODES, NOT_FOUND),
+        responses=problem_responses(*SIGNED_IN, NOT_FOUND),
     )
     async def get_order(caller: UserCaller, order_id: str) -> Response:
         """An order that the caller owns or has placed; any other is as if it did not exist."""
@@ -110,7 +110,7 @@ def order_routes(use_cases: UseCases) -> APIRouter:
         status_code=201,
         summary="Buy or sell",
         response_model=OrderBody,
-        responses={**problem_responses(*IDENTITY_CODES, *PLACING_CODES), **_ACCEPTED},
+        responses={**problem_responses(*SIGNED_IN, *PLACING_CODES), **_ACCEPTED},
     )
     async def place_order(
         request: Request,
@@ -130,7 +130,7 @@ def order_routes(use_cases: UseCases) -> APIRouter:
         summary="Cancel an order",
         response_model=OrderBody,
         responses={
-            **problem_responses(*IDENTITY_CODES, NOT_FOUND, ORDER_COMPLETED, ORDER_FINAL, AUTHORIZATION_INACTIVE),
+            **problem_responses(*SIGNED_IN, NOT_FOUND, ORDER_COMPLETED, ORDER_FINAL, AUTHORIZATION_INACTIVE),
             **_ACCEPTED,
         },
     )

@@ -7,7 +7,7 @@ stock, order, holdings by id, commitments by id.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Select, and_, delete, func, or_, select, update
+from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.sql import Executable
 
 from subgraphs.shared.database import Connection, insert_or_ignore, locked
@@ -308,12 +308,6 @@ async def insert_receipt(
         "created_at": now,
     }
     await connection.execute(commitment_operations.insert().values(values))
-
-
-def share_totals() -> Select[Any]:
-    """Per stock: id, issued, and the sum of all holdings; for the audit."""
-    held = func.sum(holdings.c.free + holdings.c.committed + holdings.c.reserved)
-    return select(stocks.c.id, stocks.c.issued, held).join_from(stocks, holdings).group_by(stocks.c.id, stocks.c.issued)
 
 
 def _stock(row: Sequence[Any]) -> Stock:

@@ -116,7 +116,7 @@ async def test_opening_and_closing_a_commitment(desk: Desk) -> None:
     _, again = await commit(desk, holding, bob, authorization_id=key, op="close")
     assert again.json() == closed.json()
     assert (await desk.holding(alice))["freeQuantity"] == "10"
-    await desk.check_books()
+    await desk.check_shares()
 
 
 async def test_a_close_before_its_opening_refuses_the_opening(desk: Desk) -> None:
@@ -165,7 +165,7 @@ async def test_concurrent_openings_never_commit_a_share_twice(desk: Desk) -> Non
     holding = await desk.bought(alice, "10")
     answers = await asyncio.gather(*(commit(desk, holding, bob, "10") for _ in range(10)))
     assert sorted(answer.status_code for _, answer in answers) == [200] + [422] * 9
-    await desk.check_books()
+    await desk.check_shares()
 
 
 async def test_concurrent_open_and_close_end_closed(desk: Desk) -> None:
@@ -179,7 +179,7 @@ async def test_concurrent_open_and_close_end_closed(desk: Desk) -> None:
             commit(desk, holding, bob, authorization_id=key, op="close"),
         )
         assert (await desk.holding(alice))["commitedAmount"] == "0"
-    await desk.check_books()
+    await desk.check_shares()
 
 
 SET = """mutation Set($input: SetCommitmentInput!) {
@@ -205,7 +205,7 @@ async def test_the_owner_changes_an_open_commitment(desk: Desk) -> None:
     assert shown == {"stockholding": {"committedAmount": "2", "version": version + 1}, "errors": []}
     payload = await desk.graphql(alice, SET, input={**given, "expectedVersion": version})
     assert payload["data"]["setCommitment"]["errors"] == [{"code": "PRECONDITION_FAILED"}]
-    await desk.check_books()
+    await desk.check_shares()
 
 
 async def test_a_commitment_cannot_be_changed_for_its_reasons(desk: Desk, subtests: pytest.Subtests) -> None:
