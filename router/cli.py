@@ -1,4 +1,4 @@
-"""`python -m router`: compose a supergraph, show a plan, serve.
+"""`python -m router`: compose a supergraph, check what it changes, show a plan, serve.
 
 Exit codes: 0 done, 1 the input is at fault (the text says what to change), 2 the command line is.
 """
@@ -20,6 +20,7 @@ from router.errors import ConfigError, RouterError
 from router.executor.codegen import generate
 from router.plan import Plan
 from router.planner import plan
+from router.schema_changes import find_broken_operations, find_changes
 from router.serve import Serving, serve
 from router.sources import read_sdls
 from router.supergraph import Supergraph
@@ -60,6 +61,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--format", choices=("text", "json"), default="text", help="how diagnostics are printed")
     command.set_defaults(run=_compose)
+
+    command = commands.add_parser("check", help="say what a new supergraph changes for clients of the old one")
+    command.add_argument(
+        "--config", required=True, type=Path, metavar="supergraph.yaml", help="the subgraphs as they will be"
+    )
+    command.add_argument("--against", required=True, type=Path, metavar="FILE", help="the supergraph as it is")
+    command.add_argument(
+        "--operations",
+        type=Path,
+        metavar="DIR",
+        help="clients' operations (*.graphql): only what breaks one of them counts",
+    )
+    command.add_argument("--format", choices=("text", "json"), default="text")
+    command.set_defaults(run=_check)
 
     command = commands.add_parser("plan", help="show the requests that answer an operation")
     command.add_argument("--supergraph", required=True, type=Path, metavar="FILE", help="a composed supergraph")
@@ -133,6 +148,38 @@ def _read(path: Path) -> str:
         raise ConfigError(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+# ---- check ----
+
+
+def _check(options: argparse.Namespace) -> int:
+    old = Supergraph.parse(_read(options.against)).api_schema
+    result = _composition(options.config)
+    if result.supergraph is None:
+        _print_diagnostics(result, as_json=options.format == "json", to_output=False)
+        return 1
+    new = Supergraph.parse(result.supergraph).api_schema
+    changes = find_changes(old, new)
+    documents = _read_operations(options.operations) if options.operations is not None else None
+    broken = find_broken_operations(old, new, documents) if documents is not None else ()
+    if options.format == "json":
+        body = {"changes": [asdict(each) for each in changes], "broken_operations": [asdict(each) for each in broken]}
+        print(json.dumps(body, indent=2))
+    else:
+        for line in (*changes, *broken):
+            print(line)
+    if documents is not None:
+        return 1 if broken else 0
+    return 1 if any(change.severity == "breaking" for change in changes) else 0
+
+
+def _read_operations(folder: Path) -> dict[str, str]:
+    """Every document below a folder, by its path in there."""
+    documents = {str(path.relative_to(folder)): _read(path) for path in sorted(folder.rglob("*.graphql"))}
+    if not documents:
+        raise ConfigError(f"{folder} has no *.graphql files")
+    return documents
 
 
 # ---- plan ----
