@@ -12,6 +12,7 @@ secrets FOLDER        the secret files that docker-compose.yml reads
 import argparse
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -131,6 +132,8 @@ def _welcome_text(development: Development, token: str) -> str:
     pages = {name: f"{urls[name]}/docs{f'/{name}' if development.in_process else ''}" for name in SERVICE_NAMES}
     users = "\n".join(f"  {user.name:9} {user.email}, password {user.password}" for user in DEMO_USERS.values())
     option = "" if development.folder == DEFAULT_FOLDER.resolve() else f" --data {development.folder}"
+    # As one calls it from here: another Python than this one may lack the packages.
+    program = f"{os.path.relpath(sys.executable)} {os.path.relpath(__file__)}"
     return f"""
 Trifolio is ready. Ctrl-C stops it.
 
@@ -142,7 +145,7 @@ Trifolio is ready. Ctrl-C stops it.
 Demo users, for development only:
 {users}
 
-A token of alice's, good for 15 minutes; a fresh one: python trifolio.py token alice{option}
+A token of alice's, good for 15 minutes; a fresh one: {program} token alice{option}
 
 {token}
 
