@@ -31,7 +31,7 @@ from types import MappingProxyType
 from subgraphs.shared.auth import Caller, require_user
 from subgraphs.shared.errors import UNAVAILABLE, ErrorCode, Refusal
 from subgraphs.shared.idempotency import IdempotencyKey
-from subgraphs.stocks.peers import PeerRefused, Peers, PeerUnavailable
+from subgraphs.stocks.peers import PEER_TIMEOUT_S, PeerRefused, Peers, PeerUnavailable
 from subgraphs.stocks.rules import (
     AUTHORIZATION_INACTIVE,
     AUTHORIZATION_MISMATCH,
@@ -150,37 +150,46 @@ class OrderSaga:
             await asyncio.sleep(self._loop_interval_ms / 1_000)
 
     async def _drive_request(self, order: Order) -> Order:
-        deadline = time.monotonic() + self._request_drive_ms / 1_000
+        """Drives within the request's time; no call begins that could outlast it."""
+        last_start = time.monotonic() + max(self._request_drive_ms / 1_000 - PEER_TIMEOUT_S, 0)
         pause_ms = RETRY_MS_MIN
         while True:
-            order, done = await self._drive(order)
+            order, done = await self._drive(order, until=last_start)
             if done:
                 return order
-            if time.monotonic() + pause_ms / 1_000 > deadline:
+            if time.monotonic() + pause_ms / 1_000 >= last_start:
                 await self._orders.postpone(order.id, RETRY_MS_MIN)
                 return order
             await asyncio.sleep(pause_ms / 1_000)
             pause_ms *= 2
 
     async def _drive_leased(self, order_id: str) -> None:
-        order = await self._orders.load(order_id)
-        order, done = await self._drive(order)
+        order, done = await self._drive(await self._orders.load(order_id))
         if not done:
             await self._orders.postpone(order_id, min(RETRY_MS_MIN << min(order.attempts, 5), RETRY_MS_MAX))
 
-    async def _drive(self, order: Order) -> tuple[Order, bool]:
-        """Moves an order from state to state; and whether it came to where no driver is needed."""
+    async def _drive(self, order: Order, *, until: float | None = None) -> tuple[Order, bool]:
+        """Moves an order from state to state; and whether it came to where no driver is needed.
+
+        After a move that took until then, it stops: something is slow, and a client waits.
+        """
         while order.state not in UNDRIVEN_STATES:
+            begun = time.monotonic()
             try:
                 order = await MOVES[order.state](self, order)
             except (PeerUnavailable, PeerRefused) as failure:
-                if order.state is OrderState.EXECUTED or isinstance(failure, PeerRefused):
-                    self.alarms += 1
-                    LOGGER.error("order %s stays %s: %s", order.id, order.state, failure)
-                else:
-                    LOGGER.info("order %s stays %s: %s", order.id, order.state, failure)
+                self._report(order, failure)
                 return order, False
+            if until is not None and time.monotonic() > max(until, begun + PEER_TIMEOUT_S):
+                return order, order.state in UNDRIVEN_STATES
         return order, True
+
+    def _report(self, order: Order, failure: Exception) -> None:
+        if order.state is OrderState.EXECUTED or isinstance(failure, PeerRefused):
+            self.alarms += 1
+            LOGGER.error("order %s stays %s: %s", order.id, order.state, failure)
+        else:
+            LOGGER.info("order %s stays %s: %s", order.id, order.state, failure)
 
     async def _reserve(self, order: Order) -> Order:
         if order.side is Side.BUY:

@@ -88,7 +88,11 @@ async def stocks_by_symbol(connection: Connection, symbols: Iterable[str]) -> di
 async def lock_stock(connection: Connection, *, symbol: str | None = None, stock_id: str | None = None) -> Stock | None:
     """The stock, locked: nobody stores a tick of it, and no automated order on it starts working, meanwhile."""
     where = stocks.c.symbol == symbol if symbol is not None else stocks.c.id == stock_id
-    row = await row_of(connection, locked(_SELECT_STOCK.where(where), connection))
+    statement = _SELECT_STOCK.where(where)
+    if connection.dialect == "postgresql":
+        # The weaker lock does not make new orders wait, whose foreign keys look at the stock.
+        statement = statement.with_for_update(key_share=True)
+    row = await row_of(connection, statement)
     return None if row is None else _stock(row)
 
 

@@ -1,0 +1,333 @@
+"""Brokers' orders under authorizations: what they may do, where money and shares go, and how the mandate rolls over."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+
+from subgraphs.shared.auth import Caller, Role
+from tests.stocks.conftest import ALBA, HANA, Desk, broker
+
+PASSWORD = "correct horse battery"
+
+
+async def register(desk: Desk, role: Role) -> Caller:
+    """A user whom the users service knows."""
+    email = f"{uuid.uuid4()}@example.com"
+    body = {"name": "Somebody", "email": email, "password": PASSWORD, "type": role}
+    response = await desk.send(None, "POST", "/users/register", body, service="users")
+    assert response.status_code == 201, response.text
+    return Caller(kind="user", id=response.json()["id"], role=role)
+
+
+async def authorize(desk: Desk, alice: Caller, bob: Caller, **terms: object) -> dict[str, Any]:
+    """An active authorization that alice gave bob: 1000 EUR of capital, unless `terms` say otherwise."""
+    body = {"type": "capital", "currency": "EUR", "amount": "1000.00", "brokerId": bob.id, **terms}
+    body = {name: value for name, value in body.items() if value is not None}
+    response = await desk.send(alice, "POST", "/authorizations", body, service="users")
+    assert (response.status_code, response.json()["status"]) == (201, "active"), response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+async def over_shares(desk: Desk, alice: Caller, bob: Caller, amount: str = "10") -> dict[str, Any]:
+    """An active authorization over that many of alice's ALBA."""
+    holding = await desk.holding(alice)
+    terms = {"type": "stockholding", "stockholdingId": holding["id"], "amount": amount, "currency": None}
+    return await authorize(desk, alice, bob, **terms)
+
+
+async def parties(desk: Desk) -> tuple[Caller, Caller]:
+    """An investor with 10,000 EUR, and a broker."""
+    alice, bob = await register(desk, "investor"), await register(desk, "broker")
+    await desk.deposit(alice, "10000.00")
+    return alice, bob
+
+
+async def revoke(desk: Desk, alice: Caller, authorization: Mapping[str, Any]) -> httpx.Response:
+    """PUT /authorizations/{id}/revoke."""
+    path = f"/authorizations/{authorization['id']}/revoke"
+    return await desk.send(alice, "PUT", path, service="users")
+
+
+async def mandates_of(desk: Desk, user: Caller) -> dict[str, dict[str, Any]]:
+    """The user's authorizations by id."""
+    answer = await desk.send(user, "GET", "/authorizations", service="users")
+    return {item["id"]: item for item in answer.json()["items"]}
+
+
+async def remaining(desk: Desk, viewer: Caller, authorization_id: str) -> str | None:
+    """What stocks says remains of a mandate's shares."""
+    answer = await desk.graphql(
+        viewer,
+        "query($r: [_Any!]!) { _entities(representations: $r) { ... on Authorization { remainingQuantity } } }",
+        r=[{"__typename": "Authorization", "id": authorization_id}],
+    )
+    found: str | None = answer["data"]["_entities"][0]["remainingQuantity"]
+    return found
+
+
+async def test_a_broker_buys_with_the_investors_committed_money(desk: Desk) -> None:
+    """Cost and fees come out of the commitment, the shares go to the child mandate, the broker gets his fee."""
+    alice, bob = await parties(desk)
+    capital = await authorize(desk, alice, bob)
+    response = await desk.place(bob, quantity="5", authorizationId=capital["id"])
+    assert response.status_code == 201, response.text
+    order = response.json()
+    assert (order["status"], order["userId"], order["placedBy"]) == ("completed", alice.id, bob.id)
+    assert (order["cost"], order["fee"], order["brokerFee"]) == ("420.21", "2.11", "4.21")
+    balance = await desk.balance(alice)
+    assert (balance["available"], balance["committed"], balance["held"]) == ("9000.00", "573.47", "0.00")
+    assert (await desk.balance(bob))["available"] == "4.21"
+    holding = await desk.holding(alice)
+    assert (holding["quantity"], holding["freeQuantity"], holding["commitedAmount"]) == ("5", "0", "5")
+    child = (await mandates_of(desk, bob))[order["rolloverAuthorizationId"]]
+    assert (child["type"], child["status"], child["parentId"]) == ("stockholding", "active", capital["id"])
+    assert await remaining(desk, bob, child["id"]) == "5"
+    await desk.check_books()
+
+
+async def test_a_broker_sells_the_investors_committed_shares(desk: Desk) -> None:
+    """The shares come out of the commitment, and the proceeds less fees go to the child mandate."""
+    alice, bob = await parties(desk)
+    await desk.bought(alice, "10")
+    before = await desk.balance(alice)
+    shares = await over_shares(desk, alice, bob)
+    response = await desk.place(bob, side="sell", quantity="4", authorizationId=shares["id"])
+    assert response.status_code == 201, response.text
+    order = response.json()
+    assert (order["cost"], order["fee"], order["brokerFee"]) == ("335.83", "1.68", "3.36")
+    after = await desk.balance(alice)
+    assert (after["available"], after["committed"]) == (before["available"], "330.79")
+    assert await remaining(desk, alice, shares["id"]) == "6"
+    child = (await mandates_of(desk, alice))[order["rolloverAuthorizationId"]]
+    assert (child["type"], child["currency"], child["parentId"]) == ("capital", "EUR", shares["id"])
+    await desk.check_books()
+
+
+async def test_a_mandate_rolls_over_and_back(desk: Desk) -> None:
+    """Money to shares to money: the sale of the child's shares extends the root, not a grandchild."""
+    alice, bob = await parties(desk)
+    capital = await authorize(desk, alice, bob)
+    bought = (await desk.place(bob, quantity="5", authorizationId=capital["id"])).json()
+    again = (await desk.place(bob, quantity="1", authorizationId=capital["id"])).json()
+    assert again["rolloverAuthorizationId"] == bought["rolloverAuthorizationId"]
+    child = bought["rolloverAuthorizationId"]
+    assert await remaining(desk, bob, child) == "6"
+    sold = (await desk.place(bob, side="sell", quantity="6", authorizationId=child)).json()
+    assert sold["rolloverAuthorizationId"] == capital["id"]
+    holdings = (await desk.send(alice, "GET", "/stockholdings")).json()["items"]
+    assert holdings == []
+    balance = await desk.balance(alice)
+    assert (balance["available"], balance["held"]) == ("9000.00", "0.00")
+    assert 970 < float(balance["committed"]) < 1000
+    assert (await revoke(desk, alice, capital)).status_code == 200
+    assert (await desk.balance(alice))["committed"] == "0.00"
+    await desk.check_books()
+
+
+async def test_a_broker_is_refused_for_his_reasons(desk: Desk, subtests: pytest.Subtests) -> None:
+    """Foreign, missing, ended, not begun, of the wrong kind, stock or currency, or too small: each has its code."""
+    alice, bob = await parties(desk)
+    await desk.bought(alice, "10")
+    stranger = broker()
+    capital, shares = await authorize(desk, alice, bob), await over_shares(desk, alice, bob)
+    await desk.deposit(alice, "100000", "JPY")
+    yen = await authorize(desk, alice, bob, currency="JPY", amount="50000")
+    ended = await authorize(desk, alice, bob)
+    await revoke(desk, alice, ended)
+    later = await authorize(desk, alice, bob, startsAt="2028-01-01T00:00:00Z")
+    selling: dict[str, object] = {"authorizationId": shares["id"], "side": "sell"}
+    cases: list[tuple[str, Caller, dict[str, object], str]] = [
+        ("foreign", stranger, {"authorizationId": capital["id"]}, "unknown-authorization"),
+        ("missing", bob, {"authorizationId": str(uuid.uuid4())}, "unknown-authorization"),
+        ("revoked", bob, {"authorizationId": ended["id"]}, "authorization-inactive"),
+        ("not begun", bob, {"authorizationId": later["id"]}, "authorization-inactive"),
+        ("buying with shares", bob, {"authorizationId": shares["id"]}, "authorization-mismatch"),
+        ("selling with capital", bob, {"authorizationId": capital["id"], "side": "sell"}, "authorization-mismatch"),
+        (
+            "another stock",
+            bob,
+            {"authorizationId": shares["id"], "side": "sell", "stockId": HANA},
+            "authorization-mismatch",
+        ),
+        ("another currency", bob, {"authorizationId": yen["id"]}, "currency-mismatch"),
+        ("too small", bob, {"authorizationId": capital["id"], "quantity": "12"}, "insufficient-funds"),
+        ("too few", bob, {**selling, "quantity": "11"}, "insufficient-shares"),
+        (
+            "automated",
+            bob,
+            {"authorizationId": capital["id"], "type": "limit", "limitPrice": "1"},
+            "automated-order-invalid",
+        ),
+        ("the investor himself", alice, {"authorizationId": capital["id"]}, "authorization-not-allowed"),
+    ]
+    before, holding = await desk.balance(alice), await desk.holding(alice)
+    for name, caller, changes, code in cases:
+        with subtests.test(name):
+            response = await desk.place(caller, **changes)
+            assert (response.status_code, response.json()["code"]) == (422, code), response.text
+            given = {"stockId": ALBA, "side": "buy", "quantity": "1", **changes, "idempotencyKey": name}
+            for enum in {"side", "type"} & given.keys():
+                given[enum] = str(given[enum]).upper()
+            payload = await desk.graphql(
+                caller, "mutation($i: PlaceOrderInput!) { placeOrder(input: $i) { errors { code } } }", i=given
+            )
+            assert payload["data"]["placeOrder"]["errors"] == [{"code": code.replace("-", "_").upper()}]
+            assert await desk.balance(alice) == before
+            now = await desk.holding(alice)
+            assert {**now, "version": 0} == {**holding, "version": 0}
+    await desk.check_books()
+
+
+async def test_a_mandates_window_is_checked_when_the_order_is_placed(desk: Desk) -> None:
+    """An order before the end is executed; one after it is refused, also before the sweeper has come."""
+    alice, bob = await parties(desk)
+    capital = await authorize(desk, alice, bob, endsAt="2027-01-16T00:00:00Z")
+    assert (await desk.place(bob, authorizationId=capital["id"])).status_code == 201
+    desk.clock.advance(86_400)
+    response = await desk.place(bob, authorizationId=capital["id"])
+    assert (response.status_code, response.json()["code"]) == (422, "authorization-inactive")
+
+
+async def test_without_users_a_brokers_order_writes_nothing(desk: Desk) -> None:
+    """The mandate cannot be verified: 503 with Retry-After, and the same key is free for another attempt."""
+    alice, bob = await parties(desk)
+    capital = await authorize(desk, alice, bob)
+    desk.network.cut("users")
+    response = await desk.place(bob, key="k", authorizationId=capital["id"])
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+    assert response.headers["retry-after"] == "1"
+    assert (await desk.send(bob, "GET", "/orders")).json()["items"] == []
+    desk.network.mend()
+    assert (await desk.place(bob, key="k", authorizationId=capital["id"])).status_code == 201
+
+
+async def test_an_executed_order_completes_after_a_revoke_and_leaves_everything_free(desk: Desk) -> None:
+    """Revoked between execution and rollover: no child, and shares and remainder are the investor's, free."""
+    alice, bob = await parties(desk)
+    capital = await authorize(desk, alice, bob)
+
+    async def lose_rollover(request: httpx.Request) -> httpx.Response | None:
+        if request.url.host == "users" and request.method == "POST":
+            raise httpx.ConnectError("lost", request=request)
+        return None
+
+    desk.network.before = lose_rollover
+    response = await desk.place(bob, quantity="5", authorizationId=capital["id"])
+    assert (response.status_code, response.json()["status"]) == (202, "completed")
+    desk.network.mend()
+    assert (await revoke(desk, alice, capital)).status_code == 200
+    await desk.settle()
+    order = await desk.order(alice, response.json()["id"])
+    assert (order["status"], order["rolloverAuthorizationId"]) == ("completed", None)
+    holding, balance = await desk.holding(alice), await desk.balance(alice)
+    assert (holding["freeQuantity"], holding["commitedAmount"]) == ("5", "0")
+    assert (balance["available"], balance["committed"], balance["held"]) == ("9573.47", "0.00", "0.00")
+    await desk.check_books()
+
+
+async def test_a_child_that_is_revoked_before_it_is_filled_leaves_everything_free(desk: Desk) -> None:
+    """The child's close comes between rollover and settlement: its tombstone diverts the shares to free."""
+    alice, bob = await parties(desk)
+    capital = await authorize(desk, alice, bob)
+
+    async def lose_post(request: httpx.Request) -> httpx.Response | None:
+        if request.url.host == "wallet" and json.loads(request.content)["op"] == "post":
+            raise httpx.ConnectError("lost", request=request)
+        return None
+
+    desk.network.before = lose_post
+    response = await desk.place(bob, quantity="5", authorizationId=capital["id"])
+    desk.network.mend()
+    assert (await revoke(desk, alice, capital)).status_code == 200
+    await desk.settle()
+    order = await desk.order(alice, response.json()["id"])
+    assert order["settledAt"] is not None
+    holding, balance = await desk.holding(alice), await desk.balance(alice)
+    assert (holding["freeQuantity"], holding["commitedAmount"]) == ("5", "0")
+    assert (balance["available"], balance["committed"]) == ("9573.47", "0.00")
+    await desk.check_books()
+
+
+async def test_a_hold_after_the_revoke_rejects_the_order(desk: Desk) -> None:
+    """Verified, then revoked before the money was set aside: the order is rejected and nothing moves."""
+    alice, bob = await parties(desk)
+    capital = await authorize(desk, alice, bob)
+
+    async def revoke_before_hold(request: httpx.Request) -> httpx.Response | None:
+        if request.url.host == "wallet" and json.loads(request.content)["op"] == "hold":
+            desk.network.before = None
+            assert (await revoke(desk, alice, capital)).status_code == 200
+        return None
+
+    desk.network.before = revoke_before_hold
+    response = await desk.place(bob, authorizationId=capital["id"])
+    assert (response.status_code, response.json()["code"]) == (422, "authorization-inactive")
+    assert (await desk.balance(alice))["available"] == "10000.00"
+    await desk.check_books()
+
+
+async def test_a_broker_sees_and_cancels_what_he_placed_while_his_mandate_lives(desk: Desk) -> None:
+    """The order that waits for the wallet is his to see; to cancel it he needs an active mandate."""
+    alice, bob = await parties(desk)
+    capital = await authorize(desk, alice, bob)
+    desk.network.cut("wallet")
+    orders = [(await desk.place(bob, authorizationId=capital["id"])).json()["id"] for _ in range(2)]
+    listed = (await desk.send(bob, "GET", "/orders")).json()["items"]
+    assert {order["id"] for order in listed} == set(orders)
+    assert {order["id"] for order in (await desk.send(alice, "GET", "/orders")).json()["items"]} == set(orders)
+    stranger = broker()
+    assert (await desk.send(stranger, "PUT", f"/orders/{orders[0]}", {"status": "cancelled"})).status_code == 404
+    desk.network.mend()
+    answer = await desk.send(bob, "PUT", f"/orders/{orders[0]}", {"status": "cancelled"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+    await revoke(desk, alice, capital)
+    answer = await desk.send(bob, "PUT", f"/orders/{orders[1]}", {"status": "cancelled"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "authorization-inactive")
+    answer = await desk.send(bob, "PUT", f"/orders/{orders[0]}", {"status": "cancelled"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+    await desk.settle()
+    await desk.check_books()
+
+
+async def test_a_rollover_that_is_asked_for_twice_is_one_rollover(desk: Desk) -> None:
+    """The reply of users is lost: asked again it answers the same mandate, extended once."""
+    alice, bob = await parties(desk)
+    capital = await authorize(desk, alice, bob)
+    asked = 0
+
+    async def lose_first_reply(request: httpx.Request) -> None:
+        nonlocal asked
+        if request.url.host == "users" and request.method == "POST":
+            asked += 1
+            if asked == 1:
+                raise httpx.ReadTimeout("lost", request=request)
+
+    desk.network.after = lose_first_reply
+    response = await desk.place(bob, quantity="5", authorizationId=capital["id"])
+    assert response.status_code == 202
+    await desk.settle()
+    order = await desk.order(bob, response.json()["id"])
+    assert asked == 2
+    assert await remaining(desk, bob, order["rolloverAuthorizationId"]) == "5"
+    assert len(await mandates_of(desk, bob)) == 2
+    await desk.check_books()
+
+
+async def test_a_sale_that_its_fees_eat_up_rolls_nothing_over(desk: Desk) -> None:
+    """Fees are capped at the proceeds; when nothing is left there is no child mandate."""
+    alice, bob = await parties(desk)
+    await desk.bought(alice, "10")
+    before = await desk.balance(alice)
+    shares = await over_shares(desk, alice, bob)
+    response = await desk.place(bob, side="sell", quantity="0.005", authorizationId=shares["id"])
+    assert response.status_code == 201, response.text
+    order = response.json()
+    assert (order["cost"], order["brokerFee"], order["fee"]) == ("0.42", "0.01", "0.41")
+    assert order["rolloverAuthorizationId"] is None
+    assert await desk.balance(alice) == before
+    await desk.check_books()
