@@ -79,8 +79,8 @@ class Collected:
     """When the key stands at this place: its own condition, and none of those at earlier places."""
     place: int
     """0 at its first place."""
-    contributions: dict[int, Contribution]
-    """By the identity of the selection set."""
+    contributions: list[Contribution]
+    """In order; a selection set stands again where it applies under another condition, as that moves its fields."""
 
 
 def collect(flat: Iterable[FlatField], type_name: str) -> list[Collected]:
@@ -89,21 +89,37 @@ def collect(flat: Iterable[FlatField], type_name: str) -> list[Collected]:
     Where a condition can take a key's first place away, the key stands again at the next one, for when it does.
     """
     places: list[Collected] = []
-    by_key: dict[str, tuple[Condition, int, dict[int, Contribution]]] = {}
+    by_key: dict[str, _Seen] = {}
     for each in flat:
         if type_name not in each.types:
             continue
-        covered, place, contributions = by_key.get(each.response_key, (NEVER, 0, {}))
-        condition = each.condition.and_(covered.negated()) if place else each.condition
-        if condition != NEVER:
-            places.append(Collected(each, condition, place, contributions))
-            place += 1
-        by_key[each.response_key] = (covered.or_(each.condition), place, contributions)
+        seen = by_key.get(each.response_key)
+        if seen is None:
+            seen = by_key[each.response_key] = _Seen(each.condition, [], {})
+            places.append(Collected(each, each.condition, 0, seen.contributions))
+        elif not each.condition.implies(seen.covered):
+            condition = each.condition.and_(seen.covered.negated())
+            seen.covered = seen.covered.or_(each.condition)
+            if condition != NEVER:
+                seen.places += 1
+                places.append(Collected(each, condition, seen.places, seen.contributions))
         node = each.node.selection_set
         if node is not None:
-            seen = contributions.get(id(node))
-            contributions[id(node)] = (node, each.condition if seen is None else seen[1].or_(each.condition))
+            covered = seen.selections.get(id(node), NEVER)
+            if not each.condition.implies(covered):
+                seen.selections[id(node)] = covered.or_(each.condition)
+                seen.contributions.append((node, each.condition))
     return places
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A response key while its appearances are collected."""
+
+    covered: Condition
+    contributions: list[Contribution]
+    selections: dict[int, Condition]
+    places: int = 0
 
 
 def read_operation(document: DocumentNode | str, name: str | None = None) -> Operation:

@@ -3,8 +3,10 @@
 A *cell* is an object position of the operation as one chain of runtime types reaches it: (parent cell, parent class,
 field with arguments). Lists are flattened. Its possible runtime types are split into *classes*, the coarsest partition
 on which the client's selections, the keys and every subgraph's share agree, so that all types of a class can be planned
-as one. Everything the planner can know is a *fact*, one bit each: a leaf of a class, that a cell's objects exist, that
-their `__typename` is known. A set of facts is an int.
+as one. Classes on which a composite field is selected alike and resolved alike share its cell, else nested interfaces
+would multiply: a subgraph knows a shared cell's facts only where it has the field for all of these classes. Everything
+the planner can know is a *fact*, one bit each: a leaf of a class, that a cell's objects exist, that their `__typename`
+is known. A set of facts is an int.
 
 Cells that lie at the same place of the merged tree (the `owner` of cats and the `owner` of dogs) share a *position*,
 which gives every (field, arguments) one key; fields whose shapes could clash in one response get keys of their own.
@@ -26,8 +28,11 @@ from router.query_graph import QueryGraph
 from router.selections import Arguments, FieldSet, SelectedField, canonical_arguments, parse_field_set
 from router.supergraph import Field, OperationKind, TypeReference
 
-CELLS_MAX: Final = 20_000
-"""Object positions of one operation, hidden ones included: bounds memory to some 200 MB and planning to seconds."""
+CELLS_MAX: Final = 5_000
+"""Object positions of one operation, hidden ones included: far beyond honest operations, and a second of planning."""
+
+FACTS_MAX: Final = 30_000
+"""Facts of one operation: each is as many bits long as there are facts before it, so that this bounds memory."""
 
 Demand = dict[int, Condition]
 """Facts (single bits) and when they are wanted."""
@@ -64,6 +69,8 @@ class Child:
     fact: int
     """The bit of a leaf; for a composite field the `exists` bit of its cell."""
     cell: "Cell | None" = None
+    classes: "tuple[Class, ...]" = ()
+    """The classes that it is a field of: several share the cell of a composite field."""
 
 
 ChildKey = tuple[str, Arguments, str]
@@ -93,6 +100,15 @@ class Ancestor:
 
 
 @dataclass(slots=True, eq=False)
+class _Wish:
+    """What the client wants of one field on one class, all its appearances together."""
+
+    response_key: str
+    condition: Condition
+    contributions: dict[int, Contribution]
+
+
+@dataclass(slots=True, eq=False)
 class Cell:
     """An object position of the operation; see the module's text."""
 
@@ -108,7 +124,7 @@ class Cell:
     """(subgraph, type) for each subgraph that can say the field that leads here, and the type it says."""
     generation: int
     """0 where the client asks; else how many field sets led here, each from the cell of the one before."""
-    parent: "tuple[Cell, Class, Child] | None" = None
+    parent: "tuple[Cell, Child] | None" = None
     classes: list[Class] = field(default_factory=list)
 
     @property
@@ -143,6 +159,8 @@ class Cells:
     # ---- building ----
 
     def _bit(self) -> int:
+        if self._bits >= FACTS_MAX:
+            raise PlanningError(ErrorCode.PLANNING_BUDGET_EXCEEDED)
         self._bits += 1
         return 1 << (self._bits - 1)
 
@@ -162,14 +180,16 @@ class Cells:
         self.all.append(cell)
         return cell
 
-    def child(self, cell: Cell, cls: Class, identity: ChildKey, response_key: str = "") -> Child:
-        """The child of a class for a field with arguments, made where there is none; `response_key` is a wish.
+    def child(self, cell: Cell, classes: tuple[Class, ...], identity: ChildKey, response_key: str = "") -> Child:
+        """The child of classes for a field with arguments, made where there is none; `response_key` is a wish.
 
         Raises DocumentError where the type has no such field.
         """
-        found = cls.children.get(identity)
+        found = classes[0].children.get(identity)
         if found is None:
-            found = cls.children[identity] = self._new_child(cell, cls, identity, response_key)
+            found = self._new_child(cell, classes, identity, response_key)
+            for cls in classes:
+                cls.children[identity] = found
         return found
 
     def identity(self, cell: Cell, name: str, arguments: Arguments, collected: Collected) -> ChildKey:
@@ -179,8 +199,9 @@ class Cells:
             return name, arguments, f"{collected.field.response_key} {collected.place}"
         return name, arguments, ""
 
-    def _new_child(self, cell: Cell, cls: Class, identity: ChildKey, response_key: str) -> Child:
+    def _new_child(self, cell: Cell, classes: tuple[Class, ...], identity: ChildKey, response_key: str) -> Child:
         name, arguments, _ = identity
+        cls = classes[0]
         definition = self.graph.supergraph.types[cls.representative].fields.get(name)
         if definition is None:
             message = f'The type "{cls.representative}" has no field "{name}".'
@@ -188,13 +209,13 @@ class Cells:
         group = self._group(cell.position, cls, identity, definition, response_key)
         type_name = definition.type.name
         if type_name not in self.graph.supergraph.types:
-            return Child(name, arguments, group.key, definition.type, self._bit())
+            return Child(name, arguments, group.key, definition.type, self._bit(), None, classes)
         if group.position is None:
             group.position = Position()
         standing = tuple(self._standing(cls, name, definition))
         below = self._new_cell(type_name, group.position, standing, cell.generation)
-        child = Child(name, arguments, group.key, definition.type, below.exists, below)
-        below.parent = (cell, cls, child)
+        child = Child(name, arguments, group.key, definition.type, below.exists, below, classes)
+        below.parent = (cell, child)
         return child
 
     def _standing(self, cls: Class, name: str, definition: Field) -> Iterator[tuple[str, str]]:
@@ -240,12 +261,32 @@ class Cells:
             flat = self.flattener.flatten(here, frozenset(cell.types))
             self._split(cell, flat)
             self._want_typename(cell, flat)
-            below: dict[int, tuple[Cell, dict[int, Contribution]]] = {}
+            wishes = {id(cls): self._wishes(cell, cls, flat) for cls in cell.classes}
+            below: dict[int, tuple[Cell, list[Contribution]]] = {}
             for cls in cell.classes:
-                for each in self._selected(cell, cls, flat):
-                    if not each.field.node.name.value.startswith("__"):
-                        self._want(cell, cls, each, below)
-            todo += [(child, list(selections.values())) for child, selections in below.values()]
+                for identity, wish in wishes[id(cls)].items():
+                    alike = self._alike(cell, cls, identity, wishes)
+                    child = self.child(cell, alike, identity, wish.response_key)
+                    self.goal[child.fact] = self.goal.get(child.fact, NEVER).or_(wish.condition)
+                    if child.cell is not None:
+                        below[child.cell.index] = (child.cell, list(wish.contributions.values()))
+                    self._check_selection(cls, child, wish)
+            todo += below.values()
+
+    def _wishes(self, cell: Cell, cls: Class, flat: list[FlatField]) -> dict[ChildKey, _Wish]:
+        wishes: dict[ChildKey, _Wish] = {}
+        for each in self._selected(cell, cls, flat):
+            node = each.field.node
+            if node.name.value.startswith("__"):
+                continue
+            identity = self.identity(cell, node.name.value, canonical_arguments(node.arguments), each)
+            wish = wishes.setdefault(identity, _Wish(each.field.response_key, NEVER, {}))
+            wish.condition = wish.condition.or_(each.condition)
+            for selection_set, condition in each.contributions:
+                here = condition.and_(each.condition) if identity[2] else condition
+                seen = wish.contributions.get(id(selection_set))
+                wish.contributions[id(selection_set)] = (selection_set, here if seen is None else seen[1].or_(here))
+        return wishes
 
     def _selected(self, cell: Cell, cls: Class, flat: list[FlatField]) -> list[Collected]:
         """Every selected field alone, as aliases of one field may lead here; a mutation's root fields as executed."""
@@ -255,25 +296,29 @@ class Cells:
             each for field in flat if cls.representative in field.types for each in collect([field], cls.representative)
         ]
 
-    def _want(
-        self, cell: Cell, cls: Class, each: Collected, below: dict[int, tuple[Cell, dict[int, Contribution]]]
-    ) -> None:
-        node = each.field.node
-        identity = self.identity(cell, node.name.value, canonical_arguments(node.arguments), each)
-        child = self.child(cell, cls, identity, each.field.response_key)
-        self.goal[child.fact] = self.goal.get(child.fact, NEVER).or_(each.condition)
-        if (child.cell is None) is not (node.selection_set is None):
-            message = (
-                f'The field "{node.name.value}" of "{cls.representative}" must{" not" * (child.cell is None)} have'
-            )
+    def _alike(
+        self, cell: Cell, cls: Class, identity: ChildKey, wishes: dict[int, dict[ChildKey, _Wish]]
+    ) -> tuple[Class, ...]:
+        """The classes that share the field with this one: selected alike, and resolved alike by every subgraph."""
+        wish = wishes[id(cls)][identity]
+        if len(cell.classes) == 1 or not wish.contributions:
+            return (cls,)
+        likeness = self.graph.field_likeness(cls.representative, identity[0])
+        alike = []
+        for other in cell.classes:
+            theirs = wishes[id(other)].get(identity)
+            if (
+                theirs is not None
+                and theirs.contributions == wish.contributions
+                and self.graph.field_likeness(other.representative, identity[0]) == likeness
+            ):
+                alike.append(other)
+        return tuple(alike)
+
+    def _check_selection(self, cls: Class, child: Child, wish: _Wish) -> None:
+        if (child.cell is None) is not (not wish.contributions):
+            message = f'The field "{child.name}" of "{cls.representative}" must{" not" * (child.cell is None)} have'
             raise DocumentError(ErrorCode.GRAPHQL_VALIDATION_FAILED, ClientText(f"{message} a selection of subfields."))
-        if child.cell is None:
-            return
-        _, selections = below.setdefault(child.cell.index, (child.cell, {}))
-        for key, (selection_set, condition) in each.contributions.items():
-            here = condition.and_(each.condition) if identity[2] else condition
-            seen = selections.get(key)
-            selections[key] = (selection_set, here if seen is None else seen[1].or_(here))
 
     def _want_typename(self, cell: Cell, flat: list[FlatField]) -> None:
         """`__typename` is a goal where the client asks it, and where a field is selected for some types only."""
@@ -291,7 +336,7 @@ class Cells:
         if not cell.is_polymorphic:
             cell.classes = [Class(cell.types)] if cell.types else []
             return
-        if cell.parent and cell.parent[2].name in self.graph.field_set_composites:
+        if cell.parent and cell.parent[1].name in self.graph.field_set_composites:
             cell.classes = [Class((type_name,)) for type_name in cell.types]
             return
         blocks: dict[object, list[str]] = {}
@@ -343,7 +388,7 @@ class Cells:
         for node in self.graph.narrow(field_set, cls.representative):
             if node.name == "__typename":
                 continue
-            child = self.child(cell, cls, (node.name, node.arguments, ""))
+            child = self.child(cell, (cls,), (node.name, node.arguments, ""))
             if child.cell is not None:
                 if not child.cell.classes:
                     child.cell.generation = generation
@@ -355,10 +400,10 @@ class Cells:
         """The nearest objects above a cell that set a context; None where there are none for certain."""
         levels_up = 0
         while cell.parent is not None:
-            cell, cls, _ = cell.parent
+            cell, child = cell.parent
             levels_up += 1
-            if self.graph.sets_context(cls.representative, context):
-                return Ancestor(levels_up, cell, cls)
+            if self.graph.sets_context(child.classes[0].representative, context):
+                return Ancestor(levels_up, cell, child.classes[0])
         return None
 
     def need(self, cell: Cell, cls: Class, field_set: FieldSet) -> int | None:

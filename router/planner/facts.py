@@ -15,7 +15,7 @@ Alternative keys are alternative rules. Facts about types that the subgraph cann
 itself are *vacuous*: there is nothing to know, as no such object can be there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,6 +54,21 @@ class Reach:
     classes: tuple[ClassReach, ...]
     gain: int
     vacuous: int
+
+    def on(self, type_name: str) -> "Reach":
+        """The same reach, standing on another type of its class."""
+        return Reach(
+            self.subgraph, self.cell, type_name, self.by_interface_object, self.classes, self.gain, self.vacuous
+        )
+
+    def by_representation(self, *, is_typed: bool) -> "list[Reach]":
+        """The parts whose objects are represented alike: class by class where the representation has their type."""
+        if not is_typed or len(self.classes) == 1:
+            return [self]
+        return [
+            Reach(self.subgraph, self.cell, self.type_name, self.by_interface_object, (part,), part.gain, part.vacuous)
+            for part in self.classes
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,29 +131,64 @@ class Reaches:
     def _reach(self, subgraph: str, cell: Cell, type_name: str, view: FieldSet) -> Reach:
         by_interface_object = self.graph.is_interface_object(subgraph, type_name)
         possible = self.graph.possible_types(subgraph, type_name)
-        gain, vacuous = cell.exists | (0 if by_interface_object else cell.typename), 0
-        classes = []
+        parts, impossible = [], []
         for cls in cell.classes:
             if by_interface_object:
-                if type_name not in self.graph.supergraph.types[cls.representative].interfaces:
-                    continue
-                part = self._class_reach(subgraph, cell, cls, type_name, view)
+                if type_name in self.graph.supergraph.types[cls.representative].interfaces:
+                    parts.append(self._class_reach(subgraph, cell, cls, type_name, view))
             elif cls.representative in possible:
-                part = self._class_reach(subgraph, cell, cls, cls.representative, view)
+                parts.append(self._class_reach(subgraph, cell, cls, cls.representative, view))
             else:
-                vacuous |= self.everything(cls)
-                continue
-            classes.append(part)
-            gain |= part.gain
-            vacuous |= part.vacuous
-        return Reach(subgraph, cell, type_name, by_interface_object, tuple(classes), gain, vacuous & ~gain)
+                impossible.append(cls)
+        reach = self._joined(subgraph, cell, type_name, parts, impossible)
+        reach.gain |= cell.exists | (0 if by_interface_object else cell.typename)
+        reach.vacuous &= ~reach.gain
+        return reach
 
-    def class_reach(self, subgraph: str, cell: Cell, cls: Class, type_name: str) -> Reach:
-        """What `subgraph` can say about the objects of one class, once it has them by an entry."""
+    def entered(self, subgraph: str, cell: Cell, classes: Sequence[Class], entry: EntryPoint) -> Reach:
+        """What `subgraph` can say about the objects of some classes, once it has them by an entry of this kind."""
+        by_interface_object = self.graph.is_interface_object(subgraph, entry.type_name)
+        parts = [
+            self._class_reach(
+                subgraph, cell, cls, entry.type_name if by_interface_object else cls.representative, (), by_entry=True
+            )
+            for cls in classes
+        ]
+        reach = self._joined(subgraph, cell, entry.type_name, parts, ())
+        reach.gain |= cell.exists | (0 if by_interface_object else cell.typename)
+        return reach
+
+    def _joined(
+        self, subgraph: str, cell: Cell, type_name: str, parts: Sequence[ClassReach], impossible: Sequence[Class]
+    ) -> Reach:
+        """One reach of several classes; a field that classes share counts only if all that can be there have it."""
+        there = {id(part.cls) for part in parts}
+        absent = {id(cls) for cls in impossible}
+        having: dict[int, int] = {}
+        for part in parts:
+            for child, _ in part.fields:
+                having[id(child)] = having.get(id(child), 0) + 1
+        gain = vacuous = 0
+        kept = []
+        for part in parts:
+            fields = tuple(
+                (child, below)
+                for child, below in part.fields
+                if len(child.classes) == 1
+                or having[id(child)] + sum(id(cls) in absent for cls in child.classes) == len(child.classes)
+            )
+            if len(fields) < len(part.fields):
+                part = class_reach_of(part.cls, fields)
+            kept.append(part)
+            gain, vacuous = gain | part.gain, vacuous | part.vacuous
+        for cls in impossible:
+            for child in cls.children.values():
+                if not any(id(each) in there for each in child.classes) and all(
+                    id(each) in absent for each in child.classes
+                ):
+                    vacuous |= self.everything_below(child)
         by_interface_object = self.graph.is_interface_object(subgraph, type_name)
-        part = self._class_reach(subgraph, cell, cls, type_name, (), by_entry=True)
-        gain = part.gain | cell.exists | (0 if by_interface_object else cell.typename)
-        return Reach(subgraph, cell, type_name, by_interface_object, (part,), gain, part.vacuous & ~gain)
+        return Reach(subgraph, cell, type_name, by_interface_object, tuple(kept), gain, vacuous & ~gain)
 
     def _class_reach(
         self, subgraph: str, cell: Cell, cls: Class, type_name: str, view: FieldSet, *, by_entry: bool = False
@@ -155,28 +205,20 @@ class Reaches:
     ) -> ClassReach:
         moves = self.graph.moves(subgraph, type_name, view)
         fields: list[tuple[Child, Reach | None]] = []
-        gain = vacuous = 0
         for child_key, child in cls.children.items():
             move = moves.get(child.name)
             if move is None:
                 continue
             if overasks and move.type.non_null[0] and any(child_key not in each.children for each in cell.classes):
                 continue  # asked of all types for the sake of some; one null would take the whole object with it
-            below = None
-            gain |= child.fact
-            if child.cell is not None:
-                below = self.reach(subgraph, child.cell, move.type.name, move.view)
-                gain |= below.gain
-                vacuous |= below.vacuous
+            below = self.reach(subgraph, child.cell, move.type.name, move.view) if child.cell is not None else None
             fields.append((child, below))
-        return ClassReach(cls, tuple(fields), gain, vacuous & ~gain)
+        return class_reach_of(cls, tuple(fields))
 
     def field_reach(self, subgraph: str, cls: Class, child: Child, field: RequiringField) -> ClassReach:
         """The reach of one requiring field alone."""
-        if child.cell is None:
-            return ClassReach(cls, ((child, None),), child.fact, 0)
-        below = self.reach(subgraph, child.cell, field.type.name, field.view)
-        return ClassReach(cls, ((child, below),), below.gain, below.vacuous)
+        below = self.reach(subgraph, child.cell, field.type.name, field.view) if child.cell is not None else None
+        return class_reach_of(cls, ((child, below),))
 
     def everything(self, cls: Class) -> int:
         """All facts about the objects of a class."""
@@ -198,6 +240,15 @@ class Reaches:
         return found
 
 
+def class_reach_of(cls: Class, fields: tuple[tuple[Child, Reach | None], ...]) -> ClassReach:
+    """The reach of some fields of a class."""
+    gain = vacuous = 0
+    for child, below in fields:
+        gain |= child.fact | (below.gain if below is not None else 0)
+        vacuous |= below.vacuous if below is not None else 0
+    return ClassReach(cls, fields, gain, vacuous & ~gain)
+
+
 def find_rules(cells: Cells, reaches: Reaches) -> list[Rule]:
     """All rules of an operation's cells, but for its own root; in order of cell, class and subgraph."""
     query_root = reaches.graph.supergraph.roots["query"]
@@ -207,9 +258,9 @@ def find_rules(cells: Cells, reaches: Reaches) -> list[Rule]:
             continue
         if cell.type_name == query_root:
             rules += root_rules(reaches, cell, "query", cell.exists)
-        for cls in cell.classes:
-            for entry in reaches.graph.entries(cls.representative):
-                rules += _entry_rules(cells, reaches, cell, cls, entry)
+        for classes in _entered_together(cell):
+            for entry in reaches.graph.entries(classes[0].representative):
+                rules += _entry_rules(cells, reaches, cell, classes, entry)
     return [rule for rule in rules if rule.gain | rule.vacuous]
 
 
@@ -220,23 +271,46 @@ def root_rules(reaches: Reaches, cell: Cell, kind: OperationKind, need: int) -> 
         yield Rule(subgraph, kind, cell, cell.types, need, reach.gain, reach.vacuous, reach)
 
 
-def _entry_rules(cells: Cells, reaches: Reaches, cell: Cell, cls: Class, entry: EntryPoint) -> Iterator[Rule]:
+def _entered_together(cell: Cell) -> list[tuple[Class, ...]]:
+    """The classes one by one, and those together that share a field."""
+    together: dict[tuple[Class, ...], None] = {(cls,): None for cls in cell.classes}
+    for cls in cell.classes:
+        together |= {child.classes: None for child in cls.children.values()}
+    return list(together)
+
+
+def _entry_rules(
+    cells: Cells, reaches: Reaches, cell: Cell, classes: tuple[Class, ...], entry: EntryPoint
+) -> Iterator[Rule]:
+    is_first = classes == (cell.classes[0],)
     if entry.kind == "interface entity":
-        if cls is cell.classes[0]:
+        if is_first:
             yield from _interface_entity_rules(cells, reaches, cell, entry)
         return
-    if entry.kind == "interface object" and cell.is_polymorphic and cls is cell.classes[0]:
+    if entry.kind == "interface object" and cell.is_polymorphic and is_first:
         yield from _untyped_rules(cells, reaches, cell, entry)
-    key = cells.need(cell, cls, entry.key)
-    if key is None:
-        return
-    need = key | cell.exists | (cell.typename if cell.is_polymorphic else 0)
-    reach = reaches.class_reach(entry.subgraph, cell, cls, entry.type_name)
-    yield _rule(entry, cell, cls.types, need, reach)
+    need = cell.exists | (cell.typename if cell.is_polymorphic else 0)
+    for cls in classes:
+        key = cells.need(cell, cls, entry.key)
+        if key is None or not _has_entry(reaches.graph, cls, entry):
+            return
+        need |= key
+    reach = reaches.entered(entry.subgraph, cell, classes, entry)
+    types = tuple(name for cls in classes for name in cls.types)
+    yield _rule(entry, cell, types, need, reach)
     requiring = reaches.graph.requiring(entry.subgraph, entry.type_name)
-    for child_key, child in cls.children.items() if requiring else ():
-        if child.name in requiring:
-            yield from _requiring_rule(cells, reaches, cell, (cls,), entry, need, child_key)
+    for child_key, child in classes[0].children.items() if requiring else ():
+        if child.name in requiring and child.classes == classes:
+            yield from _requiring_rule(cells, reaches, cell, classes, entry, need, child_key)
+
+
+def _has_entry(graph: QueryGraph, cls: Class, entry: EntryPoint) -> bool:
+    """Whether a class has the entry that another class has."""
+    return any(
+        (each.subgraph, each.kind, each.key) == (entry.subgraph, entry.kind, entry.key)
+        and (each.type_name == entry.type_name or entry.kind == "entity")
+        for each in graph.entries(cls.representative)
+    )
 
 
 def _rule(entry: EntryPoint, cell: Cell, types: tuple[str, ...], need: int, reach: Reach) -> Rule:
@@ -265,9 +339,9 @@ def _requiring_rule(
     child_key: ChildKey,
 ) -> Iterator[Rule]:
     """The rule of one requiring field on the objects of some classes, entered with the facts of `need` known."""
-    field = reaches.graph.requiring(entry.subgraph, entry.type_name)[child_key[0]]
     parts = []
     gain = vacuous = 0
+    field = reaches.graph.requiring(entry.subgraph, entry.type_name)[child_key[0]]
     for cls in classes:
         required = cells.need(cell, cls, field.requires)
         if required is None:

@@ -9,7 +9,7 @@ Directives are printed only where the condition of what encloses a field does no
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from router.conditions import ALWAYS, NEVER, Condition, Literal
@@ -25,9 +25,9 @@ _INTERFACE_OBJECT_NAME: Final = "_interface"
 """The key under which an interface object is asked its name, where nothing else is asked: never `__typename`."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class BlockField:
-    """A field of a selection set."""
+    """A field of a selection set; never changed, so that fragments can share it."""
 
     name: str
     arguments: Arguments
@@ -44,6 +44,8 @@ class Block:
     by_interface_object: bool = False
     fields: dict[str, dict[str, BlockField]] = field(default_factory=lambda: {"": {}})
     """By type condition ("" is none), by key."""
+    texts: dict[Condition, str] = field(default_factory=dict)
+    """What it prints, by the condition that holds outside: filled once the block is complete."""
 
     def add(self, type_condition: str, key: str, new: BlockField) -> None:
         """Add a field; one that is there already is wanted under either condition, and its selections merge."""
@@ -52,23 +54,27 @@ class Block:
         if old is None:
             fields[key] = new
             return
-        old.condition = old.condition.or_(new.condition)
-        if new.below is not None:
-            assert old.below is not None, "fields that share a key are of one kind"
-            old.below.merge(new.below)
+        if old is new:
+            return
+        below = old.below.merged(new.below) if old.below is not None and new.below is not None else None
+        fields[key] = replace(old, condition=old.condition.or_(new.condition), below=below)
 
     def fill(self, arguments: Iterable[tuple[str, str]]) -> None:
         """Give every field of this selection set more arguments: those that contexts fill."""
         more = tuple(arguments)
         for fields in self.fields.values() if more else ():
-            for each in fields.values():
-                each.arguments += more
+            for key, each in fields.items():
+                fields[key] = replace(each, arguments=each.arguments + more)
 
-    def merge(self, other: "Block") -> None:
-        """Add everything that another block of the same place asks."""
+    def merged(self, other: "Block") -> "Block":
+        """This block and everything that another block of the same place asks."""
+        if other is self:
+            return self
+        both = Block(self.type_name, self.by_interface_object, {name: dict(each) for name, each in self.fields.items()})
         for type_condition, fields in other.fields.items():
             for key, each in fields.items():
-                self.add(type_condition, key, each)
+                both.add(type_condition, key, each)
+        return both
 
 
 class BlockBuilder:
@@ -87,14 +93,17 @@ class BlockBuilder:
             block.add("", "__typename", BlockField("__typename", (), demand[cell.typename]))
             known = self.typename_known.get(cell.index, NEVER)
             self.typename_known[cell.index] = known.or_(demand[cell.typename])
+        built: dict[int, BlockField | None] = {}
         for part in reach.classes:
             if not part.gain & wanted:
                 continue
             conditions = list(self._type_conditions(reach, part.cls.types))
             for child, below in part.fields:
-                for type_condition in conditions:
-                    new = self._field(child, below, demand, wanted)
-                    if new is not None:
+                if id(child) not in built:
+                    built[id(child)] = self._field(child, below, demand, wanted)
+                new = built[id(child)]
+                if new is not None:
+                    for type_condition in conditions:
                         block.add(type_condition, child.key, new)
         self._lift(reach, block)
         return block
@@ -128,17 +137,27 @@ class BlockBuilder:
         moves = self.graph.moves(reach.subgraph, reach.type_name)
         by_type = [block.fields[name] for name in sorted(possible)]
         for key, first in list(by_type[0].items()):
-            twins = [fields.get(key) for fields in by_type]
-            if first.name in moves and all(
-                twin is not None and _text_of(key, twin) == _text_of(key, first) for twin in twins
-            ):
+            move = moves.get(first.name)
+            if move is None or (first.below is not None and first.below.type_name != move.type.name):
+                continue
+            if all(_is_same(key, first, fields.get(key)) for fields in by_type):
                 block.add("", key, first)
                 for fields in by_type:
                     del fields[key]
 
 
+def _is_same(key: str, one: BlockField, other: BlockField | None) -> bool:
+    return other is one or (other is not None and _field_texts(key, one, ALWAYS) == _field_texts(key, other, ALWAYS))
+
+
 def selection_text(block: Block, given: Condition = ALWAYS) -> str:
     """`{a b{c}...on T{d}}`, for a place that is only reached when `given` holds."""
+    if given not in block.texts:
+        block.texts[given] = _selection_text(block, given)
+    return block.texts[given]
+
+
+def _selection_text(block: Block, given: Condition) -> str:
     parts = [part for key, each in block.fields[""].items() for part in _field_texts(key, each, given)]
     for type_condition, fields in block.fields.items():
         if not type_condition:
@@ -158,10 +177,6 @@ def _field_texts(key: str, each: BlockField, given: Condition) -> list[str]:
     return conditional_texts(
         head, each.condition, given, lambda here: selection_text(below, here) if below is not None else ""
     )
-
-
-def _text_of(key: str, each: BlockField) -> str:
-    return " ".join(_field_texts(key, each, ALWAYS))
 
 
 def conditional_texts(

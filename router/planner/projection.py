@@ -76,7 +76,7 @@ class Projector:
     def _shape(self, child: Child, collected: Collected, given: Condition) -> Shape:
         if child.cell is None:
             return leaf_shape(child.type, self.supergraph)
-        selection = self.selection(child.cell, collected.contributions.values(), given)
+        selection = self.selection(child.cell, collected.contributions, given)
         return _wrapped(ObjectShape(selection, child.type.non_null[-1]), child.type)
 
 

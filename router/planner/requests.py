@@ -7,7 +7,9 @@ its own: what other fetches fail to bring takes only the fields with it that nee
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import combinations
+from operator import or_
 
 from router.conditions import ALWAYS, NEVER, Condition
 from router.operation import Variable
@@ -21,8 +23,8 @@ from router.plan import (
     Representation,
     RepresentationField,
 )
-from router.planner.cells import Cell, Class
-from router.planner.facts import ContextNeed, Rule
+from router.planner.cells import Cell, Class, Demand
+from router.planner.facts import ContextNeed, Reach, Rule
 from router.planner.liveness import Request, Use
 from router.planner.printing import Block, BlockBuilder, conditional_texts, selection_text, variables_in
 from router.query_graph import QueryGraph
@@ -108,11 +110,9 @@ class RequestWriter:
     def _root_entries(self, uses: Sequence[Use], given: Condition) -> tuple[tuple[Entry, ...], str]:
         by_cell: dict[int, tuple[Rule, Block]] = {}
         for use in uses:
-            block = self._block(use)
-            if use.rule.cell.index in by_cell:
-                by_cell[use.rule.cell.index][1].merge(block)
-            else:
-                by_cell[use.rule.cell.index] = (use.rule, block)
+            block = self._block(use.rule.reach, use.demand)
+            _, before = by_cell.get(use.rule.cell.index, (use.rule, block))
+            by_cell[use.rule.cell.index] = (use.rule, before.merged(block))
         if len(by_cell) == 1:
             [(rule, block)] = by_cell.values()
             return (Entry(paths=(self._path(rule.cell),)),), selection_text(block, given)
@@ -131,11 +131,8 @@ class RequestWriter:
             entries.append(Entry(paths=(self._path(rule.cell),), keys=tuple(keys)))
         return tuple(entries), selection_text(whole, given)
 
-    def _block(self, use: Use) -> Block:
-        wanted = 0
-        for fact in use.demand:
-            wanted |= fact
-        return self.builder.build(use.rule.reach, use.demand, wanted)
+    def _block(self, reach: Reach, demand: Demand) -> Block:
+        return self.builder.build(reach, demand, reduce(or_, demand, 0))
 
     # ---- entities ----
 
@@ -190,28 +187,29 @@ class RequestWriter:
         for use in uses:
             rule = use.rule
             assert rule.entry is not None
-            representation = self.representation(rule)
-            fallbacks = tuple(dict.fromkeys(self.representation(each) for each in use.alternatives))
             context = tuple(self._context_argument(need, contexts + i) for i, need in enumerate(rule.contexts))
             contexts += len(context)
-            key = (rule.cell.index, representation, fallbacks, context)
-            group = groups.get(key)
-            if group is None:
-                group = groups[key] = _EntityGroup(rule.cell, set(), representation, fallbacks, context, {}, NEVER)
-            group.types |= set(rule.types)
-            for each in use.demand.values():
-                group.condition = group.condition.or_(each)
-            names = rule.types if rule.kind == "entity" else (rule.entry.type_name,)
-            for name in names:
-                block = self._block(use)
-                block.fill(
-                    (need.argument.name, f"${argument.variable}")
-                    for need, argument in zip(rule.contexts, context, strict=True)
-                )
-                if name in group.blocks:
-                    group.blocks[name].merge(block)
-                else:
-                    group.blocks[name] = block
+            for reach in rule.reach.by_representation(is_typed=rule.kind == "entity"):
+                cls = reach.classes[0].cls
+                representation = self.representation(rule, cls)
+                fallbacks = tuple(dict.fromkeys(self.representation(each, cls) for each in use.alternatives))
+                key = (rule.cell.index, representation, fallbacks, context)
+                group = groups.get(key)
+                if group is None:
+                    group = groups[key] = _EntityGroup(rule.cell, set(), representation, fallbacks, context, {}, NEVER)
+                group.types |= set(cls.types if rule.kind == "entity" else rule.types)
+                for each in use.demand.values():
+                    group.condition = group.condition.or_(each)
+                for name in cls.types if rule.kind == "entity" else (rule.entry.type_name,):
+                    block = self._block(reach.on(name), use.demand)
+                    block.fill(
+                        (need.argument.name, f"${argument.variable}")
+                        for need, argument in zip(rule.contexts, context, strict=True)
+                    )
+                    if name in group.blocks:
+                        group.blocks[name] = group.blocks[name].merged(block)
+                    else:
+                        group.blocks[name] = block
         return list(groups.values())
 
     def _context_argument(self, need: ContextNeed, number: int) -> ContextArgument:
@@ -221,10 +219,9 @@ class RequestWriter:
         self._context_types[variable] = str(need.argument.type)
         return ContextArgument(variable, need.ancestor.levels_up, value)
 
-    def representation(self, rule: Rule) -> Representation:
-        """How the objects that a rule takes are shown to its subgraph."""
+    def representation(self, rule: Rule, cls: Class) -> Representation:
+        """How the objects of one class that a rule takes are shown to its subgraph."""
         assert rule.entry is not None
-        cls = next(each for each in rule.cell.classes if each.types[0] in rule.types)
         fields = self._fields(rule.cell, cls, rule.entry.key, is_required=False)
         fields = _merged((*fields, *self._fields(rule.cell, cls, rule.requires, is_required=True)))
         if rule.kind != "entity":
@@ -311,8 +308,8 @@ def _all_joined(paths: list[tuple[_Step, ...]]) -> list[tuple[_Step, ...]]:
 def _steps(cell: Cell, known: int) -> tuple[_Step, ...]:
     steps: list[_Step] = []
     while cell.parent is not None:
-        cell, cls, child = cell.parent
-        types = cls.types if known & cell.typename else cell.types
+        cell, child = cell.parent
+        types = tuple(name for cls in child.classes for name in cls.types) if known & cell.typename else cell.types
         steps.append(_Step(child.key, child.type.lists, types, cell.types))
     return tuple(reversed(steps))
 

@@ -20,7 +20,7 @@ from router.planner.search import Found, Step, search
 from router.query_graph import QueryGraph
 from router.supergraph import OperationKind
 
-GENERATIONS: Final = (3, 6, 12)
+GENERATIONS: Final = (2, 4, 12)
 """How many field sets may follow one another, each from where the one before led (a key that needs a key...): the
 search starts small and goes on only where it found no way. Requirements that never end stop here."""
 

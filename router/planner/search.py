@@ -8,7 +8,7 @@ decided afterwards, by liveness.
 Sequences are searched by A* on their length. The estimate counts the actions that alone can bring a missing goal fact,
 so it never overestimates. Two cuts keep the search small: an action that must come and can give no more later is fired
 without branching; a state is dropped when one with at least its facts was reached with as few requests. A greedy
-sequence is found first: it bounds the search, and it is the answer where the budget of states ends (set cover hides in
+sequence is found first: it bounds the search, and it is the answer where the budget ends (set cover hides in
 here: every field in two of thirty subgraphs).
 """
 
@@ -21,11 +21,11 @@ from typing import Final
 
 from router.planner.facts import Action, Rule
 
-STATES_MAX: Final = 3_000
-"""States that one search may open: ten times what any known operation needs, and well under a second."""
+FIRINGS_MAX: Final = 40_000
+"""Requests that one search may try out: a hundred times what known operations need, and about a second."""
 
-TIE_STATES_MAX: Final = 60
-"""States opened to look for a sequence of equal length and less depth: a fraction of a millisecond."""
+TIE_FIRINGS_MAX: Final = 1_000
+"""Requests tried out to find a sequence of equal length and less depth: a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def search(rules: Sequence[Rule], known: int, goal: int, depth_of: Callable[[Fou
         return None
     best = _without_idle(moves, known, _greedy(moves, known))
     proven = True
-    for sequence in _sequences(moves, known, len(best) - 1, STATES_MAX):
+    for sequence in _sequences(moves, known, len(best) - 1, FIRINGS_MAX):
         if sequence is None:
             proven = False
         else:
@@ -121,7 +121,7 @@ def search(rules: Sequence[Rule], known: int, goal: int, depth_of: Callable[[Fou
     found = _found(moves, known, best, proven_minimal=proven)
     depth = depth_of(found)
     if depth > depth_min:
-        for sequence in _sequences(moves, known, len(best), TIE_STATES_MAX):
+        for sequence in _sequences(moves, known, len(best), TIE_FIRINGS_MAX):
             if sequence is None:
                 break
             other = _found(moves, known, sequence, proven_minimal=proven)
@@ -169,7 +169,7 @@ def _without_idle(moves: Moves, known: int, sequence: tuple[Action, ...]) -> tup
     return sequence
 
 
-def _sequences(moves: Moves, known: int, length_max: int, states_max: int) -> Iterator[tuple[Action, ...] | None]:
+def _sequences(moves: Moves, known: int, length_max: int, firings_max: int) -> Iterator[tuple[Action, ...] | None]:
     """A*: sequences to the goal of at most `length_max` requests, shortest first; None where the budget ends."""
     heap: list[tuple[int, int, int, int, tuple[Action, ...]]] = []
     seen: dict[int, int] = {}
@@ -189,14 +189,14 @@ def _sequences(moves: Moves, known: int, length_max: int, states_max: int) -> It
         heapq.heappush(heap, (estimate, -(state & moves.goal).bit_count(), pushed, state, sequence))
 
     push(known, ())
-    opened = 0
+    fired = 0
     while heap:
         _, _, _, state, sequence = heapq.heappop(heap)
         if state & moves.goal == moves.goal:
             yield sequence
             continue
-        opened += 1
-        if opened > states_max:
+        fired += len(moves.actions)
+        if fired > firings_max:
             yield None
             return
         for action in moves.actions:

@@ -74,6 +74,7 @@ class QueryGraph:
         self._entries: dict[str, tuple[EntryPoint, ...]] = {}
         self._requirements: dict[tuple[str, str], tuple[FieldSet, ...]] = {}
         self._key_fields: dict[tuple[str, str], Mapping[str, FieldSet]] = {}
+        self._field_likeness: dict[tuple[str, str], Hashable] = {}
         self._likeness: dict[tuple[str, frozenset[str]], Hashable] = {}
 
     # ---- standing on a type ----
@@ -231,6 +232,37 @@ class QueryGraph:
                 frozenset(c for c in self._named_conditions if self.applies(SelectedType(c, ()), type_name)),
             )
         return self._likeness[key]
+
+    def field_likeness(self, type_name: str, field_name: str) -> Hashable:
+        """A value that two object types share when every subgraph treats this one field of theirs alike: where it is,
+        what it says and requires there, and how one enters the type there."""
+        key = (type_name, field_name)
+        if key not in self._field_likeness:
+            own = self.supergraph.types[type_name]
+            places = [("", own.fields[field_name])] + [
+                (interface, self.supergraph.types[interface].fields[field_name])
+                for interface in own.interfaces
+                if field_name in self.supergraph.types[interface].fields
+            ]
+            here = [
+                (owner, subgraph, field.subgraphs[subgraph])
+                for owner, field in places
+                for subgraph in sorted(field.subgraphs)
+                if not owner or self.is_interface_object(subgraph, owner)
+            ]
+            subgraphs = {subgraph for _, subgraph, _ in here}
+            self._field_likeness[key] = (
+                own.fields[field_name].type,
+                tuple(here),
+                tuple(
+                    (entry.subgraph, entry.kind, entry.type_name if entry.kind != "entity" else "", entry.key)
+                    for entry in self.entries(type_name)
+                    if entry.subgraph in subgraphs
+                ),
+                frozenset(context for context in self.supergraph.contexts if self.sets_context(type_name, context)),
+                frozenset(c for c in self._named_conditions if self.applies(SelectedType(c, ()), type_name)),
+            )
+        return self._field_likeness[key]
 
     def _with_dependencies(self, type_name: str, fields: frozenset[str]) -> set[str]:
         names = set(fields)
