@@ -23,11 +23,10 @@ pytestmark = pytest.mark.wheel
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment that has the wheel and what it depends on, nothing else."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy, so that the build leaves nothing in the tree."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    # A copy, so that the build leaves nothing in the tree.
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "node_modules")
     for name in ("router", "subgraphs"):
         shutil.copytree(ROOT / name, source / name, ignore=ignored)
@@ -35,9 +34,32 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, source / name)
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
     subprocess.run(build, check=True, capture_output=True, timeout=120)
-    [wheel] = folder.glob("trifolio-*.whl")
-    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True, capture_output=True, timeout=120)
-    interpreter = folder / "venv" / "bin" / "python"
+    [built] = folder.glob("trifolio-*.whl")
+    return built
+
+
+def interpreter_of(version: str) -> str | None:
+    """A Python of this version on this machine, if there is one that runs."""
+    if sys.version_info[:2] == tuple(map(int, version.split("."))):
+        return sys.executable
+    on_path = shutil.which(f"python{version}")
+    of_pyenv = (Path.home() / ".pyenv" / "versions").glob(f"{version}*/bin/python")
+    for candidate in [*([on_path] if on_path else []), *map(str, of_pyenv)]:
+        # pyenv puts a command on the path that only says which versions there are.
+        if subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return candidate
+    return None
+
+
+@pytest.fixture(scope="module", params=["3.11", "3.12", "3.13"])
+def python(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that has the wheel and what it depends on, nothing else."""
+    base = interpreter_of(request.param)
+    if base is None:
+        pytest.skip(f"this machine has no Python {request.param}")
+    environment = tmp_path_factory.mktemp("environment")
+    subprocess.run([base, "-m", "venv", str(environment)], check=True, capture_output=True, timeout=120)
+    interpreter = environment / "bin" / "python"
     install = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)]
     subprocess.run(install, check=True, capture_output=True, timeout=300)
     return interpreter
