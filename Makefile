@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?=
 
-.PHONY: run test fuzz check format lint types imports bench lock supergraph explorer clean
+.PHONY: run test fuzz check format lint types imports bench interop lock supergraph explorer clean
 
 run: $(STAMP)
 	$(BIN)/python trifolio.py up $(ARGS)
@@ -34,6 +34,10 @@ imports: $(STAMP)
 
 bench: $(BENCH_STAMP)
 	$(BIN)/python -m bench
+
+# Apollo's composition and gateway on our schemas; needs Node 20.
+interop: $(STAMP)
+	$(BIN)/python -m bench.interop
 
 # The lock files hold pinned versions only: no registry is named, so they install from whichever one a machine uses.
 lock:

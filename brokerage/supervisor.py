@@ -9,7 +9,7 @@ import contextlib
 import signal
 import socket
 from asyncio.subprocess import Process
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,18 @@ async def supervise(
             await asyncio.wait({asked, *ends}, return_when=asyncio.FIRST_COMPLETED)
 
 
+@contextlib.asynccontextmanager
+async def running(specs: Sequence[ProcessSpec]) -> AsyncIterator[None]:
+    """The processes, ready, for as long as the block lasts. Raises ProcessFailed if one is not ready in time."""
+    async with contextlib.AsyncExitStack() as stack:
+        for spec in specs:
+            await _start(spec, stack)
+        failure = await _until_ready(specs)
+        if failure is not None:
+            raise ProcessFailed(failure)
+        yield
+
+
 def _stop_request(stack: contextlib.AsyncExitStack) -> asyncio.Event:
     """An event that is set when the user asks to stop."""
     stopping = asyncio.Event()
@@ -123,6 +135,14 @@ async def _stop(process: Process) -> None:
 
 async def _get_ready(specs: Sequence[ProcessSpec], when_ready: Callable[[], Awaitable[None]]) -> str | None:
     """None once every process answered and the caller was told; after the time limit, which of them did not."""
+    failure = await _until_ready(specs)
+    if failure is None:
+        await when_ready()
+    return failure
+
+
+async def _until_ready(specs: Sequence[ProcessSpec]) -> str | None:
+    """None once every process answered; after the time limit, which of them did not."""
     waiting = list(specs)
     deadline = asyncio.get_running_loop().time() + READY_TIMEOUT_S
     async with httpx.AsyncClient(trust_env=False) as client:
@@ -130,12 +150,8 @@ async def _get_ready(specs: Sequence[ProcessSpec], when_ready: Callable[[], Awai
             waiting = [spec for spec in waiting if not await _is_ready(client, spec)]
             if waiting:
                 await asyncio.sleep(READY_POLL_S)
-    if waiting:
-        return "\n".join(
-            f"{spec.name} was not ready within {READY_TIMEOUT_S:g} s. {_last_lines(spec)}" for spec in waiting
-        )
-    await when_ready()
-    return None
+    late = [f"{spec.name} was not ready within {READY_TIMEOUT_S:g} s. {_last_lines(spec)}" for spec in waiting]
+    return "\n".join(late) or None
 
 
 async def _is_ready(client: httpx.AsyncClient, spec: ProcessSpec) -> bool:
