@@ -55,7 +55,7 @@ class ServiceParts:
 def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     """The service's application. `app.state.subgraph` answers GraphQL in memory, for a router in the same process."""
     suffix = f"/{settings.service}" if settings.in_process else ""
-    app = FastAPI(
+    app = _Service(
         title=parts.title,
         description=parts.description,
         version="1",
@@ -74,7 +74,6 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
         endpoint = GraphQLEndpoint(parts.subgraph, secrets)
         app.router.routes.insert(0, Route(GRAPHQL_PATH, endpoint=endpoint, include_in_schema=False))
     app.add_middleware(_Requests)
-    _describe_problems(app)
     return app
 
 
@@ -165,22 +164,16 @@ def _health_routes(database: Database) -> APIRouter:
     return routes
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """Adds the problem document to OpenAPI's schemas, which the routes' error responses refer to.
+class _Service(FastAPI):
+    """An application whose OpenAPI document holds the problem document that its routes' error responses refer to."""
 
-    The document is built when it is first asked for: it takes longer than all the rest of a start.
-    """
-    describe_routes = app.openapi
-
-    def describe() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = describe_routes()
-            definitions = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
-            nested = definitions.pop("$defs", {})
-            schema.setdefault("components", {}).setdefault("schemas", {}).update({"Problem": definitions, **nested})
-        return describe_routes()
-
-    app.openapi = describe  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made when it is first asked for."""
+        schema = super().openapi()
+        definitions = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
+        nested = definitions.pop("$defs", {})
+        schema.setdefault("components", {}).setdefault("schemas", {}).update({"Problem": definitions, **nested})
+        return schema
 
 
 class _Requests:

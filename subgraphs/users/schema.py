@@ -183,9 +183,8 @@ class Mutation:
     @strawberry.mutation(description="Ends a mandate for good. It counts at once, also while REVOKING.")
     async def revoke_authorization(self, info: Info, input: RevokeAuthorizationInput) -> AuthorizationPayload:
         """Revokes an authorization."""
-        work = info.context.service.saga.revoke(info.context.user, input.id, cascade=input.cascade)
-        revoked, errors = await attempt(work)
-        return AuthorizationPayload(authorization=None if revoked is None else Authorization.of(revoked), errors=errors)
+        authorization, errors = await attempt(_revoke_authorization(info.context, input))
+        return AuthorizationPayload(authorization=authorization, errors=errors)
 
 
 async def _register(context: RequestContext[UseCases], given: RegisterInput) -> User:
@@ -223,6 +222,10 @@ async def _create_authorization(context: RequestContext[UseCases], given: Create
     )
     creation = await context.service.saga.create(context.user, request, key=given.idempotency_key)
     return Authorization.of(creation.authorization)
+
+
+async def _revoke_authorization(context: RequestContext[UseCases], given: RevokeAuthorizationInput) -> Authorization:
+    return Authorization.of(await context.service.saga.revoke(context.user, given.id, cascade=given.cascade))
 
 
 schema = SubgraphSchema(
