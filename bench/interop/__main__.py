@@ -125,9 +125,10 @@ async def start_gateway(development: Development) -> Process:
         name: (development.folder / "secrets" / f"{name}_router_secret").read_text().strip() for name in SERVICE_NAMES
     }
     places = [f"{name}={development.urls[name]}/graphql={secrets[name]}" for name in SERVICE_NAMES]
-    gateway = await asyncio.create_subprocess_exec(
-        "node", "gateway.mjs", str(SUPERGRAPH), *places, cwd=HERE, stdin=PIPE, stdout=PIPE
-    )
+    command = ("node", "gateway.mjs", str(SUPERGRAPH), *places)
+    # Its telemetry would look for a cloud around it.
+    environment = {**os.environ, "METADATA_SERVER_DETECTION": "none"}
+    gateway = await asyncio.create_subprocess_exec(*command, cwd=HERE, stdin=PIPE, stdout=PIPE, env=environment)
     assert gateway.stdout is not None
     while await gateway.stdout.readline() not in {b"ready\n", b""}:
         pass
