@@ -213,7 +213,7 @@ class Brokerage:
 
     async def tick(self, symbol: str, bid: str, ask: str) -> None:
         """Posts a price."""
-        headers = {"authorization": f"Bearer {self._operator.token('stocks')}"}
+        headers = {"authorization": f"Bearer {self.stocks_signer.token('stocks')}"}
         body = {"symbol": symbol, "bid": bid, "ask": ask}
         response = await self.http.post("http://stocks/market/ticks", json=body, headers=headers)
         assert response.status_code == 200, response.text

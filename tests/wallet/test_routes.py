@@ -198,12 +198,13 @@ async def test_a_deposit_beyond_the_limit_is_refused(client: Client) -> None:
         (b"{", {"content-type": "application/json"}, 400, "malformed-request"),
         (b"\xff", {"content-type": "application/json"}, 400, "malformed-request"),
         (b"{}", {"content-type": "text/plain"}, 415, "unsupported-media-type"),
+        (b"[" + b" " * 5_000_000, {"content-type": "application/json"}, 413, "body-too-large"),
     ],
 )
 async def test_an_unreadable_body_is_refused(
     client: Client, content: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
-    """Malformed and undeclared bodies get their own status."""
+    """Malformed, undeclared and oversized bodies get their own status."""
     answer = await client.http.post("/transactions", content=content, headers={**bearer(investor()), **headers})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
