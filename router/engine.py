@@ -4,6 +4,7 @@ Everything that follows from the query's text alone is done once and kept: one d
 name and @override labels brings the plan, ready to execute. What is left per request is to read the variables.
 """
 
+import asyncio
 import re
 import time
 from collections import OrderedDict
@@ -47,7 +48,7 @@ class Response:
     data: Mapping[str, object] | None
     errors: tuple[AnswerError, ...] = ()
     refusal: RouterError | None = None
-    """Why the operation was not executed; None where it was, whatever became of its fields."""
+    """Why the operation was not executed to its end; None where it was, whatever became of its fields."""
 
     def to_json(self) -> dict[str, object]:
         """The response as JSON data: errors first, no `data` where the operation was refused."""
@@ -126,18 +127,7 @@ class Engine:
         except (RequestError, PlanningError) as refusal:
             response = Response(None, refusal.errors(), refusal)
         else:
-            answer = await execute(
-                operation.plan,
-                transports=self.transports,
-                schema=self._schema,
-                variables=variables or _EMPTY,
-                coerced=coerced,
-                headers=headers,
-                context=context,
-                limits=self.config.limits,
-                observer=self._observer,
-            )
-            response = Response(answer.data, answer.errors)
+            response = await self._execute(operation, variables or _EMPTY, coerced, headers, context)
         if self._observer is not None:
             self._observer.operation_ended(_ended(operation, response, time.perf_counter() - started, is_cached))
         return response
@@ -174,6 +164,33 @@ class Engine:
         return operation
 
     # ---- once per request ----
+
+    async def _execute(
+        self,
+        operation: PreparedOperation,
+        variables: Mapping[str, object],
+        coerced: Mapping[str, object],
+        headers: Mapping[str, str],
+        context: object,
+    ) -> Response:
+        limits = self.config.limits
+        try:
+            async with asyncio.timeout(limits.operation_timeout_ms / 1000):
+                answer = await execute(
+                    operation.plan,
+                    transports=self.transports,
+                    schema=self._schema,
+                    variables=variables,
+                    coerced=coerced,
+                    headers=headers,
+                    context=context,
+                    limits=limits,
+                    observer=self._observer,
+                )
+        except TimeoutError:
+            refusal = RouterError(ErrorCode.OPERATION_TIMEOUT)
+            return Response(None, refusal.errors(), refusal)
+        return Response(answer.data, answer.errors)
 
     def _coerce(self, operation: PreparedOperation, variables: Mapping[str, object] | None) -> Mapping[str, object]:
         """The variables with their defaults, checked against their types. Raises VariablesError with every problem."""

@@ -88,6 +88,12 @@ class ErrorCode(Enum):
     SUBSCRIPTION_NOT_SUPPORTED = (Fault.CLIENT, 400, "This router does not serve subscriptions.")
     BAD_USER_INPUT = (Fault.CLIENT, 400, "The variables do not fit the operation.")
 
+    OPERATION_TIMEOUT = (
+        Fault.SUBGRAPH,
+        504,
+        "The subgraphs took longer than this router waits. What a mutation did up to then stands.",
+    )
+
     # One fetch: the answer has the rest.
     SUBGRAPH_UNREACHABLE = (Fault.SUBGRAPH, 200, "The subgraph cannot be reached.")
     SUBGRAPH_TIMEOUT = (Fault.SUBGRAPH, 200, "The subgraph did not answer in time.")

@@ -53,6 +53,9 @@ class Limits:
     plan_cache_entries_max: int = 1_000
     """1,000 operations: an application has tens to hundreds; a plan with its document takes tens of kB."""
 
+    operation_timeout_ms: int = 60_000
+    """60 s for all fetches of an operation together: longer than one fetch may take, shorter than proxies wait."""
+
     # ---- the fetches ----
 
     fetch_timeout_ms: int = 30_000

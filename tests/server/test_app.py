@@ -1,5 +1,6 @@
 """The application around the endpoint: health, metrics, explorer, logs, mounting, and what happens when things fail."""
 
+import asyncio
 import json
 import logging
 import re
@@ -15,6 +16,7 @@ from router.executor.httpx import HttpxTransport
 from router.executor.local import LocalTransport
 from router.executor.transport import SubgraphRequest, SubgraphResponse
 from router.gateway import Router
+from router.limits import Limits
 from router.server.explorer import ASSETS, CONTENT_SECURITY_POLICY, load_explorer
 from router.server.log import JsonFormatter
 from tests.server.conftest import SUPERGRAPH, Served, listening, serving
@@ -145,6 +147,27 @@ async def test_a_subgraph_that_is_down_costs_only_its_own_fields() -> None:
         ],
     }
     assert "127.0.0.1" not in response.text
+
+
+class Silent:
+    """A transport to a subgraph that never answers."""
+
+    async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/graphql-response+json"])
+async def test_an_operation_that_takes_too_long_is_given_up(accept: str) -> None:
+    """After `operation_timeout_ms` the client gets a 504 with a code."""
+    config = Config(limits=Limits(operation_timeout_ms=30))
+    async with serving(config, transports={"places": Silent()}) as served:
+        response = await served.post(BOTH, headers={"accept": accept})
+    assert response.status_code == 504
+    assert response.json()["errors"][0]["extensions"]["code"] == "OPERATION_TIMEOUT"
 
 
 class Stuck:
