@@ -8,26 +8,23 @@ import asyncio
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Final
 
-from graphql import OperationType, VariableDefinitionNode
-from graphql.execution.values import get_variable_values
+from graphql import OperationType
 
 from router.config import Config
-from router.document import answer_error, choose_operation, read_document
+from router.document import choose_operation, read_document
 from router.errors import (
     AnswerError,
-    ClientText,
     ErrorCode,
     OperationError,
     PlanningError,
     RequestError,
     RouterError,
-    VariablesError,
 )
 from router.executor import PreparedPlan, Transport, execute, prepare
 from router.executor.encoding import encode_json
@@ -35,6 +32,7 @@ from router.observer import Observer, Observers, OperationEnded, OperationPlanne
 from router.plan import OperationKind
 from router.planner import plan
 from router.supergraph import Supergraph
+from router.variables import VariableDefinitions, coerce_variables, read_definitions
 
 _EMPTY: Final[Mapping[str, object]] = MappingProxyType({})
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -71,7 +69,7 @@ class PreparedOperation:
     kind: OperationKind
     name: str | None
     plan: PreparedPlan
-    variables: Sequence[VariableDefinitionNode]
+    variables: VariableDefinitions
 
 
 class Engine:
@@ -123,7 +121,7 @@ class Engine:
                 self._plans.move_to_end(key)
             if queries_only and operation.kind != "query":
                 raise OperationError(ErrorCode.MUTATION_OVER_GET)
-            coerced = self._coerce(operation, variables) if operation.variables else _EMPTY
+            coerced = coerce_variables(self._schema, operation.variables, variables, self.config.limits)
         except (RequestError, PlanningError) as refusal:
             response = Response(None, refusal.errors(), refusal)
         else:
@@ -153,7 +151,7 @@ class Engine:
             kind=made.kind,
             name=name,
             plan=prepare(made, name=name or ""),
-            variables=chosen.variable_definitions or (),
+            variables=read_definitions(chosen.variable_definitions or ()),
         )
         self._plans[query, operation_name, labels] = operation
         if len(self._plans) > limits.plan_cache_entries_max:
@@ -192,21 +190,6 @@ class Engine:
             return Response(None, refusal.errors(), refusal)
         return Response(answer.data, answer.errors)
 
-    def _coerce(self, operation: PreparedOperation, variables: Mapping[str, object] | None) -> Mapping[str, object]:
-        """The variables with their defaults, checked against their types. Raises VariablesError with every problem."""
-        given = dict(variables or _EMPTY)
-        limit = self.config.limits.variables_depth_max
-        if any(isinstance(value, dict | list) and _is_deeper(value, limit) for value in given.values()):
-            text = f"{ErrorCode.BAD_USER_INPUT.text} A variable's value is nested more than {limit} levels deep."
-            raise VariablesError(ErrorCode.BAD_USER_INPUT, ClientText(text))
-        result = get_variable_values(
-            self._schema, operation.variables, given, max_errors=self.config.limits.validation_errors_max
-        )
-        if isinstance(result, list):
-            code = ErrorCode.BAD_USER_INPUT
-            raise VariablesError(code, all_errors=[answer_error(code, problem) for problem in result])
-        return result.coerced
-
 
 def _ended(operation: PreparedOperation | None, response: Response, seconds: float, is_cached: bool) -> OperationEnded:
     return OperationEnded(
@@ -216,22 +199,6 @@ def _ended(operation: PreparedOperation | None, response: Response, seconds: flo
         codes=tuple(error.subgraph_code or error.code.name for error in response.errors),
         plan_cached=is_cached,
     )
-
-
-def _is_deeper(value: object, limit: int) -> bool:
-    """Whether lists and objects are nested more than `limit` deep; level by level, without recursion."""
-    level: list[object] = [value]
-    for _ in range(limit + 1):
-        nested: list[object] = []
-        for each in level:
-            if isinstance(each, dict):
-                nested.extend(each.values())
-            elif isinstance(each, list):
-                nested.extend(each)
-        level = nested
-        if not level:
-            return False
-    return any(isinstance(each, dict | list) for each in level)
 
 
 # ---- progressive @override ----

@@ -1,0 +1,79 @@
+"""Variables: the short way and the long way agree, and what is wrong is said."""
+
+import pytest
+from graphql import OperationDefinitionNode, build_schema, parse
+from graphql.execution.values import get_variable_values
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.errors import VariablesError
+from router.limits import Limits
+from router.variables import VariableDefinitions, coerce_variables, read_definitions
+
+SCHEMA = build_schema("type Query { a: Int } enum Color { RED } input Point { x: Int! y: Float = 1.5 } scalar Any")
+TYPES = [
+    "String",
+    "ID!",
+    "Boolean",
+    "Int!",
+    "Int",
+    "Float",
+    "[Int!]",
+    "Color",
+    "Point",
+    "Any",
+    'String! = "d"',
+    "Int = 3",
+]
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.text(max_size=5)
+    | st.floats(allow_nan=False)
+    | st.sampled_from([0, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 10**30, "RED", {"x": 1}, {"y": 1}, [1, 2], ["a"]])
+)
+
+
+def definitions(*types: str) -> VariableDefinitions:
+    text = ", ".join(f"$v{index}: {each}" for index, each in enumerate(types))
+    node = parse(f"query ({text}) {{ a }}").definitions[0]
+    assert isinstance(node, OperationDefinitionNode)
+    return read_definitions(node.variable_definitions or ())
+
+
+@settings(derandomize=True, max_examples=600, deadline=None)
+@given(st.lists(st.sampled_from(TYPES), min_size=1, max_size=3), st.data())
+def test_the_short_way_is_the_long_way(types: list[str], data: st.DataObject) -> None:
+    """Whatever is given for whatever types, the outcome is graphql-core's."""
+    read = definitions(*types)
+    names = [f"v{index}" for index in range(len(types))]
+    values = data.draw(st.dictionaries(st.sampled_from([*names, "undeclared"]), VALUES))
+    expected = get_variable_values(SCHEMA, read.nodes, values)
+    if isinstance(expected, list):
+        with pytest.raises(VariablesError) as raised:
+            coerce_variables(SCHEMA, read, values, Limits())
+        assert [error.message for error in raised.value.errors()] == [each.message for each in expected]
+    else:
+        assert coerce_variables(SCHEMA, read, values, Limits()) == expected.coerced
+
+
+@pytest.mark.parametrize(("levels", "refused"), [(64, False), (65, True), (100_000, True)])
+def test_nesting_is_bounded(levels: int, refused: bool) -> None:
+    """A value of a custom scalar may be nested as deep as the limit says, and no deeper, however deep it is."""
+    value: object = 1
+    for _ in range(levels):
+        value = [value]
+    read = definitions("Any")
+    if refused:
+        with pytest.raises(VariablesError, match="more than 64 levels"):
+            coerce_variables(SCHEMA, read, {"v0": value}, Limits())
+    else:
+        assert coerce_variables(SCHEMA, read, {"v0": value}, Limits()) == {"v0": value}
+
+
+def test_problems_are_told_up_to_the_limit() -> None:
+    """A client with many wrong variables hears of the first ones, and that there are more."""
+    read = definitions(*["Int!"] * 10)
+    with pytest.raises(VariablesError) as raised:
+        coerce_variables(SCHEMA, read, {}, Limits(validation_errors_max=3))
+    assert len(raised.value.errors()) == 4
