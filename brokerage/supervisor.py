@@ -76,13 +76,17 @@ async def supervise(
 
 @contextlib.asynccontextmanager
 async def running(specs: Sequence[ProcessSpec]) -> AsyncIterator[None]:
-    """The processes, ready, for as long as the block lasts. Raises ProcessFailed if one is not ready in time."""
+    """The processes, ready, for as long as the block lasts. Raises ProcessFailed if one of them fails to start."""
     async with contextlib.AsyncExitStack() as stack:
-        for spec in specs:
-            await _start(spec, stack)
-        failure = await _until_ready(specs)
-        if failure is not None:
-            raise ProcessFailed(failure)
+        processes = [await _start(spec, stack) for spec in specs]
+        ends = {asyncio.create_task(process.wait()): spec for spec, process in zip(specs, processes, strict=True)}
+        ready = asyncio.create_task(_until_ready(specs))
+        for task in (ready, *ends):
+            stack.callback(task.cancel)
+        await asyncio.wait({ready, *ends}, return_when=asyncio.FIRST_COMPLETED)
+        failures = [_ended_text(spec, end.result()) for end, spec in ends.items() if end.done()]
+        if failures or ready.result() is not None:
+            raise ProcessFailed("\n".join(failures) or ready.result())
         yield
 
 
