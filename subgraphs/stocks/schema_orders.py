@@ -49,7 +49,7 @@ class Order:
     client_order_id: str | None
     currency: str = strawberry.field(description="ISO 4217 code.")
     status: OrderStatus
-    reason: str | None = strawberry.field(description="Why it was rejected: a stable code.")
+    reason: str | None = strawberry.field(description="Why it was rejected: a stable code, such as INSUFFICIENT_FUNDS.")
     price: DecimalText | None = strawberry.field(description="What a share was traded at.")
     cost: DecimalText | None
     fee: DecimalText | None
@@ -166,7 +166,7 @@ def _order_node(order: rules_orders.Order, stock: rules.Stock, mandates: Mapping
         client_order_id=order.client_order_id,
         currency=order.currency,
         status=order.status,
-        reason=None if order.rejection is None else order.rejection.code,
+        reason=None if order.rejection is None else order.rejection.code.replace("-", "_").upper(),
         price=None if fill is None else price_text(fill.price),
         cost=amount(fill.settlement.cost if fill else None),
         fee=amount(fill.settlement.fee if fill else None),

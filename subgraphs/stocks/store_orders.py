@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, tuple_, update
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, insert, or_, select, tuple_, update
 
-from subgraphs.shared.database import Connection, insert_or_ignore, locked
+from subgraphs.shared.database import Connection, insert_or_ignore
 from subgraphs.stocks.pricing import FeeRates, Settlement
 from subgraphs.stocks.rules import Quote
 from subgraphs.stocks.rules_orders import (
@@ -70,7 +70,12 @@ _ORDER_COLUMNS = (
 )
 _FILL = len(_ORDER_COLUMNS) - 6
 _SELECT_ORDER = select(*_ORDER_COLUMNS).outerjoin_from(orders, fills)
-_LOCK_ORDER = select(orders.c.id)
+_BY_KEY: BindParameter[Any] = bindparam("key")
+# Built once, as in `store`.
+_ORDER_BY_ID = _SELECT_ORDER.where(orders.c.id == _BY_KEY)
+_LOCK_ORDER = select(orders.c.id).where(orders.c.id == _BY_KEY).with_for_update()
+_UPDATE_ORDER = update(orders).where(orders.c.id == _BY_KEY)
+_INSERT_FILL = insert(fills)
 
 OrderKey = tuple[int, str]
 """Orders are listed newest first, by (created_at, id)."""
@@ -92,7 +97,7 @@ async def insert_order(connection: Connection, order: Order, *, lease_until: int
         "next_attempt_at": order.created_at,
         "lease_until": lease_until,
     }
-    return bool((await connection.execute(insert_or_ignore(connection, orders).values(values))).rowcount)
+    return bool((await connection.execute(insert_or_ignore(connection, orders), values)).rowcount)
 
 
 _COPIED = (
@@ -129,21 +134,21 @@ _COPIED = (
 
 async def order_by_id(connection: Connection, order_id: str) -> Order | None:
     """An order, whoever owns it: for its saga."""
-    row = await row_of(connection, _SELECT_ORDER.where(orders.c.id == order_id))
+    row = await row_of(connection, _ORDER_BY_ID, {"key": order_id})
     return None if row is None else _order(row)
 
 
 async def lock_order(connection: Connection, order_id: str) -> Order | None:
     """An order, locked: who holds the lock decides its next state."""
     if connection.dialect == "postgresql":
-        await connection.execute(locked(_LOCK_ORDER.where(orders.c.id == order_id), connection))
+        await connection.execute(_LOCK_ORDER, {"key": order_id})
     return await order_by_id(connection, order_id)
 
 
 async def save_order(connection: Connection, order_id: str, state: OrderState, now: int, **values: object) -> None:
     """Moves a (locked) order to `state` and writes `values`; what waited for a retry is due at once."""
-    changes = {"state": state.value, "updated_at": now, "attempts": 0, "next_attempt_at": now, **values}
-    await connection.execute(update(orders).where(orders.c.id == order_id).values(changes))
+    changes = {"key": order_id, "state": state.value, "updated_at": now, "attempts": 0, "next_attempt_at": now}
+    await connection.execute(_UPDATE_ORDER, {**changes, **values})
 
 
 async def insert_fill(connection: Connection, order: Order, fill: Fill) -> None:
@@ -159,7 +164,7 @@ async def insert_fill(connection: Connection, order: Order, fill: Fill) -> None:
         "broker_fee": fill.settlement.broker_fee,
         "executed_at": fill.executed_at,
     }
-    await connection.execute(fills.insert().values(values))
+    await connection.execute(_INSERT_FILL, values)
 
 
 def _visible_to(viewer_id: str) -> ColumnElement[bool]:

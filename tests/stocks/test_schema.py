@@ -1,11 +1,19 @@
 """The GraphQL face: the committed schema, entities as the router asks for them, and who sees what of a user."""
 
+import asyncio
 import uuid
 
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from subgraphs.shared.database import asyncpg_url
 from subgraphs.shared.graphql import sdl_is_current
 from subgraphs.stocks import schema as schema_module
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.rules import ERROR_CODES
+from subgraphs.stocks.tables import metadata
 from tests.stocks.conftest import ALBA, USERS, Desk, broker, investor
 
 ENTITIES = "query($representations: [_Any!]!) { _entities(representations: $representations) { __typename %s } }"
@@ -198,3 +206,28 @@ async def test_the_documentation_names_the_documented_routes_only(desk: Desk) ->
         if path.startswith(("/orders", "/stockholdings")):
             assert document["paths"][path][method.lower()]["security"] == [{"HTTPBearer": []}], path
     assert (await desk.http["stocks"].get("/docs")).status_code == 200
+
+
+def test_the_migrations_make_the_tables(database_url: str) -> None:
+    """A migrated database has exactly the tables, columns, indexes and constraints of `tables`."""
+    if database_url.startswith("sqlite"):
+        engine = create_engine(database_url)
+        with engine.connect() as connection:
+            assert differences(connection) == []
+        engine.dispose()
+    else:
+        asyncio.run(differences_on_postgres(database_url))
+
+
+def differences(connection: Connection) -> list[object]:
+    """What Alembic would change."""
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return list(compare_metadata(context, metadata))
+
+
+async def differences_on_postgres(url: str) -> None:
+    """The same over asyncpg."""
+    engine = create_async_engine(asyncpg_url(url))
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await engine.dispose()
