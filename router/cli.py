@@ -59,7 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--output", type=Path, metavar="FILE", help="where the supergraph goes; standard output if none"
     )
-    command.add_argument("--format", choices=("text", "json"), default="text", help="how diagnostics are printed")
+    command.add_argument(
+        "--format",
+        choices=("text", "json", "github"),
+        default="text",
+        help="how diagnostics are printed; json holds the supergraph too, github annotates a workflow's files",
+    )
     command.set_defaults(run=_compose)
 
     command = commands.add_parser("check", help="say what a new supergraph changes for clients of the old one")
@@ -103,12 +108,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _compose(options: argparse.Namespace) -> int:
     result = _composition(options.config)
-    _print_diagnostics(result, as_json=options.format == "json", to_output=options.output is None)
+    if options.format == "json":
+        # The supergraph stands in the JSON where it goes nowhere else.
+        print(json.dumps(_composition_as_json(result, with_supergraph=options.output is None), indent=2))
+    elif options.format == "github":
+        _print_annotations(result, options.config)
+    else:
+        _print_diagnostics(result)
     if result.supergraph is None:
         return 1
     if options.output is not None:
         _write(options.output, result.supergraph)
-    elif options.format == "text":
+    elif options.format != "json":
         print(result.supergraph)
     return 0
 
@@ -122,16 +133,28 @@ def _composition(path: Path) -> CompositionResult:
     return compose([Subgraph(name=name, url=config.subgraphs[name].url, sdl=sdl) for name, sdl in sdls.texts.items()])
 
 
-def _print_diagnostics(result: CompositionResult, *, as_json: bool, to_output: bool) -> None:
-    """As text on standard error; as JSON on standard output, with the supergraph where it goes nowhere else."""
-    if as_json:
-        body: dict[str, object] = {"diagnostics": [asdict(each) for each in result.diagnostics]}
-        if to_output:
-            body["supergraph"] = result.supergraph
-        print(json.dumps(body, indent=2))
-        return
+def _composition_as_json(result: CompositionResult, *, with_supergraph: bool) -> dict[str, object]:
+    body: dict[str, object] = {"diagnostics": [asdict(each) for each in result.diagnostics]}
+    return {**body, "supergraph": result.supergraph} if with_supergraph else body
+
+
+def _print_diagnostics(result: CompositionResult) -> None:
     for diagnostic in result.diagnostics:
         print(diagnostic, file=sys.stderr)
+
+
+def _print_annotations(result: CompositionResult, path: Path) -> None:
+    """GitHub's workflow commands, on standard error: each diagnostic at its line of the subgraph's file."""
+    config = read_composition_config(path, environment=os.environ)
+    for diagnostic in result.diagnostics:
+        level = "error" if diagnostic.severity == "error" else "notice"
+        properties = [f"title={diagnostic.code}"]
+        for place in diagnostic.locations[:1]:
+            file = config.subgraphs[place.subgraph].schema.file
+            if file is not None:
+                properties += [f"file={path.parent / file}", f"line={place.line}", f"col={place.column}"]
+        message = diagnostic.message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+        print(f"::{level} {','.join(properties)}::{message}", file=sys.stderr)
 
 
 def _write(path: Path, text: str) -> None:
@@ -157,7 +180,10 @@ def _check(options: argparse.Namespace) -> int:
     old = Supergraph.parse(_read(options.against)).api_schema
     result = _composition(options.config)
     if result.supergraph is None:
-        _print_diagnostics(result, as_json=options.format == "json", to_output=False)
+        if options.format == "json":
+            print(json.dumps(_composition_as_json(result, with_supergraph=False), indent=2))
+        else:
+            _print_diagnostics(result)
         return 1
     new = Supergraph.parse(result.supergraph).api_schema
     changes = find_changes(old, new)
@@ -215,7 +241,7 @@ def _serve(options: argparse.Namespace) -> int:
         sdl = _read(options.supergraph)
     else:
         result = _composition(options.config)
-        _print_diagnostics(result, as_json=False, to_output=False)
+        _print_diagnostics(result)
         if result.supergraph is None:
             return 1
         sdl = result.supergraph

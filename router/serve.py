@@ -27,6 +27,9 @@ from router.server.app import App
 _KEEP_ALIVE_S: Final = 75
 """75 s: longer than the 60 s of common load balancers, so that they and not we close idle connections."""
 _BACKLOG: Final = 2048
+"""2048 connections may wait to be accepted: a burst is served late rather than refused."""
+_GC_THRESHOLDS: Final = (20_000, 20, 100)
+"""A request makes thousands of short-lived objects and hardly a cycle: look for cycles rarely."""
 
 LOGGING: Final[dict[str, Any]] = {
     "version": 1,
@@ -83,6 +86,7 @@ def make_app(serving: Serving) -> App:
     app = Router(serving.supergraph_sdl, config=serving.config).asgi()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     return app
 
 

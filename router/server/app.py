@@ -182,7 +182,7 @@ class App:
     async def _graphql(self, scope: Scope, headers: Headers, receive: Receive) -> Reply:
         method = scope["method"]
         accept = headers.get("accept", "")
-        if method == "GET" and self._explorer is not None and prefers_html(accept):
+        if method in {"GET", "HEAD"} and self._explorer is not None and prefers_html(accept):
             return _send_file(self._explorer.page, headers)
         if method == "OPTIONS":
             return Reply(204, ((b"allow", _ALLOW["graphql"]), *self._cors.preflight), b"")

@@ -100,6 +100,7 @@ async def test_a_browser_gets_the_explorer(served: Served) -> None:
         assert asset.status_code == 200
         assert "immutable" in asset.headers["cache-control"]
         assert asset.headers["x-content-type-options"] == "nosniff"
+    assert (await served.client.head("/graphql", headers=browser)).headers["etag"] == page.headers["etag"]
     kept = await served.client.get("/graphql", headers={**browser, "if-none-match": page.headers["etag"]})
     assert (kept.status_code, kept.content) == (304, b"")
 

@@ -71,6 +71,15 @@ def test_compose_tells_every_error_and_ends_with_1(folder: Path, capsys: pytest.
     assert body["diagnostics"][0]["severity"] == "error"
 
 
+def test_compose_annotates_files_for_github(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --format github each diagnostic is a workflow command that names the subgraph's file and line."""
+    (folder / "places.graphql").write_text('\nextend type Person @key(fields: "nothing") { id: ID! }')
+    assert run("compose", "--config", folder / "supergraph.yaml", "--format", "github") == 1
+    first = capsys.readouterr().err.splitlines()[0]
+    place = re.escape(f"file={folder / 'places.graphql'},line=2,col=")
+    assert re.fullmatch(rf"::error title=[A-Z_]+,{place}\d+::.+", first)
+
+
 def test_compose_reads_a_schema_from_python(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`schema: {python: ...}` takes a text of SDL or a schema object that answers `_service`."""
     (folder / "supergraph.yaml").write_text(
