@@ -1,15 +1,16 @@
 """One operation, answered twice: by the router over generated subgraphs, and by the one big schema."""
 
+import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 from graphql import OperationDefinitionNode, parse
 from graphql.execution.values import get_variable_values
 
-from router.executor import Answer, execute, prepare
+from router.executor import Answer, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
 from router.executor.local import LocalTransport
 from router.plan import Plan
 from router.planner import plan
@@ -46,27 +47,48 @@ class Difference:
         )
 
 
+class _Unhurried:
+    """A transport that lets others go first now and then, so that responses arrive in every order."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._random = Random(0)
+
+    async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
+        """Send after a few turns of the event loop."""
+        for _ in range(self._random.randrange(4)):
+            await asyncio.sleep(0)
+        return await self._transport.send(request)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 class Comparison:
     """A supergraph with its subgraphs, its big schema and its planner, ready for any number of operations."""
 
     def __init__(self, sdl: str) -> None:
         self._joins = read_joins(sdl)
-        world = World(self._joins)
+        self._world = world = World(self._joins)
         self._monolith = build_monolith(world)
         self._supergraph = Supergraph.parse(sdl)
-        self._transports = {name: LocalTransport(build_subgraph(world, name)) for name in subgraph_names(self._joins)}
+        self._transports = {
+            name: _Unhurried(LocalTransport(build_subgraph(world, name))) for name in subgraph_names(self._joins)
+        }
 
     def generate(self, seed: str) -> tuple[Operation, frozenset[str]]:
         """The operation and the override labels that a seed stands for."""
         random = Random(seed)
         labels = frozenset(label for label in self._joins.labels if random.random() < 0.5)
-        return generate(self._monolith, random), labels
+        return replace(generate(self._monolith, random), salt=seed), labels
 
     async def compare(self, operation: Operation, labels: frozenset[str] = frozenset()) -> Difference | None:
         """None where all answers are equal: the data, the order of its keys, and whether there are errors.
 
+        The order is not compared where @skip or @include can move a key's first appearance.
         The router answers twice as well, with its plan interpreted and with its plan's generated code.
         """
+        self._world.salt = operation.salt
         document = parse(operation.text)
         expected = run_monolith(self._monolith, document, operation.variables)
         definition = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))
@@ -93,7 +115,8 @@ class Comparison:
         except Exception as error:  # noqa: BLE001 # whatever it is, it is a difference
             return Difference(operation, labels, expected.data, repr(error), None, made)
         answer, generated = answers
-        same = json.dumps(answer.data) == json.dumps(expected.data)
+        any_order = "@skip" in operation.text or "@include" in operation.text
+        same = json.dumps(answer.data, sort_keys=any_order) == json.dumps(expected.data, sort_keys=any_order)
         same = same and json.dumps(generated.to_json()) == json.dumps(answer.to_json())
         if same and bool(answer.errors) == bool(expected.errors) and not refusals:
             return None

@@ -37,6 +37,8 @@ class Operation:
 
     text: str
     variables: dict[str, Any]
+    salt: str = ""
+    """Which data it is executed over."""
 
 
 @dataclass

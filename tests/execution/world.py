@@ -1,4 +1,4 @@
-"""The data behind the generated execution test: every value follows from hashing where it stands.
+"""The data behind the generated execution test: every value follows from hashing where it stands, and a salt.
 
 An object is a type and a number. The value of a field follows from the object, the field, its arguments, and, where it
 has a @requires or a @fromContext, from those inputs: a wrong input gives a wrong value, and so shows in the answer.
@@ -28,7 +28,7 @@ from graphql import (
 from tests.execution.joins import JoinField, Joins
 
 OBJECTS_PER_TYPE = 5
-LIST_LENGTH_MAX = 3
+LENGTHS = (0, 1, 2, 2, 3, 3)
 TEXTS = ("plain", 'quote " and \\ slash', "ünïcødé 漢字 🎈", "line\nbreak", "<b>&amp;</b>", "$variable")
 
 
@@ -70,15 +70,17 @@ class World:
         self.joins = joins
         self.failing = failing
         """Whether some fields raise instead of having a value."""
+        self.salt = ""
+        """What makes one operation's data differ from another's; keys do not depend on it."""
         self._candidates: dict[tuple[str, str], list[str]] = {}
 
     # ---- values ----
 
     def value(self, thing: Thing, name: str, args: Mapping[str, object], extra: object = "") -> Any:
         """A field's value: leaves as JSON, objects as `Thing`, lists as lists. `extra` are its inputs, as text."""
-        identity = (thing.type, thing.number, name, canonical(args), extra)
-        types = [join.type for join in self.resolvers(thing.type, name)] or [self.node(thing.type, name).type]
         is_key = (thing.type, name) in self.key_fields
+        identity = (thing.type, thing.number, name, canonical(args), extra, "" if is_key else self.salt)
+        types = [join.type for join in self.resolvers(thing.type, name)] or [self.node(thing.type, name).type]
         return self._shaped(types, identity, thing, name, is_key=is_key, is_non_null=False)
 
     def input_value(self, thing: Thing, name: str, args: Mapping[str, object]) -> Any:
@@ -197,11 +199,11 @@ class World:
         """A value that every one of `types` allows."""
         is_non_null = is_non_null or any(isinstance(item, NonNullTypeNode) for item in types)
         types = [item.type if isinstance(item, NonNullTypeNode) else item for item in types]
-        if not is_non_null and not is_key and digest("null", *identity) % 7 == 0:
+        if not is_non_null and not is_key and digest("null", *identity) % 9 == 0:
             return None
         if any(isinstance(item, ListTypeNode) for item in types):
             inner = [item.type for item in types if isinstance(item, ListTypeNode)]
-            length = 2 if is_key else digest("length", *identity) % (LIST_LENGTH_MAX + 1)
+            length = 2 if is_key else LENGTHS[digest("length", *identity) % len(LENGTHS)]
             return [
                 self._shaped(inner, (*identity, index), thing, name, is_key=is_key, is_non_null=False)
                 for index in range(length)
@@ -255,7 +257,7 @@ class World:
         if is_key:
             number = thing.number * 1000 + digest(thing.type, name) % 1000
             unique = {"Int": number, "Float": number + 0.5, "Boolean": bool(seed % 2)}
-            return unique.get(type_name, text + "".join(f".{part}" for part in identity[5:]))
+            return unique.get(type_name, text + "".join(f".{part}" for part in identity[6:]))
         text = f"{text}.{seed % 100_000} {TEXTS[seed % len(TEXTS)]}"
         values: dict[str, object] = {
             "Int": seed % 2**32 - 2**31,
