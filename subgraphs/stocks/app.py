@@ -9,10 +9,11 @@ from subgraphs.shared.app import Background, ServiceParts, build_app
 from subgraphs.shared.auth import RemoteKeys, ServiceSigner, TokenVerifier, UserKeys
 from subgraphs.shared.database import Clock, Database
 from subgraphs.shared.graphql import Subgraph
+from subgraphs.shared.peers import Peer
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.feed import ManualSource, ReplaySource, SyntheticSource, TickSource
 from subgraphs.stocks.feeder import Feeder
-from subgraphs.stocks.peers import Peer, Peers, UsersPeer, WalletPeer
+from subgraphs.stocks.peers import Peers, UsersPeer, WalletPeer
 from subgraphs.stocks.routes import routes
 from subgraphs.stocks.saga import OrderSaga
 from subgraphs.stocks.schema import schema

@@ -1,47 +1,22 @@
-"""What stocks asks of wallet and users: their system routes over HTTP, with service tokens.
+"""What stocks asks of wallet and users; `subgraphs.shared.peers` says how a call ends and that it may be repeated.
 
-Every call may be sent again: its key is the order's id, and the receiver answers a repetition with what it answered
-first. A call ends in one of three ways:
-
-    it returns        the peer did it, at this time or before
-    PeerRefused       the peer said no, finally: 404, 409 or 422 with a code out of its catalogue
-    PeerUnavailable   nobody knows whether the peer did it: no answer, another status, or an answer that is no sense
+The key of every call is the order's id.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-import orjson
-
-from subgraphs.shared.auth import ServiceSigner
 from subgraphs.shared.money import format_amount, format_quantity
+from subgraphs.shared.peers import Peer, PeerUnavailable
 from subgraphs.shared.timestamps import parse_timestamp
 from subgraphs.stocks.pricing import Settlement
 from subgraphs.stocks.rules_orders import Mandate, Order, Side
-
-PEER_TIMEOUT_S = 1.0
-"""A peer answers in milliseconds; one that takes longer leaves the request time for another attempt."""
 
 WALLET_REFUSALS = frozenset(
     {"insufficient-funds", "commitment-closed", "hold-voided", "hold-posted", "account-mismatch", "hold-missing"}
 )
 USERS_REFUSALS = frozenset({"not-found"})
-_REFUSAL_STATUSES = (404, 409, 422)
-
-
-class PeerRefused(Exception):
-    """The peer's final no: its stable code and its words."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(code, detail)
-        self.code = code
-        self.detail = detail
-
-
-class PeerUnavailable(Exception):
-    """No usable answer: the call may have been carried out or not, and is sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,38 +25,6 @@ class VerifiedMandate:
 
     mandate: Mandate
     active: bool
-
-
-class Peer:
-    """One service that is called: its URL, an HTTP client, and this service's signature."""
-
-    def __init__(self, name: str, url: str, client: httpx.AsyncClient, signer: ServiceSigner) -> None:
-        self._name = name
-        self._url = url
-        self._client = client
-        self._signer = signer
-
-    async def call(
-        self, method: str, path: str, body: Mapping[str, object] | None, refusals: frozenset[str]
-    ) -> dict[str, Any]:
-        """Sends one call and reads its JSON answer; raises PeerRefused or PeerUnavailable."""
-        headers = {"authorization": f"Bearer {self._signer.token(self._name)}", "content-type": "application/json"}
-        content = None if body is None else orjson.dumps(body)
-        try:
-            response = await self._client.request(
-                method, self._url + path, content=content, headers=headers, timeout=PEER_TIMEOUT_S
-            )
-            answer = orjson.loads(response.content)
-        except (httpx.HTTPError, orjson.JSONDecodeError) as error:
-            raise PeerUnavailable(f"{self._name}: {type(error).__name__}") from error
-        if not isinstance(answer, dict):
-            raise PeerUnavailable(f"{self._name}: the answer is no object")
-        if response.is_success:
-            return answer
-        code = answer.get("code")
-        if response.status_code in _REFUSAL_STATUSES and code in refusals:
-            raise PeerRefused(str(code), str(answer.get("detail", "")))
-        raise PeerUnavailable(f"{self._name}: status {response.status_code}, code {code}")
 
 
 class WalletPeer:

@@ -31,7 +31,8 @@ from types import MappingProxyType
 from subgraphs.shared.auth import Caller, require_user
 from subgraphs.shared.errors import UNAVAILABLE, ErrorCode, Refusal
 from subgraphs.shared.idempotency import IdempotencyKey
-from subgraphs.stocks.peers import PEER_TIMEOUT_S, PeerRefused, Peers, PeerUnavailable
+from subgraphs.shared.peers import PEER_TIMEOUT_S, PeerRefused, PeerUnavailable
+from subgraphs.stocks.peers import Peers
 from subgraphs.stocks.rules import (
     AUTHORIZATION_INACTIVE,
     AUTHORIZATION_MISMATCH,
