@@ -1,4 +1,4 @@
-"""One zygote for the whole session, and a stage per kind of database."""
+"""One zygote for the whole session, a stage per kind of database, and the figures of all runs at the end."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,23 @@ from tests.conftest import DatabaseFactory
 from tests.faults.crashes import Stage
 from tests.faults.processes import Zygote
 from tests.faults.processes import zygote as started_zygote
+
+FIGURES = pytest.StashKey[list[str]]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Prints what the fault tests did: how many kills, orders and violations, and how long recovery took."""
+    figures = config.stash.get(FIGURES, [])
+    if figures:
+        terminalreporter.section("faults")
+        for line in figures:
+            terminalreporter.line(line)
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig: pytest.Config) -> list[str]:
+    """Lines for the summary at the end of the session."""
+    return pytestconfig.stash.setdefault(FIGURES, [])
 
 
 @pytest.fixture(scope="session")
@@ -25,14 +42,16 @@ def stages() -> dict[str, Stage]:
 
 @pytest.fixture
 def stage(
+    request: pytest.FixtureRequest,
     stages: dict[str, Stage],
     database_kind: str,
-    fresh_database: DatabaseFactory,
     zygote: Zygote,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Stage:
-    """The scenarios on SQLite, then on PostgreSQL."""
+    """The scenarios on SQLite, then on PostgreSQL; their databases last as long as the session."""
     if database_kind not in stages:
+        name = "sqlite_factory" if database_kind == "sqlite" else "postgres_factory"
+        factory: DatabaseFactory = request.getfixturevalue(name)
         folder = tmp_path_factory.mktemp(f"stage-{database_kind}")
-        stages[database_kind] = Stage(database_kind, zygote, folder, fresh_database)
+        stages[database_kind] = Stage(database_kind, zygote, folder, factory)
     return stages[database_kind]

@@ -1,8 +1,8 @@
 """Running a scenario while one service is killed at a chosen point, and what must hold afterwards.
 
 A *stage* is one kind of database with the scenarios prepared on it: templates that every run copies. A run starts the
-three services on fresh copies, arms the points, acts, lets the victim die at its point, may do something else meanwhile
-(`interference`), starts the victim again, waits until all is quiet, and reads the books.
+three services on fresh copies with the points armed, acts, lets the victim die at its point, may do something else
+meanwhile (`interference`), starts the victim again, waits until all is quiet, and reads the books.
 """
 
 import asyncio
@@ -22,7 +22,8 @@ from tests.conftest import DatabaseFactory
 from tests.faults.books import POLL_S, Books, at_rest, is_quiet, read_books, violations_of
 from tests.faults.people import Clients, Person
 from tests.faults.processes import SERVICES, World, Zygote
-from tests.faults.scenarios import SCENARIOS, Ids, Scenario, prepare_base, register_everybody
+from tests.faults.scenarios import Ids, Scenario, prepare_base, register_everybody
+from tests.faults.storm import Weather, rage
 
 DEATH_WITHIN_S = 5.0
 
@@ -82,10 +83,10 @@ class Stage:
     async def trace(self, scenario: Scenario) -> tuple[Outcome, list[Point]]:
         """The undisturbed run, and every point that it went through."""
         async with self._world(await self.prepared(scenario)) as (world, clients, databases, prepared):
+            world.control.arm(True)
             for service in SERVICES:
                 world.start(service)
             await _answering(clients)
-            world.control.arm(True)
             await scenario.act(clients, prepared.ids)
             await at_rest(databases)
             world.control.arm(False)
@@ -107,12 +108,11 @@ class Stage:
     ) -> Outcome:
         """One run with `point.service` killed at its point. An impatient client sends its request once."""
         async with self._world(await self.prepared(scenario)) as (world, clients, databases, prepared):
+            world.control.arm(True)
             for service in SERVICES:
                 world.start(service, kill_at=point.number if service == point.service else None)
-            await _answering(clients)
-            world.control.arm(True)
             actor = clients if patient else clients.impatient()
-            acting = asyncio.create_task(scenario.act(actor, prepared.ids))
+            acting = asyncio.create_task(_act(clients, scenario, actor, prepared.ids))
             killed = await _death(world, point.service, acting, databases)
             world.control.arm(False)
             if interference is not None:
@@ -120,11 +120,24 @@ class Stage:
             restarted = time.monotonic()
             if killed:
                 world.start(point.service)
-            with suppress(*(() if patient and interference is None else (AssertionError, KeyError))):
+            if patient and interference is None:
                 await acting
             await at_rest(databases)
             recovery_s = time.monotonic() - restarted
+            with suppress(AssertionError, KeyError):  # what was disturbed, or sent once, may have any answer
+                await acting
+            await at_rest(databases)
             return Outcome(await read_books(databases), await violations_of(databases), recovery_s, killed)
+
+    async def storm(self, *, seconds: float, seed: int) -> Weather:
+        """Many clients and random kills for `seconds`, on the base that every scenario starts from."""
+        if self._base is None:
+            self._base = await self._prepare_base()
+        async with self._world(self._base) as (world, clients, databases, prepared):
+            for service in SERVICES:
+                world.start(service)
+            await _answering(clients)
+            return await rage(world, clients, databases, prepared.ids, seconds=seconds, seed=seed)
 
     async def _prepare_base(self) -> Prepared:
         urls = {service: await asyncio.to_thread(self.factory, f"subgraphs.{service}") for service in SERVICES}
@@ -195,11 +208,6 @@ class Stage:
                 await _administer(url, f"DROP DATABASE {database} WITH (FORCE)")
 
 
-def scenario_named(name: str) -> Scenario:
-    """One of `SCENARIOS`."""
-    return SCENARIOS[name]
-
-
 def _environment(url: str) -> dict[str, str]:
     return {"DATABASE_URL": url, "TRIFOLIO_MODE": "development", "TRIFOLIO_FEED": "manual"}
 
@@ -207,6 +215,11 @@ def _environment(url: str) -> dict[str, str]:
 async def _answering(clients: Clients) -> None:
     for service in SERVICES:
         await clients.send(service, "GET", "/ready")
+
+
+async def _act(clients: Clients, scenario: Scenario, actor: Clients, ids: Ids) -> None:
+    await _answering(clients)
+    await scenario.act(actor, ids)
 
 
 async def _death(world: World, victim: str, acting: "asyncio.Task[None]", databases: Mapping[str, Database]) -> bool:

@@ -18,6 +18,7 @@ from subgraphs.shared.keys import development_key
 from subgraphs.users.settings import DEVELOPMENT_TOKEN_KEY
 
 ATTEMPT_TIMEOUT_S = 5.0
+IMPATIENT_TIMEOUT_S = 1.0
 FINAL_WITHIN_S = 20.0
 """A request that is not final by then is a failure of the services: they promise 5 s after the last fault."""
 PAUSE_S = 0.02
@@ -68,6 +69,7 @@ class Clients:
         self.people = people
         self._urls = urls
         self._patient = patient
+        self._timeout_s = ATTEMPT_TIMEOUT_S if patient else IMPATIENT_TIMEOUT_S
         self._client = client or httpx.AsyncClient(timeout=ATTEMPT_TIMEOUT_S, trust_env=False)
         self._operator = ServiceSigner("stocks", development_key("stocks"))
 
@@ -97,7 +99,9 @@ class Clients:
         while time.monotonic() < deadline:
             headers = {**(self.people[person].headers() if person else {}), **(key_of(key) if key else {})}
             try:
-                response = await self._client.request(method, self._urls[service] + path, json=body, headers=headers)
+                response = await self._client.request(
+                    method, self._urls[service] + path, json=body, headers=headers, timeout=self._timeout_s
+                )
             except httpx.TransportError as error:
                 last = type(error).__name__
             else:
@@ -135,6 +139,16 @@ class Clients:
         placed: dict[str, Any] = response.json()
         return {**placed, "http": response.status_code}
 
+    async def order_with_status(self, person: str, order_id: str, status: str) -> None:
+        """Watches an order, with patience, until it has the status."""
+        deadline = time.monotonic() + FINAL_WITHIN_S
+        while time.monotonic() < deadline:
+            response = await self.send("stocks", "GET", f"/orders/{order_id}", person)
+            if response.status_code == 200 and response.json()["status"] == status:
+                return
+            await asyncio.sleep(PAUSE_S)
+        raise NotFinal(f"order {order_id} is not {status}")
+
     async def cancel(self, person: str, order_id: str) -> httpx.Response:
         """Cancels an order."""
         return await self.send("stocks", "PUT", f"/orders/{order_id}", person, body={"status": "cancelled"})
@@ -156,7 +170,9 @@ class Clients:
         deadline = time.monotonic() + FINAL_WITHIN_S
         while time.monotonic() < deadline:
             try:
-                response = await self._client.post(f"{self._urls['stocks']}/market/ticks", json=body, headers=headers)
+                response = await self._client.post(
+                    f"{self._urls['stocks']}/market/ticks", json=body, headers=headers, timeout=self._timeout_s
+                )
             except httpx.TransportError:
                 pass
             else:

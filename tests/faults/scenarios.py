@@ -192,8 +192,8 @@ async def _cancels(clients: Clients, ids: Ids) -> None:
     assert (cancelled.status_code, cancelled.json().get("status")) == (200, "cancelled"), cancelled.text
 
 
-async def _expires(_clients: Clients, _ids: Ids) -> None:
-    """The order expires by itself; the loop gives it back."""
+async def _expires(clients: Clients, ids: Ids) -> None:
+    await clients.order_with_status("alice", ids["order"], "expired")
 
 
 async def _triggers(clients: Clients, _ids: Ids) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,8 +13,8 @@ from tests.faults.crashes import Interference, Outcome, Point, Stage
 from tests.faults.people import Clients
 from tests.faults.scenarios import SCENARIOS, SYMBOL, Ids, Scenario
 
-WORLDS_AT_ONCE = 12
-"""Runs wait most of the time, so several share the cores."""
+WORLDS_AT_ONCE = {"sqlite": 12, "postgresql": 6}
+"""Runs wait most of the time, so several share the cores; a PostgreSQL server has connections for fewer."""
 RECOVERED_WITHIN_S = 5.0
 SEED = 20261122
 
@@ -25,6 +26,7 @@ class Matrix:
     points: int = 0
     killed: int = 0
     slowest_s: float = 0.0
+    violations: int = 0
     failures: list[str] = field(default_factory=list)
 
     def add(self, name: str, point: Point, outcome: Outcome, problems: Sequence[str]) -> None:
@@ -32,17 +34,24 @@ class Matrix:
         self.points += 1
         self.killed += outcome.killed
         self.slowest_s = max(self.slowest_s, outcome.recovery_s)
+        self.violations += len(outcome.violations)
         self.failures += [f"{name}, {point}: {problem}" for problem in (*problems, *outcome.violations)]
 
+    def taken_failures(self) -> list[str]:
+        """The failures since this was last asked."""
+        failures, self.failures = self.failures, []
+        return failures
+
     def __str__(self) -> str:
-        return f"{self.points} points, {self.killed} kills, slowest recovery {self.slowest_s:.2f} s"
+        counts = f"{self.points} points, {self.killed} kills, {self.violations} violations"
+        return f"{counts}, slowest recovery {self.slowest_s:.2f} s"
 
 
 async def at_every_point(
-    points: Sequence[Point], run: Callable[[Point], Awaitable[None]], matrix: Matrix, name: str
+    stage: Stage, points: Sequence[Point], run: Callable[[Point], Awaitable[None]], matrix: Matrix, name: str
 ) -> None:
     """Runs `run` for every point, a few at once; a run that raises is a failure like any other."""
-    places = asyncio.Semaphore(WORLDS_AT_ONCE)
+    places = asyncio.Semaphore(WORLDS_AT_ONCE[stage.kind])
 
     async def one(point: Point) -> None:
         async with places:
@@ -55,44 +64,42 @@ async def at_every_point(
 
 
 @pytest.fixture(scope="module")
-def matrices() -> dict[str, Matrix]:
-    """Figures by kind of test and database."""
-    return {}
+def matrices(figures: list[str]) -> Iterator[dict[str, Matrix]]:
+    """Figures by kind of test and database, summed over the scenarios."""
+    found: dict[str, Matrix] = defaultdict(Matrix)
+    yield found
+    figures += [f"{name}: {matrix}" for name, matrix in found.items()]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
-async def test_crash_leaves_no_trace(
-    stage: Stage, scenario: Scenario, matrices: dict[str, Matrix], record_property: Callable[[str, object], None]
-) -> None:
+async def test_crash_leaves_no_trace(stage: Stage, scenario: Scenario, matrices: dict[str, Matrix]) -> None:
     """Whichever service dies at whichever point, a patient client ends with the books of an undisturbed run."""
     undisturbed, points = await stage.trace(scenario)
     assert undisturbed.violations == ()
-    matrix = Matrix()
+    matrix = matrices[f"crashes, {stage.kind}"]
 
     async def run(point: Point) -> None:
         outcome = await stage.crash(scenario, point)
         matrix.add(scenario.name, point, outcome, difference(undisturbed.books, outcome.books))
 
-    await at_every_point(points, run, matrix, scenario.name)
-    matrices[f"{stage.kind}, {scenario.name}"] = matrix
-    record_property("crash matrix", str(matrix))
-    assert matrix.failures == []
+    await at_every_point(stage, points, run, matrix, scenario.name)
+    assert matrix.taken_failures() == []
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_client_gone(stage: Stage, scenario: Scenario) -> None:
+async def test_client_gone(stage: Stage, scenario: Scenario, matrices: dict[str, Matrix]) -> None:
     """A client that sends its request once and goes leaves nothing unfinished: the loops end it within five seconds."""
     _, points = await stage.trace(scenario)
-    matrix = Matrix()
+    matrix = matrices[f"client gone, {stage.kind}"]
 
     async def run(point: Point) -> None:
         outcome = await stage.crash(scenario, point, patient=False)
         slow = [f"at rest after {outcome.recovery_s:.2f} s"] if outcome.recovery_s > RECOVERED_WITHIN_S else []
         matrix.add(scenario.name, point, outcome, slow)
 
-    await at_every_point(points, run, matrix, scenario.name)
-    assert matrix.failures == []
+    await at_every_point(stage, points, run, matrix, scenario.name)
+    assert matrix.taken_failures() == []
 
 
 async def _revokes(clients: Clients, ids: Ids) -> None:
@@ -115,15 +122,15 @@ INTERFERENCES: dict[str, Interference] = {"revoke": _revokes, "cancel": _cancels
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_interference(stage: Stage, scenario: Scenario) -> None:
+async def test_interference(stage: Stage, scenario: Scenario, matrices: dict[str, Matrix]) -> None:
     """What else happens while a service is down changes who gets what, and never how much there is."""
     _, points = await stage.trace(scenario)
-    matrix = Matrix()
+    matrix = matrices[f"interference, {stage.kind}"]
 
     async def run(point: Point) -> None:
         kind = random.Random(f"{SEED} {scenario.name} {point}").choice(sorted(INTERFERENCES))
         outcome = await stage.crash(scenario, point, interference=INTERFERENCES[kind])
         matrix.add(f"{scenario.name} with {kind}", point, outcome, ())
 
-    await at_every_point(points, run, matrix, scenario.name)
-    assert matrix.failures == []
+    await at_every_point(stage, points, run, matrix, scenario.name)
+    assert matrix.taken_failures() == []
