@@ -66,10 +66,16 @@ class RequestWriter:
         """The variables of the current fetch that carry context values, and their types."""
 
     def fetches(self, requests: Sequence[Request]) -> tuple[Fetch, ...]:
-        """The fetches of all requests; ids follow the requests' order."""
-        return tuple(self._fetch(number, request) for number, request in enumerate(requests))
+        """The fetches of all requests; ids follow the requests' order, and what another one waits for is not repeated."""
+        ancestors: list[set[int]] = []
+        fetches = []
+        for number, request in enumerate(requests):
+            indirect = {far for near in request.depends_on for far in ancestors[near]}
+            ancestors.append(indirect | request.depends_on)
+            fetches.append(self._fetch(number, request, request.depends_on - indirect))
+        return tuple(fetches)
 
-    def _fetch(self, number: int, request: Request) -> Fetch:
+    def _fetch(self, number: int, request: Request, depends_on: set[int]) -> Fetch:
         condition = NEVER
         for use in request.uses:
             for each in use.demand.values():
@@ -88,7 +94,7 @@ class RequestWriter:
             operation=self._operation(kind, used, entries, body),
             entries=entries,
             variables=tuple(used),
-            depends_on=tuple(sorted(request.depends_on)),
+            depends_on=tuple(sorted(depends_on)),
             condition=condition,
         )
 

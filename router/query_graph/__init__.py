@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final, Literal
 
-from router.selections import FieldSet, SelectedField, SelectedType, parse_field_set
+from router.selections import FieldSet, SelectedField, SelectedType, field_set_text, parse_field_set
 from router.supergraph import ContextArgument, FieldInSubgraph, Supergraph, TypeReference
 
 GRAPHS_KEPT_MAX: Final = 32
@@ -158,16 +158,17 @@ class QueryGraph:
     # ---- from subgraph to subgraph ----
 
     def entries(self, type_name: str) -> tuple[EntryPoint, ...]:
-        """Every way into objects of the object type `type_name`, in order of subgraph, exactest name first."""
+        """Every way into objects of the object type `type_name`, in an order that the supergraph's text has no part in."""
         if type_name not in self._entries:
             own = self._entries_by(type_name, "entity")
             by_interface = [
                 entry
-                for interface in sorted(self.supergraph.types[type_name].interfaces)
+                for interface in self.supergraph.types[type_name].interfaces
                 for entry in self._entries_by(interface, "interface entity")
                 if entry.kind == "interface object" or type_name in self.possible_types(entry.subgraph, entry.type_name)
             ]
-            self._entries[type_name] = tuple(sorted([*own, *by_interface], key=lambda entry: entry.subgraph))
+            found = [*own, *by_interface]
+            self._entries[type_name] = tuple(sorted(found, key=lambda e: (e.subgraph, e.kind, field_set_text(e.key))))
         return self._entries[type_name]
 
     def _entries_by(self, type_name: str, kind: EntryKind) -> list[EntryPoint]:
@@ -190,7 +191,7 @@ class QueryGraph:
                         requiring = self.requiring(subgraph, owner).get(field_name)
                         if requiring and requiring.requires:
                             found[requiring.requires] = None
-            self._requirements[key] = tuple(found)
+            self._requirements[key] = tuple(sorted(found, key=field_set_text))
         return self._requirements[key]
 
     def contexts(self, type_name: str, field_name: str) -> tuple[ContextArgument, ...]:
@@ -218,8 +219,8 @@ class QueryGraph:
             names = self._with_dependencies(type_name, fields)
             self._likeness[key] = (
                 frozenset(own.subgraphs),
+                frozenset(own.interfaces),
                 frozenset(context for context in self.supergraph.contexts if self.sets_context(type_name, context)),
-                own.interfaces,
                 tuple(
                     (e.subgraph, e.kind, e.type_name if e.kind != "entity" else "", e.key)
                     for e in self.entries(type_name)
