@@ -34,7 +34,7 @@ def create_app(
     clock: Clock | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> FastAPI:
-    """The users service as an ASGI application; its use cases are `app.state.use_cases`.
+    """The users service as an ASGI application; its use cases are `app.state.use_cases`, its driver `app.state.saga`.
 
     Args:
         database: an open database, which the caller closes; by default the one that the settings name.
@@ -59,7 +59,7 @@ def create_app(
         closing=closing,
     )
     app = build_app(parts, settings)
-    app.state.use_cases = use_cases
+    app.state.use_cases, app.state.saga = use_cases, use_cases.saga
     return app
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Row,
-    Select,
     and_,
+    bindparam,
     case,
     insert,
     literal,
@@ -39,6 +39,26 @@ _broker = users.alias("broker")
 _USER_FIELDS = ("id", "name", "type", "registered_at", "version", "email")
 
 
+def _party_columns(party: FromClause, prefix: str) -> list[ColumnElement[Any]]:
+    """A party's public columns, and its e-mail address if the party is the viewer."""
+    public = [party.c[name].label(f"{prefix}_{name}") for name in ("name", "type", "registered_at", "version")]
+    email = case((party.c.id == bindparam("viewer_id"), party.c.email), else_=null())
+    return [*public, email.label(f"{prefix}_email")]
+
+
+# Statements of every request are built once: building one costs more than running it.
+_ANY = (
+    select(authorizations, *_party_columns(_investor, "investor"), *_party_columns(_broker, "broker"))
+    .join(_investor, _investor.c.id == authorizations.c.investor_id)
+    .join(_broker, _broker.c.id == authorizations.c.broker_id)
+)
+_VIEWED = _ANY.where(
+    or_(authorizations.c.investor_id == bindparam("viewer_id"), authorizations.c.broker_id == bindparam("viewer_id"))
+)
+_FIND_ANY = _ANY.where(authorizations.c.id.in_(bindparam("ids", expanding=True)))
+_FIND_VIEWED = _VIEWED.where(authorizations.c.id.in_(bindparam("ids", expanding=True)))
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """Who drives rows, from `now` until `until`; after that another may take over."""
@@ -57,7 +77,8 @@ async def find_authorizations(
     connection: Connection, viewer_id: str | None, ids: Sequence[str]
 ) -> dict[str, Authorization]:
     """The authorizations of these ids that the viewer is a party of, by id; `viewer_id` None sees all (a service)."""
-    rows = await connection.execute(_viewed(viewer_id).where(authorizations.c.id.in_(ids)))
+    statement = _FIND_ANY if viewer_id is None else _FIND_VIEWED
+    rows = await connection.execute(statement, {"viewer_id": viewer_id, "ids": ids})
     return {row.id: _authorization(row) for row in rows}
 
 
@@ -74,7 +95,7 @@ async def list_authorizations(
     `states` filters by internal state; none means all.
     """
     newest = (authorizations.c.created_at.desc(), authorizations.c.id.desc())
-    statement = _viewed(viewer_id).order_by(*newest).limit(limit)
+    statement = _VIEWED.order_by(*newest).limit(limit)
     if states:
         statement = statement.where(authorizations.c.state.in_(states))
     if kind is not None:
@@ -83,7 +104,7 @@ async def list_authorizations(
         created_at, authorization_id = after
         last = tuple_(literal(created_at, BigInteger), literal(authorization_id))
         statement = statement.where(tuple_(authorizations.c.created_at, authorizations.c.id) < last)
-    return [_authorization(row) for row in await connection.execute(statement)]
+    return [_authorization(row) for row in await connection.execute(statement, {"viewer_id": viewer_id})]
 
 
 async def lock_root(connection: Connection, authorization_id: str) -> str | None:
@@ -245,25 +266,6 @@ def _held(authorization_id: str, owner: str) -> ColumnElement[bool]:
 
 def _taken(lease: Lease) -> dict[str, Any]:
     return {"lease_owner": lease.owner, "lease_until": lease.until, "drive_at": lease.now}
-
-
-def _viewed(viewer_id: str | None) -> Select[Any]:
-    investor, broker = _party_columns(_investor, "investor", viewer_id), _party_columns(_broker, "broker", viewer_id)
-    statement = (
-        select(authorizations, *investor, *broker)
-        .join(_investor, _investor.c.id == authorizations.c.investor_id)
-        .join(_broker, _broker.c.id == authorizations.c.broker_id)
-    )
-    if viewer_id is None:
-        return statement
-    is_party = or_(authorizations.c.investor_id == viewer_id, authorizations.c.broker_id == viewer_id)
-    return statement.where(is_party)
-
-
-def _party_columns(party: FromClause, prefix: str, viewer_id: str | None) -> list[ColumnElement[Any]]:
-    public = [party.c[name].label(f"{prefix}_{name}") for name in ("name", "type", "registered_at", "version")]
-    email = case((party.c.id == viewer_id, party.c.email), else_=null())
-    return [*public, email.label(f"{prefix}_email")]
 
 
 def _authorization(row: Row[Any]) -> Authorization:

@@ -221,24 +221,24 @@ async def test_too_many_representations_are_refused(client: Client) -> None:
     assert codes(answer) == [("MALFORMED_REQUEST", ["_entities"])]
 
 
-@pytest.mark.parametrize(
-    ("query", "code"),
-    [
-        ("{ me { id ", "GRAPHQL_PARSE_FAILED"),
-        ("{ unknown }", "GRAPHQL_VALIDATION_FAILED"),
-        ("{ __schema { types { name } } }", "GRAPHQL_VALIDATION_FAILED"),
-        ("{ " + " ".join(f"a{n}: __typename" for n in range(201)) + " }", "GRAPHQL_VALIDATION_FAILED"),
-        ("{ " + " ".join(f"a{n}: me {{ id }}" for n in range(3_000)) + " }", "GRAPHQL_PARSE_FAILED"),
-        ("{ me" * 20 + " }" * 20, "GRAPHQL_VALIDATION_FAILED"),
-        ("", "MALFORMED_REQUEST"),
-        ("fragment F on User { id }", "MALFORMED_REQUEST"),
-    ],
-)
-async def test_documents_are_limited(client: Client, query: str, code: str) -> None:
+DOCUMENTS = [
+    ("{ me { id ", "GRAPHQL_PARSE_FAILED"),
+    ("{ unknown }", "GRAPHQL_VALIDATION_FAILED"),
+    ("{ __schema { types { name } } }", "GRAPHQL_VALIDATION_FAILED"),
+    ("{ " + " ".join(f"a{n}: __typename" for n in range(201)) + " }", "GRAPHQL_VALIDATION_FAILED"),
+    ("{ " + " ".join(f"a{n}: me {{ id }}" for n in range(3_000)) + " }", "GRAPHQL_PARSE_FAILED"),
+    ("{ me" * 20 + " }" * 20, "GRAPHQL_VALIDATION_FAILED"),
+    ("", "MALFORMED_REQUEST"),
+    ("fragment F on User { id }", "MALFORMED_REQUEST"),
+]
+
+
+async def test_documents_are_limited(client: Client) -> None:
     """Broken, unknown, too wide, too long and too deep documents are refused with a code."""
-    answer = await client.graphql(query)
-    assert answer["data"] is None
-    assert code in {code for code, _ in codes(answer)}
+    for query, code in DOCUMENTS:
+        answer = await client.graphql(query)
+        assert answer["data"] is None, query[:80]
+        assert code in {code for code, _ in codes(answer)}, query[:80]
 
 
 async def test_a_variable_of_the_wrong_type_is_the_clients_fault(client: Client) -> None:
