@@ -26,6 +26,7 @@ from brokerage.development import (
     DEFAULT_PORT,
     SUPERGRAPH,
     Development,
+    FolderInUse,
     read_urls,
 )
 from brokerage.one_process import OneProcess
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
-    except (ProcessFailed, DemoFailed) as failure:
+    except (ProcessFailed, DemoFailed, FolderInUse) as failure:
         print(f"trifolio: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -100,20 +101,24 @@ def _up(options: argparse.Namespace) -> int:
         taken = ", ".join(str(port) for port in busy)
         print(f"trifolio: port {taken} of {options.host} is in use; choose another with --port", file=sys.stderr)
         return 1
-    development.prepare()
-    for service in SERVICE_NAMES:
-        migrate_service(service, development.database_url(service))
+    with development.locked():
+        development.prepare()
+        for service in SERVICE_NAMES:
+            migrate_service(service, development.database_url(service))
+        asyncio.run(_run(development))
+    print("Stopped.")
+    return 0
 
+
+async def _run(development: Development) -> None:
     async def welcome() -> None:
         await seed(development.urls)
         print(_welcome_text(development, await fetch_token(development.urls, "alice")), flush=True)
 
     if development.in_process:
-        asyncio.run(_serve_in_process(development, welcome))
+        await _serve_in_process(development, welcome)
     else:
-        asyncio.run(supervise(development.process_specs(), when_ready=welcome, when_failed=_complain))
-    print("Stopped.")
-    return 0
+        await supervise(development.process_specs(), when_ready=welcome, when_failed=_complain)
 
 
 def _complain(failure: str) -> None:

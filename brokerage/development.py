@@ -9,10 +9,12 @@
 Removing the folder resets everything.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +37,10 @@ SECRET_FIELDS: Mapping[str, tuple[str, ...]] = {
     "stocks": ("router_secrets", "service_signing_key", "service_verifying_keys"),
 }
 """The settings that each service reads from files."""
+
+
+class FolderInUse(Exception):
+    """Another brokerage runs on the folder. The text is for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +72,22 @@ class Development:
             return Path(named).read_text().strip()
         return os.environ.get(variable) or f"sqlite:///{self.folder / service}.db"
 
-    def prepare(self) -> None:
-        """Makes the folder, what is missing of its keys, and the router's settings."""
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the folder and keeps every other brokerage out of it: its databases have one writer each.
+
+        Raises FolderInUse.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FolderInUse(f"another brokerage uses {self.folder}; stop it, or name another --data") from None
+            yield
+
+    def prepare(self) -> None:
+        """Makes what is missing of the keys, and the router's settings."""
         write_keys(self.folder / "secrets")
         (self.folder / "router.yaml").write_text(self._router_settings())
         (self.folder / "urls.json").write_text(json.dumps(self.urls, indent=2) + "\n")

@@ -22,7 +22,7 @@ from subgraphs.shared.settings import SERVICE_NAMES, ServiceSettings
 
 KEEP_ALIVE_S = 75
 """Longer than the router keeps an idle connection, so that no request meets a connection that is just being closed."""
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_TIMEOUT_S = 8
 """What requests in flight get when the process is told to stop; less than the supervisor waits."""
 
@@ -69,14 +69,14 @@ class _Server(uvicorn.Server):
 
 
 def serve(app: Any, *, host: str, port: int) -> None:
-    """Serves an application until SIGINT or SIGTERM."""
+    """Serves an application until one of STOP_SIGNALS."""
     _server(app, host, port).run()
 
 
 async def serve_until_stopped(
     app: Any, *, host: str, port: int, log: Path, when_ready: Callable[[], Awaitable[None]]
 ) -> None:
-    """Serves an application in the running loop until SIGINT or SIGTERM; `when_ready` is awaited once it serves."""
+    """Serves an application in the running loop until one of STOP_SIGNALS; `when_ready` is awaited once it serves."""
     log.parent.mkdir(parents=True, exist_ok=True)
     server = _server(app, host, port, log)
 

@@ -21,6 +21,8 @@ READY_POLL_S = 0.05
 STOP_TIMEOUT_S = 10.0
 """From the request to stop until a process is killed: more than any request is allowed to take."""
 LOG_TAIL_LINES = 15
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a polite kill, and a terminal that was closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def busy_ports(host: str, ports: Sequence[int]) -> list[int]:
 async def supervise(
     specs: Sequence[ProcessSpec], *, when_ready: Callable[[], Awaitable[None]], when_failed: Callable[[str], None]
 ) -> None:
-    """Runs the processes until the user stops them (SIGINT or SIGTERM).
+    """Runs the processes until the user stops them, by one of STOP_SIGNALS.
 
     `when_ready` is awaited once, when every process is ready; one that fails before stops the start. One that ends
     later is told to `when_failed`, once, and the others go on: the graph answers what it still can. Raises
@@ -94,7 +96,7 @@ def _stop_request(stack: contextlib.AsyncExitStack) -> asyncio.Event:
     """An event that is set when the user asks to stop."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
         stack.callback(loop.remove_signal_handler, number)
     return stopping

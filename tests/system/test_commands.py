@@ -60,6 +60,13 @@ def test_busy_port_is_named_with_its_cure(tmp_path: Path, options: list[str]) ->
     assert not (tmp_path / "data").exists()
 
 
+def test_one_folder_serves_one_brokerage(brokerage: Brokerage) -> None:
+    """A second start on the same folder is refused: two writers would be at one database."""
+    done = run("up", "--port", str(free_port()), "--data", str(brokerage.folder))
+    assert done.returncode == 1
+    assert f"another brokerage uses {brokerage.folder}" in done.stderr
+
+
 def test_commands_say_where_there_is_no_brokerage(tmp_path: Path) -> None:
     """`token`, `seed` and `audit` on a folder without a brokerage say how to start one."""
     for command in (("token", "alice"), ("seed",), ("audit",)):
