@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from router.errors import AnswerError, PathKey
 from router.executor.merge import Json
-from router.executor.tree import LocatedError, MergedTree
+from router.executor.tree import LocatedError, MergedTree, runtime_type
 from router.plan import ListShape, ObjectShape, OutputField, Selection, Shape
 
 ClientPath = tuple[PathKey, ...]
@@ -45,7 +45,7 @@ def find_places(
 
 def _applicable(selection: Selection, item: Json, variables: Mapping[str, object]) -> Iterator[OutputField]:
     """The fields that an object shows; all types' where its type is not known, as below a null."""
-    typename = item.get("__typename")
+    typename = runtime_type(item)
     for field in selection.fields:
         if field.types is not None and typename is not None and typename not in field.types:
             continue

@@ -14,7 +14,7 @@ from typing import Final
 from router.conditions import Condition
 from router.errors import AnswerError, ClientText, ErrorCode, PathKey
 from router.executor.merge import Json
-from router.executor.tree import Absence, MergedTree
+from router.executor.tree import Absence, MergedTree, runtime_type
 from router.plan import (
     LeafShape,
     ListShape,
@@ -125,7 +125,7 @@ class _Completion:
 
     def selection(self, selection: Selection, place: Json) -> Json | _Bubble:
         """The object that the client sees for `place`."""
-        typename = place.get("__typename")
+        typename = runtime_type(place)
         answer: Json = {}
         for field in selection.fields:
             if field.types is not None and typename not in field.types:
@@ -177,10 +177,9 @@ class _Completion:
             return self._wrong(shape, ErrorCode.VALUE_NOT_COERCIBLE, coordinate)
         possible = shape.selection.types
         if possible and ("__typename" in value or len(possible) > 1):
-            typename = value.get("__typename")
-            if typename is None and self._depends_on_type(shape.selection):
+            if value.get("__typename") is None and self._depends_on_type(shape.selection):
                 return self._untyped(shape, value, coordinate)
-            if typename is not None and typename not in possible:
+            if value.get("__typename") is not None and runtime_type(value) not in possible:
                 return self._wrong(shape, ErrorCode.UNKNOWN_TYPENAME, coordinate)
         answer = self.selection(shape.selection, value)
         if isinstance(answer, _Bubble) and not shape.non_null:

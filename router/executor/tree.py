@@ -18,6 +18,12 @@ Trail = tuple[tuple[Json, str], ...]
 """The objects and keys that lead to a place, from the root down: each object is entered through its key."""
 
 
+def runtime_type(place: Json) -> str | None:
+    """The object's `__typename`; None where it is missing, or is nothing that could name a type."""
+    typename = place.get("__typename")
+    return typename if isinstance(typename, str) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Absence:
     """Why some keys are missing from an object."""

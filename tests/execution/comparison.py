@@ -5,12 +5,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
+from types import MappingProxyType
 
 from graphql import OperationDefinitionNode, parse
 from graphql.execution.values import get_variable_values
 
-from router.executor import Answer, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
+from router.executor import Answer, PreparedPlan, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
 from router.executor.local import LocalTransport
 from router.plan import Plan
 from router.planner import plan
@@ -72,7 +72,7 @@ class Comparison:
         self._world = world = World(self._joins)
         self._monolith = build_monolith(world)
         self._supergraph = Supergraph.parse(sdl)
-        self._transports = {
+        self.transports: Mapping[str, Transport] = {
             name: _Unhurried(LocalTransport(build_subgraph(world, name))) for name in subgraph_names(self._joins)
         }
 
@@ -82,6 +82,48 @@ class Comparison:
         labels = frozenset(label for label in self._joins.labels if random.random() < 0.5)
         return replace(generate(self._monolith, random), salt=seed), labels
 
+    async def answers(
+        self,
+        operation: Operation,
+        labels: frozenset[str] = frozenset(),
+        transports: Mapping[str, Transport] = MappingProxyType({}),
+        refusals: list[str] | None = None,
+    ) -> tuple[Answer, Answer]:
+        """The router's answers, by interpreting the plan and by its generated code.
+
+        `transports` stand in for some subgraphs; `refusals` takes up what subgraphs were asked and do not own.
+        """
+        self._world.salt = operation.salt
+        made = plan(operation.text, self._supergraph, labels=labels)
+        interpreted, generated = [
+            await self._execute(prepare(made, interpret=interpret), operation, Session(labels), transports, refusals)
+            for interpret in (None, 0)
+        ]
+        return interpreted, generated
+
+    async def _execute(
+        self,
+        prepared: PreparedPlan,
+        operation: Operation,
+        session: Session,
+        transports: Mapping[str, Transport],
+        refusals: list[str] | None,
+    ) -> Answer:
+        document = parse(operation.text)
+        definition = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))
+        values = get_variable_values(self._monolith, definition.variable_definitions or (), operation.variables)
+        answer = await execute(
+            prepared,
+            transports={**self.transports, **transports},
+            schema=self._supergraph.api_schema,
+            variables=operation.variables,
+            coerced={} if isinstance(values, list) else values.coerced,
+            context=session,
+        )
+        if refusals is not None:
+            refusals.extend(session.refusals)
+        return answer
+
     async def compare(self, operation: Operation, labels: frozenset[str] = frozenset()) -> Difference | None:
         """None where all answers are equal: the data, the order of its keys, and whether there are errors.
 
@@ -89,32 +131,14 @@ class Comparison:
         The router answers twice as well, with its plan interpreted and with its plan's generated code.
         """
         self._world.salt = operation.salt
-        document = parse(operation.text)
-        expected = run_monolith(self._monolith, document, operation.variables)
-        definition = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))
-        values = get_variable_values(self._monolith, definition.variable_definitions or (), operation.variables)
-        coerced: Mapping[str, Any] = {} if isinstance(values, list) else values.coerced
+        expected = run_monolith(self._monolith, parse(operation.text), operation.variables)
         made: Plan | None = None
-        answers: list[Answer] = []
         refusals: list[str] = []
         try:
             made = plan(operation.text, self._supergraph, labels=labels)
-            for interpret in (None, 0):
-                session = Session(labels)
-                answers.append(
-                    await execute(
-                        prepare(made, interpret=interpret),
-                        transports=self._transports,
-                        schema=self._supergraph.api_schema,
-                        variables=operation.variables,
-                        coerced=coerced,
-                        context=session,
-                    )
-                )
-                refusals.extend(session.refusals)
+            answer, generated = await self.answers(operation, labels, refusals=refusals)
         except Exception as error:  # noqa: BLE001 # whatever it is, it is a difference
             return Difference(operation, labels, expected.data, repr(error), None, made)
-        answer, generated = answers
         any_order = "@skip" in operation.text or "@include" in operation.text
         same = json.dumps(answer.data, sort_keys=any_order) == json.dumps(expected.data, sort_keys=any_order)
         same = same and json.dumps(generated.to_json()) == json.dumps(answer.to_json())
