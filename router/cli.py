@@ -1,4 +1,4 @@
-"""`python -m router`: compose a supergraph, check what it changes, show a plan, serve.
+"""`python -m router`: compose a supergraph, check what it changes, show a plan, serve, develop.
 
 Exit codes: 0 done, 1 the input is at fault (the text says what to change), 2 the command line is.
 """
@@ -15,13 +15,14 @@ from typing import Final
 
 from router.composer import CompositionResult, Diagnostic, Subgraph, compose
 from router.config import Config, parse_config, read_composition_config, read_config
+from router.dev import DevServer
 from router.document import choose_operation, read_document
 from router.errors import ConfigError, RouterError
 from router.executor.codegen import generate
 from router.plan import Plan
 from router.planner import plan
 from router.schema_changes import find_broken_operations, find_changes
-from router.serve import Serving, serve
+from router.serve import Serving, serve, serve_dev
 from router.sources import read_sdls
 from router.supergraph import Supergraph
 
@@ -88,6 +89,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--label", action="append", default=[], metavar="LABEL", help="an @override label that holds")
     command.add_argument("--format", choices=("text", "json", "python"), default="text")
     command.set_defaults(run=_plan)
+
+    command = commands.add_parser("dev", help="serve subgraphs under development, recompose when one changes")
+    command.add_argument("--config", required=True, type=Path, metavar="supergraph.yaml", help="the subgraphs")
+    command.add_argument(
+        "--settings", type=Path, metavar="router.yaml", help="URLs, headers, limits, CORS and the like"
+    )
+    command.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    command.add_argument("--port", type=int, default=4000, help="the port; 0 takes a free one (default: %(default)s)")
+    command.set_defaults(run=_dev)
 
     command = commands.add_parser("serve", help="serve a supergraph over HTTP")
     source = command.add_mutually_exclusive_group(required=True)
@@ -247,6 +257,12 @@ def _serve(options: argparse.Namespace) -> int:
         sdl = result.supergraph
     config = _settings(options.settings)
     return serve(Serving(sdl, config, host=options.host, port=options.port, workers=options.workers))
+
+
+def _dev(options: argparse.Namespace) -> int:
+    read_composition_config(options.config, environment=os.environ)  # a mistake in it is told at once
+    server = DevServer(options.config, _settings(options.settings), os.environ)
+    return serve_dev(server, options.host, options.port)
 
 
 def _settings(path: Path | None) -> Config:

@@ -20,8 +20,10 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from router.config import Config
+from router.dev import DevServer
 from router.errors import ConfigError
 from router.gateway import Router
+from router.limits import Limits
 from router.server.app import App
 
 _KEEP_ALIVE_S: Final = 75
@@ -47,6 +49,11 @@ LOGGING: Final[dict[str, Any]] = {
         "httpcore": {"level": "WARNING"},
     },
 }
+DEV_LOGGING: Final[dict[str, Any]] = {
+    **LOGGING,
+    "formatters": {"json": {"format": "%(asctime)s %(levelname)-7s %(message)s", "datefmt": "%H:%M:%S"}},
+    "loggers": {**LOGGING["loggers"], "router.access": {"level": "WARNING"}, "uvicorn": {"level": "WARNING"}},
+}
 
 _log: Final = logging.getLogger("router.serve")
 
@@ -64,21 +71,39 @@ class Serving:
 
 def serve(serving: Serving) -> int:
     """Serve until a signal; returns the exit code. Raises ConfigError where the port or the supergraph is no good."""
-    logging.config.dictConfig(LOGGING)
     app = make_app(serving)
     listener = listen(serving.host, serving.port)
-    host = f"[{serving.host}]" if ":" in serving.host else serving.host
-    url = f"http://{host}:{listener.getsockname()[1]}/graphql"
-    _log.info("serving GraphQL at %s", url, extra={"fields": {"url": url, "workers": serving.workers}})
-    config = _uvicorn_config(serving, app)
+    logging.config.dictConfig(LOGGING)
+    _announce(serving.host, listener, serving.workers)
     if serving.workers > 1:
-        Multiprocess(_uvicorn_config(serving, partial(make_app, serving), factory=True), sockets=[listener]).run()
+        factory = partial(make_app, serving)
+        config = _uvicorn_config(factory, serving.config.limits, workers=serving.workers)
+        Multiprocess(config, sockets=[listener]).run()
         return 0
+    return run(_uvicorn_config(app, serving.config.limits), listener)
+
+
+def serve_dev(server: DevServer, host: str, port: int) -> int:
+    """Serve what is under development until a signal, with a log for people; returns the exit code."""
+    listener = listen(host, port)
+    logging.config.dictConfig(DEV_LOGGING)
+    _announce(host, listener, workers=1)
+    return run(_uvicorn_config(server, server.limits, log_config=DEV_LOGGING), listener)
+
+
+def run(config: uvicorn.Config, listener: socket.socket) -> int:
+    """Run one server in this process until a signal; returns the exit code."""
     # uvicorn raises the signal that ended it once more when all is done: then it means that all is done.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = uvicorn.Server(config)
     server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+def _announce(host: str, listener: socket.socket, workers: int) -> None:
+    authority = f"[{host}]" if ":" in host else host
+    url = f"http://{authority}:{listener.getsockname()[1]}/graphql"
+    _log.info("serving GraphQL at %s", url, extra={"fields": {"url": url, "workers": workers}})
 
 
 def make_app(serving: Serving) -> App:
@@ -108,20 +133,23 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _uvicorn_config(serving: Serving, app: Any, *, factory: bool = False) -> uvicorn.Config:
+def _uvicorn_config(
+    app: Any, limits: Limits, *, workers: int = 1, log_config: dict[str, Any] = LOGGING
+) -> uvicorn.Config:
+    """The settings of every server; with several workers `app` is what makes their application."""
     return uvicorn.Config(
         app,
-        factory=factory,
-        workers=serving.workers,
+        factory=workers > 1,
+        workers=workers,
         interface="asgi3",
         http="router.server.protocol:BoundedProtocol",
         ws="none",
         lifespan="on",
-        log_config=LOGGING,
+        log_config=log_config,
         log_level="info",
         access_log=False,
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, serving.config.limits.shutdown_timeout_ms // 1000),
+        timeout_graceful_shutdown=max(1, limits.shutdown_timeout_ms // 1000),
     )

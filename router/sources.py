@@ -44,12 +44,12 @@ def read_sdls(config: CompositionConfig, folder: Path) -> Sdls:
     return Sdls(texts, problems)
 
 
-def read_sdl(source: SchemaSource, folder: Path) -> str:
+def read_sdl(source: SchemaSource, folder: Path, *, timeout_s: float = SDL_TIMEOUT_S) -> str:
     """The SDL that `source` points to; relative files start at `folder`. Raises ConfigError."""
     if source.file is not None:
         return _from_file(folder / source.file)
     if source.subgraph_url is not None:
-        return _from_running_subgraph(source.subgraph_url, dict(source.introspection_headers))
+        return _from_running_subgraph(source.subgraph_url, dict(source.introspection_headers), timeout_s)
     if source.python is not None:
         return _from_python(source.python, folder)
     assert source.sdl is not None
@@ -67,10 +67,10 @@ def _from_file(path: Path) -> str:
         raise ConfigError(f"{path} cannot be read: {error}") from error
 
 
-def _from_running_subgraph(url: str, headers: dict[str, str]) -> str:
+def _from_running_subgraph(url: str, headers: dict[str, str], timeout_s: float) -> str:
     try:
         with (
-            httpx.Client(timeout=SDL_TIMEOUT_S, trust_env=False) as client,
+            httpx.Client(timeout=timeout_s, trust_env=False) as client,
             client.stream("POST", url, json={"query": _SDL_OPERATION}, headers=headers) as response,
         ):
             body = _bounded(response, url)

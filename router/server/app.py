@@ -103,6 +103,11 @@ class App:
         """Say at /ready that no new requests should come; those that come are still answered."""
         self._ready = False
 
+    @property
+    def requests_in_flight(self) -> int:
+        """How many requests are being served."""
+        return self._metrics.requests_in_flight
+
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()

@@ -58,8 +58,8 @@ class Renames:
         self.count = 0
 
 
-def people(renames: Renames | None = None) -> GraphQLSchema:
-    """Who a person is; `caller` answers with the Authorization header that arrived."""
+def people(renames: Renames | None = None, *, sdl: str = PEOPLE_SDL) -> GraphQLSchema:
+    """Who a person is; `caller` answers with the Authorization header that arrived, `_service` with `sdl`."""
     schema = build_schema(_PEOPLE)
     ada = {"__typename": "Person", "id": "1", "name": "Ada", "passportNumber": "X1"}
 
@@ -76,7 +76,7 @@ def people(renames: Renames | None = None) -> GraphQLSchema:
         raise RuntimeError("connection to 10.0.0.7:5432 refused")
 
     _resolve(schema, "Query", me=lambda *_: ada, caller=caller, fail=fail)
-    _resolve(schema, "Query", find=lambda *_, **__: [ada], _entities=_entities, _service=lambda *_: {"sdl": PEOPLE_SDL})
+    _resolve(schema, "Query", find=lambda *_, **__: [ada], _entities=_entities, _service=lambda *_: {"sdl": sdl})
     _resolve(schema, "Mutation", rename=rename)
     _resolve(schema, "Person", boss=lambda *_: ada)
     return schema

@@ -185,13 +185,15 @@ def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) ->
 
 
 @asynccontextmanager
-async def started(*arguments: str | Path, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """`python -m router serve` as a process on a free port; yields it with the address that it prints."""
+async def started(
+    *arguments: str | Path, command: str = "serve", **environment: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """`python -m router serve` (or dev) as a process on a free port; yields it with the address that it prints."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "router",
-        "serve",
+        command,
         "--port",
         "0",
         *map(str, arguments),
@@ -202,8 +204,9 @@ async def started(*arguments: str | Path, **environment: str) -> AsyncIterator[t
     )
     assert process.stderr is not None
     try:
-        url = json.loads(await process.stderr.readline())["url"]
-        yield process, url
+        address = re.search(rb"http://[^\s\"]+", await process.stderr.readline())
+        assert address
+        yield process, address[0].decode()
     finally:
         if process.returncode is None:
             process.terminate()
@@ -270,6 +273,17 @@ async def test_serve_composes_first_where_it_is_told_to(folder: Path) -> None:
         async with httpx.AsyncClient(trust_env=False) as client:
             answer = await client.post(url, json={"query": '{ __type(name: "Person") { name } }'})
         assert answer.json() == {"data": {"__type": {"name": "Person"}}}
+
+
+async def test_dev_serves_running_subgraphs(folder: Path) -> None:
+    """`dev` composes what runs, serves it, and ends with 0 on SIGTERM."""
+    async with listening(SubgraphApp(people())) as url, httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        (folder / "supergraph.yaml").write_text(f"subgraphs: {{people: {{schema: {{subgraph_url: '{url}'}}}}}}\n")
+        async with started("--config", folder / "supergraph.yaml", command="dev") as (process, endpoint):
+            answer = await client.post(endpoint, json={"query": "{ me { name } }"})
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    assert answer.json() == {"data": {"me": {"name": "Ada"}}}
 
 
 async def test_serve_names_the_cure_for_a_busy_port(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
