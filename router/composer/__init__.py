@@ -55,8 +55,10 @@ def _supergraph_text(subgraphs: list[Subgraph], diagnostics: Diagnostics) -> str
     check_extensions(schemas, diagnostics)
     if diagnostics.has_errors:
         return None
-    schemas = upgrade(schemas)
-    validate(schemas, diagnostics)
+    schemas = upgrade(schemas, diagnostics)
+    if diagnostics.has_errors:
+        return None
+    validate((schema for schema in schemas if not schema.is_federation_2), diagnostics)
     if diagnostics.has_errors:
         return None
     merging = Merging(sources_of(schemas), diagnostics)

@@ -51,6 +51,8 @@ def custom_directives(merging: Merging) -> CustomDirectives:
     accepted = [group for group in groups.values() if _check_group(merging, group)]
     _check_names(merging, accepted)
     latest = [max(group, key=lambda each: each.link.version) for group in accepted]
+    for each in latest:
+        _check_arguments(merging, each)
     return CustomDirectives(
         subgraphs={group[0].local: frozenset(each.source.name for each in group) for group in accepted},
         definitions={each.local: each.definition for each in latest},
@@ -120,6 +122,18 @@ def _check_names(merging: Merging, groups: list[list[ComposedDirective]]) -> Non
             message = f'"@{other.local}" is composed from "{other.link.identity}" and from "{group[0].link.identity}".'
             places = [(other.source.name, other.use.node), (group[0].source.name, group[0].use.node)]
             merging.diagnostics.add(Code.DIRECTIVE_COMPOSITION_ERROR, message, places)
+
+
+def _check_arguments(merging: Merging, each: ComposedDirective) -> None:
+    """Arguments of a composed directive are what routers read, so they cannot be hidden."""
+    for argument in each.definition.arguments or ():
+        for use in argument.directives or ():
+            if each.source.schema.links.understood_directive(use.name.value) == "inaccessible":
+                message = (
+                    f'[{each.source.name}] Argument "{argument.name.value}" of the composed directive "@{each.local}" '
+                    "cannot be @inaccessible."
+                )
+                merging.diagnostics.add(Code.DISALLOWED_INACCESSIBLE, message, [(each.source.name, use)])
 
 
 def _links(latest: list[ComposedDirective]) -> Iterator[SpecLink]:

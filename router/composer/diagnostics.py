@@ -29,7 +29,6 @@ class Code(Enum):
         "The subgraph defines a built-in or federation type otherwise than the specification does.",
     )
     UNSUPPORTED_LINKED_FEATURE = ("error", "The schema links a specification that this composer does not support.")
-    UNSUPPORTED_FEATURE = ("error", "The schema uses a feature that this composer does not support.")
     INVALID_LINK_IDENTIFIER = ("error", "The url of a @link has no valid name or version.")
     INVALID_LINK_DIRECTIVE_USAGE = ("error", "A @link is used wrongly: twice, with bad imports, or out of place.")
     UNKNOWN_LINK_VERSION = ("error", "The version of the link specification is not known.")
@@ -83,6 +82,7 @@ class Code(Enum):
         "error",
         "A directive that is carried into the supergraph stands on an @external field.",
     )
+    TYPE_WITH_ONLY_UNUSED_EXTERNAL = ("error", "A federation 1 type has only fields that are external and unused.")
     EXTENSION_WITH_NO_BASE = ("error", "A type is extended, but no subgraph defines it.")
     # Sharing and overriding.
     INVALID_SHAREABLE_USAGE = ("error", "@shareable stands where it has no meaning.")
@@ -95,11 +95,11 @@ class Code(Enum):
     OVERRIDE_SOURCE_HAS_OVERRIDE = ("error", "@override names a subgraph whose own field has @override.")
     OVERRIDE_COLLISION_WITH_ANOTHER_DIRECTIVE = (
         "error",
-        "@override stands beside @external, @provides or @requires, or on a field of an interface object.",
+        "@override stands beside @external, @provides or @requires, or touches an interface object.",
     )
     OVERRIDE_ON_INTERFACE = (
         "error",
-        "@override stands on a field of an interface, or takes one from an interface object.",
+        "@override stands on a field of an interface.",
     )
     OVERRIDE_LABEL_INVALID = ("error", "The label of an @override is no valid label.")
     # Interfaces.
@@ -142,7 +142,7 @@ class Code(Enum):
     DEFAULT_VALUE_USES_INACCESSIBLE = ("error", "A default value that clients can see uses an @inaccessible element.")
     IMPLEMENTED_BY_INACCESSIBLE = ("error", "An interface's visible element is @inaccessible in an implementation.")
     ONLY_INACCESSIBLE_CHILDREN = ("error", "A visible type has only @inaccessible members.")
-    DISALLOWED_INACCESSIBLE = ("error", "A built-in element is @inaccessible.")
+    DISALLOWED_INACCESSIBLE = ("error", "An argument of a composed directive is @inaccessible.")
     # Cost.
     COST_APPLIED_TO_INTERFACE_FIELD = ("error", "@cost stands on a field of an interface.")
     LIST_SIZE_APPLIED_TO_NON_LIST = (
@@ -163,11 +163,10 @@ class Code(Enum):
     )
     # @context.
     CONTEXT_NAME_INVALID = ("error", "The name of a @context is no valid name.")
-    NO_CONTEXT_REFERENCED = ("error", "The value of a @fromContext does not begin with `$context`.")
+    NO_CONTEXT_IN_SELECTION = ("error", "The value of a @fromContext is not of the form `$context { field }`.")
     CONTEXT_NOT_SET = ("error", "A @fromContext names a context that no type sets.")
     CONTEXT_NO_RESOLVABLE_KEY = ("error", "A type with a @fromContext argument has no resolvable @key.")
     CONTEXT_INVALID_SELECTION = ("error", "The selection of a @fromContext does not fit the types of its context.")
-    NO_SELECTION_FOR_CONTEXT = ("error", "The value of a @fromContext has no selection.")
     CONTEXTUAL_ARGUMENT_NOT_CONTEXTUAL_IN_ALL_SUBGRAPHS = (
         "error",
         "An argument is filled from a context in one subgraph and by clients in another.",
@@ -198,9 +197,7 @@ class Code(Enum):
     OVERRIDDEN_FIELD_CAN_BE_REMOVED = ("hint", "An overridden field can be removed.")
     OVERRIDE_MIGRATION_IN_PROGRESS = ("hint", "A field is being moved with a labelled @override.")
     UNUSED_ENUM_TYPE = ("hint", "An enum is used nowhere.")
-    DIRECTIVE_COMPOSITION_INFO = ("hint", "A directive is not composed, or only in some subgraphs.")
     MERGED_NON_REPEATABLE_DIRECTIVE_ARGUMENTS = ("hint", "Different arguments of a directive were merged.")
-    IMPLICITLY_UPGRADED_FEDERATION_VERSION = ("hint", "A directive needs a later federation version than linked.")
 
     def __init__(self, severity: Severity, meaning: str) -> None:
         self.severity: Severity = severity

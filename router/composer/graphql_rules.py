@@ -35,6 +35,7 @@ from graphql.language import (
     DocumentNode,
     EnumTypeDefinitionNode,
     EnumTypeExtensionNode,
+    ExecutableDefinitionNode,
     FieldDefinitionNode,
     InputObjectTypeDefinitionNode,
     InputObjectTypeExtensionNode,
@@ -100,7 +101,7 @@ def check_graphql(subgraph: str, document: DocumentNode, links: Links, diagnosti
 
 
 def _errors(document: DocumentNode) -> Iterator[GraphQLError]:
-    errors = validate_sdl(document)
+    errors = [*_foreign_definitions(document), *validate_sdl(document)]
     if errors:
         yield from errors
         return
@@ -109,9 +110,20 @@ def _errors(document: DocumentNode) -> Iterator[GraphQLError]:
     except (GraphQLError, TypeError, RecursionError) as error:
         yield error if isinstance(error, GraphQLError) else GraphQLError(str(error))
         return
-    yield from (error for error in validate_schema(schema) if not any(text in error.message for text in PASSED_OVER))
+    yield from applied_errors(schema)
     yield from _default_errors(schema)
     yield from _value_errors(schema, document)
+
+
+def applied_errors(schema: GraphQLSchema) -> list[GraphQLError]:
+    """What graphql-core says of a schema, but for the rules that are not applied."""
+    return [error for error in validate_schema(schema) if not any(text in error.message for text in PASSED_OVER)]
+
+
+def _foreign_definitions(document: DocumentNode) -> Iterator[GraphQLError]:
+    for node in document.definitions:
+        if isinstance(node, ExecutableDefinitionNode):
+            yield GraphQLError("An operation or a fragment is part of no schema; remove it.", [node])
 
 
 # ---- making the document complete ----
@@ -172,12 +184,12 @@ def _missing_text(types: set[str], directives: set[str], links: Links, document:
             texts.append(LINK_PURPOSE.format(name=purpose))
     roots = _root_names(document)
     query = roots.get("query", ROOT_TYPES["query"])
-    if not _has_fields(document, query):
-        texts.append(f"extend type {query} {{ _placeholder: Boolean }}" if query in types else "")
-        if query not in types:
-            texts.append(f"type {query} {{ _placeholder: Boolean }}")
+    if not _has_fields(document, query) and (query in types or query == ROOT_TYPES["query"]):
+        texts.append(f"{'extend ' if query in types else ''}type {query} {{ _placeholder: Boolean }}")
     if not any(isinstance(node, SchemaDefinitionNode) for node in document.definitions):
         texts.append(_schema_text(types | {query}, roots, query))
+    elif "query" not in roots:
+        texts.append(f"extend schema {{ query: {query} }}")
     return "\n".join(filter(None, texts)) or "scalar _Placeholder"
 
 

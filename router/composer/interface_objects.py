@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from router.composer.diagnostics import Code
+from router.composer.override import Overrides
 from router.composer.schema import applications
+from router.composer.sharing import check_sharing
 from router.composer.sources import Merging, listed
 from router.composer.supergraph_model import JoinField, MergedArgument, MergedField, MergedType
 
@@ -32,6 +34,7 @@ def with_interface_object_fields(merging: Merging, types: Types) -> dict[str, Me
             for each in implementations(types, interface.name):
                 current = result[each.name]
                 if name not in current.fields:
+                    check_sharing(merging, each.name, name, Overrides())
                     fields = {**current.fields, name: _inherited(interface.fields[name])}
                     result[each.name] = replace(current, fields=fields)
     return result

@@ -38,6 +38,7 @@ from router.federation import (
     version_text,
 )
 
+NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 VERSION = re.compile(r"v(\d{1,9})\.(\d{1,9})")
 ADOPTABLE = frozenset({"shareable", "inaccessible", "override", "interfaceObject", "composeDirective"})
 UNSUPPORTED = frozenset({"connect", "source"})
@@ -196,6 +197,7 @@ def read_links(
     _check_conflicts(subgraph, links, diagnostics)
     for link in links:
         _check_known(subgraph, link, diagnostics)
+    _check_standalone(subgraph, links, diagnostics)
     if len(diagnostics.found) > count:
         return None
     found = Links(tuple(links))
@@ -230,9 +232,15 @@ def _read_link(subgraph: str, use: ConstDirectiveNode, diagnostics: Diagnostics)
         return None
     identity, feature, version = split
     imports = _read_imports(subgraph, use, diagnostics)
-    if imports is None:
+    alias = _string(use, "as")
+    if alias is not None and (not NAME.fullmatch(alias) or "__" in alias or alias.endswith("_")):
+        message = (
+            f'[{subgraph}] "{url}" cannot be linked as "{alias}": that has to be a name without "__" that does not end '
+            'with "_".'
+        )
+        diagnostics.add(Code.INVALID_LINK_DIRECTIVE_USAGE, message, [(subgraph, use)])
         return None
-    return Link(identity, feature, version, _string(use, "as") or feature, imports, use)
+    return Link(identity, feature, version, alias or feature, imports, use) if imports is not None else None
 
 
 def _split_url(url: str) -> tuple[str, str, Version] | str:
@@ -264,8 +272,8 @@ def _read_imports(subgraph: str, use: ConstDirectiveNode, diagnostics: Diagnosti
         pair = _read_import(item)
         if isinstance(pair, str):
             problems.append(pair)
-        elif pair[0] in imports:
-            problems.append(f'"{pair[0]}" is imported twice.')
+        elif imports.get(pair[0], pair[1]) != pair[1]:
+            problems.append(f'"{pair[0]}" is imported under two names.')
         else:
             imports[pair[0]] = pair[1]
     for problem in problems:
@@ -277,7 +285,9 @@ def _read_imports(subgraph: str, use: ConstDirectiveNode, diagnostics: Diagnosti
 def _read_import(item: ConstValueNode) -> tuple[str, str] | str:
     """(canonical name, name here) of one import, or what is wrong with it."""
     if isinstance(item, StringValueNode):
-        return (item.value, item.value) if item.value else "an import is empty."
+        return (
+            (item.value, item.value) if NAME.fullmatch(item.value.removeprefix("@")) else f'"{item.value}" is no name.'
+        )
     if not isinstance(item, ObjectValueNode):
         return 'an import has to be a string or an object such as {name: "@key", as: "@myKey"}.'
     given = {one.name.value: one.value for one in item.fields}
@@ -293,6 +303,9 @@ def _read_import(item: ConstValueNode) -> tuple[str, str] | str:
     alias = texts.get("as", name)
     if name.startswith("@") != alias.startswith("@"):
         return f'"{name}" cannot be imported as "{alias}": directives begin with @, types do not.'
+    for text in (name, alias):
+        if not NAME.fullmatch(text.removeprefix("@")):
+            return f'"{text}" is no name.'
     return name, alias
 
 
@@ -318,6 +331,18 @@ def _check_conflicts(subgraph: str, links: list[Link], diagnostics: Diagnostics)
         identities.add(link.identity)
         prefixes.add(link.prefix)
         names |= set(link.imports.values())
+
+
+def _check_standalone(subgraph: str, links: list[Link], diagnostics: Diagnostics) -> None:
+    """Specifications that federation contains are linked through it: on their own they make no federation 2 schema."""
+    if any(link.identity == FEDERATION_IDENTITY for link in links):
+        return
+    for link in links:
+        if link.identity == APOLLO_HOST + link.feature and link.feature in STANDALONE_FEATURES:
+            message = (
+                f'[{subgraph}] Import "@{link.feature}" from "{FEDERATION_IDENTITY}" instead of linking "{link.url}".'
+            )
+            diagnostics.add(Code.INVALID_LINK_DIRECTIVE_USAGE, message, [(subgraph, link.node)])
 
 
 def _check_known(subgraph: str, link: Link, diagnostics: Diagnostics) -> None:

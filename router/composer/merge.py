@@ -15,12 +15,13 @@ from router.composer.compose_directive import CustomDirectives, custom_directive
 from router.composer.diagnostics import Code
 from router.composer.enums import enum_positions, merged_values
 from router.composer.executable_directives import merged_executable_directives
+from router.composer.hints import add_hints
 from router.composer.interface_objects import (
     check_interface_keys,
     check_interface_objects,
     with_interface_object_fields,
 )
-from router.composer.merge_directives import Composed, merged_directives, supergraph_names
+from router.composer.merge_directives import Composed, joined_directives, merged_directives, supergraph_names
 from router.composer.merge_fields import field_set_text, merged_fields, merged_input_fields
 from router.composer.merge_values import merged_description
 from router.composer.schema import KIND_WORDS, Kind, TypeDef, applications, has
@@ -42,7 +43,8 @@ def merge_schemas(merging: Merging) -> MergedSupergraph:
     types = with_interface_object_fields(merging, types)
     requirements = requirements_of(merging, types)
     types = with_inherited_requirements(requirements, composed, types)
-    if not types[ROOT_TYPES["query"]].fields:
+    query = types.get(ROOT_TYPES["query"])
+    if query is None or not query.fields:
         message = "No subgraph has a query: at least one needs a field on its Query type."
         merging.diagnostics.add(Code.NO_QUERIES, message, [(source.name, None) for source in merging.sources])
     directives = merged_directives(
@@ -101,6 +103,7 @@ def _merged_types(merging: Merging, composed: Composed) -> dict[str, MergedType]
         elif shell.kind == "INTERFACE":
             check_interface_keys(merging, types, name)
             check_interface_objects(merging, types, name)
+    add_hints(merging, types.values(), positions)
     return types
 
 
@@ -146,6 +149,7 @@ def _shell(merging: Merging, composed: Composed, name: str, kind: Kind) -> Merge
                 merging, composed, name, [(source, each.directives, each.node) for source, each in sources]
             ),
             *_contexts(composed, sources),
+            *joined_directives((source, each.directives) for source, each in sources),
         ),
         interfaces=_graphs_by_name(sources, lambda each: each.interfaces),
         members=_graphs_by_name(sources, lambda each: each.members),

@@ -5,7 +5,7 @@ that a subgraph asks for with @composeDirective. Everything else stays in the su
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -25,9 +25,12 @@ from router.composer.sources import Merging, Source
 from router.federation import COMPOSED_DIRECTIVES
 
 GRAPHQL_DIRECTIVES = ("deprecated", "specifiedBy", "oneOf")
-REPEATABLE = frozenset({"tag", "cacheTag"})
+REPEATABLE = frozenset({"tag"})
 AUTHORIZATION = ("authenticated", "requiresScopes", "policy")
 CLAUSE_ARGUMENTS: Mapping[str, str] = {"requiresScopes": "scopes", "policy": "policies"}
+JOINED = frozenset({"cacheTag"})
+"""Carried as @join__directive: what they say holds for one subgraph's answers."""
+
 SEPARATE = frozenset({"context", "fromContext", "cacheTag"})
 """Carried into the supergraph in a form of their own, not as they are applied."""
 
@@ -76,6 +79,19 @@ def merged_directives(
     return tuple(texts)
 
 
+def joined_directives(sources: Iterable[tuple[Source, Applications]]) -> Iterator[str]:
+    """The @join__directive texts of directives that a router reads per subgraph, as they were applied there."""
+    graphs: dict[str, list[str]] = {}
+    for source, uses in sources:
+        for use in uses:
+            if use.spec and use.name in JOINED:
+                body = ", ".join(f"{name}: {value}" for name, value in _arguments(use).items())
+                of_use = graphs.setdefault(f'name: "federation__{use.name}", args: {{{body}}}', [])
+                of_use.append(source.graph)
+    for text, names in graphs.items():
+        yield f"@join__directive(graphs: [{', '.join(dict.fromkeys(names))}], {text})"
+
+
 def _arguments(use: Application) -> dict[str, str]:
     return {each.name.value: print_ast(each.value) for each in use.node.arguments or ()}
 
@@ -92,6 +108,10 @@ def _merged_application(
     uses = [use for _, use in found]
     if len({_text(local, dict(sorted(_arguments(use).items()))) for use in uses}) == 1:
         return _text(local, _arguments(uses[0]))
+    if name in AUTHORIZATION or name in ("cost", "listSize"):
+        message = f'@{local} on "{coordinate}" has different arguments across subgraphs; they are merged.'
+        places = [(source.name, use.node) for source, use in found]
+        merging.diagnostics.add(Code.MERGED_NON_REPEATABLE_DIRECTIVE_ARGUMENTS, message, places)
     if name in AUTHORIZATION:
         return merged_requirement(local, name, uses)
     if name == "cost":

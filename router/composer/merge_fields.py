@@ -6,9 +6,11 @@ written where the plain reading, "every subgraph that has the type resolves the 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from graphql.language import print_ast
+
 from router.composer.diagnostics import Code
 from router.composer.field_sets import InvalidFieldSet, canonical_text
-from router.composer.merge_directives import Composed, merged_directives
+from router.composer.merge_directives import Composed, joined_directives, merged_directives
 from router.composer.merge_values import (
     IsSubtype,
     is_strict_subtype,
@@ -67,19 +69,21 @@ def _merged_field(
         # Where the resolving subgraphs differ among themselves, an external definition may be one of theirs.
         fits = (lambda own: is_strict_subtype(merged, own, is_subtype)) if not equal else (lambda _: False)
         _check_external(merging, coordinate, external, merged, arguments, fits, is_subtype)
-    result = MergedField(
+    return MergedField(
         name=name,
         type=merged,
         arguments=arguments,
         description=merged_description(
             merging, coordinate, [(source, each.description, each.node) for source, each in resolving]
         ),
-        directives=merged_directives(
-            merging, composed, coordinate, [(source, each.directives, each.node) for source, each in resolving]
+        joins=join_fields(merging, type_name, name, sources, overrides, all_types_equal=equal),
+        directives=(
+            *merged_directives(
+                merging, composed, coordinate, [(source, each.directives, each.node) for source, each in resolving]
+            ),
+            *joined_directives((source, each.directives) for source, each in sources),
         ),
     )
-    joins = join_fields(merging, type_name, name, sources, overrides, all_types_equal=equal)
-    return MergedField(result.name, result.type, result.arguments, None, result.description, joins, result.directives)
 
 
 def _through_interface_objects(merging: Merging, type_name: str, name: str) -> list[FieldSource]:
@@ -227,6 +231,9 @@ def _check_external(
             elif own.type != argument.type and not is_strict_subtype(own.type, argument.type, is_subtype):
                 message = f'{where} has the argument "{name}" of type "{own.type}" instead of "{argument.type}".'
                 merging.diagnostics.add(Code.EXTERNAL_ARGUMENT_TYPE_MISMATCH, message, place)
+            elif (print_ast(own.default) if own.default else None) != argument.default:
+                message = f'{where} has another default value of the argument "{name}" than where it is resolved.'
+                merging.diagnostics.add(Code.EXTERNAL_ARGUMENT_DEFAULT_MISMATCH, message, place)
 
 
 # ---- join directives ----

@@ -49,10 +49,9 @@ def field_overrides(merging: Merging, type_name: str, name: str) -> Overrides:
             continue
         if target.is_external(type_name, name):
             _hint_removable(merging, type_name, source, each, target.name, "is external there")
-        elif (type_name, name) in target.usage.used:
-            used.add(target.name)
         else:
-            unused.add(target.name)
+            (used if (type_name, name) in target.usage.used else unused).add(target.name)
+            _hint_overridden(merging, type_name, source, each, target)
         label = use.text("label")
         if label is not None and _valid_label(merging, type_name, source, each, label):
             labels |= {subgraph: label, target.name: label}
@@ -105,7 +104,8 @@ def _checked_target(merging: Merging, type_name: str, source: Source, each: Fiel
                 f'[{source.name}] @override cannot take "{coordinate}" from "{target.name}", which gives it through '
                 f'its @interfaceObject type "{interface}".'
             )
-            merging.diagnostics.add(Code.OVERRIDE_ON_INTERFACE, message, [(source.name, each.node)])
+            code = Code.OVERRIDE_COLLISION_WITH_ANOTHER_DIRECTIVE
+            merging.diagnostics.add(code, message, [(source.name, each.node)])
         else:
             _hint_removable(merging, type_name, source, each, target.name, "does not exist there any more")
         return None
@@ -136,6 +136,18 @@ def _interface_object_with(merging: Merging, type_name: str, name: str, target: 
 def _hint_removable(merging: Merging, type_name: str, source: Source, each: Field, origin: str, reason: str) -> None:
     message = f'[{source.name}] The @override of "{type_name}.{each.name}" from "{origin}" can go: the field {reason}.'
     merging.diagnostics.add(Code.OVERRIDE_DIRECTIVE_CAN_BE_REMOVED, message, [(source.name, each.node)])
+
+
+def _hint_overridden(merging: Merging, type_name: str, source: Source, each: Field, target: Source) -> None:
+    use = first(each, "override")
+    coordinate = f"{type_name}.{each.name}"
+    places = [(target.name, found.node) for found in [target.field(type_name, each.name)] if found]
+    if use is not None and use.text("label") is not None:
+        message = f'[{target.name}] "{coordinate}" is moving to "{source.name}" by label "{use.text("label")}".'
+        merging.diagnostics.add(Code.OVERRIDE_MIGRATION_IN_PROGRESS, message, places)
+    else:
+        message = f'[{target.name}] "{coordinate}" is overridden by "{source.name}" and can be removed here.'
+        merging.diagnostics.add(Code.OVERRIDDEN_FIELD_CAN_BE_REMOVED, message, places)
 
 
 def _valid_label(merging: Merging, type_name: str, source: Source, each: Field, label: str) -> bool:

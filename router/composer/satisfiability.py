@@ -131,7 +131,7 @@ class _Walk:
         graph = self.reachability.graph
         possible = {
             target.subgraph: graph.possible_types(target.subgraph, target.type_name)
-            for target in targets
+            for target in sorted(targets, key=lambda target: (target.subgraph, target.type_name))
             if not graph.is_interface_object(target.subgraph, target.type_name)
         }
         if len(possible) < 2 or len(set(possible.values())) == 1:

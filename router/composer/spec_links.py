@@ -39,6 +39,10 @@ def _texts(types: Mapping[str, MergedType]) -> Iterator[str]:
             yield from value.directives
 
 
+def _joined_texts(types: Mapping[str, MergedType]) -> Iterator[str]:
+    return (text for text in _texts(types) if text.startswith("@join__directive("))
+
+
 def specified_links(
     merging: Merging, composed: Composed, types: Mapping[str, MergedType], schema: tuple[str, ...]
 ) -> Iterator[SpecLink]:
@@ -58,6 +62,9 @@ def specified_links(
                 imports.append(f'"@{local}"')
         version = version_text(used[0].feature_version)
         yield SpecLink(f"{APOLLO_HOST}{feature}/{version}", security=used[0].security, imports=tuple(imports))
+    for feature in sorted({text.partition("federation__")[2].partition('"')[0] for text in _joined_texts(types)}):
+        version = version_text(specs[feature].feature_version)
+        yield SpecLink(f"{APOLLO_HOST}{specs[feature].feature}/{version}", execution=True)
 
 
 def specified_definitions(
@@ -73,7 +80,7 @@ def specified_definitions(
                 yield f"scalar {local}"
         yield text
         if name == "context":
-            yield specs["fromContext"].text().replace("ContextFieldValue", CONTEXT_SCALAR)
+            yield specs["fromContext"].text("context__fromContext").replace("ContextFieldValue", CONTEXT_SCALAR)
             yield f"scalar {CONTEXT_SCALAR}"
 
 
@@ -82,6 +89,6 @@ def join_version(supergraph: MergedSupergraph) -> Version:
     joins = [join for each in supergraph.types.values() for field in each.fields.values() for join in field.joins]
     if any(join.context_arguments for join in joins):
         return JOIN_WITH_CONTEXT
-    if any(join.override_label for join in joins):
+    if any(join.override_label for join in joins) or any(_joined_texts(supergraph.types)):
         return JOIN_WITH_OVERRIDE_LABELS
     return JOIN_BASE

@@ -248,6 +248,8 @@ class _Reader:
     def _is_machinery(self, name: str) -> bool:
         if name in MACHINERY_TYPES or name in BUILT_IN_SCALARS or self.links.understood_type(name) is not None:
             return True
+        if name.startswith("__"):
+            return True
         return name == LEGACY_FIELD_SET and self.links.federation is None
 
     def _type(self, name: str, nodes: list[DefinitionNode]) -> TypeDef:

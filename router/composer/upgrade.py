@@ -60,19 +60,19 @@ def report_no_base(schema: SubgraphSchema, each: TypeDef, diagnostics: Diagnosti
     diagnostics.add(Code.EXTENSION_WITH_NO_BASE, message, [(schema.name, each.node)])
 
 
-def upgrade(schemas: Sequence[SubgraphSchema]) -> list[SubgraphSchema]:
+def upgrade(schemas: Sequence[SubgraphSchema], diagnostics: Diagnostics) -> list[SubgraphSchema]:
     """All schemas, those of federation 1 rewritten."""
-    cleaned = [schema if schema.is_federation_2 else _cleaned(schema, schemas) for schema in schemas]
+    cleaned = [schema if schema.is_federation_2 else _cleaned(schema, schemas, diagnostics) for schema in schemas]
     return [schema if schema.is_federation_2 else _with_shareable(schema, cleaned) for schema in cleaned]
 
 
-def _cleaned(schema: SubgraphSchema, schemas: Sequence[SubgraphSchema]) -> SubgraphSchema:
+def _cleaned(schema: SubgraphSchema, schemas: Sequence[SubgraphSchema], diagnostics: Diagnostics) -> SubgraphSchema:
     schema = _map_types(schema, _with_string_field_sets)
     schema = _map_types(schema, _without_marks_on_interfaces)
     schema = _without_external_keys(schema, schemas)
     schema = _map_types(schema, _as_definition)
     schema = _without_inactive_field_sets(schema)
-    schema = _without_unused_externals(schema)
+    schema = _without_unused_externals(schema, diagnostics)
     return _without_tags_on_externals(schema)
 
 
@@ -244,37 +244,29 @@ def _active_node(
     return None
 
 
-def _without_unused_externals(schema: SubgraphSchema) -> SubgraphSchema:
-    """Fields that are external and used nowhere said nothing; types that had nothing else go with them."""
+def _without_unused_externals(schema: SubgraphSchema, diagnostics: Diagnostics) -> SubgraphSchema:
+    """Fields that are external and used nowhere said nothing; nor did types that had nothing else."""
     usage = usage_of(schema)
     unused = usage.external - usage.used
     types: dict[str, TypeDef] = {}
-    removed: set[str] = set()
     for name, each in schema.types.items():
         fields = {key: one for key, one in each.fields.items() if (name, key) not in unused}
-        if each.fields and not fields:
-            removed.add(name)
-        else:
+        if fields or not each.fields:
             types[name] = replace(each, fields=fields)
-    return _without_types(replace(schema, types=types), removed) if removed else replace(schema, types=types)
+        elif _is_referred_to(schema, name):
+            message = (
+                f'[{schema.name}] Type "{name}" has only fields that are @external and unused, so nothing would be '
+                "left of it. Remove the type, or the marks of fields that the subgraph resolves."
+            )
+            diagnostics.add(Code.TYPE_WITH_ONLY_UNUSED_EXTERNAL, message, [(schema.name, each.node)])
+    return replace(schema, types=types)
 
 
-def _without_types(schema: SubgraphSchema, removed: set[str]) -> SubgraphSchema:
-    """The schema without some types and without everything that refers to them."""
-    types = {}
-    gone: set[str] = set()
-    for name, each in schema.types.items():
-        if name in removed:
-            continue
-        fields = {key: one for key, one in each.fields.items() if named(one.type) not in removed}
-        members = tuple(member for member in each.members if member not in removed)
-        interfaces = tuple(one for one in each.interfaces if one not in removed)
-        if (each.fields and not fields and name != ROOT_TYPES["query"]) or (each.members and not members):
-            gone.add(name)
-        else:
-            types[name] = replace(each, fields=fields, members=members, interfaces=interfaces)
-    result = replace(schema, types=types)
-    return _without_types(result, gone) if gone else result
+def _is_referred_to(schema: SubgraphSchema, name: str) -> bool:
+    return any(
+        name in each.members or name in each.interfaces or any(named(one.type) == name for one in each.fields.values())
+        for each in schema.types.values()
+    )
 
 
 def _without_tags_on_externals(schema: SubgraphSchema) -> SubgraphSchema:

@@ -29,7 +29,6 @@ def validate(schemas: Iterable[SubgraphSchema], diagnostics: Diagnostics) -> Non
         _check_interface_objects(schema, diagnostics)
         _check_shareable(schema, diagnostics)
         _check_authorization(schema, diagnostics)
-        _check_unsupported(schema, diagnostics)
         check_costs(schema, diagnostics)
         check_contexts(schema, diagnostics)
 
@@ -50,7 +49,8 @@ def _check_external_on_interfaces(schema: SubgraphSchema, diagnostics: Diagnosti
 def _check_external_used(schema: SubgraphSchema, usage: Usage, diagnostics: Diagnostics) -> None:
     for each, one in schema.fields():
         coordinate = (each.name, one.name)
-        if coordinate in usage.external and coordinate not in usage.used:
+        # A field that is external and provides something is reported for that.
+        if coordinate in usage.external and coordinate not in usage.used and not has(one, "provides"):
             message = (
                 f'[{schema.name}] Field "{each.name}.{one.name}" is marked @external but is not used in any @key, '
                 "@requires, @provides or for an interface. Remove the mark where the subgraph resolves the field, or "
@@ -143,13 +143,3 @@ def _check_authorization(schema: SubgraphSchema, diagnostics: Diagnostics) -> No
                     )
                     code = Code.AUTH_REQUIREMENTS_APPLIED_ON_INTERFACE
                     diagnostics.add(code, message, [(schema.name, use.node)])
-
-
-def _check_unsupported(schema: SubgraphSchema, diagnostics: Diagnostics) -> None:
-    """What this composer does not carry into supergraphs is refused, never dropped silently."""
-    elements: list[TypeDef | Field] = [*schema.types.values(), *(one for _, one in schema.fields())]
-    for element in elements:
-        use = first(element, "cacheTag")
-        if use:
-            message = f"[{schema.name}] @cacheTag is not supported: no router of ours invalidates caches by tags."
-            diagnostics.add(Code.UNSUPPORTED_FEATURE, message, [(schema.name, use.node)])

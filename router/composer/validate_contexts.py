@@ -69,10 +69,10 @@ def _check_argument(
     context, text = split_context_value(use.text("field") or "")
     if context is None:
         message = f'{where}: the value has to begin with a context, as in "$user {{ name }}".'
-        diagnostics.add(Code.NO_CONTEXT_REFERENCED, message, place)
+        diagnostics.add(Code.NO_CONTEXT_IN_SELECTION, message, place)
     elif not text.strip():
         message = f'{where}: the value selects nothing; write "${context} {{ field }}".'
-        diagnostics.add(Code.NO_SELECTION_FOR_CONTEXT, message, place)
+        diagnostics.add(Code.NO_CONTEXT_IN_SELECTION, message, place)
     elif context not in contexts:
         message = f'{where}: no type of the subgraph sets the context "{context}" with @context.'
         diagnostics.add(Code.CONTEXT_NOT_SET, message, place)
@@ -101,6 +101,8 @@ def _selection_problem(schema: SubgraphSchema, parent: TypeDef, text: str, expec
         selection = parse_selection(text)
     except InvalidFieldSet as error:
         return f"the selection is invalid: {error}"
+    if "@" in text:
+        return "directives have no meaning in a selection"
     applicable = [node for node in selection.selections if _applies(schema, parent, node)]
     if not applicable:
         return "the selection says nothing"

@@ -7,7 +7,7 @@ from graphql.language import FieldNode, InlineFragmentNode, SelectionSetNode, pr
 
 from router.composer.diagnostics import Code, Diagnostics
 from router.composer.field_sets import InvalidFieldSet, Mention, mentions, parse_selection
-from router.composer.schema import Application, SubgraphSchema, TypeDef, applications, first, named
+from router.composer.schema import Application, SubgraphSchema, TypeDef, applications, first, has, named
 from router.composer.usage import Usage
 from router.federation import BUILT_IN_DIRECTIVES, FEDERATION_1
 
@@ -70,6 +70,12 @@ def check_provides(schema: SubgraphSchema, usage: Usage, diagnostics: Diagnostic
             )
             diagnostics.add(Code.PROVIDES_ON_NON_OBJECT_FIELD, message, [(schema.name, use.node)])
             continue
+        if has(one, "external"):
+            message = (
+                f'[{schema.name}] Field "{coordinate}" is marked @provides and @external: only a field that the '
+                "subgraph resolves can provide something."
+            )
+            diagnostics.add(Code.EXTERNAL_COLLISION_WITH_ANOTHER_DIRECTIVE, message, [(schema.name, use.node)])
         if each.kind == "INTERFACE":
             message = f'[{schema.name}] @provides cannot stand on interface field "{coordinate}".'
             diagnostics.add(Code.PROVIDES_UNSUPPORTED_ON_INTERFACE, message, [(schema.name, use.node)])
@@ -108,8 +114,10 @@ def _checked_mentions(
     except InvalidFieldSet as error:
         problems.append(str(error))
     else:
-        directive = next(_directives(schema, selection), None)
-        if directive is not None:
+        directive, known = next(_directives(schema, selection), ("", True))
+        if directive and not known:
+            problems.append(f"unknown directive {directive}")
+        elif directive:
             message = f'{where}(fields: "{text}"): directives such as {directive} have no meaning in it.'
             diagnostics.add(Code[f"{kind}_DIRECTIVE_IN_FIELDS_ARG"], message, place)
             return []
@@ -121,12 +129,12 @@ def _checked_mentions(
     return [] if problems else found
 
 
-def _directives(schema: SubgraphSchema, selection: SelectionSetNode) -> Iterator[str]:
-    """Directives in a field set that the schema knows; unknown ones make the field set invalid."""
+def _directives(schema: SubgraphSchema, selection: SelectionSetNode) -> Iterator[tuple[str, bool]]:
+    """Directives in a field set, and whether the schema knows each."""
     for node in selection.selections:
         for directive in node.directives or ():
-            if directive.name.value in BUILT_IN_DIRECTIVES or directive.name.value in schema.directives:
-                yield print_ast(directive)
+            name = directive.name.value
+            yield print_ast(directive), name in BUILT_IN_DIRECTIVES or name in schema.directives
         if isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set:
             yield from _directives(schema, node.selection_set)
 

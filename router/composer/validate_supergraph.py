@@ -1,9 +1,8 @@
 """Rules that only the merged supergraph can break."""
 
-from graphql import validate_schema
-
 from router.composer.authorization import Requirements, check_transitive_requirements
 from router.composer.diagnostics import Code
+from router.composer.graphql_rules import applied_errors
 from router.composer.inaccessible import check_inaccessible
 from router.composer.sources import Merging, listed, subgraphs_listed
 from router.composer.supergraph_model import MergedSupergraph
@@ -25,7 +24,7 @@ def validate_supergraph(
 def check_api_schema(merging: Merging, supergraph: Supergraph) -> bool:
     """Report where what clients see is no valid schema, as when a merged field no longer fits its interface."""
     try:
-        errors = [error.message for error in validate_schema(supergraph.api_schema)]
+        errors = [error.message for error in applied_errors(supergraph.api_schema)]
     except SupergraphError as error:
         errors = [str(error)]
     for message in errors:
