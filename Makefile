@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?=
 
-.PHONY: run test fuzz check format lint types imports bench interop lock supergraph explorer clean
+.PHONY: run test fuzz storm mutants check format lint types imports bench interop lock supergraph explorer clean
 
 run: $(STAMP)
 	$(BIN)/python trifolio.py up $(ARGS)
@@ -17,6 +17,14 @@ test: $(STAMP)
 # Random operations against one big schema, beyond what the suite does: make fuzz ARGS="--operations 100000"
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.execution $(ARGS)
+
+# The fault tests at length: five minutes of kills on each database, every interference at every point.
+storm: $(STAMP)
+	TRIFOLIO_STORM_SECONDS=300 TRIFOLIO_INTERFERENCES=all $(BIN)/python -m pytest tests/faults/test_storm.py tests/faults/test_crashes.py $(PYTEST_ARGS)
+
+# Mistakes planted in a copy of the services: which test catches each.
+mutants: $(STAMP)
+	$(BIN)/python -m tests.faults.mutants
 
 check: format lint types imports test
 
