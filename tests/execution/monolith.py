@@ -48,7 +48,7 @@ class _ApiVisitor(Visitor):
         name = getattr(getattr(node, "name", None), "value", "")
         if isinstance(node, DirectiveDefinitionNode | SchemaDefinitionNode):
             return REMOVE if isinstance(node, DirectiveDefinitionNode) else None
-        if name.startswith(("join__", "link__", "core__")):
+        if "__" in name:  # machinery of the specifications that the supergraph links
             return REMOVE
         directives = getattr(node, "directives", None)
         if directives and any(item.name.value == "inaccessible" for item in directives):

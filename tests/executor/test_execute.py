@@ -132,7 +132,7 @@ GARBAGE = {
     "wrong leaves": b'{"data": {"_e": [{"price": [1]}, {"price": true}]}}',
     "a number out of range": b'{"data": {"_e": [{"price": 2147483648}, {"price": 1.5}]}}',
     "missing field": b'{"data": {"_e": [{}, {}]}}',
-    "a typename that is a list": b'{"data": {"_e": [{"__typename": [1], "price": "x"}, {"__typename": {}, "price": "x"}]}}',
+    "a typename that is a list": b'{"data": {"_e": [{"__typename": [1], "price": "x"}, {"__typename": {}}]}}',
     "deep nesting": b'{"data": {"_e": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
     "invalid UTF-8": b'{"data": {"_e": [{"price": "\xff"}]}}',
 }
