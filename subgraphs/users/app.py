@@ -36,6 +36,8 @@ def create_app(
 ) -> FastAPI:
     """The users service as an ASGI application; its use cases are `app.state.use_cases`, its driver `app.state.saga`.
 
+    `app.state.user_keys` verify user tokens for other services in the same process.
+
     Args:
         database: an open database, which the caller closes; by default the one that the settings name.
         clock: milliseconds since the epoch, in place of the database's time and the machine's; for tests.
@@ -60,6 +62,7 @@ def create_app(
     )
     app = build_app(parts, settings)
     app.state.use_cases, app.state.saga = use_cases, use_cases.saga
+    app.state.user_keys = LocalKeys(settings.published_keys())
     return app
 
 

@@ -11,7 +11,7 @@ from subgraphs.shared.app import (
     add_idempotency_headers,
     add_next_link,
 )
-from subgraphs.shared.auth import require_user
+from subgraphs.shared.auth import require_service, require_user
 from subgraphs.shared.bodies import PageBody, ResponseBody, body_of, read_body
 from subgraphs.shared.errors import (
     IDEMPOTENCY_KEY_REUSED,
@@ -26,7 +26,7 @@ from subgraphs.shared.errors import (
 )
 from subgraphs.shared.idempotency import Outcome
 from subgraphs.shared.money import parse_amount, parse_quantity
-from subgraphs.shared.problems import SIGNED_IN, problem_responses
+from subgraphs.shared.problems import SIGNED_IN, problem_response, problem_responses, request_id_of
 from subgraphs.shared.timestamps import parse_timestamp
 from subgraphs.users.bodies import (
     After,
@@ -128,12 +128,16 @@ def authorization_routes(use_cases: UseCases) -> APIRouter:
     )
     async def create(caller: AnyCaller, request: Request, idempotency_key: IdempotencyKeyHeader = None) -> Response:
         if caller.kind == "service":
+            require_service(caller, "stocks")
             body = await read_body(request, RolloverBody)
             return _json(rolled_over_body(await use_cases.authorizations.roll_over(caller, _rollover(body))))
         require_user(caller)
         wanted = _mandate(await read_body(request, CreateAuthorizationBody, system_member="orderId"))
         creation = await use_cases.saga.create(caller, wanted, key=idempotency_key)
-        response = _json(authorization_body(creation.authorization, caller.id), 201 if creation.final else 202)
+        if creation.refusal is not None:
+            response = problem_response(creation.refusal, request_id_of(request))
+        else:
+            response = _json(authorization_body(creation.authorization, caller.id), 201 if creation.final else 202)
         response.headers["Location"] = f"/authorizations/{creation.authorization.id}"
         add_idempotency_headers(response, Outcome(None, creation.key, creation.replayed and creation.final))
         return response

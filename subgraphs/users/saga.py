@@ -38,7 +38,6 @@ from subgraphs.users.rules_authorizations import (
     Authorization,
     MandateRequest,
     State,
-    failure,
 )
 from subgraphs.users.service_authorizations import AuthorizationsService, Creation, Leased
 
@@ -75,15 +74,16 @@ class AuthorizationSaga:
     async def create(self, caller: Caller, request: MandateRequest, *, key: str | None) -> Creation:
         """Creates an authorization and drives it until its answer is final or the request's time is up.
 
+        An opening that the peer refuses is an answer too: the authorization is failed, and `refusal` says why.
+
         Raises:
-            Refusal: what `AuthorizationsService.create` raises; `investors-only`, `unknown-stockholding`;
-                `unavailable` while stocks cannot be asked whose holding it is, and then nothing was written; or why
-                the authorization failed, such as `insufficient-funds`.
+            Refusal: what `AuthorizationsService.create` raises; `investors-only`, `unknown-stockholding`; or
+                `unavailable` while stocks cannot be asked whose holding it is. Nothing was written then.
         """
         claimed = self._authorizations.creation_key(caller, request, key)
         earlier = await self._authorizations.created_before(caller, claimed)
         if earlier is not None:
-            return _answered(earlier)
+            return earlier
         stock_id = None if request.stockholding_id is None else await self._stock_of(caller, request.stockholding_id)
         owner = str(uuid.uuid4())
         creation = await self._authorizations.create(caller, request, stock_id, claimed, owner)
@@ -92,7 +92,7 @@ class AuthorizationSaga:
             driven = await self._authorizations.created_before(caller, claimed)
             assert driven is not None, "the key was claimed in the transaction that created the authorization"
             creation = Creation(driven.authorization, claimed.key, replayed=False, final=driven.final)
-        return _answered(creation)
+        return creation
 
     async def revoke(self, caller: Caller, authorization_id: str, *, cascade: bool) -> Authorization:
         """Revokes an authorization (with its family if `cascade`) and drives what it ended, while time allows.
@@ -185,10 +185,3 @@ class AuthorizationSaga:
                 return
         await self._peers.close(authorization)
         await self._authorizations.settle(authorization, owner, "FAILED", code)
-
-
-def _answered(creation: Creation) -> Creation:
-    """The creation, or the refusal that a failed one is answered with."""
-    if creation.final and creation.authorization.state == "FAILED":
-        raise failure(creation.authorization)
-    return creation

@@ -6,10 +6,19 @@
 import strawberry
 
 from subgraphs.shared.graphql import RequestContext, SubgraphSchema, once_per_operation, write_sdl
-from subgraphs.shared.graphql_types import Connection, DecimalText, MutationError, Timestamp, attempt, connection
+from subgraphs.shared.graphql_types import (
+    Connection,
+    DecimalText,
+    MutationError,
+    Timestamp,
+    attempt,
+    connection,
+    mutation_errors,
+)
 from subgraphs.users import rules
 from subgraphs.users.rules_authorizations import checked_mandate
 from subgraphs.users.schema_types import Authorization, AuthorizationType, Info, Session, User, UserType
+from subgraphs.users.service_authorizations import Creation
 from subgraphs.users.use_cases import UseCases
 
 
@@ -176,9 +185,12 @@ class Mutation:
         description="Gives a broker a mandate. PENDING in the answer means that it becomes ACTIVE or FAILED by itself."
     )
     async def create_authorization(self, info: Info, input: CreateAuthorizationInput) -> AuthorizationPayload:
-        """Creates an authorization."""
-        authorization, errors = await attempt(_create_authorization(info.context, input))
-        return AuthorizationPayload(authorization=authorization, errors=errors)
+        """Creates an authorization; one that failed is shown beside its error."""
+        creation, errors = await attempt(_create_authorization(info.context, input))
+        if creation is None:
+            return AuthorizationPayload(authorization=None, errors=errors)
+        refused = [] if creation.refusal is None else mutation_errors(creation.refusal)
+        return AuthorizationPayload(authorization=Authorization.of(creation.authorization), errors=refused)
 
     @strawberry.mutation(description="Ends a mandate for good. It counts at once, also while REVOKING.")
     async def revoke_authorization(self, info: Info, input: RevokeAuthorizationInput) -> AuthorizationPayload:
@@ -210,7 +222,7 @@ async def _update_profile(context: RequestContext[UseCases], given: UpdateProfil
     return User.of(await context.service.accounts.update_profile(caller, caller.id, profile, expected_version=expected))
 
 
-async def _create_authorization(context: RequestContext[UseCases], given: CreateAuthorizationInput) -> Authorization:
+async def _create_authorization(context: RequestContext[UseCases], given: CreateAuthorizationInput) -> Creation:
     request = checked_mandate(
         type=given.type.value,
         broker_id=given.broker_id,
@@ -220,8 +232,7 @@ async def _create_authorization(context: RequestContext[UseCases], given: Create
         starts_at=given.starts_at,
         ends_at=given.ends_at,
     )
-    creation = await context.service.saga.create(context.user, request, key=given.idempotency_key)
-    return Authorization.of(creation.authorization)
+    return await context.service.saga.create(context.user, request, key=given.idempotency_key)
 
 
 async def _revoke_authorization(context: RequestContext[UseCases], given: RevokeAuthorizationInput) -> Authorization:

@@ -39,6 +39,7 @@ from subgraphs.users.rules_authorizations import (
     Rollover,
     State,
     Status,
+    failure,
     window,
 )
 from subgraphs.users.store_authorizations import Lease
@@ -60,6 +61,12 @@ class Creation:
     key: str
     replayed: bool
     final: bool
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the authorization failed, if that is its final answer."""
+        failed = self.final and self.authorization.state == "FAILED"
+        return failure(self.authorization) if failed else None
 
 
 @dataclass(frozen=True, slots=True)

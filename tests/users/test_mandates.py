@@ -101,6 +101,7 @@ async def test_more_than_available_is_refused_for_good(desk: Desk) -> None:
     assert await desk.status(problem["authorizationId"]) == "failed"
     await desk.deposit(desk.alice, "500.00")
     again = await desk.create(key="k", amount="1000.01")
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (422, "true")
     assert {**again.json(), "requestId": ""} == {**problem, "requestId": ""}
     assert await desk.money() == ("1500.00", "0.00")
 
@@ -443,7 +444,8 @@ async def test_the_same_through_graphql(desk: Desk) -> None:
     assert over_rest.json()["id"] == created["authorization"]["id"]
     short = {**given, "amount": "5000.00", "idempotencyKey": "l"}
     refused = (await desk.client.graphql(CREATE, {"input": short}, person=desk.alice))["data"]["createAuthorization"]
-    assert refused == {"authorization": None, "errors": [{"code": "INSUFFICIENT_FUNDS", "field": None}]}
+    assert refused["errors"] == [{"code": "INSUFFICIENT_FUNDS", "field": None}]
+    assert refused["authorization"]["status"] == "FAILED"
     variables = {"id": created["authorization"]["id"]}
     by_broker = await desk.client.graphql(REVOKE, variables, person=desk.bob)
     assert by_broker["data"]["revokeAuthorization"]["errors"] == [{"code": "NOT_THE_INVESTOR"}]
