@@ -107,7 +107,7 @@ def _sdl_of_answer(answer: Any, where: str) -> str:
 
 
 def _from_python(reference: str, folder: Path) -> str:
-    """The SDL of a schema object: Strawberry's, Ariadne's or graphql-core's with `_service`, or the text itself."""
+    """The SDL of an object in a module: a schema of Strawberry, Ariadne or graphql-core, or a text."""
     module_name, _, attribute = reference.partition(":")
     for place in (str(folder.resolve()), str(Path.cwd())):
         if place not in sys.path:
@@ -116,13 +116,18 @@ def _from_python(reference: str, folder: Path) -> str:
         schema: Any = import_module(module_name)
         for name in attribute.split("."):
             schema = getattr(schema, name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{reference} cannot be imported: {error}") from error
+    except Exception as error:  # the module is the user's: whatever it raises is said in one line
+        raise ConfigError(f"{reference} cannot be imported: {type(error).__name__}: {error}") from error
+    return sdl_of_schema(schema, reference)
+
+
+def sdl_of_schema(schema: object, where: str) -> str:
+    """The SDL of a schema object, or the text itself; `where` stands in errors. Raises ConfigError."""
     if isinstance(schema, str):
         return schema
     if isinstance(schema, GraphQLSchema):
-        return _sdl_of_answer({"data": graphql_sync(schema, _SDL_OPERATION).data}, reference)
+        return _sdl_of_answer({"data": graphql_sync(schema, _SDL_OPERATION).data}, where)
     as_str: Callable[[], str] | None = getattr(schema, "as_str", None)
     if as_str is None:
-        raise ConfigError(f"{reference} is a {type(schema).__name__}; name a schema object or a text of SDL")
+        raise ConfigError(f"{where} is a {type(schema).__name__}; name a schema object or a text of SDL")
     return as_str()
