@@ -1,0 +1,201 @@
+"""Every route and every root field of stocks, walked by every kind of caller: who gets what of alice's."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from subgraphs.shared.auth import Caller
+from subgraphs.stocks.schema import schema
+from tests.stocks.conftest import ALBA, STOCKS, USERS, Desk
+from tests.stocks.test_broker_orders import over_shares, parties, register, revoke
+
+WALLET = Caller(kind="service", id="wallet")
+OK, MISSING = "ok", "not-found"
+ANONYMOUS, SERVICE = "unauthenticated", "forbidden"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Alice's things, by id, and everybody who may ask for them."""
+
+    holding: str
+    mandate: str
+    own_order: str
+    brokers_order: str
+    alice: Caller
+    callers: dict[str, Caller | None]
+
+
+BROKERS = ("her broker", "her broker, revoked", "her broker, expired")
+CALLERS = ("anonymous", "alice", "another investor", *BROKERS, "another broker", "users", "wallet", "stocks")
+
+
+async def set_scene(desk: Desk, caller: str) -> Scene:
+    """Alice holds 10 ALBA, 4 of them under bob's mandate; each has placed an order on them."""
+    alice, bob = await parties(desk)
+    holding = await desk.bought(alice, "10")
+    mandate = (await over_shares(desk, alice, bob, "4"))["id"]
+    own = (await desk.place(alice, side="sell", type="limit", limitPrice="500", timeInForce="gtc")).json()["id"]
+    his = (await desk.place(bob, side="sell", authorizationId=mandate)).json()["id"]
+    if caller == "her broker, revoked":
+        assert (await revoke(desk, alice, {"id": mandate})).status_code == 200
+    if caller == "her broker, expired":
+        short = await desk.send(
+            alice,
+            "POST",
+            "/authorizations",
+            {
+                "type": "stockholding",
+                "stockholdingId": holding["id"],
+                "amount": "2",
+                "brokerId": bob.id,
+                "endsAt": "2027-01-15T09:00:00Z",
+            },
+            service="users",
+        )
+        mandate = short.json()["id"]
+        desk.clock.advance(3_600)
+    people: dict[str, Caller | None] = {
+        "anonymous": None,
+        "alice": alice,
+        "another investor": await register(desk, "investor"),
+        "another broker": await register(desk, "broker"),
+        "users": USERS,
+        "wallet": WALLET,
+        "stocks": STOCKS,
+        **dict.fromkeys(BROKERS, bob),
+    }
+    return Scene(holding["id"], mandate, own, his, alice, people)
+
+
+PUBLIC = dict.fromkeys(CALLERS, OK)
+OWN_LISTS = {**PUBLIC, "anonymous": ANONYMOUS, "users": SERVICE, "wallet": SERVICE, "stocks": SERVICE}
+ALICES = {**OWN_LISTS, **dict.fromkeys(("another investor", "another broker", *BROKERS), MISSING)}
+PLACED = {
+    **OWN_LISTS,
+    "alice": "authorization-not-allowed",
+    "another investor": "authorization-not-allowed",
+    "another broker": "unknown-authorization",
+    "her broker, revoked": "authorization-inactive",
+    "her broker, expired": "authorization-inactive",
+}
+BOTHS = {**ALICES, **dict.fromkeys(BROKERS, OK)}
+
+NEW_ORDER = {"stockId": ALBA, "side": "sell", "quantity": "1", "authorizationId": "{mandate}"}
+ROUTES: dict[tuple[str, str], tuple[dict[str, str] | None, dict[str, str]]] = {
+    ("GET", "/stocks"): (None, PUBLIC),
+    ("GET", "/stocks/{stock_id}"): (None, PUBLIC),
+    ("GET", "/stockholdings"): (None, OWN_LISTS),
+    ("GET", "/stockholdings/{stockholding_id}"): (None, {**ALICES, "users": OK}),
+    ("PUT", "/stockholdings/{stockholding_id}"): (
+        {"authorizationId": "{mandate}", "commitedAmount": "3"},
+        {**ALICES, "users": "invalid-request"},
+    ),
+    ("GET", "/orders"): (None, OWN_LISTS),
+    ("GET", "/orders/{order_id}"): (None, BOTHS),
+    ("POST", "/orders"): (NEW_ORDER, PLACED),
+    ("PUT", "/orders/{order_id}"): ({"status": "cancelled"}, ALICES),
+    ("POST", "/market/ticks"): (
+        {"symbol": "ALBA", "bid": "83.9580", "ask": "84.0420"},
+        {**dict.fromkeys(CALLERS, SERVICE), "anonymous": ANONYMOUS, "stocks": OK},
+    ),
+    ("GET", "/health"): (None, PUBLIC),
+    ("GET", "/ready"): (None, PUBLIC),
+}
+
+
+def verdict(response: httpx.Response) -> str:
+    """What the caller got: ok, or the problem's code."""
+    code: str = OK if response.is_success else response.json()["code"]
+    return code
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("caller", CALLERS)
+async def test_every_route_knows_its_callers(desk: Desk, caller: str) -> None:
+    """Each route gives each caller an answer or a refusal of its own, and nobody another's object."""
+    scene = await set_scene(desk, caller)
+    documented = {
+        (method.upper(), path) for path, methods in desk.stocks.openapi()["paths"].items() for method in methods
+    }
+    assert documented | {("POST", "/market/ticks")} == set(ROUTES)
+    for (method, path), (body, expected) in ROUTES.items():
+        order = scene.brokers_order if method == "GET" else scene.own_order
+        target = path.format(stock_id=ALBA, stockholding_id=scene.holding, order_id=order)
+        given = body and {name: value.format(mandate=scene.mandate) for name, value in body.items()}
+        response = await desk.send(scene.callers[caller], method, target, given)
+        assert verdict(response) == expected[caller], (method, path, response.text)
+
+
+async def test_a_broker_does_not_see_the_investors_own_orders(desk: Desk) -> None:
+    """Bob's mandate opens the orders he placed, and no other of alice's."""
+    scene = await set_scene(desk, "her broker")
+    bob = scene.callers["her broker"]
+    assert (await desk.send(bob, "GET", f"/orders/{scene.own_order}")).status_code == 404
+    listed = (await desk.send(bob, "GET", "/orders")).json()["items"]
+    assert [order["id"] for order in listed] == [scene.brokers_order]
+
+
+UPPER = {code: code.replace("-", "_").upper() for code in (*PLACED.values(), *ALICES.values()) if code != OK}
+FIELDS: dict[str, tuple[str, dict[str, str]]] = {
+    "stocks": ("{ stocks { edges { node { id } } } }", PUBLIC),
+    "stock": ('{ stock(symbol: "ALBA") { id } }', PUBLIC),
+    "_service": ("{ _service { sdl } }", PUBLIC),
+    "order": ("query($order: ID!) { order(id: $order) { id } }", BOTHS),
+    "stockholding": ("query($holding: ID!) { stockholding(id: $holding) { id } }", ALICES),
+    "_entities": (
+        """query($representations: [_Any!]!) { _entities(representations: $representations) {
+          ... on StockHolding { id } } }""",
+        ALICES,
+    ),
+    "placeOrder": (
+        """mutation($stock: ID!, $mandate: ID!) { placeOrder(input: {stockId: $stock, side: SELL, quantity: "1",
+          authorizationId: $mandate, idempotencyKey: "k"}) { order { id } errors { code } } }""",
+        PLACED,
+    ),
+    "cancelOrder": ("mutation($own: ID!) { cancelOrder(input: {id: $own}) { order { id } errors { code } } }", ALICES),
+    "setCommitment": (
+        """mutation($holding: ID!, $mandate: ID!) { setCommitment(input: {stockholdingId: $holding,
+          authorizationId: $mandate, committedAmount: "3"}) { stockholding { id } errors { code } } }""",
+        ALICES,
+    ),
+}
+
+
+def shown(answer: dict[str, Any], field: str) -> str:
+    """What the caller got: ok, or the code of the first error, wherever it stands."""
+    if "errors" in answer:
+        code: str = answer["errors"][0]["extensions"]["code"]
+        return code
+    value = answer["data"][field]
+    errors = value.get("errors") if isinstance(value, dict) else None
+    return errors[0]["code"] if errors else OK
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("caller", CALLERS)
+async def test_every_root_field_knows_its_callers(desk: Desk, caller: str) -> None:
+    """Each root field gives each caller what REST gives him."""
+    scene = await set_scene(desk, caller)
+    roots = [schema.query, schema.mutation]
+    names = {
+        schema.config.name_converter.from_field(field)
+        for root in roots
+        for field in root.__strawberry_definition__.fields  # type: ignore[union-attr]  # both are there
+    }
+    assert names | {"_service", "_entities"} == set(FIELDS)
+    variables: dict[str, Any] = {
+        "order": scene.brokers_order,
+        "own": scene.own_order,
+        "holding": scene.holding,
+        "mandate": scene.mandate,
+        "stock": ALBA,
+        "representations": [{"__typename": "StockHolding", "id": scene.holding}],
+    }
+    for field, (query, expected) in FIELDS.items():
+        used = {name: value for name, value in variables.items() if f"${name}:" in query}
+        answer = await desk.graphql(scene.callers[caller], query, **used)
+        wanted = expected[caller]
+        assert shown(answer, field) == UPPER.get(wanted, wanted), (field, answer)
