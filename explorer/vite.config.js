@@ -1,11 +1,13 @@
 import { createHash } from "node:crypto";
-import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
 const here = import.meta.dirname;
 const output = resolve(here, "../router/server/explorer_files");
+const pages = resolve(here, "../subgraphs/shared/docs_files");
+const pageFiles = ["swagger-ui-bundle.js", "swagger-ui-bundle.js.LICENSE.txt", "swagger-ui.css", "LICENSE", "NOTICE"];
 const sources = ["index.html", "package.json", "package-lock.json", "vite.config.js", "src"];
 
 function filesBelow(path) {
@@ -16,12 +18,24 @@ function filesBelow(path) {
   }
 }
 
+/** Swagger UI as it was published, for the services' OpenAPI pages. */
+function swaggerFiles() {
+  return {
+    name: "swagger-files",
+    closeBundle() {
+      rmSync(pages, { recursive: true, force: true });
+      mkdirSync(pages);
+      for (const name of pageFiles) cpSync(join(here, "node_modules/swagger-ui-dist", name), join(pages, name));
+    },
+  };
+}
+
 /** Writes what was built from what, as `sha256sum --check` reads it; a test without Node proves that neither side moved alone. */
 function checksums() {
   return {
     name: "checksums",
     closeBundle() {
-      const files = [...sources.flatMap((name) => filesBelow(join(here, name))), ...filesBelow(output)];
+      const files = [...sources.flatMap((name) => filesBelow(join(here, name))), ...filesBelow(output), ...filesBelow(pages)];
       const lines = files.map(
         (file) => `${createHash("sha256").update(readFileSync(file)).digest("hex")}  ${relative(here, file)}`,
       );
@@ -32,7 +46,7 @@ function checksums() {
 
 export default defineConfig({
   base: "./", // relative, so that the page works below any prefix
-  plugins: [react(), checksums()],
+  plugins: [react(), swaggerFiles(), checksums()],
   worker: { format: "es" },
   build: {
     outDir: output,

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from subgraphs.shared.auth import Caller, TokenVerifier, require_user
 from subgraphs.shared.database import Database
+from subgraphs.shared.docs_page import add_docs_page
 from subgraphs.shared.errors import INTERNAL_ERROR, Refusal
 from subgraphs.shared.graphql import GraphQLEndpoint, Subgraph, client_address
 from subgraphs.shared.idempotency import Outcome
@@ -59,11 +60,12 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
         title=parts.title,
         description=parts.description,
         version="1",
-        docs_url=f"/docs{suffix}",
+        docs_url=None,
         redoc_url=None,
         openapi_url=f"/openapi{suffix}.json",
         lifespan=_lifespan(parts),
     )
+    add_docs_page(app, f"/docs{suffix}")
     app.state.verifier, app.state.subgraph = parts.verifier, parts.subgraph
     secrets = settings.router_secret_values()
     app.state.router_secrets = tuple(secret.encode() for secret in secrets)

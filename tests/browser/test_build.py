@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 EXPLORER = ROOT / "explorer"
 OUTPUT = ROOT / "router" / "server" / "explorer_files"
+PAGES = ROOT / "subgraphs" / "shared" / "docs_files"
 SOURCES = ("index.html", "package.json", "package-lock.json", "vite.config.js", "src")
 
 
@@ -15,7 +16,11 @@ def test_output_was_built_from_these_sources() -> None:
     """Every source and every output file has the checksum that the build wrote down; after a change: make explorer."""
     lines = (EXPLORER / "SHA256SUMS").read_text().splitlines()
     written = {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
-    files = [path for name in SOURCES for path in _files_below(EXPLORER / name)] + _files_below(OUTPUT)
+    files = (
+        [path for name in SOURCES for path in _files_below(EXPLORER / name)]
+        + _files_below(OUTPUT)
+        + _files_below(PAGES)
+    )
     found = {_relative(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     assert found == written
 
@@ -44,4 +49,4 @@ def _files_below(path: Path) -> list[Path]:
 
 
 def _relative(path: Path) -> str:
-    return f"../{path.relative_to(ROOT)}" if path.is_relative_to(OUTPUT) else str(path.relative_to(EXPLORER))
+    return str(path.relative_to(EXPLORER)) if path.is_relative_to(EXPLORER) else f"../{path.relative_to(ROOT)}"

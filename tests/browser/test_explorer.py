@@ -93,3 +93,19 @@ async def test_schema_is_documented(visit: Visit) -> None:
     """The book icon shows the whole graph's types."""
     await visit.page.get_by_role("button", name="Show Documentation Explorer").click()
     await expect(visit.page.locator(".graphiql-doc-explorer")).to_contain_text("StockHolding")
+
+
+@pytest.mark.parametrize(
+    ("service", "route"), [("users", "/users/login"), ("wallet", "/balance"), ("stocks", "/orders")]
+)
+async def test_openapi_page_works_offline(browser: Browser, brokerage: Brokerage, service: str, route: str) -> None:
+    """A service's OpenAPI page shows its routes and the place for the token, and asks no other host for anything."""
+    page = await browser.new_page(viewport=SIZE)
+    hosts, complaints = set[str](), list[str]()
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    page.on("console", lambda entry: complaints.append(entry.text) if entry.type == "error" else None)
+    await page.goto(f"{brokerage.urls[service]}/docs/{service}")
+    await expect(page.locator(".opblock-summary-path").filter(has_text=route).first).to_be_visible()
+    await expect(page.get_by_role("button", name="Authorize")).to_be_visible()
+    assert hosts - {""} == {urlsplit(brokerage.urls[service]).netloc}
+    assert complaints == []
