@@ -6,11 +6,14 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from subgraphs.shared.database import Database
+from subgraphs.shared.keys import signing_key
 from subgraphs.users.app import create_app
 from subgraphs.users.settings import Settings
-from tests.users.conftest import Client
+from tests.users.conftest import Client, ClientFactory
 from tests.users.mandates import grant
 
 PROFILE = {"name": "Alice Example", "email": "alice@example.com"}
@@ -160,9 +163,34 @@ async def test_a_lost_database_is_503(unused_tcp_port: int) -> None:
     assert (login.json()["code"], login.headers["retry-after"]) == ("unavailable", "1")
 
 
-async def test_keys_rotate_without_downtime(client: Client) -> None:
-    """The JWK set lists the signing key first and any further published ones, each once, with cache headers."""
+async def test_the_jwk_set_shows_public_halves_only(client: Client) -> None:
+    """The signing key's public half is there with its algorithm, its private half is not, and caches may keep it."""
     response = await client.http.get("/.well-known/jwks.json")
     assert [key["alg"] for key in response.json()["keys"]] == ["EdDSA"]
     assert "d" not in response.json()["keys"][0]
     assert response.headers["cache-control"] == "public, max-age=300"
+
+
+async def test_keys_rotate_without_downtime(make_client: ClientFactory) -> None:
+    """After the signing key was replaced, tokens of the old one live on, and both are published."""
+    old, new = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    before = await make_client(token_signing_key=private_pem(old), token_verifying_keys=(public_pem(new),))
+    alice = await before.person()
+    after = await make_client(token_signing_key=private_pem(new), token_verifying_keys=(public_pem(old),))
+    refreshed = await after.http.post("/users/refresh", json={"refreshToken": alice.refresh_token})
+    fresh = {"authorization": f"Bearer {refreshed.json()['accessToken']}"}
+    for replica in (before, after):
+        codes = [(await replica.http.get("/users", headers=headers)).status_code for headers in (alice.bearer, fresh)]
+        assert codes == [200, 200]
+        published = (await replica.http.get("/.well-known/jwks.json")).json()["keys"]
+        assert {key["kid"] for key in published} == {signing_key(old).kid, signing_key(new).kid}
+
+
+def private_pem(key: Ed25519PrivateKey) -> str:
+    """A private key as it stands in a file."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def public_pem(key: Ed25519PrivateKey) -> str:
+    """The public half as it stands in a file."""
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
