@@ -28,6 +28,7 @@ from router.errors import (
 )
 from router.executor import PreparedPlan, Transport, execute, prepare
 from router.executor.encoding import encode_json
+from router.limits import Limits
 from router.observer import Observer, Observers, OperationEnded, OperationPlanned
 from router.plan import OperationKind
 from router.planner import plan
@@ -72,6 +73,35 @@ class PreparedOperation:
     variables: VariableDefinitions
 
 
+PlanKey = tuple[str, str | None, frozenset[str]]
+"""What a plan follows from: the document's text, the operation's name, the @override labels that hold."""
+
+
+class PlanCache:
+    """The operations that were asked for last, bounded in number and in the length of their texts."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._entries_max = limits.plan_cache_entries_max
+        self._text_bytes_max = limits.plan_cache_text_bytes_max
+        self._entries: OrderedDict[PlanKey, PreparedOperation] = OrderedDict()
+        self._text_bytes = 0
+
+    def get(self, key: PlanKey) -> PreparedOperation | None:
+        """The operation, which is the last one used from here on; None where it is not kept."""
+        operation = self._entries.get(key)
+        if operation is not None:
+            self._entries.move_to_end(key)
+        return operation
+
+    def put(self, key: PlanKey, operation: PreparedOperation) -> None:
+        """Keep an operation that `get` did not find; those used longest ago make room for it."""
+        self._entries[key] = operation
+        self._text_bytes += len(key[0])
+        while len(self._entries) > self._entries_max or self._text_bytes > self._text_bytes_max:
+            (text, _, _), _ = self._entries.popitem(last=False)
+            self._text_bytes -= len(text)
+
+
 class Engine:
     """Answers operations on one supergraph; safe for any number of requests at once on one event loop."""
 
@@ -88,8 +118,8 @@ class Engine:
         self.transports = transports
         self._schema = supergraph.api_schema
         self._observer = observer
-        self._plans: OrderedDict[tuple[str, str | None, frozenset[str]], PreparedOperation] = OrderedDict()
-        self._labels = _LabelRules(supergraph.labels, config)
+        self._plans = PlanCache(config.limits)
+        self._labels = LabelRules(supergraph.labels, config)
 
     def add_observer(self, observer: Observer) -> None:
         """Report to `observer` as well, from the next request on."""
@@ -117,8 +147,6 @@ class Engine:
         try:
             if operation is None:
                 operation = self._prepare(*key)
-            else:
-                self._plans.move_to_end(key)
             if queries_only and operation.kind != "query":
                 raise OperationError(ErrorCode.MUTATION_OVER_GET)
             coerced = coerce_variables(self._schema, operation.variables, variables, self.config.limits)
@@ -153,9 +181,7 @@ class Engine:
             plan=prepare(made, name=name or ""),
             variables=read_definitions(chosen.variable_definitions or ()),
         )
-        self._plans[query, operation_name, labels] = operation
-        if len(self._plans) > limits.plan_cache_entries_max:
-            self._plans.popitem(last=False)
+        self._plans.put((query, operation_name, labels), operation)
         if self._observer is not None:
             seconds = time.perf_counter() - started
             self._observer.operation_planned(OperationPlanned(seconds, len(made.fetches), made.proven_minimal))
@@ -206,7 +232,7 @@ def _ended(operation: PreparedOperation | None, response: Response, seconds: flo
 _PERCENT: Final = re.compile(r"percent\((\d{1,3}(?:\.\d+)?)\)")
 
 
-class _LabelRules:
+class LabelRules:
     """Which @override labels hold for a request: once per request, and the same for the same sticky header.
 
     A `percent(n)` label holds for those whose hash falls into the first n percent, so that whoever is in percent(10) is

@@ -51,7 +51,9 @@ class Limits:
     # ---- planning ----
 
     plan_cache_entries_max: int = 1_000
-    """1,000 operations: an application has tens to hundreds; a plan with its document takes tens of kB."""
+    """1,000 operations: an application has tens to hundreds; a plan takes some forty times its document's text."""
+    plan_cache_text_bytes_max: int = 5_000_000
+    """5 MB of documents, some 200 MB of plans: the number alone would let large documents take gigabytes."""
 
     operation_timeout_ms: int = 60_000
     """60 s for all fetches of an operation together: longer than one fetch may take, shorter than proxies wait."""

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from graphql import GraphQLSchema, NamedTypeNode, NonNullTypeNode, VariableDefinitionNode
+from graphql import (
+    GraphQLSchema,
+    NamedTypeNode,
+    NonNullTypeNode,
+    OperationDefinitionNode,
+    VariableDefinitionNode,
+    parse,
+    print_ast,
+)
 from graphql.execution.values import get_variable_values
 
 from router.document import answer_error
@@ -33,7 +41,11 @@ class VariableDefinitions:
 
 
 def read_definitions(nodes: Sequence[VariableDefinitionNode]) -> VariableDefinitions:
-    """Look which definitions can be checked by the values' Python types."""
+    """Look which definitions can be checked by the values' Python types.
+
+    The definitions are copied: a node with its place in the text keeps the whole document and its tokens alive.
+    """
+    nodes = _without_places(nodes)
     plain = []
     for node in nodes:
         inner = node.type.type if isinstance(node.type, NonNullTypeNode) else node.type
@@ -42,6 +54,15 @@ def read_definitions(nodes: Sequence[VariableDefinitionNode]) -> VariableDefinit
             return VariableDefinitions(nodes, None)
         plain.append((node.variable.name.value, kind))
     return VariableDefinitions(nodes, tuple(plain))
+
+
+def _without_places(nodes: Sequence[VariableDefinitionNode]) -> Sequence[VariableDefinitionNode]:
+    if not nodes:
+        return ()
+    text = f"query ({', '.join(map(print_ast, nodes))}) {{ copied }}"
+    [operation] = parse(text, no_location=True).definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    return operation.variable_definitions or ()
 
 
 def coerce_variables(

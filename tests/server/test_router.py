@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from router.config import Config, OverrideConfig, SubgraphConfig
-from router.engine import _LabelRules
+from router.engine import LabelRules
 from router.errors import ConfigError, ErrorCode, SupergraphError
 from router.executor.local import LocalTransport
 from router.gateway import Router
@@ -110,6 +110,17 @@ async def test_the_plan_cache_forgets_what_was_used_longest_ago() -> None:
     assert [event.plan_cached for event in seen.ended] == [False, False, True, False, True, False]
 
 
+async def test_the_plan_cache_is_bounded_by_the_length_of_texts() -> None:
+    """Many long documents cannot fill the memory: texts are kept up to a number of bytes."""
+    seen = Recorder()
+    limits = Limits(plan_cache_text_bytes_max=60)
+    async with make_router(Config(limits=limits), observer=seen) as router:
+        long = "{ me { id name } } # " + "x" * 30
+        for text in ("{ caller }", "{ caller }", long, "{ caller }", long, "{ me { id } } #" + "x" * 60):
+            await router.execute(text)
+    assert [event.plan_cached for event in seen.ended] == [False, True, False, False, False, False]
+
+
 BIG = {
     "depth": "{ me " + "{ boss " * 97 + "{ name }" + " }" * 98,
     "aliases": "{ me { " + " ".join(f"a{n}: name" for n in range(1_000)) + " } }",
@@ -168,7 +179,7 @@ def test_a_text_that_is_no_supergraph_is_refused(text: str) -> None:
 
 def test_percent_labels_split_requests_and_stick() -> None:
     """percent(n) holds for about n percent of the callers, always the same ones, and grows without losing any."""
-    rules = _LabelRules(frozenset({"percent(10)", "percent(50.5)", "percent(100)"}), Config())
+    rules = LabelRules(frozenset({"percent(10)", "percent(50.5)", "percent(100)"}), Config())
     chosen = [rules.decide({"authorization": f"Bearer {n}"}) for n in range(2_000)]
     assert chosen == [rules.decide({"authorization": f"Bearer {n}"}) for n in range(2_000)]
     assert 140 < sum("percent(10)" in labels for labels in chosen) < 260
@@ -180,10 +191,10 @@ def test_percent_labels_split_requests_and_stick() -> None:
 def test_configured_labels_hold_or_not_for_every_request() -> None:
     """The configuration decides other labels, and overrules percent(n)."""
     config = Config(override=OverrideConfig(labels={"on": True, "off": False, "percent(100)": False, "unused": True}))
-    rules = _LabelRules(frozenset({"on", "off", "neither", "percent(100)"}), config)
+    rules = LabelRules(frozenset({"on", "off", "neither", "percent(100)"}), config)
     assert rules.decide({}) == {"on"}
 
 
 def test_a_supergraph_without_labels_decides_nothing() -> None:
     """Where nothing is overridden progressively, no request pays for it."""
-    assert not _LabelRules(frozenset(), Config()).in_use
+    assert not LabelRules(frozenset(), Config()).in_use
