@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from types import CodeType
 from typing import Final
+from weakref import finalize
 
 from router.conditions import ALWAYS, Condition
 from router.executor.merge import Json
@@ -110,6 +111,8 @@ def generate(plan: Plan, *, name: str = "") -> Program | None:
     namespace = dict(text.namespace)
     exec(_compile(source, filename), namespace)  # noqa: S102 # its text holds names of our own making alone
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    # The text goes when the code does: plans come and go, and clients decide how many.
+    finalize(namespace["project"], linecache.cache.pop, filename, None).atexit = False
     return Program(
         source=source,
         project=namespace["project"],  # type: ignore[arg-type]  # defined by the text

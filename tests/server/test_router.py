@@ -1,6 +1,8 @@
 """The router as people embed it: `await router.execute(...)`, without HTTP."""
 
 import asyncio
+import gc
+import linecache
 import time
 from collections.abc import AsyncIterator
 
@@ -119,6 +121,21 @@ async def test_the_plan_cache_is_bounded_by_the_length_of_texts() -> None:
         for text in ("{ caller }", "{ caller }", long, "{ caller }", long, "{ me { id } } #" + "x" * 60):
             await router.execute(text)
     assert [event.plan_cached for event in seen.ended] == [False, True, False, False, False, False]
+
+
+async def test_what_leaves_the_plan_cache_leaves_the_memory() -> None:
+    """Of operations that the cache forgot, neither the plan nor the text of its generated code is kept."""
+
+    def texts() -> int:
+        gc.collect()
+        return sum(name.startswith("<plan ") for name in linecache.cache)
+
+    before = texts()
+    async with make_router(Config(limits=Limits(plan_cache_entries_max=5))) as router:
+        for number in range(40):
+            for _ in range(3):
+                await router.execute(f"query Q{number} {{ me {{ a{number}: name }} }}")
+        assert texts() - before == 5
 
 
 BIG = {
