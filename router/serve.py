@@ -31,8 +31,8 @@ _KEEP_ALIVE_S: Final = 75
 _BACKLOG: Final = 2048
 """2048 connections may wait to be accepted: a burst is served late rather than refused."""
 _GC_THRESHOLDS: Final = (10_000, 10, 10)
-"""A request makes thousands of short-lived objects and hardly a cycle: look for cycles rarely, but often enough that what
-forgotten plans leave behind (documents and generated code are cycles) stays in the tens of megabytes."""
+"""A request makes thousands of short-lived objects and hardly a cycle: look for cycles rarely, but often enough that
+what forgotten plans leave behind (documents and generated code are cycles) stays in the tens of megabytes."""
 
 LOGGING: Final[dict[str, Any]] = {
     "version": 1,
