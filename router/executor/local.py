@@ -8,9 +8,10 @@ is the request itself, so that resolvers find the caller where they look for it:
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, Final, Protocol
 
-from graphql import ExecutionResult, GraphQLError, GraphQLSchema, execute, parse, validate
+from graphql import DocumentNode, ExecutionResult, GraphQLError, GraphQLSchema, execute, parse, validate
 
 from router.errors import ErrorCode, InternalText, SubgraphError
 from router.executor.transport import SubgraphRequest, SubgraphResponse
@@ -75,15 +76,24 @@ class LocalTransport:
 _Execute = Callable[[SubgraphRequest, Any, Any], Awaitable[Any]]
 
 
+DOCUMENTS_MAX: Final = 1_000
+"""Parsed and validated documents that are kept per schema: as many as the engine keeps plans."""
+
+
 def _execute_core(schema: GraphQLSchema) -> _Execute:
-    async def execute_request(request: SubgraphRequest, context: Any, root_value: Any) -> ExecutionResult:
+    @lru_cache(DOCUMENTS_MAX)
+    def read(operation: str) -> DocumentNode | list[GraphQLError]:
+        """The document, or what is wrong with it."""
         try:
-            document = parse(request.operation)
+            document = parse(operation)
         except GraphQLError as error:
-            return ExecutionResult(data=None, errors=[error])
-        errors = validate(schema, document)
-        if errors:
-            return ExecutionResult(data=None, errors=errors)
+            return [error]
+        return validate(schema, document) or document
+
+    async def execute_request(request: SubgraphRequest, context: Any, root_value: Any) -> ExecutionResult:
+        document = read(request.operation)
+        if isinstance(document, list):
+            return ExecutionResult(data=None, errors=document)
         result = execute(
             schema,
             document,

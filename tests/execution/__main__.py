@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 from tests.execution.comparison import Comparison
+from tests.execution.random_supergraphs import random_supergraph
+from tests.execution.world import UnsuitableError
 
 FOLDER = Path(__file__).parent / "supergraphs"
 
@@ -16,24 +18,35 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.execution", description=__doc__)
     parser.add_argument("--operations", type=int, default=20_000, help="how many in all (default: %(default)s)")
     parser.add_argument("--seed", default=str(int(time.time())), help="where to begin; by default the time")
-    parser.add_argument("--supergraph", type=Path, help="a supergraph's file; by default all of the folder's")
+    parser.add_argument("--random", type=int, default=66, help="random supergraphs beside the folder's (%(default)s)")
+    parser.add_argument("--supergraph", type=Path, help="a supergraph's file in place of all these")
     parser.add_argument("--replay", help="one seed as a failure prints it: NAME/NUMBER")
     return parser.parse_args()
 
 
-async def fuzz(files: list[Path], operations: int, seed: str) -> int:
-    """Compare `operations` random operations, evenly over `files`; returns how many answers were wrong."""
-    wrong = 0
-    each = -(-operations // len(files))
-    for path in files:
-        comparison = Comparison(path.read_text())
-        for number in range(each):
-            wrong += await _compare(comparison, f"{path.stem}/{seed}.{number}")
-    print(f"{each * len(files)} operations, {len(files)} supergraphs, {wrong} wrong answers, seed {seed}")
+def read_supergraph(name: str) -> str:
+    """A supergraph of the folder, or the random one that a name such as `random-7.3` stands for."""
+    return random_supergraph(name) if name.startswith("random-") else (FOLDER / f"{name}.graphql").read_text()
+
+
+async def fuzz(supergraphs: dict[str, str], operations: int, seed: str) -> int:
+    """Compare `operations` random operations, evenly over the supergraphs; returns how many answers were wrong."""
+    wrong = compared = 0
+    each = -(-operations // len(supergraphs))
+    for name, sdl in supergraphs.items():
+        try:
+            comparison = Comparison(sdl)
+            for number in range(each):
+                wrong += await compare(comparison, f"{name}/{seed}.{number}")
+                compared += 1
+        except UnsuitableError as error:
+            print(f"{name} is left out: {error}")
+    print(f"{compared} operations, {len(supergraphs)} supergraphs, {wrong} wrong answers, seed {seed}")
     return wrong
 
 
-async def _compare(comparison: Comparison, seed: str) -> int:
+async def compare(comparison: Comparison, seed: str) -> bool:
+    """Compare one operation; True, and a report, where the answers differ."""
     operation, labels = comparison.generate(seed)
     difference = await comparison.compare(operation, labels)
     if difference is not None:
@@ -45,10 +58,15 @@ def main() -> int:
     """Run what the command line asks for; 1 where an answer was wrong."""
     arguments = parse_arguments()
     if arguments.replay:
-        path = arguments.supergraph or FOLDER / f"{arguments.replay.partition('/')[0]}.graphql"
-        return asyncio.run(_compare(Comparison(path.read_text()), arguments.replay))
-    files = [arguments.supergraph] if arguments.supergraph else sorted(FOLDER.glob("*.graphql"))
-    return int(asyncio.run(fuzz(files, arguments.operations, arguments.seed)) > 0)
+        name = arguments.replay.partition("/")[0]
+        sdl = arguments.supergraph.read_text() if arguments.supergraph else read_supergraph(name)
+        return int(asyncio.run(compare(Comparison(sdl), arguments.replay)))
+    if arguments.supergraph:
+        names = {arguments.supergraph.stem: arguments.supergraph.read_text()}
+    else:
+        random = [f"random-{arguments.seed}.{number}" for number in range(arguments.random)]
+        names = {name: read_supergraph(name) for name in [*sorted(path.stem for path in FOLDER.iterdir()), *random]}
+    return int(asyncio.run(fuzz(names, arguments.operations, arguments.seed)) > 0)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.execution.comparison import Comparison
+from tests.execution.random_supergraphs import random_supergraph
 
 SUPERGRAPHS = sorted((Path(__file__).parent / "supergraphs").glob("*.graphql"))
-OPERATIONS_PER_SUPERGRAPH = 100
+OPERATIONS_PER_SUPERGRAPH = 80
+RANDOM_SUPERGRAPHS = 20
+OPERATIONS_PER_RANDOM_SUPERGRAPH = 30
 
 
 @pytest.fixture(params=SUPERGRAPHS, ids=lambda path: path.stem)
@@ -25,8 +28,20 @@ def comparison(path: Path) -> Comparison:
 
 async def test_random_operations_are_answered_as_by_one_schema(path: Path, comparison: Comparison) -> None:
     """Whatever is asked, data and the presence of errors are what graphql-core says over the same values."""
-    for number in range(OPERATIONS_PER_SUPERGRAPH):
-        seed = f"{path.stem}/{number}"
+    await compare(comparison, path.stem, OPERATIONS_PER_SUPERGRAPH)
+
+
+@pytest.mark.parametrize("number", range(RANDOM_SUPERGRAPHS))
+async def test_what_composes_is_answered_right(number: int) -> None:
+    """The same for random supergraphs: what the composer accepts, planner and executor can answer."""
+    name = f"random-{number}"
+    await compare(Comparison(random_supergraph(name)), name, OPERATIONS_PER_RANDOM_SUPERGRAPH)
+
+
+async def compare(comparison: Comparison, name: str, operations: int) -> None:
+    """Compare operations by their seeds; a failure says how to replay it."""
+    for number in range(operations):
+        seed = f"{name}/{number}"
         operation, labels = comparison.generate(seed)
         difference = await comparison.compare(operation, labels)
         assert difference is None, f"python -m tests.execution --replay {seed}\n{difference}"

@@ -1,0 +1,215 @@
+"""Random supergraphs: entities, values, interfaces and unions spread over subgraphs that the composer accepts.
+
+Each draft decides for every field which subgraphs have it and how: alone, @shareable, moved by @override, with a
+@requires on what others own, or lent by a @provides. Drafts that the composer refuses (most often as a field cannot be
+reached) are thrown away; what it accepts has to be answered right.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from router.composer import Subgraph, compose
+
+ATTEMPTS_MAX = 60
+LINK = (
+    'extend schema @link(url: "https://specs.apollo.dev/federation/v2.5", import: ["@key", "@external", "@requires",'
+    ' "@provides", "@shareable", "@override", "@interfaceObject", "@inaccessible"])'
+)
+LEAVES = ("Int", "String", "Float", "Boolean", "ID", "Mood", "JSON", "String!", "[Int!]", "[[String]]")
+
+
+@dataclass
+class _Draft:
+    """Type definitions by subgraph: for each type its head and its fields."""
+
+    heads: dict[tuple[str, str], str] = field(default_factory=dict)
+    fields: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+
+    def open(self, graph: str, name: str, head: str) -> None:
+        """Make sure that a subgraph has a type."""
+        self.heads.setdefault((graph, name), head)
+        self.fields.setdefault((graph, name), {})
+
+    def add(self, graph: str, name: str, key: str, text: str) -> None:
+        """Add a field, unless the type has it."""
+        self.fields[graph, name].setdefault(key, text)
+
+    def sdl(self, graph: str) -> str:
+        """A subgraph's text."""
+        parts = [LINK, "enum Mood { GOOD BAD UGLY }", "scalar JSON"]
+        for (owner, name), head in self.heads.items():
+            if owner == graph:
+                fields = " ".join(f"{key}{text}" for key, text in self.fields[owner, name].items())
+                parts.append(f"{head} {{ {fields} }}" if fields else head)
+        return "\n".join(parts)
+
+
+def random_supergraph(seed: str) -> str:
+    """The supergraph that a seed stands for."""
+    random = Random(seed)
+    for _ in range(ATTEMPTS_MAX):
+        graphs = [f"s{number}" for number in range(random.randrange(2, 6))]
+        draft = _Drafter(random, graphs).draft()
+        subgraphs = [Subgraph(name=graph, url=f"http://{graph}", sdl=draft.sdl(graph)) for graph in graphs]
+        supergraph = compose(subgraphs).supergraph
+        if supergraph is not None:
+            return supergraph
+    raise AssertionError(f"no draft of {seed} composes")
+
+
+class _Drafter:
+    """Makes one draft."""
+
+    def __init__(self, random: Random, graphs: Sequence[str]) -> None:
+        self._random = random
+        self._graphs = list(graphs)
+        self._draft = _Draft()
+        self._entities = [f"E{number}" for number in range(random.randrange(2, 5))]
+        self._values = [f"V{number}" for number in range(random.randrange(3))]
+        self._homes: dict[str, list[str]] = {}
+        self._keys: dict[tuple[str, str], list[str]] = {}
+        self._leaves: dict[str, list[tuple[str, str, str]]] = {name: [] for name in self._entities}
+        """By entity the leaf fields that others can require: name, type and owner."""
+
+    def draft(self) -> _Draft:
+        """Entities first, then what refers to them, and the roots last."""
+        for name in self._values:
+            self._value_type(name)
+        for name in self._entities:
+            self._homes[name] = sorted(self._random.sample(self._graphs, self._random.randint(1, len(self._graphs))))
+            self._entity(name)
+        if self._chance(0.6):
+            self._interface()
+        for name in self._entities:
+            self._references(name)
+            self._requirements(name)
+        for graph in self._graphs:
+            self._roots(graph)
+        return self._draft
+
+    def _chance(self, probability: float) -> bool:
+        return self._random.random() < probability
+
+    # ---- types ----
+
+    def _value_type(self, name: str) -> None:
+        """A type without key: every subgraph can have it, with shared and with own fields."""
+        for graph in self._graphs:
+            self._draft.open(graph, name, f"type {name}")
+            self._draft.add(graph, name, "common", ": String @shareable")
+            if self._chance(0.4):
+                self._draft.add(graph, name, f"own_{graph}", f": {self._random.choice(LEAVES)}")
+
+    def _entity(self, name: str) -> None:
+        """Keys that chain the subgraphs, and leaves that one or two of them own."""
+        homes = self._homes[name]
+        two_keys = len(homes) > 2 and self._chance(0.4)
+        for number, graph in enumerate(homes):
+            keys = ["id"]
+            if two_keys:
+                keys = (
+                    ["id"] if number == 0 else ["id", "code"] if number == 1 else [self._random.choice(("id", "code"))]
+                )
+            self._keys[name, graph] = keys
+            head = " ".join(f'@key(fields: "{key}")' for key in keys)
+            self._draft.open(graph, name, f"type {name} {head}")
+            for key in keys:
+                self._draft.add(graph, name, key, ": ID!" if key == "id" else ": String!")
+        for number in range(self._random.randrange(2, 6)):
+            self._leaf(name, f"f{number}", homes)
+
+    def _leaf(self, name: str, key: str, homes: list[str]) -> None:
+        leaf = self._random.choice(LEAVES)
+        arguments = self._random.choice(("", "", "(x: Int = 3)", "(mood: Mood, list: [ID!])"))
+        owner, *others = self._random.sample(homes, len(homes))
+        roll = self._random.random()
+        if roll < 0.2 and others:
+            self._draft.add(owner, name, key, f"{arguments}: {leaf} @shareable")
+            self._draft.add(others[0], name, key, f"{arguments}: {leaf} @shareable")
+        elif roll < 0.3 and others:
+            self._draft.add(owner, name, key, f'{arguments}: {leaf} @override(from: "{others[0]}")')
+            self._draft.add(others[0], name, key, f"{arguments}: {leaf}")
+        else:
+            self._draft.add(owner, name, key, f"{arguments}: {leaf}")
+            if not arguments:
+                self._leaves[name].append((key, leaf, owner))
+
+    def _interface(self) -> None:
+        """An interface over some entities: in one subgraph, and perhaps as an object in another."""
+        graph = self._random.choice(self._graphs)
+        members = [name for name in self._entities if "id" in self._keys.get((name, graph), ())]
+        if not members:
+            return
+        others = [other for other in self._graphs if other != graph]
+        outside = [other for other in others if not any((name, other) in self._keys for name in members)]
+        is_entity = bool(outside) and self._chance(0.7)
+        self._draft.open(graph, "I", 'interface I @key(fields: "id")' if is_entity else "interface I")
+        self._draft.add(graph, "I", "id", ": ID!")
+        for name in members:
+            head = self._draft.heads[graph, name]
+            self._draft.heads[graph, name] = head.replace(f"type {name}", f"type {name} implements I", 1)
+        self._homes["I"] = [graph]
+        if is_entity:
+            other = self._random.choice(outside)
+            self._draft.open(other, "I", 'type I @interfaceObject @key(fields: "id")')
+            self._draft.add(other, "I", "id", ": ID!")
+            self._draft.add(other, "I", "extra", f"(x: Int): {self._random.choice(LEAVES)}")
+            self._homes["I"].append(other)
+
+    # ---- fields between types ----
+
+    def _types_in(self, graph: str) -> list[str]:
+        """What fields of a subgraph can return."""
+        entities = [name for name in self._entities if (name, graph) in self._keys]
+        return [*entities, *entities, *self._values, *(["I"] if graph in self._homes.get("I", ()) else [])]
+
+    def _wrapped(self, name: str) -> str:
+        return self._random.choice(("{}", "{}", "{}!", "[{}]", "[{}!]", "[{}!]!", "[[{}]]")).format(name)
+
+    def _references(self, name: str) -> None:
+        for number in range(self._random.randrange(3)):
+            graph = self._random.choice(self._homes[name])
+            target = self._random.choice(self._types_in(graph))
+            self._draft.add(graph, name, f"r{number}", f": {self._wrapped(target)}{self._provided(graph, target)}")
+
+    def _provided(self, graph: str, target: str) -> str:
+        """A @provides of a leaf that another subgraph owns and shares."""
+        lendable = [item for item in self._leaves.get(target, ()) if item[2] != graph]
+        if not lendable or not self._chance(0.3):
+            return ""
+        key, leaf, owner = self._random.choice(lendable)
+        if key in self._draft.fields[graph, target] and "@external" not in self._draft.fields[graph, target][key]:
+            return ""
+        self._draft.add(graph, target, key, f": {leaf} @external")
+        self._draft.fields[owner, target][key] = f": {leaf} @shareable"
+        return f' @provides(fields: "{key}")'
+
+    def _requirements(self, name: str) -> None:
+        """Fields that need what other subgraphs own, these again among it."""
+        for number in range(self._random.randrange(3)):
+            graph = self._random.choice(self._homes[name])
+            inputs = [item for item in self._leaves[name] if item[2] != graph]
+            if not inputs:
+                continue
+            chosen = self._random.sample(inputs, self._random.randint(1, min(2, len(inputs))))
+            for key, leaf, _ in chosen:
+                self._draft.add(graph, name, key, f": {leaf} @external")
+            if not all("@external" in self._draft.fields[graph, name][key] for key, _, _ in chosen):
+                continue
+            fields = " ".join(key for key, _, _ in chosen)
+            key = f"q{number}"
+            leaf = self._random.choice(LEAVES)
+            self._draft.add(graph, name, key, f': {leaf} @requires(fields: "{fields}")')
+            self._leaves[name].append((key, leaf, graph))
+
+    def _roots(self, graph: str) -> None:
+        self._draft.open(graph, "Query", "type Query")
+        for number in range(self._random.randrange(1, 3)):
+            types = self._types_in(graph)
+            if types:
+                target = self._random.choice(types)
+                arguments = self._random.choice(("", "(first: Int)"))
+                lent = self._provided(graph, target)
+                self._draft.add(graph, "Query", f"{graph}_{number}", f"{arguments}: {self._wrapped(target)}{lent}")
+        self._draft.add(graph, "Query", f"{graph}_leaf", ": Int")
