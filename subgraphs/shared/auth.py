@@ -8,6 +8,7 @@ The two kinds differ in type, issuer and audience, so one never passes for the o
 are not verified again; their times are.
 """
 
+import asyncio
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -47,6 +48,8 @@ VERIFIED_TOKENS_MAX = 10_000
 
 JWKS_REFETCH_INTERVAL_S = 10.0
 """An unknown key id asks the issuer again at most this often, so that forged ids cannot flood it."""
+JWKS_RETRY_INTERVAL_S = 1.0
+"""An issuer that did not answer is asked again after this long."""
 JWKS_AGE_S_MAX = 300.0
 """Keys older than this are fetched again; a withdrawn key is trusted no longer while the issuer can be reached."""
 JWKS_TIMEOUT_S = 2.0
@@ -110,6 +113,7 @@ class RemoteKeys:
         self._monotonic = monotonic
         self._keys: dict[str, VerifyingKey] | None = None
         self._reachable = False
+        self._fetching = asyncio.Lock()
         self._tried_at = self._fetched_at = -JWKS_AGE_S_MAX
 
     async def find(self, kid: str) -> VerifyingKey | None:
@@ -118,16 +122,24 @@ class RemoteKeys:
         Raises:
             Refusal: `unavailable` when the key is unknown and the issuer could not be asked.
         """
-        known = self._keys is not None and kid in self._keys
-        due = self._monotonic() - self._tried_at >= JWKS_REFETCH_INTERVAL_S
-        if due and (not known or self._monotonic() - self._fetched_at >= JWKS_AGE_S_MAX):
-            await self._fetch()
+        if self._wants_fetch(kid) and not (self._knows(kid) and self._fetching.locked()):
+            async with self._fetching:  # requests that came together ask once, and all of them get the answer
+                if self._wants_fetch(kid):
+                    await self._fetch()
         if self._keys is None or (kid not in self._keys and not self._reachable):
             raise Refusal(UNAVAILABLE, "Tokens cannot be verified for the moment.", retry_after_s=1)
         return self._keys.get(kid)
 
+    def _knows(self, kid: str) -> bool:
+        return self._keys is not None and kid in self._keys
+
+    def _wants_fetch(self, kid: str) -> bool:
+        interval = JWKS_REFETCH_INTERVAL_S if self._reachable else JWKS_RETRY_INTERVAL_S
+        if self._monotonic() - self._tried_at < interval:
+            return False
+        return not self._knows(kid) or self._monotonic() - self._fetched_at >= JWKS_AGE_S_MAX
+
     async def _fetch(self) -> None:
-        self._tried_at = self._monotonic()
         try:
             response = await self._client.get(self._url, timeout=JWKS_TIMEOUT_S)
             response.raise_for_status()
@@ -137,6 +149,8 @@ class RemoteKeys:
         else:
             self._reachable = True
             self._fetched_at = self._monotonic()
+        finally:
+            self._tried_at = self._monotonic()
 
 
 class TokenVerifier:

@@ -1,5 +1,6 @@
 """Tokens are believed for their signature, kind, issuer, audience and time, and for nothing else."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -180,9 +181,10 @@ class Issuer:
         self.seconds = Seconds(0)
         self.client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
 
-    def answer(self, _request: httpx.Request) -> httpx.Response:
+    async def answer(self, _request: httpx.Request) -> httpx.Response:
         """What the issuer says."""
         self.asked += 1
+        await asyncio.sleep(0)
         if self.down:
             return httpx.Response(503)
         return httpx.Response(200, content=orjson.dumps(jwk_set(self.keys)))
@@ -208,6 +210,15 @@ async def test_keys_are_fetched_once_and_again_when_one_is_unknown() -> None:
     await issuer.client.aclose()
 
 
+async def test_requests_that_come_together_ask_once_and_all_get_the_answer() -> None:
+    """The first requests after a start do not fail for each other."""
+    issuer = Issuer()
+    keys = issuer.remote()
+    found = await asyncio.gather(*(keys.find(KEY.kid) for _ in range(10)))
+    assert (issuer.asked, None in found) == (1, False)
+    await issuer.client.aclose()
+
+
 async def test_stale_keys_serve_while_the_issuer_is_down() -> None:
     """Known keys keep verifying; an unknown one cannot be judged and is 503, not 401."""
     issuer = Issuer()
@@ -229,8 +240,12 @@ async def test_without_any_keys_tokens_are_503() -> None:
     with pytest.raises(Refusal) as caught:
         await keys.find(KEY.kid)
     assert caught.value.code.status == 503
-    issuer.down, issuer.seconds.now = False, 11
+    issuer.down, issuer.seconds.now = False, 0.5
+    with pytest.raises(Refusal):
+        await keys.find(KEY.kid)
+    issuer.seconds.now = 1
     assert await keys.find(KEY.kid) is not None
+    assert issuer.asked == 2
     await issuer.client.aclose()
 
 
