@@ -97,11 +97,12 @@ class User:
         status: OrderStatus | None = None,
         stock_id: strawberry.ID | None = None,
         side: Side | None = None,
+        client_order_id: str | None = None,
     ) -> Connection[Order] | None:
         """A page of orders, with their stocks."""
         if info.context.user.id != self.id:
             raise Refusal(NOT_FOUND)
-        wanted = OrderFilter(status=status, stock_id=stock_id, side=side)
+        wanted = OrderFilter(status=status, stock_id=stock_id, side=side, client_order_id=client_order_id)
         page = await info.context.service.orders.orders(info.context.user, wanted, after=after, limit=first)
         nodes = await order_nodes(info, page.items)
         return connection(page, lambda order: nodes[order.id], after=after)

@@ -150,8 +150,8 @@ async def test_orders_of_a_user_are_a_filtered_connection(desk: Desk) -> None:
     alice = investor()
     await desk.bought(alice, "10")
     desk.clock.advance(1)
-    limit = await desk.place(alice, side="sell", type="limit", limitPrice="90")
-    selection = """... on User { orders(first: 5, status: WORKING, side: SELL) {
+    limit = await desk.place(alice, side="sell", type="limit", limitPrice="90", clientOrderId="mine")
+    selection = """... on User { orders(first: 5, status: WORKING, side: SELL, clientOrderId: "mine") {
       edges { node { id status side type limitPrice timeInForce investor { id } placedBy { id } authorization { id }
       stock { symbol } } } } }"""
     answer = await desk.graphql(alice, ENTITIES % selection, representations=[{"__typename": "User", "id": alice.id}])
