@@ -75,7 +75,7 @@ class Balance:
     total: DecimalText = strawberry.federation.field(external=True)
 
 
-@strawberry.federation.type(keys=["id"], description="A person who invests or brokers.")
+@strawberry.federation.type(keys=["id"], description="A user. Names are not verified: tell users apart by id.")
 class User:
     """What stocks knows of a user; everything in it is for that user alone and null with NOT_FOUND for others."""
 

@@ -96,7 +96,7 @@ class StockHolding:
         ]
 
 
-@strawberry.federation.type(keys=["id"], description="What an investor lets a broker do.")
+@strawberry.federation.type(keys=["id"], description="A mandate that an investor gives a broker.")
 class Authorization:
     """What stocks knows of a mandate: the shares that remain of it. Its investor and its broker see it."""
 

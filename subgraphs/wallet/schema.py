@@ -69,7 +69,7 @@ class Order:
     id: strawberry.ID
 
 
-@strawberry.federation.type(keys=["id"], description="What an investor lets a broker do.")
+@strawberry.federation.type(keys=["id"], description="A mandate that an investor gives a broker.")
 class Authorization:
     """The wallet's share of a mandate: the money that remains of it."""
 
@@ -117,7 +117,7 @@ class Transaction:
 After = Annotated[str | None, strawberry.argument(description="`endCursor` of the page before.")]
 
 
-@strawberry.federation.type(keys=["id"], description="A person who invests or brokers.")
+@strawberry.federation.type(keys=["id"], description="A user. Names are not verified: tell users apart by id.")
 class User:
     """The wallet's share of a user; everything in it is for that user alone and null with NOT_FOUND for others."""
 
