@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,12 +88,17 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    config: Config | None = None, *, transports: Mapping[str, Transport] | None = None, path: str = "/graphql"
+    config: Config | None = None,
+    *,
+    transports: Mapping[str, Transport] | None = None,
+    over_http: AbstractSet[str] = frozenset(),
+    path: str = "/graphql",
 ) -> AsyncIterator[Served]:
-    """A router on a free port, over subgraphs in memory where no other transports are given."""
+    """A router on a free port, over subgraphs in memory but for those with other transports or `over_http`."""
     renames = Renames()
     local: dict[str, Transport] = {"people": LocalTransport(people(renames)), "places": LocalTransport(places())}
-    router = Router(SUPERGRAPH, config=config, transports={**local, **(transports or {})})
+    memory = {name: transport for name, transport in local.items() if name not in over_http}
+    router = Router(SUPERGRAPH, config=config, transports={**memory, **(transports or {})})
     async with (
         listening(router.asgi(path=path)) as url,
         httpx.AsyncClient(base_url=url, trust_env=False) as client,
