@@ -81,6 +81,13 @@ Cascade = Annotated[
 
 def authorization_routes(use_cases: UseCases) -> APIRouter:
     """The documented routes of authorizations; two of them also answer stocks."""
+    routes = APIRouter()
+    routes.include_router(_reading_routes(use_cases))
+    routes.include_router(_changing_routes(use_cases))
+    return routes
+
+
+def _reading_routes(use_cases: UseCases) -> APIRouter:
     routes = APIRouter(tags=["Authorizations"])
 
     @routes.get(
@@ -114,6 +121,12 @@ def authorization_routes(use_cases: UseCases) -> APIRouter:
             return _json(verified_body(verified))
         found = await use_cases.authorizations.authorization(caller, authorization_id)
         return _json(authorization_body(found, caller.id))
+
+    return routes
+
+
+def _changing_routes(use_cases: UseCases) -> APIRouter:
+    routes = APIRouter(tags=["Authorizations"])
 
     @routes.post(
         "/authorizations",
