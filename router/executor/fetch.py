@@ -34,7 +34,7 @@ class Execution:
     async def perform(self, prepared: PreparedFetch) -> None:
         """Send one fetch and merge its answer; whatever a subgraph or its transport does ends in the tree."""
         fetch = prepared.fetch
-        if not fetch.condition.holds(self.coerced):
+        if prepared.is_conditional and not fetch.condition.holds(self.coerced):
             skip(self.tree, prepared)
             return
         asked = self._ask(prepared)

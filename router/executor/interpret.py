@@ -47,7 +47,7 @@ def ask(
     """
     fetch = prepared.fetch
     sent: Json = {name: variables[name] for name in fetch.variables if name in variables}
-    if not fetch.is_entity_fetch:
+    if not prepared.is_entity_fetch:
         batches = [(index, _root_batch(tree, entry)) for index, entry in enumerate(fetch.entries)]
         batches = [(index, batch) for index, batch in batches if batch.targets[0]]
         return Ask(prepared, fetch.operation, sent, tuple(batches)) if batches else None
@@ -204,11 +204,11 @@ def absorb(tree: MergedTree, asked: Ask, payload: object) -> None:
     if not isinstance(payload, dict) or not ("data" in payload or payload.get("errors")):
         fail(tree, asked, [_malformed(subgraph)])
         return
-    errors = _read_errors(payload.get("errors"), subgraph)
+    errors = _read_errors(payload["errors"], subgraph) if payload.get("errors") else []
     data = payload.get("data")
     if not isinstance(data, dict):
         _absorb_nothing(tree, asked, data, errors)
-    elif asked.prepared.fetch.is_entity_fetch:
+    elif asked.prepared.is_entity_fetch:
         _absorb_entities(tree, asked, data, errors)
     else:
         _absorb_root(tree, asked, data, errors)
@@ -244,7 +244,7 @@ def _absorb_nothing(tree: MergedTree, asked: Ask, data: object, errors: list[_Lo
     """`data` is null or no object: the whole request failed, and the subgraph may have said where."""
     if data is not None or not errors:
         errors = [*errors, ((), _malformed(asked.prepared.fetch.subgraph))]
-    if asked.prepared.fetch.is_entity_fetch:
+    if asked.prepared.is_entity_fetch:
         fail(tree, asked, [error for _, error in errors])
         return
     told = [(path, error) for path, error in errors if _locate_root_error(tree, asked, path, error)]
@@ -278,14 +278,13 @@ def _locate_root_error(tree: MergedTree, asked: Ask, path: tuple[PathKey, ...], 
 
 
 def _absorb_entities(tree: MergedTree, asked: Ask, data: Json, errors: list[_Located]) -> None:
-    aliases = {batch.alias for _, batch in asked.batches}
+    aliases = {batch.alias for _, batch in asked.batches} if errors else set()
     homeless = [error for path, error in errors if not path or path[0] not in aliases]
     told = False
     for index, batch in asked.batches:
         mine = [(path, error) for path, error in errors if path and path[0] == batch.alias]
-        if not batch.representations:
-            continue
-        told = _absorb_batch(tree, asked, index, batch, data.get(batch.alias), mine, homeless) or told
+        if batch.representations:
+            told = _absorb_batch(tree, asked, index, batch, data.get(batch.alias), mine, homeless) or told
     if not told:
         tree.located.extend(LocatedError(asked.prepared.fetch.id, error) for error in homeless)
 

@@ -14,6 +14,7 @@ from graphql import (
 )
 from graphql.language import FragmentSpreadNode
 
+from router.conditions import ALWAYS
 from router.executor.codegen import OnDemand
 from router.plan import Entry, Fetch, Plan
 
@@ -26,6 +27,9 @@ class PreparedFetch:
     """A fetch and what its operation's text says about the merged tree."""
 
     fetch: Fetch
+    is_entity_fetch: bool
+    is_conditional: bool
+    """Whether there are requests that do not send it."""
     keys: tuple[frozenset[str], ...]
     """For every entry the keys that its result brings to each of its objects."""
     aliases: tuple[tuple[int, Entry], ...]
@@ -92,6 +96,8 @@ def _prepare_fetches(plan: Plan) -> Iterator[PreparedFetch]:
         first = {entry.alias: (index, entry) for index, entry in reversed(list(enumerate(fetch.entries)))}
         yield PreparedFetch(
             fetch=fetch,
+            is_entity_fetch=fetch.is_entity_fetch,
+            is_conditional=fetch.condition != ALWAYS,
             keys=tuple(_keys(entry, by_alias[entry.alias]) for entry in fetch.entries),
             aliases=tuple(first[alias] for alias in by_alias),
             shares_results=tuple(
