@@ -58,6 +58,15 @@ class Condition:
             raise PlanningError(ErrorCode.PLANNING_BUDGET_EXCEEDED)
         return Condition(_minimal(set(self.clauses | other.clauses)))
 
+    def assuming(self, values: Mapping[str, bool]) -> "Condition":
+        """What is left of the condition when these variables have these values."""
+        clauses = {
+            frozenset((name, value) for name, value in clause if name not in values)
+            for clause in self.clauses
+            if all(values.get(name, value) is value for name, value in clause)
+        }
+        return Condition(_minimal(clauses))
+
     def negated(self) -> "Condition":
         """The condition that this one does not hold; up to the product of the clauses' sizes in clauses."""
         result = ALWAYS

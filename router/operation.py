@@ -20,7 +20,9 @@ from graphql.language import (
     FragmentSpreadNode,
     InlineFragmentNode,
     OperationDefinitionNode,
+    SelectionNode,
     SelectionSetNode,
+    StringValueNode,
     VariableNode,
 )
 
@@ -176,12 +178,33 @@ def directive_condition(directives: Iterable[DirectiveNode] | None) -> Condition
     return condition
 
 
-class Flattener:
-    """Flattens the selections of one operation, counting what it unfolds."""
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """A fragment with @defer. Fields in it carry a condition over `variable`, which no client can name: it is true
+    where deferred parts are read, and false where the first answer is."""
 
-    def __init__(self, operation: Operation, supergraph: Supergraph) -> None:
+    variable: str
+    label: str | None
+    parent: str | None
+    """The variable of the deferral that it is nested in."""
+    condition: Condition
+    """When it is deferred at all: its `if` argument."""
+
+
+class Flattener:
+    """Flattens the selections of one operation, counting what it unfolds.
+
+    With `incremental`, fragments with @defer are told apart; without, @defer makes no difference.
+    """
+
+    def __init__(self, operation: Operation, supergraph: Supergraph, *, incremental: bool = False) -> None:
         self.operation = operation
         self.supergraph = supergraph
+        self.incremental = incremental
+        self.deferrals: dict[int, Deferral] = {}
+        """By the identity of the fragment's node, in the order in which they were met: outer ones before inner."""
+        self.met: dict[str, Deferral] = {}
+        """The deferrals that the last flattening met."""
         self._unfolded = 0
 
     def flatten(self, contributions: Iterable[Contribution], types: frozenset[str]) -> list[FlatField]:
@@ -191,6 +214,7 @@ class Flattener:
         """
         fields: list[FlatField] = []
         visited: dict[tuple[str, frozenset[str]], Condition] = {}
+        self.met = {}
         for selection_set, condition in contributions:
             self._collect(selection_set, types, condition, fields, visited)
         self._unfolded += len(fields)
@@ -215,6 +239,8 @@ class Flattener:
             if isinstance(node, FieldNode):
                 fields.append(FlatField(node, types, here))
                 continue
+            if self.incremental and node.directives:
+                here = here.and_(self._deferral_condition(node, condition))
             if isinstance(node, InlineFragmentNode):
                 below, type_condition = node.selection_set, node.type_condition
             else:
@@ -228,6 +254,27 @@ class Flattener:
             applicable = types & self._possible(type_condition.name.value) if type_condition else types
             if applicable:
                 self._collect(below, applicable, here, fields, visited)
+
+    def _deferral_condition(self, node: SelectionNode, enclosing: Condition) -> Condition:
+        """The condition of what stands in a fragment with @defer."""
+        directive = next((each for each in node.directives or () if each.name.value == "defer"), None)
+        arguments = {each.name.value: each.value for each in directive.arguments or ()} if directive else {}
+        wanted, label = arguments.get("if"), arguments.get("label")
+        if directive is None or (isinstance(wanted, BooleanValueNode) and not wanted.value):
+            return ALWAYS
+        when = Condition.literal(wanted.name.value, True) if isinstance(wanted, VariableNode) else ALWAYS
+        if id(node) not in self.deferrals:
+            outer = [each.variable for each in self.deferrals.values() if each.variable in enclosing.variables]
+            self.deferrals[id(node)] = Deferral(
+                variable=f"@defer {len(self.deferrals)}",
+                label=label.value if isinstance(label, StringValueNode) else None,
+                parent=outer[-1] if outer else None,
+                condition=when,
+            )
+        deferral = self.deferrals[id(node)]
+        self.met[deferral.variable] = deferral
+        deferred = Condition.literal(deferral.variable, True)
+        return deferred.and_(when).or_(when.negated())
 
     def _fragment(self, name: str) -> FragmentDefinitionNode:
         if name not in self.operation.fragments:

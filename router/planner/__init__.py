@@ -11,6 +11,7 @@ from router.conditions import ALWAYS
 from router.operation import Flattener, read_operation
 from router.plan import Plan
 from router.planner.cells import Cells
+from router.planner.deferral import deferred_parts, marked_fetches, parts_of
 from router.planner.introspection import split_introspection
 from router.planner.projection import Projector
 from router.planner.requests import RequestWriter
@@ -24,10 +25,13 @@ def plan(
     supergraph: Supergraph | str,
     operation_name: str | None = None,
     labels: frozenset[str] = frozenset(),
+    *,
+    incremental: bool = False,
 ) -> Plan:
     """Plan one operation of a document, given as text or parsed; the supergraph may be given as SDL text.
 
-    `labels` are the progressive @override labels that are on. The document is not validated: validate it against
+    `labels` are the progressive @override labels that are on. With `incremental`, parts of a query under @defer are
+    planned apart; without, @defer makes no difference. The document is not validated: validate it against
     `supergraph.api_schema` before, as here only what stands in the way of planning is noticed.
 
     Raises DocumentError and OperationError where the operation does not fit the supergraph, PlanningError where it is
@@ -37,20 +41,23 @@ def plan(
         supergraph = Supergraph.parse(supergraph)
     graph = query_graph(supergraph, labels)
     read = read_operation(operation, operation_name)
-    flattener = Flattener(read, supergraph)
+    flattener = Flattener(read, supergraph, incremental=incremental and read.kind == "query")
     cells = Cells(graph, flattener, read.kind)
     selections = [(read.selection_set, ALWAYS)]
     cells.client(selections)
-    decided = decide_requests(cells, graph, read.kind)
+    parts = parts_of(tuple(flattener.deferrals.values()))
+    decided = decide_requests(cells, graph, read.kind, parts)
     writer = RequestWriter(graph, read.variables)
     fetches = writer.fetches(decided.requests)
-    selection = Projector(cells, flattener, writer.builder.typename_known).selection(cells.root, selections)
+    projector = Projector(cells, flattener, writer.builder.typename_known)
+    deferred, first_places = deferred_parts(projector, cells.root, selections, parts)
     introspection, variables = split_introspection(read, flattener)
     return Plan(
         kind=read.kind,
-        fetches=fetches,
-        selection=selection,
+        fetches=marked_fetches(fetches, decided.parts, parts, first_places),
+        selection=projector.selection(cells.root, selections, ALWAYS, parts[0].reading),
         introspection=introspection,
         introspection_variables=variables,
+        deferred=deferred,
         proven_minimal=decided.proven_minimal,
     )

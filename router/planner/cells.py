@@ -434,6 +434,15 @@ class Cells:
         return facts
 
 
+def path_keys(cell: Cell) -> list[str]:
+    """The keys from the root of the merged tree to a cell."""
+    keys = []
+    while cell.parent is not None:
+        cell, child = cell.parent
+        keys.append(child.key)
+    return keys[::-1]
+
+
 def bits(facts: int) -> Iterator[int]:
     """The single facts of a set, lowest first."""
     while facts:

@@ -3,6 +3,8 @@
 Specification: GraphQL, section 4 (introspection).
 """
 
+from dataclasses import replace
+
 from graphql import print_ast
 from graphql.language import FieldNode, FragmentSpreadNode, Visitor, visit
 
@@ -16,7 +18,12 @@ def split_introspection(operation: Operation, flattener: Flattener) -> tuple[str
     """The operation with the `__schema` and `__type` fields alone, and the variables that it uses; None without any."""
     root = flattener.supergraph.types[flattener.supergraph.roots[operation.kind]]
     flat = flattener.flatten([(operation.selection_set, ALWAYS)], frozenset({root.name}))
-    fields = [each for each in flat if each.node.name.value in INTROSPECTION_FIELDS]
+    at_once = {each.variable: True for each in flattener.deferrals.values()}
+    fields = [
+        replace(each, condition=each.condition.assuming(at_once))
+        for each in flat
+        if each.node.name.value in INTROSPECTION_FIELDS
+    ]
     if not fields:
         return None, ()
     body = "{" + " ".join(text for each in fields for text in _field_texts(each)) + "}"

@@ -8,10 +8,11 @@ is dropped.
 Conditions (@skip, @include) flow along: a need is wanted whenever something that rests on it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
+from types import MappingProxyType
 
 from router.conditions import NEVER, Condition
 from router.planner.cells import Demand, bits
@@ -39,6 +40,8 @@ class Request:
     """Indexes of other requests in the same list."""
     known: int = 0
     """The facts that the requests it waits for have brought."""
+    step: int = 0
+    """Its place in the sequence that was found."""
 
 
 @dataclass(slots=True)
@@ -60,7 +63,15 @@ class _Source:
 class Liveness:
     """Decides the requests of one found sequence."""
 
-    def __init__(self, rules: Sequence[Rule], found: Found, known: int, polymorphic: int) -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        found: Found,
+        known: int,
+        polymorphic: int,
+        not_before: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
+        """`known` facts are given; a fact in `not_before` is not taken from steps before that one."""
         self.found = found
         self.given = known
         self.polymorphic = polymorphic
@@ -75,6 +86,8 @@ class Liveness:
             self.candidates.append([_Candidate(rule, 1 + self._level(rule.need)) for rule in usable])
             for candidate in self.candidates[-1]:
                 for fact in bits((candidate.rule.gain | candidate.rule.vacuous) & ~known):
+                    if index < not_before.get(fact, 0):
+                        continue
                     sources = self.sources.setdefault(fact, [])
                     if not sources or candidate.level < sources[-1].level:
                         sources.append(_Source(candidate.level, index))
@@ -90,7 +103,7 @@ class Liveness:
         """The requests in order, each with what it asks and what it waits for; idle steps are left out."""
         steps = self.found.steps
         demands: list[Demand] = [{} for _ in steps]
-        requests = [Request(step.action) for step in steps]
+        requests = [Request(step.action, step=index) for index, step in enumerate(steps)]
         for fact, condition in goal.items():
             if not fact & self.given:
                 demands[self._source(fact, len(steps))][fact] = condition

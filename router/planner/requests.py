@@ -66,7 +66,7 @@ class RequestWriter:
         """The variables of the current fetch that carry context values, and their types."""
 
     def fetches(self, requests: Sequence[Request]) -> tuple[Fetch, ...]:
-        """The fetches of all requests; ids follow the requests' order, and what another one waits for is not repeated."""
+        """The fetches of all requests, in order; none repeats what a fetch that it waits for waits for."""
         ancestors: list[set[int]] = []
         fetches = []
         for number, request in enumerate(requests):

@@ -9,11 +9,14 @@ Specification: GraphQL, section 6.2.2 (serial execution of mutations).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import Final
 
+from router.conditions import NEVER
 from router.errors import ClientText, ErrorCode, PlanningError
-from router.planner.cells import Cells, Child, Demand
+from router.planner.cells import Cells, Child, Demand, bits, path_keys
+from router.planner.deferral import Part, goal_of
 from router.planner.facts import ClassReach, Reach, Reaches, Rule, find_rules, root_rules
 from router.planner.liveness import Liveness, Request
 from router.planner.search import Found, Step, search
@@ -31,25 +34,35 @@ class Decided:
 
     requests: tuple[Request, ...]
     proven_minimal: bool
+    parts: tuple[int, ...] = ()
+    """For each request the part of the operation that it serves, where parts are deferred."""
 
 
-def decide_requests(cells: Cells, graph: QueryGraph, kind: OperationKind) -> Decided:
-    """Decide the requests for the goal of `cells`. Raises PlanningError where the supergraph has no way to it."""
+def decide_requests(cells: Cells, graph: QueryGraph, kind: OperationKind, parts: Sequence[Part] = ()) -> Decided:
+    """Decide the requests for the goal of `cells`, and for its deferred `parts` apart where there are several.
+
+    Raises PlanningError where the supergraph has no way to the goal.
+    """
     if not cells.goal:
         return Decided((), proven_minimal=True)
-    answered = _by_one_request(cells, graph, kind)
+    answered = _by_one_request(cells, graph, kind) if len(parts) <= 1 else None
     if answered is not None:
         return answered
+    rules: list[Rule] = []
     for generation_max in GENERATIONS:
         cells.hidden(generation_max)
         reaches = Reaches(cells, graph)
         rules = find_rules(cells, reaches)
-        decided = (
-            _decide_query(cells, reaches, rules) if kind == "query" else _decide_serially(cells, reaches, rules, kind)
-        )
+        if kind != "query":
+            decided = _decide_serially(cells, reaches, rules, kind)
+        elif len(parts) > 1:
+            decided = _decide_parts(cells, reaches, rules, parts)
+        else:
+            decided = _decide_query(cells, reaches, rules)
         if decided is not None:
             return decided
-    raise PlanningError(ErrorCode.PLANNING_FAILED, _unreachable(cells, graph, kind))
+    everything = [*root_rules(Reaches(cells, graph), cells.root, kind, 0), *rules]
+    raise PlanningError(ErrorCode.PLANNING_FAILED, _unreachable(cells, everything, kind))
 
 
 def _by_one_request(cells: Cells, graph: QueryGraph, kind: OperationKind) -> Decided | None:
@@ -70,6 +83,38 @@ def _decide_query(cells: Cells, reaches: Reaches, rules: Sequence[Rule]) -> Deci
     if found is None:
         return None
     return Decided(tuple(Liveness(rules, found, 0, cells.polymorphic).requests(cells.goal)), found.proven_minimal)
+
+
+def _decide_parts(cells: Cells, reaches: Reaches, rules: Sequence[Rule], parts: Sequence[Part]) -> Decided | None:
+    """The first answer, then every deferred part from what is known by then."""
+    entries, rules = rules, [*root_rules(reaches, cells.root, "query", 0), *rules]
+    root_fields = reduce(or_, (child.fact for child in cells.root.classes[0].children.values()), 0)
+    steps: list[Step] = []
+    part_of_step: list[int] = []
+    whole: Demand = {}
+    not_before: dict[int, int] = {}
+    known, proven = 0, True
+    for number, part in enumerate(parts):
+        goal = goal_of(part, cells.goal)
+        own = _facts(goal) & ~_facts(whole)
+        start = known & ~own
+        usable = rules if own & root_fields else entries  # root fields are not asked twice for what stands below them
+        found = search(usable, start, _facts(goal), partial(_depth_from, usable, start, goal))
+        if found is not None:
+            not_before |= dict.fromkeys(bits(own), len(steps))
+        else:  # no way to enter again: it comes along with what it stands in
+            found = search(rules, known, _facts(goal), partial(_depth_from, rules, known, goal))
+            if found is None:
+                return None
+        steps += found.steps
+        part_of_step += [number] * len(found.steps)
+        known |= found.known
+        proven = proven and found.proven_minimal
+        for fact, condition in goal.items():
+            whole[fact] = whole.get(fact, NEVER).or_(condition)
+    all_found = Found(tuple(steps), known, proven)
+    requests = Liveness(rules, all_found, 0, cells.polymorphic, not_before).requests(whole)
+    return Decided(tuple(requests), proven, tuple(part_of_step[request.step] for request in requests))
 
 
 def _decide_serially(cells: Cells, reaches: Reaches, rules: Sequence[Rule], kind: OperationKind) -> Decided | None:
@@ -152,6 +197,20 @@ def _facts(demand: Demand) -> int:
     return facts
 
 
-def _unreachable(cells: Cells, graph: QueryGraph, kind: OperationKind) -> ClientText:
-    """Names the first field that no sequence of requests reaches."""
-    return ClientText(f"The supergraph has no way to answer this {kind}: a field cannot be reached by any subgraph.")
+def _unreachable(cells: Cells, rules: Sequence[Rule], kind: OperationKind) -> ClientText:
+    """Names the first field of the operation that no sequence of requests reaches."""
+    known, before = cells.root.exists | cells.root.typename, 0
+    while known != before:
+        before = known
+        for rule in rules:
+            if rule.need & known == rule.need:
+                known |= rule.gain | rule.vacuous
+    for cell in cells.all:
+        for cls in cell.classes:
+            for child in cls.children.values():
+                if child.fact in cells.goal and not child.fact & known:
+                    place = ".".join(path_keys(cell))
+                    where = f' at "{place}"' if place else ""
+                    coordinate = f"{cls.representative}.{child.name}"
+                    return ClientText(f'No sequence of subgraph requests reaches the field "{coordinate}"{where}.')
+    return ClientText(f"No sequence of subgraph requests brings the types of all objects of this {kind}.")

@@ -1,0 +1,213 @@
+"""Bad and hostile input: every operation gets a plan or a clear error, soon and in little memory."""
+
+import tracemalloc
+from collections.abc import Iterator
+from itertools import pairwise
+from random import Random
+from time import monotonic
+
+import pytest
+
+from router.errors import DocumentError, ErrorCode, OperationError, PlanningError, SupergraphError
+from router.planner import plan
+from router.supergraph import Supergraph
+
+SECONDS_MAX = 4.0
+"""Twice what is promised on an idle machine, as tests share theirs."""
+
+MEMORY_MB_MAX = 300
+
+HEAD = """
+schema @link(url: "https://specs.apollo.dev/link/v1.0") @link(url: "https://specs.apollo.dev/join/v0.3", for: EXECUTION)
+{ query: Query }
+scalar join__FieldSet
+"""
+
+
+def graphs(count: int) -> str:
+    """The enum of that many subgraphs."""
+    values = " ".join(f'S{n} @join__graph(name: "s{n}", url: "")' for n in range(count))
+    return f"enum join__Graph {{ {values} }}\n"
+
+
+def types(count: int, key: str = "") -> str:
+    """@join__type in that many subgraphs."""
+    return " ".join(f"@join__type(graph: S{n}{key})" for n in range(count))
+
+
+@pytest.fixture
+def bounded() -> Iterator[None]:
+    """Fails the test where it takes too long or too much memory."""
+    tracemalloc.start()
+    start = monotonic()
+    yield
+    seconds = monotonic() - start
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seconds < SECONDS_MAX * 5, f"{seconds:.1f} s, with memory traced"
+    assert peak < MEMORY_MB_MAX * 2**20, f"{peak / 2**20:.0f} MB"
+
+
+USERS = Supergraph.parse(
+    HEAD
+    + graphs(3)
+    + """
+    type Query @join__type(graph: S0) { u: U t: T }
+    type U @join__type(graph: S0, key: "id") @join__type(graph: S1, key: "id") @join__type(graph: S2, key: "id") {
+      id: ID!
+      a: Int @join__field(graph: S0)
+      b(x: Int): Int @join__field(graph: S1)
+      c: Int @join__field(graph: S2, requires: "a")
+      f: U @join__field(graph: S0)
+      g: U @join__field(graph: S1)
+    }
+    type T @join__type(graph: S0, key: "id") @join__type(graph: S1, key: "id") {
+      id: ID!
+      t: T @join__field(graph: S0)
+      one: Int @join__field(graph: S1, requires: "t { two }")
+      two: Int @join__field(graph: S1, requires: "t { one }")
+    }
+    """
+)
+
+
+def test_set_cover_is_answered_within_the_budget(bounded: None) -> None:
+    """Fields held by two of thirty subgraphs each: a plan in time, which says that it may not be the shortest."""
+    random = Random(7)
+    fields = []
+    for number in range(60):
+        one, other = random.sample(range(1, 30), 2)
+        fields.append(f"f{number}: Int @join__field(graph: S{one}) @join__field(graph: S{other})")
+    sdl = f"""{HEAD}{graphs(30)}
+    type Query {types(30)} {{ t: T @join__field(graph: S0) }}
+    type T {types(30, ', key: "id"')} {{ id: ID! {" ".join(fields)} }}"""
+    made = plan(f"{{ t {{ {' '.join(f'f{number}' for number in range(60))} }} }}", Supergraph.parse(sdl))
+    assert made.depth == 2
+    assert len(made.fetches) < 25
+    assert not made.proven_minimal
+    assert "there may be a plan with fewer fetches" in str(made)
+
+
+def test_a_hundred_subgraphs_with_a_field_each(bounded: None) -> None:
+    """Many subgraphs that all must be asked need no search."""
+    fields = " ".join(f"f{n}: Int @join__field(graph: S{n})" for n in range(100))
+    sdl = f"""{HEAD}{graphs(100)}
+    type Query {types(100)} {{ t: T @join__field(graph: S0) }}
+    type T {types(100, ', key: "id"')} {{ id: ID! {fields} }}"""
+    made = plan(f"{{ t {{ {' '.join(f'f{n}' for n in range(100))} }} }}", Supergraph.parse(sdl))
+    assert (len(made.fetches), made.depth, made.proven_minimal) == (100, 2, True)
+
+
+def test_nested_interfaces_do_not_multiply(bounded: None) -> None:
+    """An interface of forty types from forty subgraphs, in itself four times."""
+    members = "\n".join(
+        f"""type T{n} implements Node @join__implements(graph: S40, interface: "Node")
+        @join__implements(graph: S{n}, interface: "Node")
+        @join__type(graph: S40, key: "id") @join__type(graph: S{n}, key: "id")
+        {{ id: ID! name: String @join__field(graph: S{n}) kids: [Node] @join__field(graph: S40) }}"""
+        for n in range(40)
+    )
+    sdl = f"""{HEAD}{graphs(41)}
+    type Query {types(41)} {{ node: Node @join__field(graph: S40) }}
+    interface Node {types(41)} {{ id: ID! name: String kids: [Node] }}
+    {members}"""
+    made = plan("{ node { kids { kids { kids { kids { id name } } } } } }", Supergraph.parse(sdl))
+    assert (len(made.fetches), made.depth) == (41, 2)
+
+
+def test_thousands_of_aliases(bounded: None) -> None:
+    """One field under five thousand arguments."""
+    made = plan("{ u { " + " ".join(f"b{n}: b(x: {n})" for n in range(5000)) + " } }", USERS)
+    assert len(made.fetches) == 2
+
+
+def nested_fragments(body: str) -> str:
+    """Fragments that each spread the next one twice, to a depth of 20."""
+    parts = [f"fragment F{n} on U {{ {body.replace('NEXT', f'...F{n + 1}')} }}" for n in range(20)]
+    return "{ u { ...F0 } } " + " ".join(parts) + " fragment F20 on U { a b }"
+
+
+def test_fragments_that_spread_one_another_on_one_object(bounded: None) -> None:
+    """A fragment is followed once at one place, however often it is spread there."""
+    assert len(plan(nested_fragments("NEXT NEXT a"), USERS).fetches) == 2
+
+
+def test_positions_that_multiply(bounded: None) -> None:
+    """A million object positions are refused with a code, before they fill the memory."""
+    with pytest.raises(PlanningError) as raised:
+        plan(nested_fragments("f { NEXT } g { NEXT }"), USERS)
+    assert raised.value.code is ErrorCode.PLANNING_BUDGET_EXCEEDED
+
+
+def test_answers_that_multiply(bounded: None) -> None:
+    """A million response keys, though at a few positions, are refused as well: executing them would take them all."""
+    with pytest.raises(DocumentError) as raised:
+        plan(nested_fragments("x: f { NEXT } y: f { NEXT }"), USERS)
+    assert raised.value.code is ErrorCode.TOO_MANY_SELECTIONS
+
+
+def test_conditions_that_multiply(bounded: None) -> None:
+    """Conditions over many variables are refused once they get too large."""
+    names = [f"v{n}" for n in range(40)]
+    parts = [f"...@include(if: ${a}) {{ ...@skip(if: ${b}) {{ u {{ a b c }} }} }}" for a, b in pairwise(names)]
+    text = f"query ({', '.join(f'${name}: Boolean!' for name in names)}) {{ {' '.join(parts)} }}"
+    with pytest.raises(PlanningError) as raised:
+        plan(text, USERS)
+    assert raised.value.code is ErrorCode.PLANNING_BUDGET_EXCEEDED
+
+
+def test_requirements_that_never_end() -> None:
+    """What requires itself cannot be reached, and the error names it."""
+    with pytest.raises(PlanningError, match=r'"T.one" at "t"') as raised:
+        plan("{ t { one } }", USERS)
+    assert raised.value.code is ErrorCode.PLANNING_FAILED
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{ u { nothing } }", 'no field "nothing"'),
+        ("{ u }", "must have a selection"),
+        ("{ u { a { b } } }", "must not have a selection"),
+        ("{ u { ...Missing } }", 'no fragment named "Missing"'),
+        ("{ u { ... on Nothing { a } } }", '"Nothing"'),
+        ("{ u {", "Syntax Error"),
+    ],
+)
+def test_invalid_operations_are_refused(text: str, message: str) -> None:
+    """What does not fit the supergraph raises DocumentError with the reason."""
+    with pytest.raises(DocumentError, match=message):
+        plan(text, USERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("query A { u { a } }", "B"), ("query A { u { a } } query B { u { b } }", None), ("fragment F on U { a }", None)],
+)
+def test_unknown_operations_are_refused(text: str, name: str | None) -> None:
+    """No operation, not the named one, or several without a name raise OperationError."""
+    with pytest.raises(OperationError):
+        plan(text, USERS, name)
+
+
+def test_kinds_that_the_schema_does_not_have() -> None:
+    """A mutation on a schema without mutations is no operation of it."""
+    with pytest.raises(OperationError, match="no mutation type"):
+        plan("mutation { a }", USERS)
+
+
+def test_supergraph_as_text() -> None:
+    """SDL text is accepted in the place of a parsed supergraph, and refused where it is none."""
+    assert len(plan("{ u { a } }", USERS.sdl).fetches) == 1
+    with pytest.raises(SupergraphError):
+        plan("{ u { a } }", "type Query {")
+
+
+def test_subscription_starts_from_its_event() -> None:
+    """A subscription's first fetch is the event; entity fetches follow from it."""
+    sdl = USERS.sdl.replace("{ query: Query }", "{ query: Query subscription: Subscription }")
+    made = plan("subscription { u { a b } }", sdl + " type Subscription @join__type(graph: S0) { u: U }")
+    assert [(fetch.kind, fetch.subgraph, fetch.depends_on) for fetch in made.fetches] == [
+        ("subscription", "s0", ()),
+        ("query", "s1", (0,)),
+    ]
