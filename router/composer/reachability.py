@@ -87,7 +87,11 @@ class Reachability:
         return result
 
     def arrivals(self, targets: Iterable[Target], type_name: str) -> frozenset[Way]:
-        """The ways at an object of runtime type `type_name` that a field leads to: of subgraphs that can return one."""
+        """The ways at an object of runtime type `type_name` that a field leads to.
+
+        None where some subgraph cannot return that type: asking that one is always an answer, so nothing has to be
+        proven for objects that only others would return.
+        """
         interfaces = self.types[type_name].interfaces
         found = set()
         for target in targets:
@@ -97,6 +101,8 @@ class Reachability:
                 found.add(Way(target.subgraph, type_name, target.view))
             elif target.type_name in interfaces and self.graph.is_interface_object(target.subgraph, target.type_name):
                 found.add(Way(target.subgraph, target.type_name, target.view))
+            else:
+                return frozenset()
         return frozenset(found)
 
     def below(self, type_name: str, contexts: Contexts) -> Contexts:

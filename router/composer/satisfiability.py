@@ -107,8 +107,7 @@ class _Walk:
             targets = self.reachability.targets(reach, place.type_name, field.name)
             if not targets:
                 self._report(place, reach, field)
-            elif field.type.name in self.supergraph.types:
-                self._check_shared_types(place, field, targets)
+            elif field.type.name in self.supergraph.types and self._check_shared_types(place, field, targets):
                 self._go_on(place, field, targets)
 
     def _go_on(self, place: Place, field: Field, targets: tuple[Target, ...]) -> None:
@@ -122,12 +121,12 @@ class _Walk:
 
     # ---- shared fields of abstract types ----
 
-    def _check_shared_types(self, place: Place, field: Field, targets: tuple[Target, ...]) -> None:
+    def _check_shared_types(self, place: Place, field: Field, targets: tuple[Target, ...]) -> bool:
         """Subgraphs that share a field have to have a runtime type of it in common: else the answer depends on whom
-        the router asks."""
+        the router asks. False where they have none."""
         coordinate = f"{place.type_name}.{field.name}"
-        if not self.supergraph.types[field.type.name].is_abstract or (coordinate, "types") in self.reported:
-            return
+        if not self.supergraph.types[field.type.name].is_abstract:
+            return True
         graph = self.reachability.graph
         possible = {
             target.subgraph: graph.possible_types(target.subgraph, target.type_name)
@@ -135,7 +134,10 @@ class _Walk:
             if not graph.is_interface_object(target.subgraph, target.type_name)
         }
         if len(possible) < 2 or len(set(possible.values())) == 1:
-            return
+            return True
+        common = frozenset.intersection(*possible.values())
+        if (coordinate, "types") in self.reported:
+            return bool(common)
         self.reported.add((coordinate, "types"))
         spelled = ", ".join(f'{listed(sorted(names)) or "none"} in "{name}"' for name, names in possible.items())
         places = [
@@ -143,13 +145,14 @@ class _Walk:
             for source, found in self.merging.fields(place.type_name, field.name)
             if source.name in possible
         ]
-        if frozenset.intersection(*possible.values()):
+        if common:
             message = f'Shared field "{coordinate}" can return different types: {spelled}.'
             code = Code.INCONSISTENT_RUNTIME_TYPES_FOR_SHAREABLE_RETURN
         else:
             message = f'Shared field "{coordinate}" has no possible type that all its subgraphs can return: {spelled}.'
             code = Code.SHAREABLE_HAS_MISMATCHED_RUNTIME_TYPES
         self.merging.diagnostics.add(code, message, places)
+        return bool(common)
 
     # ---- reporting ----
 

@@ -26,7 +26,8 @@ class Usage:
     provided: frozenset[Coordinate]
     """Named by some @provides."""
     shareable: frozenset[Coordinate]
-    """Marked @shareable, themselves or by their type's declaration, or named by some @key or @provides."""
+    """Marked @shareable, themselves or by their type's declaration, or named by some @key, or external and named by
+    some @provides."""
     used: frozenset[Coordinate]
     """Named by some @key, @requires, @provides or @fromContext, or demanded by an interface."""
 
@@ -45,10 +46,11 @@ def usage_of(schema: SubgraphSchema) -> Usage:
             if key.declaration in each.extended_in or has(each, "extends"):
                 resolved_keys |= set(mentioned_coordinates(schema, each, key, with_implementations=False))
     provided, required = _provided_and_required(schema)
+    external = frozenset(_marked_external(schema, resolved_keys))
     return Usage(
-        external=frozenset(_marked_external(schema, resolved_keys)),
+        external=external,
         provided=frozenset(provided),
-        shareable=frozenset(_shareable(schema) | keys | provided),
+        shareable=frozenset(_shareable(schema) | keys | (provided & external)),
         used=frozenset(keys | provided | required | _from_context(schema) | _demanded_by_interfaces(schema)),
     )
 
