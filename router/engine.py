@@ -141,7 +141,7 @@ class Engine:
         transports within this process. With `queries_only`, mutations are refused.
         """
         started = time.perf_counter()
-        key = (query, operation_name, self._labels.decide(headers) if self._labels.in_use else _NO_LABELS)
+        key = self._key(query, operation_name, headers)
         operation = self._plans.get(key)
         is_cached = operation is not None
         try:
@@ -158,10 +158,21 @@ class Engine:
             self._observer.operation_ended(_ended(operation, response, time.perf_counter() - started, is_cached))
         return response
 
+    def kind_of(self, query: str, operation_name: str | None, headers: Mapping[str, str]) -> OperationKind | None:
+        """What `answer` would execute, without executing it; None where it would refuse."""
+        key = self._key(query, operation_name, headers)
+        try:
+            return (self._plans.get(key) or self._prepare(*key)).kind
+        except (RequestError, PlanningError):
+            return None
+
     async def close(self) -> None:
         """Close every transport; nothing may be answered after that."""
         for transport in self.transports.values():
             await transport.close()
+
+    def _key(self, query: str, operation_name: str | None, headers: Mapping[str, str]) -> PlanKey:
+        return (query, operation_name, self._labels.decide(headers) if self._labels.in_use else _NO_LABELS)
 
     # ---- once per operation ----
 

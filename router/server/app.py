@@ -26,10 +26,10 @@ from router.server.http import (
     Scope,
     Send,
     check_content_type,
-    check_preflighted,
     client_address,
     decode_body,
     decode_query_string,
+    is_preflighted,
     negotiate,
     prefers_html,
     read_body,
@@ -200,9 +200,11 @@ class App:
             check_content_type(headers)
             request = decode_body(await read_body(receive, headers, self.limits))
         else:
-            if self._config.csrf_protection:
-                check_preflighted(headers)
             request = decode_query_string(scope["query_string"])
+            if self._config.csrf_protection and not is_preflighted(headers):
+                # Nothing runs in either case; a mutation is told what would help it.
+                kind = self._engine.kind_of(request.query or "", request.operation_name, headers)
+                raise RequestError(ErrorCode.MUTATION_OVER_GET if kind == "mutation" else ErrorCode.CSRF_REJECTED)
         return await self._answer(request, headers, media_type, queries_only=method == "GET")
 
     async def _answer(
@@ -278,6 +280,8 @@ def _refuse(refusal: RouterError) -> Reply:
     headers = _GRAPHQL_HEADERS[MediaType.JSON]
     if refusal.code.status == 503:
         headers = (*headers, (b"retry-after", b"1"))
+    if refusal.code is ErrorCode.MUTATION_OVER_GET:
+        headers = (*headers, (b"allow", b"POST"))
     return Reply(refusal.code.status, headers, body, (refusal.code.name,))
 
 

@@ -192,17 +192,16 @@ _SIMPLE_CONTENT_TYPES: Final = {"application/x-www-form-urlencoded", "multipart/
 _PREFLIGHT_HEADERS: Final = ("apollo-require-preflight", "x-apollo-operation-name")
 
 
-def check_preflighted(headers: Headers) -> None:
-    """Refuse what a page of another origin can make a browser send without asking first. Raises RequestError.
+def is_preflighted(headers: Headers) -> bool:
+    """Whether no page of another origin can have made a browser send this without asking first.
 
     A browser asks first (CORS preflight) where a request has a content type other than a form's, or a header that is
     not on the Fetch standard's safelist.
     """
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type and media_type not in _SIMPLE_CONTENT_TYPES:
-        return
-    if not any(headers.get(name) for name in _PREFLIGHT_HEADERS):
-        raise RequestError(ErrorCode.CSRF_REJECTED)
+        return True
+    return any(headers.get(name) for name in _PREFLIGHT_HEADERS)
 
 
 # ---- what the client gets ----
