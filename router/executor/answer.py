@@ -1,7 +1,7 @@
 """The answer to one request: data, and everything that went wrong, each thing told once and at its place."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from router.errors import AnswerError
 from router.executor.codegen import UNEXPECTED, Program
@@ -58,10 +58,15 @@ def _tell_rest(
 ) -> list[AnswerError]:
     """Reasons that no field of the answer showed, as where only hidden inputs are missing."""
     untold = [
-        LocatedError(0, error, absence.place)
+        LocatedError(absence.brings.fetch, error, absence.place)
         for absences in tree.absences.values()
         for absence in absences
         for error in absence.errors
         if id(error) not in reasons
     ]
-    return tell(list({id(item.error): item for item in untold}.values()), tree, selection, variables) if untold else []
+    if not untold:
+        return []
+    untold.sort(key=lambda item: item.fetch)
+    once = {id(item.error): item for item in reversed(untold)}
+    told = tell(list(once.values()), tree, selection, variables)
+    return [error if error.path else replace(error, path=None) for error in told]

@@ -15,7 +15,7 @@ from router.executor.encoding import encode_json
 from router.executor.merge import Json, copy_json, merge_response
 from router.executor.prepare import PreparedFetch
 from router.executor.representations import Batch, collect, collect_trails, missing_trail, represent
-from router.executor.tree import LocatedError, MergedTree, Trail
+from router.executor.tree import Brings, LocatedError, MergedTree, Trail
 from router.plan import Entry, Path
 
 
@@ -55,9 +55,9 @@ def ask(
     for index, entry in enumerate(fetch.entries):
         batches_of_alias = by_alias.setdefault(entry.alias, _Batches(index, entry))
         if entry.condition.holds(coerced):
-            _fill(tree, entry, prepared.keys[index], batches_of_alias)
+            _fill(tree, entry, prepared.brings[index], batches_of_alias)
         else:
-            _skip_entry(tree, entry, prepared.keys[index])
+            _skip_entry(tree, entry, prepared.brings[index])
     batches = [(item.index, batch) for item in by_alias.values() for batch in item.all()]
     if not any(batch.representations for _, batch in batches):
         return None
@@ -112,11 +112,11 @@ class _Batches:
         return list(self._by_values.values())
 
 
-def _fill(tree: MergedTree, entry: Entry, keys: frozenset[str], batches: _Batches) -> None:
+def _fill(tree: MergedTree, entry: Entry, brings: Brings, batches: _Batches) -> None:
     """Put the entry's objects into the batches of its alias, and note why where that cannot be done."""
     for path in entry.paths:
         if entry.context:
-            _fill_by_context(tree, path, entry, keys, batches)
+            _fill_by_context(tree, path, entry, brings, batches)
             continue
         batch = batches.batch({})
         unbuilt: list[tuple[int, Json]] = []
@@ -132,7 +132,7 @@ def _fill(tree: MergedTree, entry: Entry, keys: frozenset[str], batches: _Batche
                 batch.add(place, representation)
         trails = collect_trails(tree.root, path) if unbuilt and tree.absences else []
         for index, place in unbuilt:
-            _note_unbuildable(tree, place, trails[index][1] if trails else (), entry, keys)
+            _note_unbuildable(tree, place, trails[index][1] if trails else (), entry, brings)
 
 
 def _first_buildable(place: Json, entry: Entry) -> Json | None:
@@ -143,21 +143,21 @@ def _first_buildable(place: Json, entry: Entry) -> Json | None:
     return representation
 
 
-def _note_unbuildable(tree: MergedTree, place: Json, trail: Trail, entry: Entry, keys: frozenset[str]) -> None:
+def _note_unbuildable(tree: MergedTree, place: Json, trail: Trail, entry: Entry, brings: Brings) -> None:
     """The fields are absent for the reason for which their inputs are; a null key is no error.
 
     Where no reason is known there is nothing to pass on: the object may be one whose fields a condition leaves out.
     """
     missing = missing_trail(place, entry.representation)
     if missing is None:
-        tree.add_absence(place, keys)
+        tree.add_absence(place, brings)
         return
     absence = tree.explain((*trail, *missing))
     if absence is not None:
-        tree.add_absence(place, keys, absence.errors)
+        tree.add_absence(place, brings, absence.errors)
 
 
-def _fill_by_context(tree: MergedTree, path: Path, entry: Entry, keys: frozenset[str], batches: _Batches) -> None:
+def _fill_by_context(tree: MergedTree, path: Path, entry: Entry, brings: Brings, batches: _Batches) -> None:
     for place, trail in collect_trails(tree.root, path):
         if entry.types and place.get("__typename") not in entry.types:
             continue
@@ -170,9 +170,9 @@ def _fill_by_context(tree: MergedTree, path: Path, entry: Entry, keys: frozenset
         if missing is not None:
             absence = tree.explain(missing)
             if absence is not None:
-                tree.add_absence(place, keys, absence.errors)
+                tree.add_absence(place, brings, absence.errors)
         elif representation is None:
-            _note_unbuildable(tree, place, trail, entry, keys)
+            _note_unbuildable(tree, place, trail, entry, brings)
         else:
             batches.batch(values).add(place, representation)
 
@@ -195,7 +195,7 @@ def fail(tree: MergedTree, asked: Ask, errors: Sequence[AnswerError]) -> None:
     """Nothing came back: every object that waited lacks its keys for the same reason."""
     for index, batch in asked.batches:
         for place in batch.places():
-            tree.add_absence(place, asked.prepared.keys[index], tuple(errors))
+            tree.add_absence(place, asked.prepared.brings[index], tuple(errors))
 
 
 def absorb(tree: MergedTree, asked: Ask, payload: object) -> None:
@@ -269,7 +269,7 @@ def _locate_root_error(tree: MergedTree, asked: Ask, path: tuple[PathKey, ...], 
         key = path[0] if path else None
         if batch.entry.keys:
             key = dict(batch.entry.keys).get(str(key))
-        if key is None or key not in asked.prepared.keys[index]:
+        if key is None or key not in asked.prepared.brings[index].keys:
             continue
         found = True
         for place in batch.targets[0]:
@@ -300,11 +300,11 @@ def _absorb_batch(
 ) -> bool:
     """Merge one alias's list of entities; True where the errors without a place explained what is missing."""
     fetch = asked.prepared.fetch
-    keys = asked.prepared.keys[index]
+    brings = asked.prepared.brings[index]
     if not isinstance(items, list):
         own = [error for _, error in errors] or homeless or [_malformed(fetch.subgraph)]
         for place in batch.places():
-            tree.add_absence(place, keys, tuple(own))
+            tree.add_absence(place, brings, tuple(own))
         return own is homeless
     by_index: dict[PathKey, list[_Located]] = {}
     for path, error in errors:
@@ -320,7 +320,7 @@ def _absorb_batch(
         else:
             reasons = _why_no_entity(item, own_errors, fetch.subgraph)
             for place in targets:
-                tree.add_absence(place, keys, reasons)
+                tree.add_absence(place, brings, reasons)
     return False
 
 
@@ -363,10 +363,10 @@ def _malformed(subgraph: str, text: ClientText | None = None) -> AnswerError:
 def skip(tree: MergedTree, prepared: PreparedFetch) -> None:
     """The fetch's condition does not hold: what it would have brought is missing, and there is nothing to tell."""
     for index, entry in enumerate(prepared.fetch.entries):
-        _skip_entry(tree, entry, prepared.keys[index])
+        _skip_entry(tree, entry, prepared.brings[index])
 
 
-def _skip_entry(tree: MergedTree, entry: Entry, keys: frozenset[str]) -> None:
+def _skip_entry(tree: MergedTree, entry: Entry, brings: Brings) -> None:
     for path in entry.paths:
         for place in collect(tree.root, path):
-            tree.add_absence(place, keys)
+            tree.add_absence(place, brings)

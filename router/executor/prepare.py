@@ -16,6 +16,7 @@ from graphql.language import FragmentSpreadNode
 
 from router.conditions import ALWAYS
 from router.executor.codegen import OnDemand
+from router.executor.tree import Brings
 from router.plan import Entry, Fetch, Plan
 
 KeyPath = tuple[str, ...]
@@ -30,8 +31,8 @@ class PreparedFetch:
     is_entity_fetch: bool
     is_conditional: bool
     """Whether there are requests that do not send it."""
-    keys: tuple[frozenset[str], ...]
-    """For every entry the keys that its result brings to each of its objects."""
+    brings: tuple[Brings, ...]
+    """For every entry what its results bring."""
     aliases: tuple[tuple[int, Entry], ...]
     """The first entry of every alias, with its place in the fetch."""
     shares_results: tuple[bool, ...]
@@ -98,7 +99,7 @@ def _prepare_fetches(plan: Plan) -> Iterator[PreparedFetch]:
             fetch=fetch,
             is_entity_fetch=fetch.is_entity_fetch,
             is_conditional=fetch.condition != ALWAYS,
-            keys=tuple(_keys(entry, by_alias[entry.alias]) for entry in fetch.entries),
+            brings=tuple(Brings(fetch.id, _keys(entry, by_alias[entry.alias])) for entry in fetch.entries),
             aliases=tuple(first[alias] for alias in by_alias),
             shares_results=tuple(
                 _is_one_position(fetch, entry.alias, has_context=has_context)

@@ -14,7 +14,7 @@ from typing import Final
 from router.conditions import Condition
 from router.errors import AnswerError, ClientText, ErrorCode, PathKey
 from router.executor.merge import Json
-from router.executor.tree import Absence, MergedTree, runtime_type
+from router.executor.tree import MergedTree, runtime_type
 from router.plan import (
     LeafShape,
     ListShape,
@@ -220,20 +220,18 @@ class _Completion:
         absence = self._tree.explain(self._trail)
         if absence is None and not self._covered.by(self._path):
             code = ErrorCode.SUBGRAPH_RESPONSE_MALFORMED
-            absence = Absence(
-                {}, frozenset(), (AnswerError(code, ClientText("The subgraphs' answers lack this field.")),)
-            )
-        return self._absent(field.shape, absence, field.coordinate)
+            unknown = AnswerError(code, ClientText("The subgraphs' answers lack this field."))
+            return self._absent(field.shape, (unknown,), field.coordinate)
+        return self._absent(field.shape, absence.errors if absence else (), field.coordinate)
 
     def _untyped(self, shape: Shape, value: Json, coordinate: str) -> object:
         """An object of an abstract type whose own type nobody told."""
         absence = self._tree.explain([*self._trail, (value, "__typename")])
         if absence is None:
             return self._wrong(shape, ErrorCode.UNKNOWN_TYPENAME, coordinate)
-        return self._absent(shape, absence, coordinate)
+        return self._absent(shape, absence.errors, coordinate)
 
-    def _absent(self, shape: Shape, absence: Absence | None, coordinate: str) -> object:
-        errors = absence.errors if absence else ()
+    def _absent(self, shape: Shape, errors: Sequence[AnswerError], coordinate: str) -> object:
         self.errors.extend(replace(error, path=tuple(self._path)) for error in errors)
         self.reasons.update(map(id, errors))
         if errors:

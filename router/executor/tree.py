@@ -25,11 +25,21 @@ def runtime_type(place: Json) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Brings:
+    """What a fetch's results bring to each object of one of its entries."""
+
+    fetch: int
+    """The fetch's id."""
+    keys: frozenset[str]
+    """Keys of the merged tree."""
+
+
+@dataclass(frozen=True, slots=True)
 class Absence:
-    """Why some keys are missing from an object."""
+    """Why an object lacks what a fetch would have brought."""
 
     place: Json
-    keys: frozenset[str]
+    brings: Brings
     errors: tuple[AnswerError, ...] = ()
     """What to tell at each missing field, without path. Empty: the field is null and there is nothing to tell, as
     where a key is null or an entity does not exist."""
@@ -59,19 +69,20 @@ class MergedTree:
         self.absences: dict[int, list[Absence]] = {}
         self.located: list[LocatedError] = []
 
-    def add_absence(self, place: Json, keys: frozenset[str], errors: tuple[AnswerError, ...] = ()) -> None:
-        """Remember why `place` lacks keys."""
-        self.absences.setdefault(id(place), []).append(Absence(place, keys, errors))
+    def add_absence(self, place: Json, brings: Brings, errors: tuple[AnswerError, ...] = ()) -> None:
+        """Remember why `place` lacks what a fetch would have brought."""
+        self.absences.setdefault(id(place), []).append(Absence(place, brings, errors))
 
     def explain(self, trail: Sequence[tuple[Json, str]]) -> Absence | None:
         """Why the end of `trail` is missing: the innermost reason on the way to it, None where there is none.
 
-        A value can be missing because the fetch that failed would have brought it together with an object higher up.
+        Of several reasons it is the first fetch's, so that the order of responses does not show. A value can be missing
+        because the fetch that failed would have brought it together with an object higher up.
         """
         if not self.absences:
             return None
         for place, key in reversed(trail):
-            for absence in self.absences.get(id(place), ()):
-                if key in absence.keys:
-                    return absence
+            reasons = [absence for absence in self.absences.get(id(place), ()) if key in absence.brings.keys]
+            if reasons:
+                return min(reasons, key=lambda absence: absence.brings.fetch)
         return None
