@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.installed-brokerage
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?=
 
 .PHONY: run test fuzz storm mutants check format lint types imports bench interop lock supergraph explorer clean
 
-run: $(STAMP)
+run: $(RUN_STAMP)
 	$(BIN)/python trifolio.py up $(ARGS)
 
 test: $(STAMP)
@@ -61,9 +62,13 @@ $(VENV)/bin/python:
 	  || { echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(STAMP): $(VENV)/bin/python requirements-test.lock pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.lock
+$(RUN_STAMP): $(VENV)/bin/python requirements-brokerage.lock pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-brokerage.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(STAMP): $(RUN_STAMP) requirements-test.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.lock
 	@touch $@
 
 $(BENCH_STAMP): $(STAMP) requirements-bench.lock
