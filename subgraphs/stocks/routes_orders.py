@@ -39,7 +39,8 @@ from subgraphs.stocks.rules import (
     UNKNOWN_AUTHORIZATION,
     UNKNOWN_STOCK,
 )
-from subgraphs.stocks.rules_orders import OrderFilter, OrderIntent, OrderStatus, Side, checked
+from subgraphs.stocks.rules_orders import OrderFilter, OrderStatus, Side
+from subgraphs.stocks.rules_placing import OrderIntent, checked
 from subgraphs.stocks.use_cases import PlacedOrder, UseCases
 
 PLACING_CODES: tuple[ErrorCode, ...] = (

@@ -1,10 +1,7 @@
-"""Orders: what may be asked for, the states an order passes through, and when a price triggers it.
+"""Orders: the states an order passes through, what it carries, and when a price triggers it.
 
-    intent      what the client asked for, read and checked on its own
-    terms       what is pinned when the order is placed: price, fee rates, hold, mandate, last day
-    state       where the order's saga stands (`saga` drives it); clients see one public status per state
-
-An automated order (limit, stop, stop_limit) waits as WORKING until a tick crosses its condition.
+Clients see one public status per state; `saga` drives an order from state to state. An automated order (limit, stop,
+stop_limit) waits as WORKING until a tick crosses its condition.
 """
 
 from collections.abc import Mapping
@@ -12,10 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from subgraphs.shared.errors import INVALID_REQUEST, FieldError, Refusal
-from subgraphs.shared.money import AMOUNT_MINOR_MAX
 from subgraphs.stocks.pricing import (
-    MARKET_SLIPPAGE_PPM,
     STOP_SLIPPAGE_PPM,
     FeeRates,
     Settlement,
@@ -25,20 +19,12 @@ from subgraphs.stocks.pricing import (
 )
 from subgraphs.stocks.rules import Quote
 
-GTC_DAYS = 90
-"""Days a good-till-cancelled order works."""
-
-GTD_DAYS_MAX = 366
-"""The furthest day a good-till-date order may name, so that no order works for ever."""
-
 MARKET_ORDER_AGE_MS_MAX = 30_000
 """A market order not executed within this time is rejected: its pinned price is stale."""
 
-CLIENT_ORDER_ID_CHARACTERS_MAX = 64
 PLACED_STATUS = 201
 REJECTED_STATUS = 422
 """The HTTP statuses of the two final answers to POST /orders."""
-DAY_MS = 86_400_000
 
 
 class Side(StrEnum):
@@ -120,114 +106,6 @@ UNDRIVEN_STATES = TERMINAL_STATES | {OrderState.WORKING}
 def states_of(status: OrderStatus) -> tuple[OrderState, ...]:
     """The states that clients see as `status`, for filters."""
     return tuple(state for state, public in PUBLIC_STATUS.items() if public is status)
-
-
-@dataclass(frozen=True, slots=True)
-class OrderIntent:
-    """What a client asks for. Prices and quantity are integers; `expires_at` is given for gtd alone."""
-
-    stock_id: str
-    side: Side
-    type: OrderType
-    quantity: int
-    time_in_force: TimeInForce
-    limit_price: int | None
-    stop_price: int | None
-    expires_at: int | None
-    authorization_id: str | None
-    client_order_id: str | None
-
-    @property
-    def automated(self) -> bool:
-        """Whether it waits for a trigger."""
-        return self.type is not OrderType.MARKET
-
-
-def checked(intent: OrderIntent) -> OrderIntent:
-    """The intent itself, when its parts fit together.
-
-    Raises:
-        Refusal: `invalid-request` naming every field that is missing or out of place.
-    """
-    errors: list[FieldError] = []
-    errors += _price_errors("limitPrice", intent.limit_price, intent.type in (OrderType.LIMIT, OrderType.STOP_LIMIT))
-    errors += _price_errors("stopPrice", intent.stop_price, intent.type in (OrderType.STOP, OrderType.STOP_LIMIT))
-    if not intent.automated and intent.time_in_force is not TimeInForce.DAY:
-        errors.append(FieldError("timeInForce", "A market order executes at once; leave timeInForce out."))
-    if (intent.time_in_force is TimeInForce.GTD) is not (intent.expires_at is not None):
-        errors.append(FieldError("expiresAt", "Give expiresAt for timeInForce gtd, and for no other."))
-    if intent.client_order_id is not None and not 1 <= len(intent.client_order_id) <= CLIENT_ORDER_ID_CHARACTERS_MAX:
-        errors.append(FieldError("clientOrderId", f"Use 1 to {CLIENT_ORDER_ID_CHARACTERS_MAX} characters."))
-    if errors:
-        raise Refusal(INVALID_REQUEST, "The parts of the order do not fit together.", fields=errors)
-    return intent
-
-
-def _price_errors(field: str, price: int | None, wanted: bool) -> list[FieldError]:
-    if wanted is (price is not None):
-        return []
-    return [FieldError(field, "This order type needs it." if wanted else "This order type has none.")]
-
-
-def last_moment(intent: OrderIntent, now: int, day_end: int) -> int | None:
-    """When an automated order expires, None for a market order. `day_end` is the end of the running or next session.
-
-    Raises:
-        Refusal: `invalid-request` when a gtd order ends in the past or beyond `GTD_DAYS_MAX` days.
-    """
-    if not intent.automated:
-        return None
-    if intent.time_in_force is TimeInForce.DAY:
-        return day_end
-    if intent.time_in_force is TimeInForce.GTC:
-        return now + GTC_DAYS * DAY_MS
-    assert intent.expires_at is not None
-    if not now < intent.expires_at <= now + GTD_DAYS_MAX * DAY_MS:
-        message = f"Name a time in the future, within {GTD_DAYS_MAX} days."
-        raise Refusal(INVALID_REQUEST, message, fields=[FieldError("expiresAt", message)])
-    return intent.expires_at
-
-
-def hold_price(intent: OrderIntent, quote: Quote) -> int:
-    """The highest price a buyer's hold covers, in price units."""
-    if intent.type is OrderType.MARKET:
-        return with_slippage(quote.ask, MARKET_SLIPPAGE_PPM)
-    if intent.type is OrderType.STOP:
-        assert intent.stop_price is not None
-        return with_slippage(intent.stop_price, STOP_SLIPPAGE_PPM)
-    assert intent.limit_price is not None
-    return intent.limit_price
-
-
-def hold_amount(intent: OrderIntent, quote: Quote, currency: str, rates: FeeRates) -> int:
-    """What a buyer must set aside, in minor units; 0 for a seller.
-
-    Raises:
-        Refusal: `invalid-request` when the order is worth less than the smallest amount of the currency, or too much.
-    """
-    expected = (intent.limit_price or intent.stop_price or quote.ask) if intent.automated else quote.bid
-    settlement = (settle_buy if intent.side is Side.BUY else settle_sell)(intent.quantity, expected, currency, rates)
-    held = settle_buy(intent.quantity, hold_price(intent, quote), currency, rates).paid
-    if settlement.cost == 0 or held > AMOUNT_MINOR_MAX:
-        message = (
-            "The order is worth less than the smallest amount." if settlement.cost == 0 else "It is worth too much."
-        )
-        raise Refusal(INVALID_REQUEST, message, fields=[FieldError("quantity", message)])
-    return held if intent.side is Side.BUY else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Mandate:
-    """What an authorization lets a broker do, as users verified it when the order was placed; times in milliseconds."""
-
-    authorization_id: str
-    investor_id: str
-    broker_id: str
-    type: str
-    currency: str | None
-    stockholding_id: str | None
-    starts_at: int | None
-    ends_at: int | None
 
 
 @dataclass(frozen=True, slots=True)

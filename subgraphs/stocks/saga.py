@@ -45,14 +45,13 @@ from subgraphs.stocks.rules import (
 from subgraphs.stocks.rules_orders import (
     CANCELLABLE_STATES,
     UNDRIVEN_STATES,
-    Mandate,
     Order,
-    OrderIntent,
     OrderState,
     Rejection,
     Side,
     brings_something,
 )
+from subgraphs.stocks.rules_placing import Mandate, OrderIntent
 from subgraphs.stocks.service_orders import LEASE_MS, OrdersService, Placement, Rollover
 
 LOGGER = logging.getLogger(__name__)

@@ -3,13 +3,6 @@
 A step locks its order, looks at the state it finds, and moves it on or leaves it as it is: cancel, expiry, trigger and
 execution compete for the same row, and whoever comes second finds another state. A step that is repeated changes
 nothing. What calls other services, and which step follows which, stands in `saga`.
-
-Shares move between three parts of a holding: free, committed, reserved. The market's own shares are a holding too.
-
-    placed     BUY: market free -> reserved                      SELL: investor free or commitment -> reserved
-    executed   BUY: market reserved -> investor reserved         SELL: investor reserved -> market free
-    settled    BUY: investor reserved -> free or commitment      SELL: nothing
-    ended      what was reserved goes back to where it came from; a closed commitment's shares become free
 """
 
 from collections.abc import Iterable
@@ -23,26 +16,15 @@ from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.errors import IDEMPOTENCY_KEY_REUSED, NOT_FOUND, Refusal
 from subgraphs.shared.idempotency import IdempotencyKey
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
-from subgraphs.stocks import store, store_orders
+from subgraphs.stocks import order_shares, store, store_orders
 from subgraphs.stocks.documents import order_document
-from subgraphs.stocks.pricing import FeeSchedule, cost_of_sold
+from subgraphs.stocks.pricing import FeeSchedule
 from subgraphs.stocks.rules import (
-    AUTHORIZATION_INACTIVE,
-    AUTHORIZATION_MISMATCH,
-    CURRENCY_MISMATCH,
-    INSUFFICIENT_LIQUIDITY,
-    INSUFFICIENT_SHARES,
-    MARKET,
-    MARKET_CLOSED,
     ORDER_COMPLETED,
     ORDER_FINAL,
     PRICE_MOVED,
     STALE_PRICE,
     UNKNOWN_STOCK,
-    Commitment,
-    CommitmentState,
-    Stock,
-    holding_id_of,
 )
 from subgraphs.stocks.rules_orders import (
     CANCELLABLE_STATES,
@@ -50,21 +32,18 @@ from subgraphs.stocks.rules_orders import (
     PLACED_STATUS,
     REJECTED_STATUS,
     Fill,
-    Mandate,
     Order,
     OrderFilter,
-    OrderIntent,
     OrderState,
     OrderStatus,
     OrderType,
     Rejection,
     Side,
     gap_beyond_hold,
-    hold_amount,
-    last_moment,
     settlement_of,
     side_price,
 )
+from subgraphs.stocks.rules_placing import Mandate, OrderIntent, PlaceRequest, order_of
 from subgraphs.stocks.sessions import Sessions
 from subgraphs.stocks.tables import audit_log
 
@@ -162,7 +141,15 @@ class OrdersService:
             stock = (await store.stocks_by_id(connection, [intent.stock_id])).get(intent.stock_id)
             if stock is None:
                 raise Refusal(UNKNOWN_STOCK)
-            order = self._pinned(caller, intent, mandate, key, stock, now)
+            order = order_of(
+                intent,
+                stock,
+                mandate,
+                PlaceRequest(key.object_id, key.fingerprint, caller.id),
+                sessions=self._sessions,
+                fees=self._fees,
+                now=now,
+            )
             if not await store_orders.insert_order(connection, order, lease_until=now + LEASE_MS):
                 earlier = await store_orders.order_by_id(connection, order.id)
                 assert earlier is not None
@@ -170,61 +157,12 @@ class OrdersService:
             details = {"side": order.side, "stockId": stock.id, "authorizationId": order.authorization_id}
             entry = AuditEntry("order.placed", caller, order.id, on_behalf_of=order.user_id, details=details)
             await record(connection, audit_log, entry)
-            short = await _reserve(connection, order, now)
+            short = await order_shares.reserve(connection, order, now)
             if short is not None:
                 order = await _end(connection, replace(order, rejection=short), now)
             return Placement(order, fresh=True)
 
         return await self._database.write(work)
-
-    def _pinned(
-        self, caller: Caller, intent: OrderIntent, mandate: Mandate | None, key: IdempotencyKey, stock: Stock, now: int
-    ) -> Order:
-        is_open = self._sessions.is_open(now)
-        if not is_open and not intent.automated:
-            raise Refusal(MARKET_CLOSED, "Place it when the market is open, or as an automated order.")
-        if mandate is not None:
-            _check_mandate(mandate, intent, stock, now)
-        user_id = caller.id if mandate is None else mandate.investor_id
-        rates = self._fees.rates(stock.currency, for_broker=mandate is not None)
-        quote = stock.quote
-        return Order(
-            id=key.object_id,
-            user_id=user_id,
-            placed_by=caller.id,
-            authorization_id=intent.authorization_id,
-            authorization_ends_at=None if mandate is None else mandate.ends_at,
-            stock_id=stock.id,
-            symbol=stock.symbol,
-            currency=stock.currency,
-            side=intent.side,
-            type=intent.type,
-            time_in_force=intent.time_in_force,
-            quantity=intent.quantity,
-            limit_price=intent.limit_price,
-            stop_price=intent.stop_price,
-            expires_at=last_moment(intent, now, self._sessions.day_end(now)),
-            client_order_id=intent.client_order_id,
-            state=OrderState.NEW,
-            rejection=None,
-            rates=rates,
-            hold_amount=hold_amount(intent, quote, stock.currency, rates),
-            price=None if intent.automated else side_price(intent.side, quote),
-            price_seq=quote.seq,
-            after_seq=quote.seq - 1 if is_open else quote.seq,
-            stop_seq=None,
-            holding_id=holding_id_of(user_id, stock.id),
-            fill=None,
-            rollover_id=None,
-            fingerprint=key.fingerprint,
-            answer_status=None,
-            answer_body=None,
-            created_at=now,
-            updated_at=now,
-            executed_at=None,
-            settled_at=None,
-            attempts=0,
-        )
 
     # ---- T2', T3, T6 ----
 
@@ -261,7 +199,7 @@ class OrdersService:
                 return await _turn(connection, order, OrderState.REJECTING, now, rejection)
             assert order.price is not None
             fill = Fill(order.price, order.price_seq, settlement_of(order, order.price), now)
-            await _exchange(connection, order, fill, now)
+            await order_shares.exchange(connection, order, fill, now)
             await store_orders.insert_fill(connection, order, fill)
             await store_orders.save_order(connection, order_id, OrderState.EXECUTED, now, executed_at=now)
             return replace(order, state=OrderState.EXECUTED, fill=fill, executed_at=now, updated_at=now)
@@ -278,7 +216,7 @@ class OrdersService:
             now = await connection.now()
             rollover_id = None if rollover is None else rollover.authorization_id
             if order.side is Side.BUY:
-                await _release(connection, order, rollover_id, now, opening=True)
+                await order_shares.release(connection, order, rollover_id, now, opening=True)
             completed = replace(
                 order, state=OrderState.COMPLETED, rollover_id=rollover_id, settled_at=now, updated_at=now
             )
@@ -331,13 +269,7 @@ class OrdersService:
             if order.state not in ENDED_STATES:
                 return order
             now = await connection.now()
-            if order.side is Side.BUY:
-                market_id = holding_id_of(MARKET, order.stock_id)
-                market = (await store.lock_holdings(connection, [market_id]))[market_id]
-                moved = replace(market, free=market.free + order.quantity, reserved=market.reserved - order.quantity)
-                await store.save_holding(connection, moved, now)
-            else:
-                await _release(connection, order, order.authorization_id, now, opening=False)
+            await order_shares.give_back(connection, order, now)
             return await _end(connection, order, now)
 
         return await self._database.write(work)
@@ -397,96 +329,6 @@ def _same_request(order: Order, key: IdempotencyKey) -> Order:
     if order.fingerprint != key.fingerprint:
         raise Refusal(IDEMPOTENCY_KEY_REUSED, "Use a new Idempotency-Key for a new order.")
     return order
-
-
-def _check_mandate(mandate: Mandate, intent: OrderIntent, stock: Stock, now: int) -> None:
-    if now < (mandate.starts_at or now) or now >= (mandate.ends_at or now + 1):
-        raise Refusal(AUTHORIZATION_INACTIVE)
-    wanted = "capital" if intent.side is Side.BUY else "stockholding"
-    if mandate.type != wanted:
-        raise Refusal(AUTHORIZATION_MISMATCH, f"A broker's order to {intent.side} needs a {wanted} authorization.")
-    if intent.side is Side.BUY and mandate.currency != stock.currency:
-        raise Refusal(CURRENCY_MISMATCH, f"The stock trades in {stock.currency}.")
-    if intent.side is Side.SELL and mandate.stockholding_id != holding_id_of(mandate.investor_id, stock.id):
-        raise Refusal(AUTHORIZATION_MISMATCH, "The authorization is for another stock.")
-
-
-async def _reserve(connection: Connection, order: Order, now: int) -> Rejection | None:
-    """Sets the order's shares aside; the rejection when there are too few."""
-    owner = MARKET if order.side is Side.BUY else order.user_id
-    holding_id = holding_id_of(owner, order.stock_id)
-    holding = (await store.lock_holdings(connection, [holding_id])).get(holding_id)
-    code = INSUFFICIENT_LIQUIDITY if order.side is Side.BUY else INSUFFICIENT_SHARES
-    if holding is None:
-        return Rejection(code.code, code.title)
-    if order.side is Side.SELL and order.authorization_id is not None:
-        commitment = await store.lock_commitment(connection, order.authorization_id)
-        if commitment is None or not commitment.open or commitment.holding_id != holding_id:
-            return Rejection(AUTHORIZATION_INACTIVE.code, AUTHORIZATION_INACTIVE.title)
-        if commitment.remaining < order.quantity:
-            return Rejection(code.code, "Fewer shares remain under the authorization.")
-        left = replace(commitment, remaining=commitment.remaining - order.quantity)
-        await store.save_commitment(connection, left, now)
-        holding = replace(holding, committed=holding.committed - order.quantity)
-    elif holding.free < order.quantity:
-        return Rejection(code.code, code.title)
-    else:
-        holding = replace(holding, free=holding.free - order.quantity)
-    await store.save_holding(connection, replace(holding, reserved=holding.reserved + order.quantity), now)
-    return None
-
-
-async def _exchange(connection: Connection, order: Order, fill: Fill, now: int) -> None:
-    """Moves the reserved shares between the market and the investor, and his cost with them."""
-    assert order.holding_id is not None
-    if order.side is Side.BUY:
-        await store.insert_holding(connection, order.holding_id, order.user_id, order.stock_id, 0, now)
-    market_id = holding_id_of(MARKET, order.stock_id)
-    found = await store.lock_holdings(connection, [market_id, order.holding_id])
-    market, own, quantity = found[market_id], found[order.holding_id], order.quantity
-    if order.side is Side.BUY:
-        market = replace(market, reserved=market.reserved - quantity)
-        own = replace(own, reserved=own.reserved + quantity, cost=own.cost + fill.settlement.cost)
-    else:
-        market = replace(market, free=market.free + quantity)
-        cost = own.cost - cost_of_sold(own.cost, own.quantity, quantity)
-        own = replace(own, reserved=own.reserved - quantity, cost=cost)
-    await store.save_holding(connection, market, now)
-    await store.save_holding(connection, own, now)
-
-
-async def _release(
-    connection: Connection, order: Order, authorization_id: str | None, now: int, *, opening: bool
-) -> None:
-    """Moves the investor's reserved shares to that commitment if it is open, else to free.
-
-    `opening`: a commitment that is not there yet is opened (a rollover's child); a tombstone diverts to free.
-    """
-    assert order.holding_id is not None
-    holding = (await store.lock_holdings(connection, [order.holding_id]))[order.holding_id]
-    holding = replace(holding, reserved=holding.reserved - order.quantity)
-    commitment = await _commitment_of(connection, order, authorization_id, now, opening=opening)
-    if commitment is not None and commitment.open and commitment.holding_id == holding.id:
-        more = replace(commitment, remaining=commitment.remaining + order.quantity)
-        await store.save_commitment(connection, more, now)
-        holding = replace(holding, committed=holding.committed + order.quantity)
-    else:
-        holding = replace(holding, free=holding.free + order.quantity)
-    await store.save_holding(connection, holding, now)
-
-
-async def _commitment_of(
-    connection: Connection, order: Order, authorization_id: str | None, now: int, *, opening: bool
-) -> Commitment | None:
-    if authorization_id is None:
-        return None
-    if not opening:
-        return await store.lock_commitment(connection, authorization_id)
-    assert order.holding_id is not None
-    empty = Commitment(
-        authorization_id, order.user_id, order.placed_by, order.holding_id, CommitmentState.OPEN, remaining=0
-    )
-    return (await store.insert_or_lock_commitment(connection, empty, now))[1]
 
 
 async def _missed_tick(connection: Connection, order: Order) -> Order:

@@ -6,7 +6,8 @@ from subgraphs.shared.auth import Caller, require_user
 from subgraphs.shared.errors import ErrorCode, Refusal
 from subgraphs.shared.idempotency import idempotency_key
 from subgraphs.stocks.rules import ERROR_CODES
-from subgraphs.stocks.rules_orders import REJECTED_STATUS, Order, OrderIntent
+from subgraphs.stocks.rules_orders import REJECTED_STATUS, Order
+from subgraphs.stocks.rules_placing import OrderIntent
 from subgraphs.stocks.saga import OrderSaga
 from subgraphs.stocks.service import StocksService
 from subgraphs.stocks.service_market import MarketService

@@ -24,18 +24,15 @@ from subgraphs.stocks.rules import Quote, Tick
 from subgraphs.stocks.rules_orders import (
     PUBLIC_STATUS,
     UNDRIVEN_STATES,
-    OrderIntent,
     OrderState,
     OrderStatus,
     OrderType,
     Side,
     TimeInForce,
-    checked,
-    hold_amount,
-    last_moment,
     limit_met,
     stop_reached,
 )
+from subgraphs.stocks.rules_placing import OrderIntent, checked, hold_amount, last_moment
 from subgraphs.stocks.saga import MOVES
 from subgraphs.stocks.sessions import DAY_MS, Sessions, date_of, sessions_from
 
