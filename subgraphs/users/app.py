@@ -57,7 +57,7 @@ def create_app(
         subgraph=Subgraph(schema, use_cases, verifier),
         verifier=verifier,
         database=opened,
-        background=(use_cases.saga.run,) if settings.loops else (),
+        background=(use_cases.saga.run, use_cases.accounts.run) if settings.loops else (),
         closing=closing,
     )
     app = build_app(parts, settings)

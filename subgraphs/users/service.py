@@ -3,6 +3,7 @@
 Both faces call these; every method takes the caller first where it matters who asks, and returns entities of `rules`.
 """
 
+import asyncio
 import hashlib
 import secrets
 import uuid
@@ -53,6 +54,8 @@ from subgraphs.users.tables import audit_log, idempotency_keys
 REFRESH_TOKEN_LIFETIME_MS = 30 * 24 * 3_600 * 1_000
 """A client that was not used for thirty days logs in again."""
 REFRESH_TOKEN_BYTES = 32
+FORGET_INTERVAL_S = 3_600
+"""Sessions live for weeks; an hour's expired ones are few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,20 @@ class UsersService:
         if session is None:
             raise Refusal(INVALID_REFRESH_TOKEN, "Log in again.")
         return session
+
+    async def forget_expired_sessions(self) -> None:
+        """Deletes what no client can use any more."""
+
+        async def work(connection: Connection) -> None:
+            await store.delete_expired_tokens(connection, await connection.now())
+
+        await self._database.write(work)
+
+    async def run(self) -> None:
+        """Forgets expired sessions for ever, now and then."""
+        while True:
+            await self.forget_expired_sessions()
+            await asyncio.sleep(FORGET_INTERVAL_S)
 
     async def user(self, caller: Caller, user_id: str) -> User:
         """A user as the caller sees him; raises Refusal `not-found`."""

@@ -165,6 +165,13 @@ async def revoke_sessions_of(connection: Connection, user_id: str, now: int) -> 
     await connection.execute(update(sessions).where(live).values(revoked_at=now))
 
 
+async def delete_expired_tokens(connection: Connection, now: int) -> None:
+    """Forgets refresh tokens that have expired, and sessions that have none left."""
+    await connection.execute(delete(refresh_tokens).where(refresh_tokens.c.expires_at <= now))
+    has_token = select(refresh_tokens.c.token_hash).where(refresh_tokens.c.session_id == sessions.c.id).exists()
+    await connection.execute(delete(sessions).where(~has_token))
+
+
 async def count_attempt(connection: Connection, subject: str, window_start: int) -> int:
     """Counts one attempt and returns how many the window has with it; concurrent ones wait for each other."""
     key = {"subject": subject, "window_start": window_start}

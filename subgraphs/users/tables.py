@@ -60,6 +60,7 @@ refresh_tokens = Table(
     Column("expires_at", BigInteger, nullable=False),
     Column("used_at", BigInteger),
     Index("refresh_tokens_session", "session_id"),
+    Index("refresh_tokens_expires", "expires_at"),
 )
 
 # One row per limited thing and window, such as the failed logins of one account in one quarter of an hour.

@@ -5,8 +5,9 @@ from typing import Any
 
 import jwt
 import pytest
+from sqlalchemy import select
 
-from subgraphs.users.tables import audit_log
+from subgraphs.users.tables import audit_log, sessions
 from tests.users.conftest import PASSWORD, Client, ClientFactory
 
 ALICE = {"name": "Alice Example", "email": "Alice@Example.com ", "password": PASSWORD, "type": "investor"}
@@ -236,6 +237,20 @@ async def test_a_refresh_token_expires(client: Client) -> None:
     client.clock.advance(30 * 24 * 3_600)
     response = await client.http.post("/users/refresh", json={"refreshToken": person.refresh_token})
     assert (response.status_code, response.json()["code"]) == (401, "invalid-refresh-token")
+
+
+async def test_expired_sessions_are_forgotten(client: Client) -> None:
+    """Tokens past their end leave no rows behind; living sessions, used tokens included, stay."""
+    gone, stays = await client.person(), await client.person()
+    client.clock.advance(20 * 24 * 3_600)
+    fresh = await client.http.post("/users/refresh", json={"refreshToken": stays.refresh_token})
+    client.clock.advance(15 * 24 * 3_600)
+    await client.app.state.use_cases.accounts.forget_expired_sessions()
+    async with client.database.reading() as connection:
+        owners = [row.user_id for row in await connection.execute(select(sessions.c.user_id))]
+    assert (owners, gone.id in owners) == ([stays.id], False)
+    again = await client.http.post("/users/refresh", json={"refreshToken": fresh.json()["refreshToken"]})
+    assert again.status_code == 200
 
 
 async def test_no_secret_is_stored(client: Client) -> None:
