@@ -7,15 +7,16 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from router.composer import CompositionResult, Diagnostic, Subgraph, compose
 from router.config import Config, parse_config, read_composition_config, read_config
-from router.dev import DevServer
+from router.dev import INTERVAL_S, DevServer
 from router.document import choose_operation, read_document
 from router.errors import ConfigError, RouterError
 from router.executor.codegen import generate
@@ -65,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=("text", "json", "github"),
         default="text",
         help="how diagnostics are printed; json holds the supergraph too, github annotates a workflow's files",
+    )
+    command.add_argument(
+        "--watch", action="store_true", help="compose again whenever a subgraph changes; needs --output"
     )
     command.set_defaults(run=_compose)
 
@@ -116,8 +120,44 @@ def _parser() -> argparse.ArgumentParser:
 # ---- compose ----
 
 
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What composition starts from, as it was read; equal where nothing has changed."""
+
+    subgraphs: tuple[Subgraph, ...]
+    unavailable: tuple[Diagnostic, ...]
+    """One for each subgraph whose SDL cannot be had."""
+
+
 def _compose(options: argparse.Namespace) -> int:
-    result = _composition(options.config)
+    if not options.watch:
+        return _report(options, _composition(options.config))
+    if options.output is None:
+        print("error: --watch needs --output", file=sys.stderr)
+        return 2
+    return _watch(options)
+
+
+def _watch(options: argparse.Namespace) -> int:
+    """Compose again whenever what is read has changed, until a signal ends it."""
+    seen: _Inputs | str | None = None
+    while True:
+        found: _Inputs | str
+        try:
+            found = _inputs(options.config)
+        except ConfigError as error:
+            found = error.message
+        if found != seen:
+            seen = found
+            if isinstance(found, str):
+                print(f"error: {found}", file=sys.stderr)
+            elif _report(options, _compose_inputs(found)) == 0:
+                print(f"{options.output} is composed", file=sys.stderr)
+        time.sleep(INTERVAL_S)
+
+
+def _report(options: argparse.Namespace, result: CompositionResult) -> int:
+    """Print and write what composition came to; returns the exit code."""
     if options.format == "json":
         # The supergraph stands in the JSON where it goes nowhere else.
         print(json.dumps(_composition_as_json(result, with_supergraph=options.output is None), indent=2))
@@ -135,12 +175,19 @@ def _compose(options: argparse.Namespace) -> int:
 
 
 def _composition(path: Path) -> CompositionResult:
+    return _compose_inputs(_inputs(path))
+
+
+def _inputs(path: Path) -> _Inputs:
     config = read_composition_config(path, environment=os.environ)
     sdls = read_sdls(config, path.parent)
-    if sdls.problems:
-        unavailable = (Diagnostic(_NO_SDL, "error", problem, (name,)) for name, problem in sdls.problems.items())
-        return CompositionResult(None, tuple(unavailable))
-    return compose([Subgraph(name=name, url=config.subgraphs[name].url, sdl=sdl) for name, sdl in sdls.texts.items()])
+    subgraphs = (Subgraph(name=name, url=config.subgraphs[name].url, sdl=sdl) for name, sdl in sdls.texts.items())
+    unavailable = (Diagnostic(_NO_SDL, "error", problem, (name,)) for name, problem in sdls.problems.items())
+    return _Inputs(tuple(subgraphs), tuple(unavailable))
+
+
+def _compose_inputs(inputs: _Inputs) -> CompositionResult:
+    return CompositionResult(None, inputs.unavailable) if inputs.unavailable else compose(inputs.subgraphs)
 
 
 def _composition_as_json(result: CompositionResult, *, with_supergraph: bool) -> dict[str, object]:

@@ -71,6 +71,37 @@ def test_compose_tells_every_error_and_ends_with_1(folder: Path, capsys: pytest.
     assert body["diagnostics"][0]["severity"] == "error"
 
 
+async def test_compose_watches(folder: Path) -> None:
+    """With --watch each change is composed: a good one is written, a bad one told, and the last good one stays."""
+    made = folder / "made.graphql"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "router", "compose", "--watch", "--config", str(folder / "supergraph.yaml")),
+        *("--output", str(made)),
+        cwd=ROOT,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(30):
+            assert b"is composed" in await process.stderr.readline()
+            first = made.read_text()
+            (folder / "people.graphql").write_text("type Query {")
+            assert b"error INVALID_GRAPHQL" in await process.stderr.readline()
+            assert made.read_text() == first
+            (folder / "people.graphql").write_text(PEOPLE_SDL.replace("caller: String", "visitor: String"))
+            assert b"is composed" in await process.stderr.readline()
+            assert "visitor" in made.read_text()
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+def test_watching_needs_a_file_to_write(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--watch without --output is a mistake of the command line."""
+    assert run("compose", "--config", folder / "supergraph.yaml", "--watch") == 2
+    assert "--watch needs --output" in capsys.readouterr().err
+
+
 def test_compose_annotates_files_for_github(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With --format github each diagnostic is a workflow command that names the subgraph's file and line."""
     (folder / "places.graphql").write_text('\nextend type Person @key(fields: "nothing") { id: ID! }')
