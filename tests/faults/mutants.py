@@ -103,8 +103,8 @@ MUTANTS = (
         (
             Edit(
                 "subgraphs/stocks/service_orders.py",
-                "            id=key.object_id,",
-                '            id=str(__import__("uuid").uuid4()),',
+                "PlaceRequest(key.object_id,",
+                'PlaceRequest(str(__import__("uuid").uuid4()),',
             ),
         ),
         ("tests/stocks", NETWORK, CRASHES),
@@ -142,7 +142,7 @@ MUTANTS = (
         "the hold leaves the fees out",
         (
             Edit(
-                "subgraphs/stocks/rules_orders.py",
+                "subgraphs/stocks/rules_placing.py",
                 "    held = settle_buy(intent.quantity, hold_price(intent, quote), currency, rates).paid",
                 "    held = settle_buy(intent.quantity, hold_price(intent, quote), currency, rates).cost",
             ),
