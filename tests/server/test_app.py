@@ -151,11 +151,16 @@ async def test_a_subgraph_that_is_down_costs_only_its_own_fields() -> None:
 
 
 class Silent:
-    """A transport to a subgraph that never answers."""
+    """A transport to a subgraph that does not answer until it is released."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.released = asyncio.Event()
 
     async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
-        await asyncio.Event().wait()
-        raise AssertionError
+        self.asked.set()
+        await self.released.wait()
+        return SubgraphResponse(payload={"data": {"_entities": [None]}})
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -169,6 +174,20 @@ async def test_an_operation_that_takes_too_long_is_given_up(accept: str) -> None
         response = await served.post(BOTH, headers={"accept": accept})
     assert response.status_code == 504
     assert response.json()["errors"][0]["extensions"]["code"] == "OPERATION_TIMEOUT"
+
+
+async def test_more_requests_than_the_limit_are_turned_away() -> None:
+    """Beyond `requests_in_flight_max` a request is a 503 at once that says when to come again."""
+    silent = Silent()
+    config = Config(limits=Limits(requests_in_flight_max=1))
+    async with serving(config, transports={"places": silent}) as served:
+        waiting = asyncio.ensure_future(served.post(BOTH))
+        await silent.asked.wait()
+        turned_away = await served.post("{ caller }")
+        silent.released.set()
+        assert (await waiting).status_code == 200
+    assert (turned_away.status_code, turned_away.headers["retry-after"]) == (503, "1")
+    assert turned_away.json()["errors"][0]["extensions"]["code"] == "OVERLOADED"
 
 
 class Stuck:
