@@ -277,6 +277,7 @@ class _PostgresBackend:
             pool_size=POSTGRES_POOL_SIZE,
             max_overflow=0,
             pool_pre_ping=False,
+            hide_parameters=True,  # errors are logged, and parameters are people's data
             connect_args={"server_settings": {"lock_timeout": str(POSTGRES_LOCK_TIMEOUT_MS)}},
         )
         self._reading_engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -313,6 +314,7 @@ def _sqlite_engine(url: str) -> Engine:
     engine = create_engine(
         url,
         poolclass=StaticPool,
+        hide_parameters=True,  # errors are logged, and parameters are people's data
         connect_args={"check_same_thread": False, "isolation_level": None, "timeout": 0},
     )
     event.listen(engine, "connect", _configure_sqlite)

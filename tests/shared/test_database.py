@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from subgraphs.shared.database import Connection, Database, insert_or_ignore, locked
 
@@ -51,6 +52,18 @@ async def test_a_returned_write_is_committed_and_a_raised_one_is_not(database: D
     with pytest.raises(LookupError):
         await database.write(fail)
     assert (await value_of(database, "a"), await value_of(database, "b")) == (1, None)
+
+
+async def test_a_failed_statement_does_not_show_its_parameters(database: Database) -> None:
+    """What an error says may be logged, so it names the statement and not the data."""
+
+    async def fail(connection: Connection) -> None:
+        await connection.execute(insert(COUNTERS).values(name="somebody's secret", value=None))
+
+    with pytest.raises(IntegrityError) as caught:
+        await database.write(fail)
+    assert "INSERT INTO counters" in str(caught.value)
+    assert "somebody" not in str(caught.value)
 
 
 async def test_insert_or_ignore_says_whether_it_inserted(database: Database) -> None:
