@@ -4,7 +4,6 @@ up [--in-process]     migrate, start everything, seed the demo data once, print 
 seed                  the demo data again, into a running brokerage
 token NAME            a fresh access token of a demo user
 audit                 check the books of all services
-service NAME          one service, its settings from the environment (what `up` and the containers run)
 migrate               all databases to their newest schemas
 secrets FOLDER        the secret files that docker-compose.yml reads
 """
@@ -17,6 +16,8 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import uvloop
 
 from brokerage.audit import audit
 from brokerage.demo import DEMO_USERS, DemoFailed, fetch_token, seed
@@ -105,7 +106,8 @@ def _up(options: argparse.Namespace) -> int:
         development.prepare()
         for service in SERVICE_NAMES:
             migrate_service(service, development.database_url(service))
-        asyncio.run(_run(development))
+        run = uvloop.run if development.in_process else asyncio.run
+        run(_run(development))
     print("Stopped.")
     return 0
 

@@ -6,6 +6,7 @@ python -m brokerage.services users --host 127.0.0.1 --port 4001        settings 
 import argparse
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import signal
@@ -33,9 +34,9 @@ def read_settings(service: str, values: Mapping[str, object] | None = None) -> S
     return settings
 
 
-def create_service(settings: ServiceSettings, **parts: Any) -> FastAPI:
-    """The service's application; `parts` go to its `create_app`."""
-    app: FastAPI = importlib.import_module(f"subgraphs.{settings.service}.app").create_app(settings, **parts)
+def create_service(settings: ServiceSettings) -> FastAPI:
+    """The service's application."""
+    app: FastAPI = importlib.import_module(f"subgraphs.{settings.service}.app").create_app(settings)
     return app
 
 
@@ -115,6 +116,9 @@ def _server(app: Any, host: str, port: int, log: Path | None = None) -> _Server:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
     )
+    # What is there at the start stays: the garbage collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
     return _Server(config)
 
 
