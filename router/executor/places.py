@@ -70,25 +70,50 @@ def tell(
     """Every located error once for each place in the answer that it concerns, in the order of fetches."""
     wanted = frozenset(id(item.place) for item in located if item.place is not None)
     places = find_places(selection, tree.root, variables, wanted) if wanted else {}
-    told: dict[AnswerError, None] = {}
+    by_error: dict[int, list[LocatedError]] = {}
     for item in sorted(located, key=lambda item: item.fetch):
-        if item.place is None or id(item.place) not in places:
-            told[item.error] = None
-            continue
-        for place in places[id(item.place)]:
-            for path in _follow(place, item.place, item.path, variables):
-                told[replace(item.error, path=path)] = None
+        by_error.setdefault(id(item.error), []).append(item)
+    told: dict[AnswerError, None] = {}
+    for items in by_error.values():
+        told.update(dict.fromkeys(_tell_one(items, places, variables)))
     return list(told)
 
 
-def _follow(place: Place, item: Json, rest: Sequence[PathKey], variables: Mapping[str, object]) -> Iterator[ClientPath]:
+def _tell_one(
+    items: Sequence[LocatedError], places: Mapping[int, Sequence[Place]], variables: Mapping[str, object]
+) -> Iterator[AnswerError]:
+    """One error at every place that shows its field; where none does, once, at the nearest place above."""
+    followed = [
+        _follow(place, item.place, item.path, variables)
+        for item in items
+        if item.place is not None
+        for place in places.get(id(item.place), ())
+    ]
+    found = [each for several in followed for each in several]
+    shown = [each for each in found if each.is_whole] or found[:1]
+    if not shown:
+        yield items[0].error
+    for each in shown:
+        yield replace(items[0].error, path=each.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """Where keys of the merged tree lead in the answer."""
+
+    path: ClientPath
+    is_whole: bool
+    """False where the client's selection ends before the keys do."""
+
+
+def _follow(place: Place, item: Json, rest: Sequence[PathKey], variables: Mapping[str, object]) -> Iterator[_Followed]:
     """The client's paths for keys that lead on from an object; cut off where the client's selection ends."""
     if not rest:
-        yield place.path
+        yield _Followed(place.path, is_whole=True)
         return
     fields = [field for field in _applicable(place.selection, item, variables) if field.key == rest[0]]
     if not fields:
-        yield place.path
+        yield _Followed(place.path, is_whole=False)
     for field in fields:
         path = (*place.path, field.response_key)
         yield from _follow_value(field.shape, item.get(field.key), path, rest[1:], variables)
@@ -96,7 +121,7 @@ def _follow(place: Place, item: Json, rest: Sequence[PathKey], variables: Mappin
 
 def _follow_value(
     shape: Shape, value: object, path: ClientPath, rest: Sequence[PathKey], variables: Mapping[str, object]
-) -> Iterator[ClientPath]:
+) -> Iterator[_Followed]:
     while rest and isinstance(shape, ListShape) and isinstance(rest[0], int):
         index = rest[0]
         value = value[index] if isinstance(value, list) and 0 <= index < len(value) else None
@@ -105,4 +130,4 @@ def _follow_value(
         item = value if isinstance(value, dict) else {}
         yield from _follow(Place(path, shape.selection), item, rest, variables)
     else:
-        yield path
+        yield _Followed(path, is_whole=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from types import MappingProxyType
 
-from graphql import OperationDefinitionNode, parse
+from graphql import ExecutionResult, OperationDefinitionNode, parse
 from graphql.execution.values import get_variable_values
 
 from router.executor import Answer, PreparedPlan, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
@@ -67,9 +67,10 @@ class _Unhurried:
 class Comparison:
     """A supergraph with its subgraphs, its big schema and its planner, ready for any number of operations."""
 
-    def __init__(self, sdl: str) -> None:
+    def __init__(self, sdl: str, *, failing: bool = False) -> None:
+        """With `failing`, some leaves raise in the big schema and in the subgraphs alike."""
         self._joins = read_joins(sdl)
-        self._world = world = World(self._joins)
+        self._world = world = World(self._joins, failing=failing)
         self._monolith = build_monolith(world)
         self._supergraph = Supergraph.parse(sdl)
         self.transports: Mapping[str, Transport] = {
@@ -81,6 +82,11 @@ class Comparison:
         random = Random(seed)
         labels = frozenset(label for label in self._joins.labels if random.random() < 0.5)
         return replace(generate(self._monolith, random), salt=seed), labels
+
+    def expected(self, operation: Operation) -> ExecutionResult:
+        """What the big schema answers."""
+        self._world.salt = operation.salt
+        return run_monolith(self._monolith, parse(operation.text), operation.variables)
 
     async def answers(
         self,
@@ -130,8 +136,7 @@ class Comparison:
         The order is not compared where @skip or @include can move a key's first appearance.
         The router answers twice as well, with its plan interpreted and with its plan's generated code.
         """
-        self._world.salt = operation.salt
-        expected = run_monolith(self._monolith, parse(operation.text), operation.variables)
+        expected = self.expected(operation)
         made: Plan | None = None
         refusals: list[str] = []
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -118,6 +118,36 @@ async def test_subgraph_that_fails_nulls_its_own_fields(path: Path, comparison: 
             assert any(error.code is ErrorCode.SUBGRAPH_UNREACHABLE for error in answer.errors), (seed, operation.text)
         for error in answer.errors[len(whole.errors) :]:
             assert error.path is None or leads_to_null(answer.data, error.path), (seed, operation.text, error)
+
+
+async def test_errors_of_fields_stand_at_the_clients_paths(path: Path) -> None:
+    """Where fields fail in the subgraphs, data, messages and paths are what one schema with the same failures says."""
+    comparison = Comparison(await asyncio.to_thread(path.read_text), failing=True)
+    for number in range(OPERATIONS_PER_SUPERGRAPH):
+        seed = f"{path.stem}/errors/{number}"
+        operation, labels = comparison.generate(seed)
+        expected = comparison.expected(operation)
+        answer, generated = await comparison.answers(operation, labels)
+        assert generated == answer, seed
+        assert json.dumps(answer.data, sort_keys=True) == json.dumps(expected.data, sort_keys=True), seed
+        told = {_told(error.message, error.path) for error in answer.errors}
+        wanted = {_told(error.message, error.path) for error in expected.errors or ()}
+        assert wanted <= told, seed
+        assert all(_is_object(answer.data, place) for _, place in told - wanted), (seed, told - wanted)
+
+
+def _told(message: str, path: Sequence[str | int] | None) -> tuple[str, tuple[str | int, ...]]:
+    """An error to compare; what completing values says is the router's own text."""
+    return message if message.endswith(" fails.") else "", tuple(path or ())
+
+
+def _is_object(data: Any, path: tuple[str | int, ...]) -> bool:
+    """Whether a path leads to an object or above a null: where errors of fields stand that the client did not ask."""
+    for key in path:
+        if data is None:
+            return True
+        data = data[key]
+    return data is None or isinstance(data, dict)
 
 
 async def test_nonsense_in_answers_is_survived(path: Path, comparison: Comparison) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from graphql import (
     EnumTypeDefinitionNode,
     FieldNode,
+    GraphQLError,
     InlineFragmentNode,
     ListTypeNode,
     NamedTypeNode,
@@ -69,7 +70,7 @@ class World:
     def __init__(self, joins: Joins, *, failing: bool = False) -> None:
         self.joins = joins
         self.failing = failing
-        """Whether some fields raise instead of having a value."""
+        """Whether some nullable leaves raise instead of having a value; never those that other fields need."""
         self.salt = ""
         """What makes one operation's data differ from another's; keys do not depend on it."""
         self._candidates: dict[tuple[str, str], list[str]] = {}
@@ -81,7 +82,19 @@ class World:
         is_key = (thing.type, name) in self.key_fields
         identity = (thing.type, thing.number, name, canonical(args), extra, "" if is_key else self.salt)
         types = [join.type for join in self.resolvers(thing.type, name)] or [self.node(thing.type, name).type]
-        return self._shaped(types, identity, thing, name, is_key=is_key, is_non_null=False)
+        value = self._shaped(types, identity, thing, name, is_key=is_key, is_non_null=False)
+        if self.failing and self._fails(types, identity, thing.type, name):
+            raise GraphQLError(f"{thing.type}.{name} fails.")
+        return value
+
+    def _fails(self, types: list[TypeNode], identity: tuple[object, ...], type_name: str, name: str) -> bool:
+        is_leaf = named(types[0]) not in self.joins.types or not self.joins.types[named(types[0])].nodes
+        return (
+            is_leaf
+            and not any(isinstance(item, NonNullTypeNode) for item in types)
+            and (type_name, name) not in self.key_fields | self.input_fields
+            and digest("fails", *identity) % 6 == 0
+        )
 
     def input_value(self, thing: Thing, name: str, args: Mapping[str, object]) -> Any:
         """A field's value with its own @requires followed, as a field that requires it sees it."""
@@ -176,6 +189,24 @@ class World:
                     for possible in self.joins.possible(item.name):
                         self._mark_key(possible, key.selection, found)
         return found
+
+    @cached_property
+    def input_fields(self) -> set[tuple[str, str]]:
+        """Every (type, field) that a @requires or a @fromContext reads."""
+        found: set[tuple[str, str]] = set()
+        for item in self.joins.types.values():
+            for join in (join for joins in item.fields.values() for join in joins.values()):
+                for possible in self.joins.possible(item.name) if join.requires else ():
+                    assert join.requires is not None
+                    self._mark_key(possible, join.requires, found)
+                for argument in join.context:
+                    self._mark_context(argument.context, argument.selection, found)
+        return found
+
+    def _mark_context(self, context: str, selection: SelectionSetNode, found: set[tuple[str, str]]) -> None:
+        for item in self.joins.types.values():
+            for possible in self.joins.possible(item.name) if context in item.contexts else ():
+                self._mark_key(possible, selection, found)
 
     def _mark_key(self, type_name: str, selection: SelectionSetNode, found: set[tuple[str, str]]) -> None:
         for node in self.fields(selection, type_name):
