@@ -154,8 +154,6 @@ class App:
         """The response to any request; nothing raises but the client's going away."""
         cors: RawHeaders = ()
         try:
-            if self._metrics.requests_in_flight > self.limits.requests_in_flight_max:
-                raise RouterError(ErrorCode.OVERLOADED)
             headers = read_headers(scope, self.limits)
             headers["x-request-id"] = identity
             headers["x-forwarded-for"] = client_address(scope, headers, self._config.trusted_proxies) or ""
@@ -193,6 +191,8 @@ class App:
             return Reply(204, ((b"allow", _ALLOW["graphql"]), *self._cors.preflight), b"")
         if method not in {"GET", "POST"}:
             return _not_allowed(_ALLOW["graphql"])
+        if self._metrics.requests_in_flight > self.limits.requests_in_flight_max:
+            raise RouterError(ErrorCode.OVERLOADED)
         media_type = negotiate(accept)
         if media_type is None:
             raise RequestError(ErrorCode.NOT_ACCEPTABLE)

@@ -177,13 +177,14 @@ async def test_an_operation_that_takes_too_long_is_given_up(accept: str) -> None
 
 
 async def test_more_requests_than_the_limit_are_turned_away() -> None:
-    """Beyond `requests_in_flight_max` a request is a 503 at once that says when to come again."""
+    """Beyond `requests_in_flight_max` an operation is a 503 at once that says when to come again; health is answered."""
     silent = Silent()
     config = Config(limits=Limits(requests_in_flight_max=1))
     async with serving(config, transports={"places": silent}) as served:
         waiting = asyncio.ensure_future(served.post(BOTH))
         await silent.asked.wait()
         turned_away = await served.post("{ caller }")
+        assert (await served.client.get("/health")).status_code == 200
         silent.released.set()
         assert (await waiting).status_code == 200
     assert (turned_away.status_code, turned_away.headers["retry-after"]) == (503, "1")
