@@ -55,7 +55,7 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def sqlite_folder() -> Iterator[Path | None]:
     """A folder in memory where the machine has one: commits are as durable there, and no test waits for a disk."""
-    memory = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it
+    memory = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
     if not os.access(memory, os.W_OK):
         yield None
         return

@@ -29,7 +29,7 @@ def specs(tmp_path: Path) -> list[ProcessSpec]:
         url = f"sqlite:///{tmp_path / service}.db"
         (secrets / f"{service}_database_url").write_text(url)
         migrate_service(service, url)
-    moves = {"/run/secrets": str(secrets), "0.0.0.0": "127.0.0.1"}  # noqa: S104  what stands in the file
+    moves = {"/run/secrets": str(secrets), "0.0.0.0": "127.0.0.1"}  # noqa: S104  # what stands in the file
     for offset, name in enumerate(("router", *SERVICE_NAMES)):
         moves |= {f"http://{name}:400{offset}": f"http://127.0.0.1:{port + offset}", f"400{offset}": str(port + offset)}
     settings = tmp_path / "deploy" / "router.yaml"
