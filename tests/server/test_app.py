@@ -177,7 +177,7 @@ async def test_an_operation_that_takes_too_long_is_given_up(accept: str) -> None
 
 
 async def test_more_requests_than_the_limit_are_turned_away() -> None:
-    """Beyond `requests_in_flight_max` an operation is a 503 at once that says when to come again; health is answered."""
+    """Beyond `requests_in_flight_max` an operation is a 503 that says when to come again; health is answered."""
     silent = Silent()
     config = Config(limits=Limits(requests_in_flight_max=1))
     async with serving(config, transports={"places": silent}) as served:
