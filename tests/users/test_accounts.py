@@ -1,6 +1,7 @@
 """Registering, logging in and staying logged in."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import jwt
@@ -107,6 +108,22 @@ async def test_a_body_that_cannot_be_read_is_refused(
     """Each kind of unreadable body has its status and code."""
     response = await client.http.post("/users/register", content=content, headers={"content-type": content_type})
     assert (response.status_code, response.json()["code"]) == (status, code)
+
+
+async def test_a_body_without_a_declared_length_is_limited_too(client: Client) -> None:
+    """A client that streams for ever is stopped at the limit."""
+    sent = 0
+
+    async def stream() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 5_000_000:
+            sent += 10_000
+            yield b" " * 10_000
+
+    headers = {"content-type": "application/json"}
+    response = await client.http.post("/users/register", content=stream(), headers=headers)
+    assert (response.status_code, response.json()["code"]) == (413, "body-too-large")
+    assert sent < 100_000
 
 
 async def test_login_gives_a_token_that_others_can_verify(client: Client) -> None:

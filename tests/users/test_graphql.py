@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from subgraphs.shared.graphql import sdl_is_current
+from subgraphs.shared.settings import DEVELOPMENT_ROUTER_SECRET
 from subgraphs.users import schema as schema_module
 from tests.users.conftest import PASSWORD, Client, ClientFactory
 from tests.users.mandates import grant
@@ -255,6 +256,36 @@ async def test_only_the_router_is_answered(client: Client, secret: str | None) -
     body = {"query": ENTITIES, "variables": {"representations": [{"__typename": "User", "id": alice.id}]}}
     response = await client.http.post("/graphql", json=body, headers=headers)
     assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (401, "UNAUTHENTICATED")
+
+
+@pytest.mark.parametrize(
+    ("method", "content", "content_type", "status", "code"),
+    [
+        ("POST", b"{", "application/json", 400, "MALFORMED_REQUEST"),
+        ("POST", b"[]", "application/json", 400, "MALFORMED_REQUEST"),
+        ("POST", b'{"query": 7}', "application/json", 400, "MALFORMED_REQUEST"),
+        ("POST", b'{"query": "{ me { id } }", "variables": []}', "application/json", 400, "MALFORMED_REQUEST"),
+        ("POST", b"query={me{id}}", "application/x-www-form-urlencoded", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        ("POST", b'{"query": "' + b"#" * 1_048_576 + b'"}', "application/json", 413, "BODY_TOO_LARGE"),
+        ("GET", b"", "application/json", 405, "METHOD_NOT_ALLOWED"),
+    ],
+)
+async def test_requests_that_cannot_be_read_are_refused(
+    client: Client, method: str, content: bytes, content_type: str, status: int, code: str
+) -> None:
+    """Each kind of unreadable request has its status and code."""
+    headers = {"x-router-secret": DEVELOPMENT_ROUTER_SECRET, "content-type": content_type}
+    response = await client.http.request(method, "/graphql", content=content, headers=headers)
+    assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (status, code)
+
+
+async def test_a_batch_of_representations_is_larger_than_a_rest_body(client: Client) -> None:
+    """A thousand representations, more than REST's 64 KiB, are answered."""
+    alice = await client.person()
+    padded = {"__typename": "User", "id": alice.id, "padding": "x" * 50}
+    answer = await client.graphql(ENTITIES, {"representations": [padded] * 1_000}, person=alice)
+    assert len(answer["data"]["_entities"]) == 1_000
+    assert "errors" not in answer
 
 
 async def test_either_secret_is_accepted_while_one_replaces_the_other(make_client: ClientFactory) -> None:
