@@ -4,10 +4,13 @@ Nothing waits here: a call that is lost fails at once, a driver is stepped by ha
 says so. Everything random is drawn from the seed, so a seed that failed fails again.
 """
 
+import shutil
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -16,7 +19,7 @@ from fastapi import FastAPI
 from sqlalchemy import insert
 
 from brokerage.audit import audit
-from subgraphs.shared.auth import Caller, LocalKeys, ServiceSigner, user_token
+from subgraphs.shared.auth import USER_TOKEN_LIFETIME_S, Caller, LocalKeys, ServiceSigner, user_token
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.keys import development_key
 from subgraphs.stocks.app import create_app as create_stocks
@@ -31,6 +34,8 @@ from subgraphs.wallet.settings import Settings as WalletSettings
 from tests.faults.books import is_quiet
 
 SERVICES = ("users", "wallet", "stocks")
+TOKEN_KEY = development_key(DEVELOPMENT_TOKEN_KEY)
+MEMORY = Path("/dev/shm")  # noqa: S108  # our own folder is made in it
 START_MS = 1_800_000_000_000
 REST_STEPS_MAX = 60
 """Rounds of all drivers until everything is quiet, two seconds apart: the pauses between attempts end at one second."""
@@ -164,6 +169,7 @@ class Brokerage:
     clock: Clock
     http: httpx.AsyncClient
     stocks_signer: ServiceSigner = field(init=False)
+    _tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.stocks_signer = ServiceSigner("stocks", development_key("stocks"), seconds=self._seconds)
@@ -208,7 +214,11 @@ class Brokerage:
         """The header that proves the person."""
         role = person.caller.role
         assert role is not None
-        token = user_token(development_key(DEVELOPMENT_TOKEN_KEY), person.id, role, now=self._seconds())
+        token, signed_at = self._tokens.get(person.id, ("", 0.0))
+        if self._seconds() - signed_at > USER_TOKEN_LIFETIME_S / 2:
+            signed_at = self._seconds()
+            token = user_token(TOKEN_KEY, person.id, role, now=signed_at)
+            self._tokens[person.id] = token, signed_at
         return {"authorization": f"Bearer {token}"}
 
     async def tick(self, symbol: str, bid: str, ask: str) -> None:
@@ -239,13 +249,21 @@ class Brokerage:
         return tuple(str(violation) for violation in found)
 
 
+@contextmanager
+def off_the_disk(urls: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Copies of these SQLite databases where a commit waits for no disk; they are gone after the block."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        for name, url in urls.items():
+            shutil.copy(url.removeprefix("sqlite:///"), Path(folder) / f"{name}.db")
+        yield {name: f"sqlite:///{folder}/{name}.db" for name in urls}
+
+
 def build(service: str, database: Database, clock: Clock, network: Network) -> FastAPI:
     """One replica of a service over an open database, its loops stepped by hand."""
     peers = {f"{name}_url": f"http://{name}" for name in SERVICES}
     common: dict[str, Any] = {"mode": "development", "database_url": "sqlite:///unused.db", **peers}
     parts: dict[str, Any] = {"database": database, "clock": clock}
-    token_key = development_key(DEVELOPMENT_TOKEN_KEY).public
-    user_keys = LocalKeys({token_key.kid: token_key})
+    user_keys = LocalKeys({TOKEN_KEY.kid: TOKEN_KEY.public})
     if service == "users":
         users = UsersSettings(loops=False, request_drive_ms=0, **common)
         return create_users(users, transport=network, **parts)
