@@ -350,7 +350,9 @@ def _merge(tree: MergedTree, asked: Ask, targets: list[Json], result: Json, *, s
     for count, place in enumerate(targets):
         fresh = result if shares or count == len(targets) - 1 else copy_json(result)
         assert isinstance(fresh, dict)
-        if not merge_response(place, fresh):
+        if place.keys().isdisjoint(fresh):  # the common case, without a call
+            place.update(fresh)
+        elif not merge_response(place, fresh):
             text = ClientText("Two subgraphs answered the same list with different lengths.")
             tree.located.append(LocatedError(fetch.id, _malformed(fetch.subgraph, text), place))
 
