@@ -101,7 +101,7 @@ class Reachability:
                 found.add(Way(target.subgraph, type_name, target.view))
             elif target.type_name in interfaces and self.graph.is_interface_object(target.subgraph, target.type_name):
                 found.add(Way(target.subgraph, target.type_name, target.view))
-            else:
+            elif self.types[target.type_name].is_abstract:
                 return frozenset()
         return frozenset(found)
 

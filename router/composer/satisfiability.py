@@ -133,7 +133,8 @@ class _Walk:
             for target in sorted(targets, key=lambda target: (target.subgraph, target.type_name))
             if not graph.is_interface_object(target.subgraph, target.type_name)
         }
-        if len(possible) < 2 or len(set(possible.values())) == 1:
+        abstract = {each.subgraph for each in targets if self.supergraph.types[each.type_name].is_abstract}
+        if len(possible.keys() & abstract) < 2 or len(set(possible.values())) == 1:
             return True
         common = frozenset.intersection(*possible.values())
         if (coordinate, "types") in self.reported:

@@ -84,10 +84,9 @@ def _check_interface_keys(schema: SubgraphSchema, diagnostics: Diagnostics) -> N
 
 def _has_key(schema: SubgraphSchema, each: TypeDef, text: str, *, resolvable: bool) -> bool:
     wanted = key_selection(text)
-    return any(
-        key_selection(key.text("fields") or "") == wanted and (key.flag("resolvable", default=True) or not resolvable)
-        for key in applications(each, "key")
-    )
+    same = (key for key in applications(each, "key") if key_selection(key.text("fields") or "") == wanted)
+    found = next(same, None)
+    return found is not None and (found.flag("resolvable", default=True) or not resolvable)
 
 
 def _check_interface_objects(schema: SubgraphSchema, diagnostics: Diagnostics) -> None:
