@@ -23,6 +23,7 @@ from graphql.language import (
     SelectionNode,
     SelectionSetNode,
     StringValueNode,
+    VariableDefinitionNode,
     VariableNode,
 )
 
@@ -145,9 +146,15 @@ def read_operation(document: DocumentNode | str, name: str | None = None) -> Ope
     chosen = _choose(operations, name)
     variables = {}
     for each in chosen.variable_definitions or ():
-        variables[each.variable.name.value] = Variable(each.variable.name.value, print_ast(each))
+        variables[each.variable.name.value] = Variable(each.variable.name.value, _definition_text(each))
     kind: OperationKind = chosen.operation.value
     return Operation(kind, chosen.name.value if chosen.name else None, chosen.selection_set, fragments, variables)
+
+
+def _definition_text(node: VariableDefinitionNode) -> str:
+    """A variable's definition without directives, which are between the client and the router."""
+    default = f" = {print_ast(node.default_value)}" if node.default_value is not None else ""
+    return f"${node.variable.name.value}: {print_ast(node.type)}{default}"
 
 
 def _choose(operations: list[OperationDefinitionNode], name: str | None) -> OperationDefinitionNode:

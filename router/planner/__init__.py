@@ -1,8 +1,9 @@
 """The planner: from an operation to the fewest requests that answer it.
 
-`plan` reads the operation, lays out its facts (`cells`), finds who can tell what (`facts`), searches the shortest
-sequence of requests (`search`), decides what each asks and waits for (`liveness`), and writes them down (`requests`,
-`printing`, `projection`).
+A plan is the shortest sequence of requests, each to one subgraph, each using only facts known before it. `plan` lays
+out the operation's facts (`cells`), finds who can tell what (`facts`), searches the shortest sequence run by run
+(`runs`, `search`), decides what each request asks and waits for (`liveness`), and writes it down: fetches (`requests`,
+`printing`), the way the answer is read off (`projection`), and what stands apart (`deferral`, `introspection`).
 """
 
 from graphql.language import DocumentNode

@@ -31,6 +31,9 @@ from router.supergraph import Field, OperationKind, TypeReference
 CELLS_MAX: Final = 5_000
 """Object positions of one operation, hidden ones included: far beyond honest operations, and a second of planning."""
 
+DEPTH_MAX: Final = 128
+"""Levels of nesting, fragments followed: what prints and projects a plan recurses, and Python's stack is short."""
+
 FACTS_MAX: Final = 30_000
 """Facts of one operation: each is as many bits long as there are facts before it, so that this bounds memory."""
 
@@ -124,6 +127,8 @@ class Cell:
     """(subgraph, type) for each subgraph that can say the field that leads here, and the type it says."""
     generation: int
     """0 where the client asks; else how many field sets led here, each from the cell of the one before."""
+    depth: int
+    """Steps from the root."""
     parent: "tuple[Cell, Child] | None" = None
     classes: list[Class] = field(default_factory=list)
 
@@ -148,7 +153,7 @@ class Cells:
         self.goal: Demand = {}
         self._bits = 0
         self._hidden_done: dict[int, int] = {}
-        self.root = self._new_cell(root_type, Position(), (), 0)
+        self.root = self._new_cell(root_type, Position(), (), 0, 0)
         self.root.classes = [Class((root_type,))]
 
     @property
@@ -170,13 +175,16 @@ class Cells:
         position: Position,
         standing: tuple[tuple[str, str], ...],
         generation: int,
+        depth: int,
     ) -> Cell:
         if len(self.all) >= CELLS_MAX:
             message = f"The operation has more than {CELLS_MAX} object positions to plan."
             raise PlanningError(ErrorCode.PLANNING_BUDGET_EXCEEDED, ClientText(message))
+        if depth > DEPTH_MAX:
+            raise DocumentError(ErrorCode.DOCUMENT_TOO_DEEP)
         types = self.graph.supergraph.types[type_name].possible_types
         index, exists, typename = len(self.all), self._bit(), self._bit()
-        cell = Cell(index, type_name, position, exists, typename, types, standing, generation)
+        cell = Cell(index, type_name, position, exists, typename, types, standing, generation, depth)
         self.all.append(cell)
         return cell
 
@@ -213,7 +221,7 @@ class Cells:
         if group.position is None:
             group.position = Position()
         standing = tuple(self._standing(cls, name, definition))
-        below = self._new_cell(type_name, group.position, standing, cell.generation)
+        below = self._new_cell(type_name, group.position, standing, cell.generation, cell.depth + 1)
         child = Child(name, arguments, group.key, definition.type, below.exists, below, classes)
         below.parent = (cell, child)
         return child

@@ -146,6 +146,18 @@ def test_answers_that_multiply(bounded: None) -> None:
     assert raised.value.code is ErrorCode.TOO_MANY_SELECTIONS
 
 
+def test_nesting_through_fragments(bounded: None) -> None:
+    """Levels count through fragments, too: beyond the limit the document is refused, not the stack overrun."""
+    count = 400
+    parts = [f"fragment F{n} on U {{ f {{ ...F{n + 1} }} }}" for n in range(count)]
+    with pytest.raises(DocumentError) as raised:
+        plan("{ u { ...F0 } } " + " ".join(parts) + f" fragment F{count} on U {{ a }}", USERS)
+    assert raised.value.code is ErrorCode.DOCUMENT_TOO_DEEP
+    parts = [f"fragment F{n} on U {{ f {{ ...F{n + 1} }} }}" for n in range(100)]
+    made = plan("{ u { ...F0 } } " + " ".join(parts) + " fragment F100 on U { b }", USERS)
+    assert len(made.fetches) == 2
+
+
 def test_conditions_that_multiply(bounded: None) -> None:
     """Conditions over many variables are refused once they get too large."""
     names = [f"v{n}" for n in range(40)]
