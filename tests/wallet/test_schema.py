@@ -97,6 +97,9 @@ async def test_one_key_means_one_transaction_through_both_faces(client: Client) 
     ("change", "code", "field"),
     [
         ({"amount": "0"}, "INVALID_AMOUNT", "amount"),
+        ({"amount": "-1"}, "INVALID_AMOUNT", "amount"),
+        ({"amount": "1e9"}, "INVALID_AMOUNT", "amount"),
+        ({"amount": "9" * 18}, "INVALID_AMOUNT", "amount"),
         ({"amount": "1.001"}, "INVALID_AMOUNT", "amount"),
         ({"currency": "ZZZ"}, "UNKNOWN_CURRENCY", "currency"),
         ({"idempotencyKey": ""}, "INVALID_IDEMPOTENCY_KEY", None),
@@ -114,6 +117,18 @@ async def test_a_refused_deposit_is_a_payload_error(
     assert payload["transaction"] is None
     assert [(error["code"], error["field"]) for error in payload["errors"]] == [(code, field)]
     assert (await client.send(alice, "GET", "/balance")).json() == {"balances": []}
+
+
+async def test_a_key_reused_with_another_amount_is_a_payload_error(client: Client) -> None:
+    """The first deposit stays the only one."""
+    alice = investor()
+    await deposit(client, alice, "1", key="monday")
+    payload = await deposit(client, alice, "2", key="monday")
+    assert (payload["transaction"], [error["code"] for error in payload["errors"]]) == (
+        None,
+        ["IDEMPOTENCY_KEY_REUSED"],
+    )
+    assert (await client.send(alice, "GET", "/balance")).json()["balances"][0]["total"] == "1.00"
 
 
 async def test_a_withdrawal_short_of_funds_is_a_payload_error(client: Client) -> None:

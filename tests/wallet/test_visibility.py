@@ -1,0 +1,162 @@
+"""Who sees what of Alice's money: every route and every root field, asked by everybody there is.
+
+The callers are walked over the application's own routes and the schema's own root fields, so a new one that nobody
+has thought about here fails.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from subgraphs.shared.auth import ANONYMOUS, Caller
+from subgraphs.wallet.operations import Close, Commit, Credit
+from subgraphs.wallet.schema import schema
+from subgraphs.wallet.service import WalletService
+from tests.wallet.conftest import STOCKS, USERS, Client, broker, investor, new_id
+
+WATCHERS = ("anonymous", "other investor", "other broker", "her broker", "revoked broker", "stocks", "users")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Alice, what is hers, and everybody who asks for it."""
+
+    alice: Caller
+    watchers: Mapping[str, Caller]
+    deposit: str
+    trade: str
+    mandate: str
+    revoked: str
+
+
+@pytest.fixture
+async def world(wallet: WalletService) -> World:
+    """Alice has money, an active mandate with one broker and a revoked one with another."""
+    alice, bob, carol = investor(), broker(), broker()
+    deposit = (await wallet.move(alice, "deposit", "USD", "100.00", key=None)).transaction.id
+    mandate, revoked = new_id(), new_id()
+    await wallet.apply(USERS, Commit(mandate, alice.id, bob.id, "USD", 1_000))
+    await wallet.apply(USERS, Commit(revoked, alice.id, carol.id, "USD", 1_000))
+    await wallet.apply(USERS, Close(revoked, alice.id, carol.id, "USD"))
+    await wallet.apply(STOCKS, Credit(new_id(), alice.id, "USD", 500, 5, 10, bob.id, mandate))
+    trade = (await wallet.transactions(alice, kind="trade")).items[0].id
+    watchers = {
+        "anonymous": ANONYMOUS,
+        "other investor": investor(),
+        "other broker": broker(),
+        "her broker": bob,
+        "revoked broker": carol,
+        "stocks": STOCKS,
+        "users": USERS,
+    }
+    return World(alice, watchers, deposit, trade, mandate, revoked)
+
+
+# Route -> what each kind of watcher gets; "own" is an answer about the watcher's own money.
+NOT_FOR_SERVICES = {"anonymous": 401, "user": "own", "service": 403}
+HIDDEN = {"anonymous": 401, "user": 404, "service": 403}
+ROUTES: Mapping[tuple[str, str], Mapping[str, object]] = {
+    ("GET", "/balance"): NOT_FOR_SERVICES,
+    ("PUT", "/balance"): {"anonymous": 401, "user": 403, "service": 422},
+    ("GET", "/transactions"): NOT_FOR_SERVICES,
+    ("GET", "/transactions/{transaction_id}"): HIDDEN,
+    ("POST", "/transactions"): {"anonymous": 401, "user": 422, "service": 403},
+    ("GET", "/health"): {"anonymous": 200, "user": 200, "service": 200},
+    ("GET", "/ready"): {"anonymous": 200, "user": 200, "service": 200},
+}
+
+
+def test_every_route_is_walked(app: FastAPI) -> None:
+    """The table names every route of the application."""
+    paths = app.openapi()["paths"]
+    documented = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert documented | {("PUT", "/balance")} == set(ROUTES)
+    undocumented = {route.path for route in app.routes if isinstance(route, APIRoute) and not route.include_in_schema}
+    assert undocumented <= {"/balance"}
+
+
+@pytest.mark.parametrize("watcher", WATCHERS)
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_a_route_shows_nobody_elses_money(
+    client: Client, world: World, watcher: str, method: str, path: str
+) -> None:
+    """Each watcher gets the documented status, and nothing that is Alice's."""
+    caller = world.watchers[watcher]
+    body = {} if method in ("PUT", "POST") else None
+    answer = await client.send(caller, method, path.replace("{transaction_id}", world.trade), json=body)
+    expected = ROUTES[method, path][caller.kind]
+    assert answer.status_code == (200 if expected == "own" else expected)
+    for secret in (world.alice.id, world.deposit, world.trade, "100.00", "104."):
+        assert secret not in answer.text
+
+
+FIELDS: Mapping[str, str] = {
+    "transaction": "{ transaction(id: $transaction) { id amount } }",
+    "deposit": 'mutation { deposit(input: {currency: "USD", amount: "0", idempotencyKey: "k"}) { errors { code } } }',
+    "withdraw": 'mutation { withdraw(input: {currency: "USD", amount: "0", idempotencyKey: "k"}) { errors { code } } }',
+    "User": '{ _entities(representations: [{__typename: "User", id: $alice}]) { ... on User { '
+    'id balances { total } balance(currency: "USD") { total } transactions { edges { node { amount } } } } } }',
+    "Transaction": '{ _entities(representations: [{__typename: "Transaction", id: $transaction}]) { '
+    "... on Transaction { id amount } } }",
+    "Authorization": '{ _entities(representations: [{__typename: "Authorization", id: $mandate}, '
+    '{__typename: "Authorization", id: $revoked}]) { ... on Authorization { id remainingCapital { amount } } } }',
+}
+
+
+def test_every_root_field_and_entity_is_walked() -> None:
+    """The table names every root field and every entity that can be referred to."""
+    graphql = schema._schema
+    assert graphql.query_type is not None
+    assert graphql.mutation_type is not None
+    roots = {*graphql.query_type.fields, *graphql.mutation_type.fields} - {"_entities", "_service"}
+    entities = {kind.name for kind in graphql.get_possible_types(graphql.type_map["_Entity"])} - {"Order"}
+    assert roots | entities == set(FIELDS)
+
+
+@pytest.mark.parametrize("watcher", WATCHERS)
+@pytest.mark.parametrize("name", FIELDS)
+async def test_a_field_shows_nobody_elses_money(client: Client, world: World, watcher: str, name: str) -> None:
+    """Each watcher gets null with a code, or what a party of the mandate may see; the rest of the answer stays."""
+    query = FIELDS[name]
+    for variable, value in (
+        ("$transaction", world.trade),
+        ("$alice", world.alice.id),
+        ("$mandate", world.mandate),
+        ("$revoked", world.revoked),
+    ):
+        query = query.replace(variable, f'"{value}"')
+    caller = world.watchers[watcher]
+    response = await client.graphql(caller, query)
+    found = {error["extensions"]["code"] for error in response.get("errors", [])}
+    refused = {"anonymous": "UNAUTHENTICATED", "service": "FORBIDDEN", "user": "NOT_FOUND"}[caller.kind]
+    data = response["data"]
+    if name in ("deposit", "withdraw"):
+        shown = data and data[name]["errors"]
+        assert (shown, found) == (([{"code": "INVALID_AMOUNT"}], set()) if caller.kind == "user" else (None, {refused}))
+    elif name == "Authorization" and caller.kind == "user":
+        remaining = [entity["remainingCapital"] for entity in data["_entities"]]
+        assert remaining == remaining_for(watcher)
+        assert found == set()
+    else:
+        assert found == {refused}
+        assert hidden(data)
+
+
+def remaining_for(watcher: str) -> list[Any]:
+    """What a user sees of the two mandates: his own alone, of a closed one that nothing remains."""
+    active = {"amount": "14.85"} if watcher == "her broker" else None
+    closed = {"amount": "0.00"} if watcher == "revoked broker" else None
+    return [active, closed]
+
+
+def hidden(data: Any) -> bool:
+    """Whether nothing but ids that the watcher sent himself is left."""
+    if isinstance(data, dict):
+        return all(hidden(value) for key, value in data.items() if key != "id")
+    if isinstance(data, list):
+        return all(hidden(item) for item in data)
+    return data is None
