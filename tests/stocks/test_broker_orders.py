@@ -206,6 +206,19 @@ async def test_without_users_a_brokers_order_writes_nothing(desk: Desk) -> None:
     assert (await desk.place(bob, key="k", authorizationId=capital["id"])).status_code == 201
 
 
+async def test_a_404_without_its_code_is_no_answer_about_a_mandate(desk: Desk) -> None:
+    """Something between the services answers 404: that says nothing about the authorization."""
+    alice, bob = await parties(desk)
+    capital = await authorize(desk, alice, bob)
+
+    async def strange(request: httpx.Request) -> httpx.Response | None:
+        return httpx.Response(404, json={"detail": "no such route"}, request=request)
+
+    desk.network.before = strange
+    response = await desk.place(bob, authorizationId=capital["id"])
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+
+
 async def test_an_executed_order_completes_after_a_revoke_and_leaves_everything_free(desk: Desk) -> None:
     """Revoked between execution and rollover: no child, and shares and remainder are the investor's, free."""
     alice, bob = await parties(desk)

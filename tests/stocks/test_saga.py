@@ -129,6 +129,21 @@ async def test_a_market_order_whose_price_is_stale_is_rejected(desk: Desk) -> No
     await desk.check_books()
 
 
+async def test_a_hold_that_takes_too_long_does_not_execute_at_an_old_price(desk: Desk) -> None:
+    """The wallet answers only after 31 seconds: the order is rejected at the pivot, within its own request."""
+    alice = investor()
+    await desk.deposit(alice, "1000.00")
+
+    async def wait(request: httpx.Request) -> None:
+        desk.clock.advance(31 if json.loads(request.content)["op"] == "hold" else 0)
+
+    desk.network.after = wait
+    response = await desk.place(alice)
+    assert (response.status_code, response.json()["code"]) == (422, "stale-price")
+    assert (await desk.balance(alice))["available"] == "1000.00"
+    await desk.check_books()
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 409, 422, 429, 500, 503])
 async def test_only_a_catalogued_refusal_counts_as_a_no(desk: Desk, status: int) -> None:
     """An answer without a code of the catalogue, whatever its status, decides nothing: the order completes later."""
