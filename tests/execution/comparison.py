@@ -133,7 +133,6 @@ class Comparison:
     async def compare(self, operation: Operation, labels: frozenset[str] = frozenset()) -> Difference | None:
         """None where all answers are equal: the data, the order of its keys, and whether there are errors.
 
-        The order is not compared where @skip or @include can move a key's first appearance.
         The router answers twice as well, with its plan interpreted and with its plan's generated code.
         """
         expected = self.expected(operation)
@@ -144,8 +143,7 @@ class Comparison:
             answer, generated = await self.answers(operation, labels, refusals=refusals)
         except Exception as error:  # noqa: BLE001 # whatever it is, it is a difference
             return Difference(operation, labels, expected.data, repr(error), None, made)
-        any_order = "@skip" in operation.text or "@include" in operation.text
-        same = json.dumps(answer.data, sort_keys=any_order) == json.dumps(expected.data, sort_keys=any_order)
+        same = json.dumps(answer.data) == json.dumps(expected.data)
         same = same and json.dumps(generated.to_json()) == json.dumps(answer.to_json())
         if same and bool(answer.errors) == bool(expected.errors) and not refusals:
             return None
