@@ -162,7 +162,6 @@ class Reaches:
         self, subgraph: str, cell: Cell, type_name: str, parts: Sequence[ClassReach], impossible: Sequence[Class]
     ) -> Reach:
         """One reach of several classes; a field that classes share counts only if all that can be there have it."""
-        there = {id(part.cls) for part in parts}
         absent = {id(cls) for cls in impossible}
         having: dict[int, int] = {}
         for part in parts:
@@ -183,9 +182,7 @@ class Reaches:
             gain, vacuous = gain | part.gain, vacuous | part.vacuous
         for cls in impossible:
             for child in cls.children.values():
-                if not any(id(each) in there for each in child.classes) and all(
-                    id(each) in absent for each in child.classes
-                ):
+                if all(id(each) in absent for each in child.classes):
                     vacuous |= self.everything_below(child)
         by_interface_object = self.graph.is_interface_object(subgraph, type_name)
         return Reach(subgraph, cell, type_name, by_interface_object, tuple(kept), gain, vacuous & ~gain)

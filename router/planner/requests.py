@@ -195,7 +195,10 @@ class RequestWriter:
             assert rule.entry is not None
             context = tuple(self._context_argument(need, contexts + i) for i, need in enumerate(rule.contexts))
             contexts += len(context)
+            wanted = reduce(or_, use.demand, 0)
             for reach in rule.reach.by_representation(is_typed=rule.kind == "entity"):
+                if not reach.gain & wanted:
+                    continue
                 cls = reach.classes[0].cls
                 representation = self.representation(rule, cls)
                 fallbacks = tuple(dict.fromkeys(self.representation(each, cls) for each in use.alternatives))

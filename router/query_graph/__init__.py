@@ -158,7 +158,7 @@ class QueryGraph:
     # ---- from subgraph to subgraph ----
 
     def entries(self, type_name: str) -> tuple[EntryPoint, ...]:
-        """Every way into objects of the object type `type_name`, in an order that the supergraph's text has no part in."""
+        """Every way into objects of the object type `type_name`, in an order that does not depend on the SDL's."""
         if type_name not in self._entries:
             own = self._entries_by(type_name, "entity")
             by_interface = [
@@ -218,7 +218,7 @@ class QueryGraph:
             own = self.supergraph.types[type_name]
             names = self._with_dependencies(type_name, fields)
             self._likeness[key] = (
-                frozenset(own.subgraphs),
+                frozenset((subgraph, here.interfaces) for subgraph, here in own.subgraphs.items()),
                 frozenset(own.interfaces),
                 frozenset(context for context in self.supergraph.contexts if self.sets_context(type_name, context)),
                 tuple(
