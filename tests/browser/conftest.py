@@ -23,16 +23,21 @@ OPTIONS = (
 """Containers have no room for its sandbox; the rest keeps it from calling its maker."""
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """The browser; without one the test is skipped, unless TRIFOLIO_REQUIRE names it."""
+def find_browser() -> str:
+    """The program; a module of tests that finds none is skipped as one, unless TRIFOLIO_REQUIRE names the browser."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         if "browser" in REQUIRED:
-            pytest.fail("a browser is required here and there is none; on Debian: apt-get install chromium")
-        pytest.skip("no chromium here; on Debian: apt-get install chromium")
+            raise RuntimeError("a browser is required here and there is none; on Debian: apt-get install chromium")
+        pytest.skip("no chromium here; on Debian: apt-get install chromium", allow_module_level=True)
+    return program
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A browser of its own for each test, with nothing remembered."""
     async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=program, headless=True, args=OPTIONS)
+        started = await playwright.chromium.launch(executable_path=find_browser(), headless=True, args=OPTIONS)
         yield started
         await started.close()
 

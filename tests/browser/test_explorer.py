@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
+from tests.browser.conftest import find_browser
 from tests.system.brokerages import Brokerage
 
+find_browser()
 ANSWER = ".graphiql-response .view-lines"
 SCREENSHOT = os.environ.get("TRIFOLIO_SCREENSHOT")
 """Where a picture of the page goes, for the documentation: docs/graphiql.png."""
