@@ -71,6 +71,8 @@ class _Drafter:
         self._keys: dict[tuple[str, str], list[str]] = {}
         self._leaves: dict[str, list[tuple[str, str, str]]] = {name: [] for name in self._entities}
         """By entity the leaf fields that others can require: name, type and owner."""
+        self._inputs: dict[str, list[tuple[str, str, str, str]]] = {name: [] for name in self._entities}
+        """The same for fields that return objects, with what is required of these."""
 
     def draft(self) -> _Draft:
         """Entities first, then what refers to them, and the roots last."""
@@ -81,6 +83,8 @@ class _Drafter:
             self._entity(name)
         if self._chance(0.6):
             self._interface()
+        if self._chance(0.5):
+            self._union()
         for name in self._entities:
             self._references(name)
             self._requirements(name)
@@ -105,6 +109,9 @@ class _Drafter:
         """Keys that chain the subgraphs, and leaves that one or two of them own."""
         homes = self._homes[name]
         two_keys = len(homes) > 2 and self._chance(0.4)
+        if self._chance(0.15):
+            self._draft_nested_key(name, homes)
+            return
         for number, graph in enumerate(homes):
             keys = ["id"]
             if two_keys:
@@ -117,6 +124,17 @@ class _Drafter:
             for key in keys:
                 self._draft.add(graph, name, key, ": ID!" if key == "id" else ": String!")
         for number in range(self._random.randrange(2, 6)):
+            self._leaf(name, f"f{number}", homes)
+
+    def _draft_nested_key(self, name: str, homes: list[str]) -> None:
+        """An entity whose key stands in an object of its own."""
+        for graph in homes:
+            self._keys[name, graph] = ["ref"]
+            self._draft.open(graph, f"Ref{name}", f"type Ref{name}")
+            self._draft.add(graph, f"Ref{name}", "id", ": ID! @shareable")
+            self._draft.open(graph, name, f'type {name} @key(fields: "ref {{ id }}")')
+            self._draft.add(graph, name, "ref", f": Ref{name}! @shareable")
+        for number in range(self._random.randrange(2, 5)):
             self._leaf(name, f"f{number}", homes)
 
     def _leaf(self, name: str, key: str, homes: list[str]) -> None:
@@ -157,12 +175,22 @@ class _Drafter:
             self._draft.add(other, "I", "extra", f"(x: Int): {self._random.choice(LEAVES)}")
             self._homes["I"].append(other)
 
+    def _union(self) -> None:
+        """A union whose members differ from subgraph to subgraph."""
+        for graph in self._random.sample(self._graphs, self._random.randint(1, len(self._graphs))):
+            known = [name for name in self._entities if (name, graph) in self._keys] + self._values
+            if known:
+                members = sorted(self._random.sample(known, self._random.randint(1, len(known))))
+                self._draft.open(graph, "U", f"union U = {' | '.join(members)}")
+                self._homes.setdefault("U", []).append(graph)
+
     # ---- fields between types ----
 
     def _types_in(self, graph: str) -> list[str]:
         """What fields of a subgraph can return."""
         entities = [name for name in self._entities if (name, graph) in self._keys]
-        return [*entities, *entities, *self._values, *(["I"] if graph in self._homes.get("I", ()) else [])]
+        abstract = [name for name in ("I", "U") if graph in self._homes.get(name, ())]
+        return [*entities, *entities, *self._values, *abstract]
 
     def _wrapped(self, name: str) -> str:
         return self._random.choice(("{}", "{}", "{}!", "[{}]", "[{}!]", "[{}!]!", "[[{}]]")).format(name)
@@ -171,7 +199,12 @@ class _Drafter:
         for number in range(self._random.randrange(3)):
             graph = self._random.choice(self._homes[name])
             target = self._random.choice(self._types_in(graph))
-            self._draft.add(graph, name, f"r{number}", f": {self._wrapped(target)}{self._provided(graph, target)}")
+            wrapped = self._wrapped(target)
+            self._draft.add(graph, name, f"r{number}", f": {wrapped}{self._provided(graph, target)}")
+            if target in self._values:
+                self._inputs[name].append((f"r{number}", wrapped, graph, " { common }"))
+            elif target in self._entities:
+                self._inputs[name].append((f"r{number}", wrapped, graph, " { id }"))
 
     def _provided(self, graph: str, target: str) -> str:
         """A @provides of a leaf that another subgraph owns and shares."""
@@ -189,21 +222,27 @@ class _Drafter:
         """Fields that need what other subgraphs own, these again among it."""
         for number in range(self._random.randrange(3)):
             graph = self._random.choice(self._homes[name])
-            inputs = [item for item in self._leaves[name] if item[2] != graph]
+            leaves = [(*item, "") for item in self._leaves[name]]
+            inputs = [item for item in [*leaves, *self._inputs[name]] if item[2] != graph]
             if not inputs:
                 continue
             chosen = self._random.sample(inputs, self._random.randint(1, min(2, len(inputs))))
-            for key, leaf, _ in chosen:
-                self._draft.add(graph, name, key, f": {leaf} @external")
-            if not all("@external" in self._draft.fields[graph, name][key] for key, _, _ in chosen):
+            for key, wrapped, _, _ in chosen:
+                if wrapped.strip("[]!") not in self._entities or (wrapped.strip("[]!"), graph) in self._keys:
+                    self._draft.add(graph, name, key, f": {wrapped} @external")
+            if not all("@external" in self._draft.fields[graph, name].get(key, "") for key, _, _, _ in chosen):
                 continue
-            fields = " ".join(key for key, _, _ in chosen)
+            fields = " ".join(key + below for key, _, _, below in chosen)
             key = f"q{number}"
             leaf = self._random.choice(LEAVES)
             self._draft.add(graph, name, key, f': {leaf} @requires(fields: "{fields}")')
             self._leaves[name].append((key, leaf, graph))
 
     def _roots(self, graph: str) -> None:
+        if self._chance(0.3) and self._types_in(graph):
+            self._draft.open(graph, "Mutation", "type Mutation")
+            target = self._random.choice([*self._types_in(graph), "Int"])
+            self._draft.add(graph, "Mutation", f"do_{graph}", f"(x: Int = 1): {self._wrapped(target)}")
         self._draft.open(graph, "Query", "type Query")
         for number in range(self._random.randrange(1, 3)):
             types = self._types_in(graph)
