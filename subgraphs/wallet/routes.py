@@ -9,21 +9,16 @@ from subgraphs.shared.app import AnyCaller, IdempotencyKeyHeader, UserCaller, ad
 from subgraphs.shared.auth import Caller, require_service
 from subgraphs.shared.bodies import DecimalText, IdText, PageBody, RequestBody, ResponseBody, TimestampText
 from subgraphs.shared.errors import (
-    EXPIRED_TOKEN,
-    FORBIDDEN,
     IDEMPOTENCY_KEY_REUSED,
     INVALID_AMOUNT,
     INVALID_CURSOR,
     INVALID_IDEMPOTENCY_KEY,
-    INVALID_TOKEN,
     NOT_FOUND,
-    UNAUTHENTICATED,
-    UNAVAILABLE,
     UNKNOWN_CURRENCY,
 )
 from subgraphs.shared.money import decimals_of, format_amount, parse_amount
 from subgraphs.shared.pagination import LIMIT_MAX
-from subgraphs.shared.problems import problem_responses
+from subgraphs.shared.problems import SIGNED_IN, problem_responses
 from subgraphs.shared.timestamps import format_timestamp
 from subgraphs.wallet.operations import Close, Commit, Credit, Hold, Operation, Post, Result, Void
 from subgraphs.wallet.rules import (
@@ -36,9 +31,6 @@ from subgraphs.wallet.rules import (
     TransactionKind,
 )
 from subgraphs.wallet.service import WalletService
-
-_IDENTITY_CODES = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKEN, FORBIDDEN, UNAVAILABLE)
-
 
 # ---- bodies for users ----
 
@@ -254,7 +246,7 @@ def routes(service: WalletService) -> APIRouter:
 def _balance_routes(service: WalletService) -> APIRouter:
     router = APIRouter(tags=["Balance"])
 
-    @router.get("/balance", summary="A user's balance", responses=problem_responses(*_IDENTITY_CODES))
+    @router.get("/balance", summary="A user's balance", responses=problem_responses(*SIGNED_IN))
     async def get_balance(caller: UserCaller) -> BalancesBody:
         """The caller's money per currency. His profile is at users' `GET /users/{userId}`; GraphQL joins the two."""
         balances = await service.balances(caller)
@@ -276,7 +268,7 @@ def _transaction_routes(service: WalletService) -> APIRouter:
     @router.get(
         "",
         summary="A user's transactions",
-        responses=problem_responses(*_IDENTITY_CODES, INVALID_CURSOR),
+        responses=problem_responses(*SIGNED_IN, INVALID_CURSOR),
     )
     async def list_transactions(
         request: Request,
@@ -295,7 +287,7 @@ def _transaction_routes(service: WalletService) -> APIRouter:
     @router.get(
         "/{transaction_id}",
         summary="One of a user's transactions",
-        responses=problem_responses(*_IDENTITY_CODES, NOT_FOUND),
+        responses=problem_responses(*SIGNED_IN, NOT_FOUND),
     )
     async def get_transaction(caller: UserCaller, transaction_id: str) -> TransactionBody:
         """One of the caller's transactions; another user's is as if it did not exist."""
@@ -306,7 +298,7 @@ def _transaction_routes(service: WalletService) -> APIRouter:
         status_code=201,
         summary="Deposit or withdraw",
         responses=problem_responses(
-            *_IDENTITY_CODES,
+            *SIGNED_IN,
             INVALID_AMOUNT,
             UNKNOWN_CURRENCY,
             INSUFFICIENT_FUNDS,

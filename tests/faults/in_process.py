@@ -4,13 +4,10 @@ Nothing waits here: a call that is lost fails at once, a driver is stepped by ha
 says so. Everything random is drawn from the seed, so a seed that failed fails again.
 """
 
-import shutil
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -35,7 +32,6 @@ from tests.faults.books import is_quiet
 
 SERVICES = ("users", "wallet", "stocks")
 TOKEN_KEY = development_key(DEVELOPMENT_TOKEN_KEY)
-MEMORY = Path("/dev/shm")  # noqa: S108  # our own folder is made in it
 START_MS = 1_800_000_000_000
 REST_STEPS_MAX = 60
 """Rounds of all drivers until everything is quiet, two seconds apart: the pauses between attempts end at one second."""
@@ -247,15 +243,6 @@ class Brokerage:
         """Every broken invariant, at rest."""
         found = await audit(self.databases["users"], self.databases["wallet"], self.databases["stocks"], quiet=True)
         return tuple(str(violation) for violation in found)
-
-
-@contextmanager
-def off_the_disk(urls: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Copies of these SQLite databases where a commit waits for no disk; they are gone after the block."""
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-        for name, url in urls.items():
-            shutil.copy(url.removeprefix("sqlite:///"), Path(folder) / f"{name}.db")
-        yield {name: f"sqlite:///{folder}/{name}.db" for name in urls}
 
 
 def build(service: str, database: Database, clock: Clock, network: Network) -> FastAPI:

@@ -15,7 +15,7 @@ from subgraphs.shared.money import format_amount, format_price, format_quantity
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.rules import holding_id_of
 from tests.conftest import DatabaseFactory
-from tests.faults.in_process import SERVICES, Brokerage, off_the_disk, running
+from tests.faults.in_process import SERVICES, Brokerage, running
 from tests.faults.model import SHARE, Model, Waiting, deal
 
 STOCK = next(company for company in COMPANIES if company.symbol == "ALBA")
@@ -255,8 +255,8 @@ class Machine(RuleBasedStateMachine):
 def test_the_services_do_what_the_model_says(fresh_database: DatabaseFactory) -> None:
     """Orders, triggers, mandates, rollovers and revokes in any order, each repeated once, end as in the model."""
     urls = {name: fresh_database(f"subgraphs.{name}") for name in SERVICES}
-    with off_the_disk(urls) as quick, asyncio.Runner() as runner:
-        context = running(quick)
+    with asyncio.Runner() as runner:
+        context = running(urls)
         Machine.runner, Machine.brokerage = runner, runner.run(context.__aenter__())
         try:
             run_state_machine_as_test(
