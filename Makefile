@@ -19,9 +19,11 @@ test: $(STAMP)
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.execution $(ARGS)
 
-# The fault tests at length: five minutes of kills on each database, every interference at every point.
+# The fault tests at length: five minutes of kills on each database, every interference at every point, every preemption
+# of every race, five thousand seeds of network faults.
 storm: $(STAMP)
-	TRIFOLIO_STORM_SECONDS=300 TRIFOLIO_INTERFERENCES=all $(BIN)/python -m pytest tests/faults/test_storm.py tests/faults/test_crashes.py $(PYTEST_ARGS)
+	TRIFOLIO_STORM_SECONDS=300 TRIFOLIO_INTERFERENCES=all TRIFOLIO_RACES=all TRIFOLIO_NETWORK_SEEDS=5000 \
+	  $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
 # Mistakes planted in a copy of the services: which test catches each.
 mutants: $(STAMP)

@@ -144,6 +144,14 @@ async def broker_sells(stocks: FastAPI, scene: Scene) -> object:
         return await client.post("http://stocks/orders", json=body, headers=scene.brokerage.bearer(scene.carol))
 
 
+async def change_commitment(stocks: FastAPI, scene: Scene) -> object:
+    """The owner lowers what the broker may sell."""
+    path = f"http://stocks/stockholdings/{holding_id_of(scene.alice.id, STOCK.stock_id)}"
+    body = {"authorizationId": scene.mandate, "commitedAmount": "2"}
+    async with client_of(stocks) as client:
+        return await client.put(path, json=body, headers=scene.brokerage.bearer(scene.alice))
+
+
 async def revoke_elsewhere(stocks: FastAPI, scene: Scene) -> object:
     """A revoke at users, whose close reaches this replica of stocks."""
     network = scene.brokerage.network
@@ -197,6 +205,10 @@ RACES: dict[str, Race] = {
     "two drivers of one order": Race("stocks", new_buy, drive, drive, steps_max=40),
     "two drivers of an executed order": Race("stocks", executed_under_mandate, drive, drive, steps_max=20),
     "a broker's sale against the close": Race("stocks", share_mandate, broker_sells, revoke_elsewhere, steps_max=40),
+    "the owner's change against the close": Race("stocks", share_mandate, change_commitment, revoke_elsewhere),
+    "a broker's sale against the owner's change": Race(
+        "stocks", share_mandate, broker_sells, change_commitment, steps_max=40
+    ),
     "settling a rollover against the close": Race("stocks", rolled_over, drive, revoke_elsewhere, steps_max=20),
     "rollover against revoke": Race("users", executed_under_mandate, roll_over, revoke, steps_max=24),
     "activation against revoke": Race("users", pending_mandate, step, revoke, steps_max=24),
