@@ -150,14 +150,15 @@ class OrderSaga:
             await asyncio.sleep(self._loop_interval_ms / 1_000)
 
     async def _drive_request(self, order: Order) -> Order:
-        """Drives within the request's time; no call begins that could outlast it."""
-        last_start = time.monotonic() + max(self._request_drive_ms / 1_000 - PEER_TIMEOUT_S, 0)
+        """Drives within the request's time: no call begins that could outlast it. Without such time, it drives once."""
+        allowed_s = self._request_drive_ms / 1_000 - PEER_TIMEOUT_S
+        last_start = None if self._request_drive_ms == 0 else time.monotonic() + allowed_s
         pause_ms = RETRY_MS_MIN
         while True:
             order, done = await self._drive(order, until=last_start)
             if done:
                 return order
-            if time.monotonic() + pause_ms / 1_000 >= last_start:
+            if last_start is None or time.monotonic() + pause_ms / 1_000 >= last_start:
                 await self._orders.postpone(order.id, RETRY_MS_MIN)
                 return order
             await asyncio.sleep(pause_ms / 1_000)
@@ -171,17 +172,16 @@ class OrderSaga:
     async def _drive(self, order: Order, *, until: float | None = None) -> tuple[Order, bool]:
         """Moves an order from state to state; and whether it came to where no driver is needed.
 
-        After a move that took until then, it stops: something is slow, and a client waits.
+        It stops where a peer fails, and before the first move that would begin after `until` (monotonic seconds).
         """
         while order.state not in UNDRIVEN_STATES:
-            begun = time.monotonic()
+            if until is not None and time.monotonic() > until:
+                return order, False
             try:
                 order = await MOVES[order.state](self, order)
             except (PeerUnavailable, PeerRefused) as failure:
                 self._report(order, failure)
                 return order, False
-            if until is not None and time.monotonic() > max(until, begun + PEER_TIMEOUT_S):
-                return order, order.state in UNDRIVEN_STATES
         return order, True
 
     def _report(self, order: Order, failure: Exception) -> None:

@@ -32,7 +32,7 @@ class Settings(ServiceSettings):
     broker_fee_rate_ppm: int = Field(default=10_000, ge=0, le=1_000_000)
     """The broker's fee on an order that he placed: 1 %."""
     request_drive_ms: int = Field(default=2_000, ge=0)
-    """How long a request drives its order before it answers 202; no longer than the lease of an order."""
+    """How long a request drives its order before it answers 202, no longer than the lease of an order; 0: it tries once."""
     loops: bool = True
     """Whether this process drives orders and feeds ticks in the background; a test steps them by hand."""
 
