@@ -34,6 +34,9 @@ from router.supergraph import OperationKind, Supergraph
 FLATTENED_FIELDS_MAX: Final = 100_000
 """Fields that all fragments of an operation may unfold to: far beyond honest operations, and some 100 MB of plan."""
 
+INTROSPECTION_FIELDS: Final = frozenset({"__schema", "__type"})
+"""Fields of the query root that the router answers itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Variable:

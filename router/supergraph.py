@@ -34,6 +34,7 @@ from graphql.language import (
 
 from router.api_schema import Machinery, build_api_schema, read_machinery
 from router.errors import SupergraphError
+from router.selections import SelectedType, parse_field_set
 
 OperationKind = Literal["query", "mutation", "subscription"]
 
@@ -233,7 +234,9 @@ class _Reader:
         if not self.names:
             raise SupergraphError("The supergraph names no subgraph: it has no enum join__Graph.")
         self.index_types()
+        self.check_references()
         types = {name: self.composite(node) for name, node in self.composites.items()}
+        _check_field_sets(types)
         return Supergraph(
             sdl=self.sdl,
             subgraphs={reference.name: reference for reference in sorted(self.names.values(), key=lambda r: r.name)},
@@ -307,16 +310,16 @@ class _Reader:
             )
             for directive, arguments in _applications(node.directives):
                 if directive == f"{join}__type":
-                    self.joined[name][self.subgraph_name(arguments["graph"])].append(arguments)
+                    self.joined[name][self.subgraph_name(arguments.get("graph"))].append(arguments)
                 elif directive == f"{join}__implements":
-                    subgraph = self.subgraph_name(arguments["graph"])
-                    self.implemented[name][subgraph].add(str(arguments["interface"]))
+                    subgraph = self.subgraph_name(arguments.get("graph"))
+                    self.implemented[name][subgraph].add(_argument(arguments, "interface"))
                 elif directive == f"{join}__unionMember":
-                    members[name][self.subgraph_name(arguments["graph"])].add(str(arguments["member"]))
+                    members[name][self.subgraph_name(arguments.get("graph"))].add(_argument(arguments, "member"))
                 elif directive == f"{join}__owner":
-                    self.owners[name] = self.subgraph_name(arguments["graph"])
+                    self.owners[name] = self.subgraph_name(arguments.get("graph"))
                 elif directive == self.machinery.context:
-                    self.contexts[str(arguments["name"])].add(name)
+                    self.contexts[_argument(arguments, "name")].add(name)
         self.fill_older_joins(members)
         self.index_possible_types(members)
 
@@ -344,7 +347,7 @@ class _Reader:
         if isinstance(node, UnionTypeDefinitionNode) or name not in _ROOTS.values():
             return everywhere
         graphs = {
-            self.subgraph_name(arguments["graph"])
+            self.subgraph_name(arguments.get("graph"))
             for each in node.fields or ()
             for directive, arguments in _applications(each.directives)
             if directive == f"{self.machinery.join}__field" and "graph" in arguments
@@ -369,6 +372,25 @@ class _Reader:
                     for each in interfaces:
                         if each in self.possible_in:
                             self.possible_in[each][subgraph].add(name)
+
+    def check_references(self) -> None:
+        """Interfaces and union members have to be types of their kind."""
+        for name, node in self.composites.items():
+            if isinstance(node, UnionTypeDefinitionNode):
+                members = self.possible[name].union(*self.possible_in[name].values())
+                wrong = [
+                    each for each in members if not isinstance(self.composites.get(each), ObjectTypeDefinitionNode)
+                ]
+            else:
+                interfaces = {each.name.value for each in node.interfaces or ()}
+                wrong = [
+                    each
+                    for each in interfaces
+                    if not isinstance(self.composites.get(each), InterfaceTypeDefinitionNode)
+                ]
+            if wrong:
+                what = "member" if isinstance(node, UnionTypeDefinitionNode) else "interface"
+                raise SupergraphError(f'The type "{name}" has the {what} "{min(wrong)}", which is no such type.')
 
     def composite(self, node: _CompositeDefinition) -> CompositeType:
         name = node.name.value
@@ -423,7 +445,7 @@ class _Reader:
         if not joins:
             return dict.fromkeys(self.joined[owner], plain)
         return {
-            self.subgraph_name(join["graph"]): self.join_field(join, declared) if len(join) > 1 else plain
+            self.subgraph_name(join.get("graph")): self.join_field(join, declared) if len(join) > 1 else plain
             for join in placed
         }
 
@@ -436,7 +458,7 @@ class _Reader:
             for subgraph, joins in self.joined[owner].items()
             if any(name in str(join.get("key", "")).replace("{", " ").replace("}", " ").split() for join in joins)
         }
-        subgraphs |= {self.subgraph_name(join["graph"]): self.join_field(join, plain.type) for join in placed}
+        subgraphs |= {self.subgraph_name(join.get("graph")): self.join_field(join, plain.type) for join in placed}
         if not placed:
             subgraphs[self.owners[owner]] = plain
         return subgraphs
@@ -461,11 +483,52 @@ class _Reader:
 
     def context_argument(self, value: Mapping[str, object]) -> ContextArgument:
         return ContextArgument(
-            name=str(value["name"]),
-            type=self.reference(str(value["type"])),
-            context=str(value["context"]),
-            selection=str(value["selection"]),
+            name=_argument(value, "name"),
+            type=self.reference(_argument(value, "type")),
+            context=_argument(value, "context"),
+            selection=_argument(value, "selection"),
         )
+
+
+def _check_field_sets(types: Mapping[str, CompositeType]) -> None:
+    """Every field set has to select fields that exist. Raises SupergraphError with the first that does not."""
+    for owner, type_ in types.items():
+        for subgraph, here in type_.subgraphs.items():
+            for key in here.keys:
+                _check_field_set(types, owner, key.field_set, f'The key of "{owner}" in the subgraph "{subgraph}"')
+        for name, field_ in type_.fields.items():
+            for subgraph, place in field_.subgraphs.items():
+                where = f'of "{owner}.{name}" in the subgraph "{subgraph}"'
+                if place.requires:
+                    _check_field_set(types, owner, place.requires, f"The @requires {where}")
+                if place.provides:
+                    _check_field_set(types, place.type.name, place.provides, f"The @provides {where}")
+
+
+def _check_field_set(types: Mapping[str, CompositeType], owner: str, text: str, what: str) -> None:
+    todo = [(owner, parse_field_set(text))]
+    while todo:
+        type_name, nodes = todo.pop()
+        if type_name not in types:
+            raise SupergraphError(f'{what} selects fields of "{type_name}", which is no composite type.')
+        for node in nodes:
+            if isinstance(node, SelectedType):
+                todo.append((node.type_condition or type_name, node.selection))
+            elif node.name != "__typename":
+                field_ = types[type_name].fields.get(node.name)
+                if field_ is None:
+                    raise SupergraphError(f'{what} selects "{node.name}", which "{type_name}" does not have.')
+                if bool(node.selection) is not (field_.type.name in types):
+                    raise SupergraphError(f'{what} selects "{node.name}" with the wrong kind of selection.')
+                if node.selection:
+                    todo.append((field_.type.name, node.selection))
+
+
+def _argument(arguments: Mapping[str, object], name: str) -> str:
+    value = arguments.get(name)
+    if not isinstance(value, str):
+        raise SupergraphError(f'A directive of join or context lacks the argument "{name}".')
+    return value
 
 
 def _text(value: object) -> str | None:

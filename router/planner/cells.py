@@ -23,7 +23,7 @@ from typing import Final
 
 from router.conditions import NEVER, Condition
 from router.errors import ClientText, DocumentError, ErrorCode, OperationError, PlanningError
-from router.operation import Collected, Contribution, FlatField, Flattener, collect
+from router.operation import INTROSPECTION_FIELDS, Collected, Contribution, FlatField, Flattener, collect
 from router.query_graph import QueryGraph
 from router.selections import Arguments, FieldSet, SelectedField, canonical_arguments, parse_field_set
 from router.supergraph import Field, OperationKind, TypeReference
@@ -149,6 +149,7 @@ class Cells:
         self.graph = graph
         self.flattener = flattener
         self.is_mutation = kind == "mutation"
+        self.answered_here = INTROSPECTION_FIELDS if kind == "query" else frozenset()
         self.all: list[Cell] = []
         self.goal: Demand = {}
         self._bits = 0
@@ -285,7 +286,7 @@ class Cells:
         wishes: dict[ChildKey, _Wish] = {}
         for each in self._selected(cell, cls, flat):
             node = each.field.node
-            if node.name.value.startswith("__"):
+            if node.name.value == "__typename" or (cell is self.root and node.name.value in self.answered_here):
                 continue
             identity = self.identity(cell, node.name.value, canonical_arguments(node.arguments), each)
             wish = wishes.setdefault(identity, _Wish(each.field.response_key, NEVER, {}))

@@ -9,9 +9,8 @@ from graphql import print_ast
 from graphql.language import FieldNode, FragmentSpreadNode, Visitor, visit
 
 from router.conditions import ALWAYS
-from router.operation import FlatField, Flattener, Operation
+from router.operation import INTROSPECTION_FIELDS, FlatField, Flattener, Operation
 from router.planner.printing import conditional_texts, variables_in
-from router.planner.projection import INTROSPECTION_FIELDS
 
 
 def split_introspection(operation: Operation, flattener: Flattener) -> tuple[str | None, tuple[str, ...]]:

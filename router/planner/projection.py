@@ -12,7 +12,7 @@ from typing import Final
 
 from router.conditions import ALWAYS, NEVER, Condition
 from router.errors import DocumentError, ErrorCode
-from router.operation import Collected, Contribution, Deferral, Flattener, collect
+from router.operation import INTROSPECTION_FIELDS, Collected, Contribution, Deferral, Flattener, collect
 from router.plan import LeafShape, ListShape, ObjectShape, OutputField, RawShape, Selection, Shape, TypenameShape
 from router.planner.cells import Cell, Cells, ChildKey, Class
 from router.selections import canonical_arguments
@@ -20,9 +20,6 @@ from router.supergraph import Supergraph, TypeReference
 
 ANSWER_FIELDS_MAX: Final = 100_000
 """Fields that the answer's selections may unfold to, fragments followed: what executing them must walk through."""
-
-INTROSPECTION_FIELDS = frozenset({"__schema", "__type"})
-"""Root fields that the router answers itself."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -130,6 +130,11 @@ def test_api_schema_is_built_once(supergraph: Supergraph) -> None:
         ("type Query {", "cannot be parsed"),
         ("type Query { a: Int }", "names no subgraph"),
         ("type Other { a: Int }", "no query root"),
+        (SDL.replace('key: "org { id }"', 'key: "org { nothing }"'), "nothing"),
+        (SDL.replace('key: "org { id }"', 'key: "org"'), "wrong kind of selection"),
+        (SDL.replace('key: "org { id }"', 'key: "org {"'), "cannot be parsed"),
+        (SDL.replace('member: "Thing"', 'member: "Size"'), '"Size"'),
+        (SDL.replace(', member: "Thing"', ""), 'lacks the argument "member"'),
         (SDL.replace("@join__field(graph: B_ONE)\n}", "@join__field(graph: NOWHERE)\n}"), "NOWHERE"),
     ],
 )
