@@ -7,7 +7,9 @@ fixpoint of that: it starts with the way itself and grows while anything can be 
 with ways of their own, so all fixpoints that depend on one another grow together, in rounds, until one adds nothing.
 
 As in Apollo's composition, every way is followed on its own: two ways that lead to the same place do not pool their
-fields to make a key. External fields are not read, also where they are part of a key.
+fields to make a key. External fields are not read, also where they are part of a key. And what a key needs is had
+without the subgraph that it leads to, and without another key of the same fields: `Excluded` says what is barred while
+a key's fields are looked for, further down as well.
 
 An interface object has no runtime type to tell. Where all ways are such, only entries whose representation carries the
 interface's name are open, until one of them tells the type.
@@ -15,9 +17,10 @@ interface's name are open, until one of them tells the type.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-from router.query_graph import EntryPoint, QueryGraph
-from router.selections import FieldSet
+from router.query_graph import EntryPoint, QueryGraph, RequiringField
+from router.selections import FieldSet, SelectedField
 
 Contexts = frozenset[str]
 """Names of the contexts that objects further up set."""
@@ -41,11 +44,31 @@ class Target:
     view: FieldSet
 
 
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """What may not be used while the fields of a key, or what a field requires, are looked for."""
+
+    subgraphs: frozenset[str] = frozenset()
+    field_sets: frozenset[FieldSet] = frozenset()
+
+    def and_(self, entry: EntryPoint) -> "Excluded":
+        """This, and the subgraph and the key of an entry."""
+        return Excluded(self.subgraphs | {entry.subgraph}, self.field_sets | {entry.key})
+
+    def bars(self, entry: EntryPoint) -> bool:
+        """Whether an entry may not be used."""
+        return entry.subgraph in self.subgraphs or entry.key in self.field_sets
+
+
+NOTHING: Final = Excluded()
+
+
 @dataclass(slots=True)
 class Reach:
     """What can be had at a place."""
 
-    ways: dict[Way, None] = field(default_factory=dict)
+    ways: dict[Way, FieldSet | None] = field(default_factory=dict)
+    """Each way with the key that it was entered by; None for one that began here."""
     unlocked: dict[tuple[str, str, str], Target] = field(default_factory=dict)
     """Fields with @requires or contexts that can be resolved: by subgraph, type and field."""
     typed: bool = False
@@ -63,7 +86,7 @@ class Reach:
         return len(self.ways) + len(self.unlocked) + self.typed
 
 
-_Key = tuple[str, Way, Contexts]
+_Key = tuple[str, Way, Contexts, Excluded]
 
 
 class Reachability:
@@ -79,11 +102,11 @@ class Reachability:
 
     # ---- places ----
 
-    def at(self, type_name: str, ways: Iterable[Way], contexts: Contexts) -> Reach:
+    def at(self, type_name: str, ways: Iterable[Way], contexts: Contexts, excluded: Excluded = NOTHING) -> Reach:
         """What can be had at an object of `type_name` that was reached by several ways."""
         result = Reach()
         for way in ways:
-            result.add(self._reach(type_name, way, contexts))
+            result.add(self._reach(type_name, way, contexts, excluded))
         return result
 
     def arrivals(self, targets: Iterable[Target], type_name: str) -> frozenset[Way]:
@@ -137,7 +160,9 @@ class Reachability:
             return None
         return Target(way.subgraph, move.type.name, move.view)
 
-    def has_all(self, type_name: str, reach: Reach, field_set: FieldSet, contexts: Contexts) -> bool:
+    def has_all(
+        self, type_name: str, reach: Reach, field_set: FieldSet, contexts: Contexts, excluded: Excluded = NOTHING
+    ) -> bool:
         """Whether everything that a field set selects on an object can be had."""
         for node in self.graph.narrow(field_set, type_name):
             if node.name == "__typename":
@@ -148,24 +173,27 @@ class Reachability:
             targets = self.targets(reach, type_name, node.name) if declared else ()
             if declared is None or not targets:
                 return False
-            if node.selection and not self._has_below(type_name, targets, declared.type.name, node.selection, contexts):
+            if node.selection and not self._has_below(type_name, targets, node, contexts, excluded):
                 return False
         return True
 
     def _has_below(
-        self, parent: str, targets: tuple[Target, ...], type_name: str, selection: FieldSet, contexts: Contexts
+        self, parent: str, targets: tuple[Target, ...], node: SelectedField, contexts: Contexts, excluded: Excluded
     ) -> bool:
         inner = self.below(parent, contexts)
-        for runtime_type in self.types[type_name].possible_types:
+        for runtime_type in self.types[self.types[parent].fields[node.name].type.name].possible_types:
             ways = self.arrivals(targets, runtime_type)
-            if ways and not self.has_all(runtime_type, self.at(runtime_type, ways, inner), selection, inner):
+            if not ways:
+                continue
+            reach = self.at(runtime_type, ways, inner, excluded)
+            if not self.has_all(runtime_type, reach, node.selection, inner, excluded):
                 return False
         return True
 
     # ---- fixpoints ----
 
-    def _reach(self, type_name: str, way: Way, contexts: Contexts) -> Reach:
-        key = (type_name, way, contexts)
+    def _reach(self, type_name: str, way: Way, contexts: Contexts, excluded: Excluded) -> Reach:
+        key = (type_name, way, contexts, excluded)
         found = self._reaches.get(key)
         if found is not None:
             return found
@@ -191,25 +219,50 @@ class Reachability:
         return grown
 
     def _grow(self, key: _Key, reach: Reach) -> None:
-        type_name, _, contexts = key
+        type_name, _, contexts, excluded = key
         if type_name == self.query:
-            reach.ways |= {Way(subgraph, type_name): None for subgraph in self.types[type_name].subgraphs}
+            subgraphs = self.types[type_name].subgraphs.keys() - excluded.subgraphs
+            reach.ways |= {Way(subgraph, type_name): None for subgraph in sorted(subgraphs)}
+        # Shortest chains of keys first: what is entered in this round leads further in the next one.
+        sources = tuple(reach.ways)
         for entry in self.graph.entries(type_name):
             way = self.entered(entry, type_name)
             adds = way not in reach.ways or (not reach.typed and entry.kind == "interface entity")
-            if adds and self.is_open(entry, reach) and self.has_all(type_name, reach, entry.key, contexts):
-                reach.ways[way] = None
+            if adds and not excluded.bars(entry) and self._can_enter(key, sources, reach, entry):
+                reach.ways.setdefault(way, entry.key)
                 reach.typed |= entry.kind != "interface object"
         for way in tuple(reach.ways):
             for name, requiring in self.graph.requiring(way.subgraph, way.on).items():
                 place = (way.subgraph, way.on, name)
-                if (
-                    place not in reach.unlocked
-                    and all(argument.context in contexts for argument in requiring.contexts)
-                    and self.can_return(type_name, way, contexts)
-                    and self.has_all(type_name, self._reach(type_name, way, contexts), requiring.requires, contexts)
-                ):
+                if place not in reach.unlocked and self._is_unlocked(type_name, way, requiring, contexts):
                     reach.unlocked[place] = Target(way.subgraph, requiring.type.name, requiring.view)
+
+    def _can_enter(self, key: _Key, sources: tuple[Way, ...], reach: Reach, entry: EntryPoint) -> bool:
+        """Whether some way has the fields of an entry's key: by itself, or by what it leads to.
+
+        A way that was entered by the same key is not asked: where it came from could have gone on directly.
+        """
+        type_name, _, contexts, excluded = key
+        if not self.is_open(entry, reach):
+            return False
+        barred = excluded.and_(entry)
+        ways = [way for way in sources if reach.ways[way] != entry.key]
+        if any(self.has_all(type_name, _alone(way, reach), entry.key, contexts, barred) for way in ways):
+            return True
+        return any(
+            self.has_all(type_name, self._reach(type_name, way, contexts, barred), entry.key, contexts, barred)
+            for way in ways
+        )
+
+    def _is_unlocked(self, type_name: str, way: Way, requiring: RequiringField, contexts: Contexts) -> bool:
+        """Whether a subgraph can be given what a field of it requires, starting from the subgraph itself."""
+        if not all(argument.context in contexts for argument in requiring.contexts):
+            return False
+        if not self.can_return(type_name, way, contexts):
+            return False
+        barred = Excluded(field_sets=frozenset({requiring.requires}))
+        reach = self._reach(type_name, way, contexts, barred)
+        return self.has_all(type_name, reach, requiring.requires, contexts, barred)
 
     def entered(self, entry: EntryPoint, type_name: str) -> Way:
         """Where an entry leads."""
@@ -239,3 +292,9 @@ class Reachability:
                 if owns and not here.external and self.graph.is_active(here):
                     found.setdefault(subgraph, on)
         return found
+
+
+def _alone(way: Way, reach: Reach) -> Reach:
+    """What one way of a reach can do without going to another subgraph."""
+    unlocked = {place: target for place, target in reach.unlocked.items() if place[0] == way.subgraph}
+    return Reach({way: None}, unlocked, typed=True)

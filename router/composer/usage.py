@@ -114,7 +114,7 @@ def contexts_of(schema: SubgraphSchema) -> dict[str, list[TypeDef]]:
 
 def split_context_value(value: str) -> tuple[str | None, str]:
     """`$user { name }` -> ("user", " { name }"); the context is None where the value names none."""
-    text = value.strip()
+    text = value.lstrip()
     if not text.startswith("$"):
         return None, text
     length = next((index for index, sign in enumerate(text[1:], 1) if not (sign.isalnum() or sign == "_")), len(text))

@@ -5,6 +5,7 @@ sets it. Specification: https://specs.apollo.dev/context/v0.1/.
 """
 
 import re
+from collections.abc import Sequence
 
 from graphql.language import FieldNode, InlineFragmentNode, SelectionSetNode
 
@@ -19,6 +20,7 @@ from router.composer.schema import (
     applications,
     first,
     is_list,
+    is_non_null,
     item_type,
     named,
     nullable,
@@ -39,12 +41,22 @@ def check_contexts(schema: SubgraphSchema, diagnostics: Diagnostics) -> None:
                     "letters and digits only."
                 )
                 diagnostics.add(Code.CONTEXT_NAME_INVALID, message, [(schema.name, use.node)])
+    _check_directive_definitions(schema, diagnostics)
     contexts = contexts_of(schema)
     for each, one in schema.fields():
         for argument in one.arguments.values():
             found = first(argument, "fromContext")
             if found is not None:
                 _check_argument(schema, contexts, each, one, argument, found, diagnostics)
+
+
+def _check_directive_definitions(schema: SubgraphSchema, diagnostics: Diagnostics) -> None:
+    for name, node in schema.directives.items():
+        for argument in node.arguments or ():
+            for use in argument.directives or ():
+                if schema.links.understood_directive(use.name.value) == "fromContext":
+                    message = f'[{schema.name}] @fromContext cannot stand on an argument of the directive "@{name}".'
+                    diagnostics.add(Code.CONTEXT_NOT_SET, message, [(schema.name, use)])
 
 
 def _check_argument(
@@ -61,26 +73,27 @@ def _check_argument(
     problem = _misplaced(schema, each, one, argument)
     if problem:
         diagnostics.add(Code.CONTEXT_NOT_SET, f"{where}: {problem}.", place)
+    if each.kind != "OBJECT":
         return
-    keys = [key for key in applications(each, "key") if key.flag("resolvable", default=True)]
-    if not keys:
-        message = f'{where}: "{each.name}" needs a resolvable @key, since a router may have to enter here.'
-        diagnostics.add(Code.CONTEXT_NO_RESOLVABLE_KEY, message, place)
     context, text = split_context_value(use.text("field") or "")
-    if context is None:
-        message = f'{where}: the value has to begin with a context, as in "$user {{ name }}".'
+    if context is None or not text:
+        message = f'{where}: the value has to name a context and select from it, as in "$user {{ name }}".'
         diagnostics.add(Code.NO_CONTEXT_IN_SELECTION, message, place)
-    elif not text.strip():
-        message = f'{where}: the value selects nothing; write "${context} {{ field }}".'
-        diagnostics.add(Code.NO_CONTEXT_IN_SELECTION, message, place)
-    elif context not in contexts:
+        return
+    if context not in contexts:
         message = f'{where}: no type of the subgraph sets the context "{context}" with @context.'
         diagnostics.add(Code.CONTEXT_NOT_SET, message, place)
-    else:
-        for parent in contexts[context]:
-            problem = _selection_problem(schema, parent, text, argument.type)
-            if problem:
-                diagnostics.add(Code.CONTEXT_INVALID_SELECTION, f'{where}: on "{parent.name}", {problem}.', place)
+    for parent in contexts.get(context, ()):
+        problem = _selection_problem(schema, parent, text, argument.type)
+        if problem:
+            diagnostics.add(Code.CONTEXT_INVALID_SELECTION, f'{where}: on "{parent.name}", {problem}.', place)
+    unused = _unused_condition(schema, contexts.get(context, ()), text)
+    if unused:
+        message = f'{where}: the type condition "{unused}" fits no type that sets the context.'
+        diagnostics.add(Code.CONTEXT_INVALID_SELECTION, message, place)
+    if not any(key.flag("resolvable", default=True) for key in applications(each, "key")):
+        message = f'{where}: "{each.name}" needs a resolvable @key, since a router may have to enter here.'
+        diagnostics.add(Code.CONTEXT_NO_RESOLVABLE_KEY, message, place)
 
 
 def _misplaced(schema: SubgraphSchema, each: TypeDef, one: Field, argument: Argument) -> str | None:
@@ -113,12 +126,26 @@ def _selection_problem(schema: SubgraphSchema, parent: TypeDef, text: str, expec
     found = list(mentions(schema, parent, only, on_problem=problems.append))
     if problems:
         return problems[0]
-    leaf = _wrapped(found[-1].field.type, [mention.field.type for mention in found[:-1]]) if found else None
+    # Only `__typename` is no field of the schema.
+    types = [mention.field.type for mention in found] or ["String!"]
+    leaf = _wrapped(types[-1], types[:-1])
     if any(_siblings(node) for node in applicable):
         return "the selection has more than one field"
-    if leaf is None or not _assignable(expected, leaf):
+    if not _assignable(expected, nullable(leaf)):
         return f'the selection is of type "{leaf}" and not "{expected}"'
     return None
+
+
+def _unused_condition(schema: SubgraphSchema, parents: Sequence[TypeDef], text: str) -> str | None:
+    """A type condition of a selection that applies to none of the types that set the context."""
+    try:
+        selection = parse_selection(text)
+    except InvalidFieldSet:
+        return None
+    conditions = (node for node in selection.selections if isinstance(node, InlineFragmentNode) and node.type_condition)
+    unused = (node for node in conditions if not any(_applies(schema, parent, node) for parent in parents))
+    found = next(unused, None) if parents else None
+    return found.type_condition.name.value if found and found.type_condition else None
 
 
 def _applies(schema: SubgraphSchema, parent: TypeDef, node: object) -> bool:
@@ -148,8 +175,10 @@ def _wrapped(leaf: str, outer: list[str]) -> str:
 
 
 def _assignable(expected: str, actual: str) -> bool:
-    """Whether a value of a type may be passed where another one is expected; null is checked at run time."""
-    expected, actual = nullable(expected), nullable(actual)
+    """Whether every value of a type may be passed where another one is expected."""
+    if is_non_null(expected):
+        return is_non_null(actual) and _assignable(nullable(expected), nullable(actual))
+    actual = nullable(actual)
     if is_list(expected) and is_list(actual):
         return _assignable(item_type(expected), item_type(actual))
     return expected == actual
