@@ -16,6 +16,7 @@ from graphql.language import FragmentSpreadNode
 
 from router.conditions import ALWAYS
 from router.executor.codegen import OnDemand
+from router.executor.projection import make_room
 from router.executor.tree import Brings
 from router.plan import Entry, Fetch, Plan
 
@@ -62,6 +63,7 @@ def prepare(plan: Plan, *, name: str = "", interpret: int | None = 1) -> Prepare
 
     The first `interpret` executions are interpreted, later ones run generated code; None: all are interpreted.
     """
+    make_room(plan.selection)
     index_of = {fetch.id: index for index, fetch in enumerate(plan.fetches)}
     dependants: list[list[int]] = [[] for _ in plan.fetches]
     for index, fetch in enumerate(plan.fetches):

@@ -7,6 +7,7 @@ already gets no second one.
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -108,6 +109,32 @@ def complete(
     return Completed(
         None if isinstance(data, _Bubble) else data, tuple(completion.errors), frozenset(completion.reasons)
     )
+
+
+FRAMES_PER_LEVEL: Final = 4
+"""Calls between an object or list and what stands in it."""
+
+FRAMES_ELSEWHERE: Final = 1_000
+"""Calls above and below the interpreter: Python's own default."""
+
+
+def make_room(selection: Selection) -> None:
+    """Let Python recurse as deep as an answer can nest. Operations are limited in depth, and so is this.
+
+    Calls from Python to Python take no C stack, so that a higher limit costs memory alone, and only where it is used.
+    """
+    deepest = 0
+    pending: list[tuple[Shape, int]] = [(ObjectShape(selection), 0)]
+    while pending:
+        shape, depth = pending.pop()
+        deepest = max(deepest, depth)
+        if isinstance(shape, ListShape):
+            pending.append((shape.item, depth + 1))
+        elif isinstance(shape, ObjectShape):
+            pending.extend((field.shape, depth + 1) for field in shape.selection.fields)
+    frames = FRAMES_ELSEWHERE + deepest * FRAMES_PER_LEVEL
+    if frames > sys.getrecursionlimit():
+        sys.setrecursionlimit(frames)
 
 
 class _Completion:
