@@ -175,13 +175,16 @@ async def _move_once(connection: Connection, asked: Transaction, key: Idempotenc
     stored = await claim(connection, idempotency_keys, key)
     if stored is not None:
         return Transaction(**orjson.loads(stored.body)), True
+    at = await connection.now()
     account = available_account(asked.user_id, asked.currency)
-    await store.insert_account(connection, account)
+    await store.insert_account(connection, account, at=at)
     locked = await store.lock_accounts(connection, [account.id])
     movement = move_money(asked, locked[account.id].balance)
-    await store.claim_operation(connection, asked.id, asked.kind, actor=asked.user_id, fingerprint=key.fingerprint)
-    await store.record_postings(connection, asked.id, asked.kind, movement.postings, existing=locked.keys())
-    await store.add_transactions(connection, [movement.transaction])
+    await store.claim_operation(
+        connection, asked.id, asked.kind, actor=asked.user_id, fingerprint=key.fingerprint, at=at
+    )
+    await store.record_postings(connection, asked.id, asked.kind, movement.postings, existing=locked.keys(), at=at)
+    await store.add_transactions(connection, [movement.transaction], at=at)
     done = (await store.find_transactions(connection, asked.user_id, [asked.id]))[asked.id]
     await store_answer(connection, idempotency_keys, key, StoredAnswer(201, orjson.dumps(done).decode()))
     await record(connection, audit_log, _movement_entry(done))
@@ -189,36 +192,37 @@ async def _move_once(connection: Connection, asked: Transaction, key: Idempotenc
 
 
 async def _apply_once(connection: Connection, operation: Operation, caller: Caller) -> tuple[Result | ErrorCode, bool]:
-    fingerprint = fingerprint_of(operation)
+    fingerprint, at = fingerprint_of(operation), await connection.now()
     claimed = await store.claim_operation(
-        connection, operation.id, operation.op, actor=caller.id, fingerprint=fingerprint
+        connection, operation.id, operation.op, actor=caller.id, fingerprint=fingerprint, at=at
     )
     if not claimed:
         stored = await store.stored_operation(connection, operation.id, operation.op)
         if stored.fingerprint != fingerprint:
             raise Refusal(OPERATION_REUSED)
         return _read_answer(stored), True
-    standing = await _lock(connection, operation)
+    standing = await _lock(connection, operation, at)
     decision = decide(operation, standing)
-    await _record(connection, operation, decision, standing)
+    await _carry_out(connection, operation, decision, standing, at)
     await record(connection, audit_log, _operation_entry(caller, operation, decision.answer))
     return decision.answer, False
 
 
-async def _lock(connection: Connection, operation: Operation) -> Standing:
+async def _lock(connection: Connection, operation: Operation, at: int) -> Standing:
     gate, hold_id = gate_of(operation), hold_id_of(operation)
-    fresh = gate is not None and await store.insert_account(connection, gate)
+    fresh = gate is not None and await store.insert_account(connection, gate, at=at)
     hold = None if hold_id is None else await store.find_account(connection, hold_id)
     return Standing(await store.lock_accounts(connection, accounts_to_lock(operation, hold)), fresh)
 
 
-async def _record(connection: Connection, operation: Operation, decision: Decision, standing: Standing) -> None:
-    await store.record_postings(
-        connection, operation.id, operation.op, decision.postings, existing=standing.accounts.keys()
-    )
+async def _carry_out(
+    connection: Connection, operation: Operation, decision: Decision, standing: Standing, at: int
+) -> None:
+    existing = standing.accounts.keys()
+    await store.record_postings(connection, operation.id, operation.op, decision.postings, existing=existing, at=at)
     for account_id, state in decision.shut:
-        await store.set_state(connection, account_id, state)
-    await store.add_transactions(connection, decision.transactions)
+        await store.set_state(connection, account_id, state, at=at)
+    await store.add_transactions(connection, decision.transactions, at=at)
     answer, refusal = _write_answer(decision.answer)
     await store.store_answer(connection, operation.id, operation.op, answer=answer, refusal=refusal)
 

@@ -1,5 +1,7 @@
 """The SQL statements of the wallet. Functions take the connection of the caller's transaction and decide nothing.
 
+A transaction asks for the time once and hands it down as `at`: on PostgreSQL each question is a round trip.
+
 What a user may see is filtered here: each function that reads for a viewer takes the viewer's id into its WHERE.
 Statements are built once, with bound parameters: SQLAlchemy then remembers how each compiles, which makes running one
 three to seven times cheaper than building it anew. `audit.py` has the statements that check the books.
@@ -49,14 +51,16 @@ _STORE_ANSWER = (
 )
 
 
-async def claim_operation(connection: Connection, operation_id: str, op: str, *, actor: str, fingerprint: str) -> bool:
+async def claim_operation(
+    connection: Connection, operation_id: str, op: str, *, actor: str, fingerprint: str, at: int
+) -> bool:
     """Inserts the operation's row; False when it was there. A concurrent duplicate waits here for the first to end."""
     values = {
         "id": operation_id,
         "op": op,
         "actor": actor,
         "fingerprint": fingerprint,
-        "created_at": await connection.now(),
+        "created_at": at,
     }
     return (await connection.execute(_CLAIM[connection.dialect], values)).rowcount == 1
 
@@ -113,9 +117,9 @@ _SET_STATE = (
 _INSERT_POSTINGS = insert(postings)
 
 
-async def insert_account(connection: Connection, account: Account) -> bool:
+async def insert_account(connection: Connection, account: Account, *, at: int) -> bool:
     """Inserts an empty account; False when it was there, after waiting for a transaction that is inserting it."""
-    values = _account_values(account, await connection.now())
+    values = _account_values(account, at)
     return (await connection.execute(_INSERT_ACCOUNT[connection.dialect], values)).rowcount == 1
 
 
@@ -135,7 +139,7 @@ async def lock_accounts(connection: Connection, account_ids: Sequence[str]) -> d
 
 
 async def record_postings(
-    connection: Connection, operation_id: str, op: str, lines: Sequence[Posting], *, existing: Collection[str]
+    connection: Connection, operation_id: str, op: str, lines: Sequence[Posting], *, existing: Collection[str], at: int
 ) -> None:
     """Writes a journal entry and moves the balances, in the order of account ids.
 
@@ -143,7 +147,6 @@ async def record_postings(
     """
     if not lines:
         return
-    at = await connection.now()
     opened = [_account_values(line.account, at) for line in lines if line.account.id not in existing]
     if opened:
         await connection.execute(_INSERT_ACCOUNT[connection.dialect], opened)
@@ -157,9 +160,9 @@ async def record_postings(
     )
 
 
-async def set_state(connection: Connection, account_id: str, state: AccountState) -> None:
+async def set_state(connection: Connection, account_id: str, state: AccountState, *, at: int) -> None:
     """Shuts a hold or a commitment, which must be empty."""
-    parameters = {"account": account_id, "new_state": state, "at": await connection.now()}
+    parameters = {"account": account_id, "new_state": state, "at": at}
     await connection.execute(_SET_STATE, parameters)
 
 
@@ -230,12 +233,11 @@ _FIND_TRANSACTIONS = select(*_TRANSACTION_COLUMNS).where(
 )
 
 
-async def add_transactions(connection: Connection, lines: Iterable[Transaction]) -> None:
-    """Appends lines to their users' lists, dated by the database."""
+async def add_transactions(connection: Connection, lines: Iterable[Transaction], *, at: int) -> None:
+    """Appends lines to their users' lists."""
     rows = [line for line in lines if line.amount]
     if not rows:
         return
-    at = await connection.now()
     await connection.execute(
         _INSERT_TRANSACTIONS,
         [
