@@ -88,6 +88,11 @@ class Collected:
     contributions: list[Contribution]
     """In order; a selection set stands again where it applies under another condition, as that moves its fields."""
 
+    def contributions_here(self) -> list[Contribution]:
+        """The selections that apply when the key stands at this very place: where each place is executed by itself."""
+        here = [(node, condition.and_(self.condition)) for node, condition in self.contributions]
+        return [each for each in here if each[1] != NEVER]
+
 
 def collect(flat: Iterable[FlatField], type_name: str) -> list[Collected]:
     """The response keys of an object of one type in order, as the specification's CollectFields finds them.

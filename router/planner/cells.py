@@ -109,6 +109,8 @@ class _Wish:
     response_key: str
     condition: Condition
     contributions: dict[int, Contribution]
+    """By the identity of the selection set."""
+    is_composite: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -291,10 +293,11 @@ class Cells:
             identity = self.identity(cell, node.name.value, canonical_arguments(node.arguments), each)
             wish = wishes.setdefault(identity, _Wish(each.field.response_key, NEVER, {}))
             wish.condition = wish.condition.or_(each.condition)
-            for selection_set, condition in each.contributions:
-                here = condition.and_(each.condition) if identity[2] else condition
+            wish.is_composite = wish.is_composite or node.selection_set is not None
+            for selection_set, condition in each.contributions_here() if identity[2] else each.contributions:
                 seen = wish.contributions.get(id(selection_set))
-                wish.contributions[id(selection_set)] = (selection_set, here if seen is None else seen[1].or_(here))
+                merged = condition if seen is None else seen[1].or_(condition)
+                wish.contributions[id(selection_set)] = (selection_set, merged)
         return wishes
 
     def _selected(self, cell: Cell, cls: Class, flat: list[FlatField]) -> list[Collected]:
@@ -310,7 +313,7 @@ class Cells:
     ) -> tuple[Class, ...]:
         """The classes that share the field with this one: selected alike, and resolved alike by every subgraph."""
         wish = wishes[id(cls)][identity]
-        if len(cell.classes) == 1 or not wish.contributions:
+        if len(cell.classes) == 1 or not wish.is_composite:
             return (cls,)
         likeness = self.graph.field_likeness(cls.representative, identity[0])
         alike = []
@@ -325,7 +328,7 @@ class Cells:
         return tuple(alike)
 
     def _check_selection(self, cls: Class, child: Child, wish: _Wish) -> None:
-        if (child.cell is None) is not (not wish.contributions):
+        if (child.cell is not None) is not wish.is_composite:
             message = f'The field "{child.name}" of "{cls.representative}" must{" not" * (child.cell is None)} have'
             raise DocumentError(ErrorCode.GRAPHQL_VALIDATION_FAILED, ClientText(f"{message} a selection of subfields."))
 

@@ -147,7 +147,9 @@ class Projector:
             shape = leaf_shape(child.type, self.supergraph)
         else:
             inside = given if condition == ALWAYS else given.and_(condition)
-            selection = self.selection(child.cell, collected.contributions, inside, reading)
+            is_serial = self.cells.is_mutation and cell is self.cells.root
+            below = collected.contributions_here() if is_serial else collected.contributions
+            selection = self.selection(child.cell, below, inside, reading)
             if reading.outside is not None and not selection.fields:
                 return None
             shape = _wrapped(ObjectShape(selection, child.type.non_null[-1]), child.type)

@@ -1,11 +1,12 @@
 """Damaged texts: a supergraph or an operation with tokens lost or swapped is planned or refused, never a crash."""
 
 import re
+from contextlib import suppress
 from random import Random
 
 import pytest
 
-from router.errors import RouterError, SupergraphError
+from router.errors import RouterError
 from router.planner import plan
 from router.supergraph import Supergraph
 from tests.execution.operations import generate
@@ -31,19 +32,15 @@ def damaged(text: str, random: Random, words: list[str]) -> str:
 
 @every_supergraph
 def test_damaged_supergraphs(name: str) -> None:
-    """What is left of a supergraph loads or raises SupergraphError; what loads plans or raises an error of the tree."""
+    """What is left of a supergraph loads or is refused; what loads plans or raises an error of the tree."""
     sdl = (SUPERGRAPHS / f"{name}.graphql").read_text()
     text = generate(Supergraph.parse(sdl).api_schema, Random(name)).text
     for number in range(DAMAGES_PER_SUPERGRAPH):
         broken = damaged(sdl, Random(f"{name}/{number}"), _TOKEN.findall(sdl))
-        try:
+        with suppress(RouterError):  # anything else, a KeyError say, fails the test
             supergraph = Supergraph.parse(broken)
             assert supergraph.api_schema.query_type
             assert plan(text, supergraph).kind in ("query", "mutation")
-        except SupergraphError as error:
-            assert str(error)
-        except RouterError as error:
-            assert error.errors()
 
 
 @every_supergraph
@@ -59,7 +56,5 @@ def test_damaged_operations(name: str) -> None:
     for number in range(OPERATIONS_PER_SUPERGRAPH * DAMAGES_PER_OPERATION):
         random = Random(f"{name}/{number}")
         text = generate(supergraph.api_schema, Random(f"{name}/{number % OPERATIONS_PER_SUPERGRAPH}")).text
-        try:
+        with suppress(RouterError):
             assert plan(damaged(text, random, words), supergraph, incremental=random.random() < 0.5).kind
-        except RouterError as error:
-            assert error.errors()
