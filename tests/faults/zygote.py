@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ import uvicorn
 from tests.faults.crash_points import Control, CrashPoints
 
 SERVICES = ("users", "wallet", "stocks")
+SERVER_MODULES = ("uvicorn.loops.auto", "uvicorn.protocols.http.auto", "uvicorn.lifespan.on", "uvloop", "httptools")
+"""What uvicorn imports when it starts."""
 MESSAGE_BYTES_MAX = 65_536
 
 
@@ -31,10 +34,7 @@ def main(channel_fd: int) -> None:
     """Serves start requests until the test closes its end, then ends every child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
-    for service in SERVICES:
-        importlib.import_module(f"subgraphs.{service}.app")
-        importlib.import_module(f"subgraphs.{service}.settings")
-    gc.freeze()
+    _warm_up()
     children: list[int] = []
     with socket.socket(fileno=channel_fd) as channel:
         channel.send(b"ready")
@@ -52,6 +52,19 @@ def main(channel_fd: int) -> None:
     for child in children:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
+
+
+def _warm_up() -> None:
+    """Does once what every child would do at its start: imports, and building each application for the caches' sake."""
+    for module in SERVER_MODULES:
+        importlib.import_module(module)
+    with tempfile.TemporaryDirectory() as folder:
+        for service in SERVICES:
+            settings = importlib.import_module(f"subgraphs.{service}.settings").Settings
+            create_app = importlib.import_module(f"subgraphs.{service}.app").create_app
+            create_app(settings(mode="development", database_url=f"sqlite:///{folder}/{service}.db"))
+    gc.collect()
+    gc.freeze()
 
 
 def _serve(start: dict[str, Any], listening: socket.socket) -> None:
