@@ -18,11 +18,8 @@ from subgraphs.stocks.rules import MARKET_CLOSED, UNKNOWN_STOCK, Day, Quote, Sto
 from subgraphs.stocks.rules_orders import Order, OrderState, OrderType, limit_met, side_price
 from subgraphs.stocks.sessions import Sessions, date_of
 
-TICKS_AGE_MS_MAX = 7 * 86_400_000
-"""Ticks are kept for a week; day bars are kept for ever."""
-
-TICKS_DELETED_MAX = 500
-"""Old ticks deleted in one transaction, so that no writer waits long."""
+TICKS_KEPT = 10_000
+"""Ticks kept of each stock: at the default pace more than six hours. Day bars are kept for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +111,15 @@ class MarketService:
 
         return await self._database.write(work)
 
-    async def delete_old_ticks(self) -> int:
-        """Deletes some ticks older than `TICKS_AGE_MS_MAX`; the number deleted, 0 when none is left."""
+    async def delete_old_ticks(self, *, kept: int = TICKS_KEPT) -> int:
+        """Deletes all but the latest `kept` ticks of each stock, and none that an order may still have to look at."""
 
         async def work(connection: Connection) -> int:
-            oldest = await connection.now() - TICKS_AGE_MS_MAX
-            return await store.delete_ticks_before(connection, oldest, TICKS_DELETED_MAX)
+            needed, deleted = await store_orders.needed_seqs(connection), 0
+            for stock_id, latest in sorted((await store.latest_seqs(connection)).items()):
+                first = min(latest - kept + 1, needed.get(stock_id, latest))
+                deleted += await store.delete_ticks_below(connection, stock_id, first)
+            return deleted
 
         return await self._database.write(work)
 

@@ -21,8 +21,8 @@ class Settings(ServiceSettings):
     """The same seed is the same invented market."""
     feed_file: Path | None = None
     """The CSV file of a replayed market, with the columns symbol, bid, ask and last."""
-    feed_interval_ms: int = Field(default=50, ge=1)
-    """The time from one tick to the next, over all stocks: 24 stocks move every 1.2 s, at 20 small commits a second."""
+    feed_interval_ms: int = Field(default=100, ge=1)
+    """The time from one tick to the next, over all stocks: 24 stocks move every 2.4 s, at 10 small commits a second."""
     market_sessions: str = "always"
     """When the market trades: `always`, or `09:00-17:30 mon-fri` in UTC."""
     fee_rate_ppm: int = Field(default=5_000, ge=0, le=1_000_000)
@@ -32,7 +32,7 @@ class Settings(ServiceSettings):
     broker_fee_rate_ppm: int = Field(default=10_000, ge=0, le=1_000_000)
     """The broker's fee on an order that he placed: 1 %."""
     request_drive_ms: int = Field(default=2_000, ge=0)
-    """How long a request drives its order before it answers 202, no longer than the lease of an order; 0: it tries once."""
+    """How long a request drives its order before it answers 202: at most an order's lease. With 0 it tries once."""
     loops: bool = True
     """Whether this process drives orders and feeds ticks in the background; a test steps them by hand."""
 

@@ -118,6 +118,11 @@ async def stored_seqs(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in await rows_of(connection, select(stocks.c.symbol, stocks.c.seq))}
 
 
+async def latest_seqs(connection: Connection) -> dict[str, int]:
+    """Each stock's last stored tick, by the stock's id."""
+    return {row[0]: row[1] for row in await rows_of(connection, select(stocks.c.id, stocks.c.seq))}
+
+
 async def insert_listing(connection: Connection, stock: Stock, now: int) -> bool:
     """Lists a stock with its first price, all of it in the market's holding; False when it was listed before."""
     values = {
@@ -172,19 +177,10 @@ def _quote_values(quote: Quote, day: Day) -> dict[str, Any]:
     }
 
 
-async def delete_ticks_before(connection: Connection, at: int, limit: int) -> int:
-    """Deletes up to `limit` ticks older than `at`, never a stock's latest; the number deleted."""
-    old = (
-        select(ticks.c.stock_id, ticks.c.seq)
-        .join_from(ticks, stocks)
-        .where(ticks.c.at < at, ticks.c.seq < stocks.c.seq)
-        .limit(limit)
-    )
-    deleted = 0
-    for stock_id, seq in await rows_of(connection, old):
-        key = and_(ticks.c.stock_id == stock_id, ticks.c.seq == seq)
-        deleted += (await connection.execute(delete(ticks).where(key))).rowcount
-    return deleted
+async def delete_ticks_below(connection: Connection, stock_id: str, seq: int) -> int:
+    """Deletes the ticks of a stock with a lower number; how many there were."""
+    below = and_(ticks.c.stock_id == stock_id, ticks.c.seq < seq)
+    return (await connection.execute(delete(ticks).where(below))).rowcount
 
 
 async def day_bars_of(connection: Connection, stock_id: str, limit: int) -> list[Day]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, insert, or_, select, tuple_, update
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, func, insert, or_, select, tuple_, update
 
 from subgraphs.shared.database import Connection, insert_or_ignore
 from subgraphs.stocks.pricing import FeeRates, Settlement
@@ -279,6 +279,16 @@ async def crossed_ids(connection: Connection, stock_id: str, quote: Quote) -> li
         crossed,
     )
     return [row[0] for row in await rows_of(connection, statement.order_by(orders.c.id))]
+
+
+async def needed_seqs(connection: Connection) -> dict[str, int]:
+    """By stock, the first tick that an order which has not begun to work may still have to look at."""
+    statement = (
+        select(orders.c.stock_id, func.min(orders.c.after_seq) + 1)
+        .where(orders.c.state == OrderState.NEW.value)
+        .group_by(orders.c.stock_id)
+    )
+    return {row[0]: row[1] for row in await rows_of(connection, statement)}
 
 
 async def first_tick(

@@ -172,6 +172,25 @@ async def test_prices_make_a_trading_day(desk: Desk) -> None:
     assert [day["close"] for day in history["data"]["stock"]["days"]] == ["60.0000", "80.0000"]
 
 
+async def test_old_ticks_are_deleted_unless_an_order_needs_them(desk: Desk) -> None:
+    """Only the latest prices are kept, and all those since an order that waits for the wallet was placed."""
+    market = desk.stocks.state.service.market
+    alice = investor()
+    await desk.deposit(alice)
+    for price in range(70, 75):
+        await desk.tick(str(price), str(price + 1))
+    assert await market.delete_old_ticks(kept=2) == 4
+    desk.network.cut("wallet")
+    order_id = (await desk.place(alice, type="limit", limitPrice="70", timeInForce="gtc")).json()["id"]
+    for price in (69, 80, 81, 82):
+        await desk.tick(str(price), str(price + 1))
+    assert await market.delete_old_ticks(kept=2) == 1
+    desk.network.mend()
+    await desk.settle()
+    assert (await desk.order(alice, order_id))["price"] == "70.0000"
+    assert await market.delete_old_ticks(kept=2) == 3
+
+
 async def test_a_price_by_hand_needs_the_services_own_key(desk: Desk) -> None:
     """Users and other services may not post prices; a price that makes no sense is refused."""
     body = {"symbol": "ALBA", "bid": "1", "ask": "2"}
