@@ -3,11 +3,11 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import Field
+from pydantic import Field, RootModel
 
 from subgraphs.shared.app import AnyCaller, IdempotencyKeyHeader, UserCaller, add_next_link
 from subgraphs.shared.auth import Caller, require_service
-from subgraphs.shared.bodies import DecimalText, IdText, PageBody, RequestBody, ResponseBody, TimestampText
+from subgraphs.shared.bodies import DecimalText, IdText, PageBody, RequestBody, ResponseBody, TimestampText, read_body
 from subgraphs.shared.errors import (
     IDEMPOTENCY_KEY_REUSED,
     INVALID_AMOUNT,
@@ -200,9 +200,12 @@ class CloseBody(_OperationBody):
         return Close(self.id, self.investor_id, self.broker_id, self.currency)
 
 
-AnyOperationBody = Annotated[
-    HoldBody | PostBody | VoidBody | CreditBody | CommitBody | CloseBody, Field(discriminator="op")
-]
+class SystemOperationBody(
+    RootModel[
+        Annotated[HoldBody | PostBody | VoidBody | CreditBody | CommitBody | CloseBody, Field(discriminator="op")]
+    ]
+):
+    """Any of the six; `op` says which."""
 
 
 class ResultBody(ResponseBody):
@@ -253,8 +256,9 @@ def _balance_routes(service: WalletService) -> APIRouter:
         return BalancesBody(balances=[BalanceBody.of(balance) for balance in balances])
 
     @router.put("/balance", include_in_schema=False)
-    async def put_balance(caller: SystemCaller, body: AnyOperationBody, response: Response) -> ResultBody:
-        answered = await service.apply(caller, body.operation())
+    async def put_balance(caller: SystemCaller, request: Request, response: Response) -> ResultBody:
+        body = await read_body(request, SystemOperationBody)
+        answered = await service.apply(caller, body.root.operation())
         if answered.replayed:
             response.headers["Idempotent-Replayed"] = "true"
         return ResultBody.of(answered.result)

@@ -11,6 +11,9 @@ from subgraphs.shared.auth import ANONYMOUS, Caller, user_token
 from subgraphs.shared.keys import development_key
 from tests.wallet.conftest import STOCKS, USER_KEY, USERS, Client, bearer, broker, investor, new_id
 
+no_matter_which_database = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+"""For what is refused before any statement runs."""
+
 DEPOSIT = {"type": "deposit", "currency": "USD", "amount": "100.00"}
 
 
@@ -128,6 +131,7 @@ async def test_the_list_is_read_page_by_page(client: Client) -> None:
     ]
 
 
+@no_matter_which_database
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "kind=bribe", "after=%00", "after=WyJ4Il0"])
 async def test_a_bad_list_request_is_refused(client: Client, query: str) -> None:
     """Limits, kinds and cursors that no list ever gave are refused."""
@@ -149,6 +153,7 @@ async def test_another_users_transaction_is_not_found(client: Client) -> None:
     assert (await client.send(mallory, "GET", "/balance")).json() == {"balances": []}
 
 
+@no_matter_which_database
 @pytest.mark.parametrize(
     ("body", "status", "code", "field"),
     [
@@ -192,6 +197,7 @@ async def test_a_deposit_beyond_the_limit_is_refused(client: Client) -> None:
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid-amount")
 
 
+@no_matter_which_database
 @pytest.mark.parametrize(
     ("content", "headers", "status", "code"),
     [
@@ -209,6 +215,7 @@ async def test_an_unreadable_body_is_refused(
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
+@no_matter_which_database
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\x01b"])
 async def test_a_bad_idempotency_key_is_refused(client: Client, key: str) -> None:
     """A key is 1 to 255 printable characters."""
@@ -322,10 +329,13 @@ async def test_put_balance_is_for_the_right_service_only(client: Client) -> None
         assert (await client.send(ANONYMOUS, "PUT", "/balance", json=body)).status_code == 401
         user = await client.send(alice, "PUT", "/balance", json=body)
         assert (user.status_code, user.json()["code"]) == (403, "forbidden")
+    malformed = await client.http.put("/balance", content=b"{", headers=bearer(alice))
+    assert malformed.status_code == 403
     wrong = await client.send(USERS, "PUT", "/balance", json=hold(alice))
     assert (wrong.status_code, wrong.json()["code"]) == (403, "operation-forbidden")
 
 
+@no_matter_which_database
 @pytest.mark.parametrize(
     "change",
     [

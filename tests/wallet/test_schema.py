@@ -93,6 +93,7 @@ async def test_one_key_means_one_transaction_through_both_faces(client: Client) 
     assert (payload["transaction"]["id"], payload["replayed"]) == (rest.json()["id"], True)
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("change", "code", "field"),
     [
