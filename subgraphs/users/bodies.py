@@ -36,10 +36,10 @@ class RefreshBody(RequestBody):
 
 
 class ProfileUpdateBody(RequestBody):
-    """The whole new profile. To change the password send the current and the new one."""
+    """The new profile; what is absent stays as it is. To change the password send the current and the new one."""
 
-    name: str = Field(examples=["Alice Example"])
-    email: str = Field(examples=["alice@example.com"])
+    name: str | None = Field(None, examples=["Alice Example"])
+    email: str | None = Field(None, examples=["alice@example.com"])
     current_password: SecretStr | None = None
     new_password: SecretStr | None = None
 

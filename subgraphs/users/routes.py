@@ -12,7 +12,7 @@ from subgraphs.shared.app import (
     add_idempotency_headers,
     add_next_link,
 )
-from subgraphs.shared.bodies import PageBody
+from subgraphs.shared.bodies import PageBody, body_of, read_body
 from subgraphs.shared.errors import (
     IDEMPOTENCY_KEY_REUSED,
     INVALID_CURSOR,
@@ -43,8 +43,10 @@ from subgraphs.users.rules import (
     INVALID_CREDENTIALS,
     INVALID_REFRESH_TOKEN,
     PROFILE_NOT_YOURS,
+    ProfileUpdate,
     Role,
     Session,
+    User,
     checked_profile,
     checked_registration,
 )
@@ -142,18 +144,19 @@ def _user_routes(service: UsersService) -> APIRouter:
     @routes.put(
         "/users/{user_id}",
         summary="Updates user's profile details",
-        responses=problem_responses(*SIGNED_IN, PROFILE_NOT_YOURS, NOT_FOUND, EMAIL_TAKEN, PRECONDITION_FAILED),
+        responses=problem_responses(
+            *SIGNED_IN, PROFILE_NOT_YOURS, NOT_FOUND, EMAIL_TAKEN, PRECONDITION_FAILED, TOO_MANY_REQUESTS
+        ),
+        openapi_extra=body_of(ProfileUpdateBody),
     )
     async def update(
-        caller: UserCaller, user_id: str, body: ProfileUpdateBody, response: Response, if_match: IfMatch = None
+        caller: UserCaller, user_id: str, request: Request, response: Response, if_match: IfMatch = None
     ) -> ProfileBody:
-        profile = checked_profile(
-            name=body.name,
-            email=body.email,
-            current_password=_revealed(body.current_password),
-            new_password=_revealed(body.new_password),
+        current = await service.own_profile(caller, user_id)
+        body = await read_body(request, ProfileUpdateBody)
+        updated = await service.update_profile(
+            caller, user_id, _changed(current, body), expected_version=_expected_version(current, body, if_match)
         )
-        updated = await service.update_profile(caller, user_id, profile, expected_version=parse_if_match(if_match))
         response.headers["ETag"] = format_etag(updated.version)
         return profile_body(updated)
 
@@ -170,6 +173,22 @@ def _key_routes(published_keys: dict[str, VerifyingKey]) -> APIRouter:
         return document
 
     return routes
+
+
+def _changed(current: User, body: ProfileUpdateBody) -> ProfileUpdate:
+    assert current.email is not None, "a profile is its owner's"
+    return checked_profile(
+        name=current.name if body.name is None else body.name,
+        email=current.email if body.email is None else body.email,
+        current_password=_revealed(body.current_password),
+        new_password=_revealed(body.new_password),
+    )
+
+
+def _expected_version(current: User, body: ProfileUpdateBody, if_match: str | None) -> int | None:
+    if if_match is None and (body.name is None or body.email is None):
+        return current.version  # what the body leaves out must not undo a change made since it was read here
+    return parse_if_match(if_match)
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -177,6 +177,13 @@ class UsersService:
             found = await store.list_users(connection, caller.id, role, key, size + 1)
         return page_of(found, [encode_cursor(user.registered_at, user.id) for user in found], size)
 
+    async def own_profile(self, caller: Caller, user_id: str) -> User:
+        """The caller's own profile, to change it; raises Refusal `not-found` or `profile-not-yours`."""
+        found = await self.user(caller, user_id)
+        if caller.id != user_id:
+            raise Refusal(PROFILE_NOT_YOURS, "Send the change with your own id.")
+        return found
+
     async def update_profile(
         self, caller: Caller, user_id: str, profile: ProfileUpdate, *, expected_version: int | None
     ) -> User:
@@ -186,10 +193,7 @@ class UsersService:
             Refusal: `not-found`, `profile-not-yours`, `precondition-failed`, `email-taken`, `too-many-requests`, or
                 `invalid-request` for a wrong current password.
         """
-        require_user(caller)
-        if caller.id != user_id:
-            await self.user(caller, user_id)
-            raise Refusal(PROFILE_NOT_YOURS, "Send the change with your own id.")
+        await self.own_profile(caller, user_id)
         password_hash = await self._new_password_hash(caller, profile)
 
         async def work(connection: Connection) -> User:

@@ -86,6 +86,16 @@ async def test_a_profile_is_replaced_and_its_version_moves(client: Client) -> No
     assert response.json()["name"] == "Alice Changed"
 
 
+async def test_what_a_profile_update_leaves_out_stays(client: Client) -> None:
+    """The name alone may be sent, and so may the e-mail address."""
+    alice = await client.person(name="Alice")
+    for body in ({"name": "Alicia"}, {"email": f"new-{alice.email}"}):
+        response = await client.http.put(f"/users/{alice.id}", json=body, headers=alice.bearer)
+        assert response.status_code == 200
+    profile = (await client.http.get(f"/users/{alice.id}", headers=alice.bearer)).json()
+    assert (profile["name"], profile["email"]) == ("Alicia", f"new-{alice.email}")
+
+
 @pytest.mark.parametrize("tag", ['"1"', '"x"', '"99999999999999999999"'])
 async def test_an_update_of_an_older_version_is_refused(client: Client, tag: str) -> None:
     """If-Match with another version is 412 and changes nothing."""
@@ -103,6 +113,8 @@ async def test_anothers_profile_cannot_be_changed(client: Client) -> None:
     response = await client.http.put(f"/users/{bob.id}", json=body, headers=alice.bearer)
     assert (response.status_code, response.json()["code"]) == (403, "profile-not-yours")
     assert (await client.http.put("/users/nobody", json=body, headers=alice.bearer)).status_code == 404
+    incomplete = await client.http.put(f"/users/{bob.id}", json={"type": "broker"}, headers=alice.bearer)
+    assert (incomplete.status_code, incomplete.json()["code"]) == (403, "profile-not-yours")
     assert (await client.http.get(f"/users/{bob.id}", headers=alice.bearer)).json()["name"] == "Bob"
 
 
