@@ -8,6 +8,7 @@ lock and looks at the ticks it has missed, so no order ever misses a tick, and n
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from subgraphs.shared.audit import AuditEntry, record
 from subgraphs.shared.auth import Caller, require_service
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.errors import INVALID_PRICE, FieldError, Refusal
@@ -17,6 +18,7 @@ from subgraphs.stocks.pricing import spread_around
 from subgraphs.stocks.rules import MARKET_CLOSED, UNKNOWN_STOCK, Day, Quote, Stock, Tick
 from subgraphs.stocks.rules_orders import Order, OrderState, OrderType, limit_met, side_price
 from subgraphs.stocks.sessions import Sessions, date_of
+from subgraphs.stocks.tables import audit_log
 
 TICKS_KEPT = 10_000
 """Ticks kept of each stock: at the default pace more than six hours. Day bars are kept for ever."""
@@ -107,6 +109,7 @@ class MarketService:
             number = stock.quote.seq + 1 if seq is None else seq
             if number <= stock.quote.seq:
                 return StoredTick(stock.symbol, stock.quote, ())
+            await record(connection, audit_log, AuditEntry("tick.posted", caller, stock.id, details={"seq": number}))
             return await _store(connection, stock, Quote(number, bid, ask, last, now))
 
         return await self._database.write(work)

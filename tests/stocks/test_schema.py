@@ -5,7 +5,7 @@ import uuid
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from subgraphs.shared.database import asyncpg_url
@@ -13,7 +13,7 @@ from subgraphs.shared.graphql import sdl_is_current
 from subgraphs.stocks import schema as schema_module
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.rules import ERROR_CODES
-from subgraphs.stocks.tables import metadata
+from subgraphs.stocks.tables import audit_log, metadata
 from tests.stocks.conftest import ALBA, USERS, Desk, broker, investor
 
 ENTITIES = "query($representations: [_Any!]!) { _entities(representations: $representations) { __typename %s } }"
@@ -206,6 +206,40 @@ async def test_the_documentation_names_the_documented_routes_only(desk: Desk) ->
         if path.startswith(("/orders", "/stockholdings")):
             assert document["paths"][path][method.lower()]["security"] == [{"HTTPBearer": []}], path
     assert (await desk.http["stocks"].get("/docs")).status_code == 200
+
+
+async def test_answers_are_what_the_documentation_says(desk: Desk) -> None:
+    """Stocks, holdings, orders and their lists have exactly the members that OpenAPI names."""
+    alice = investor()
+    await desk.bought(alice, "10")
+    order = (await desk.place(alice)).json()
+    schemas = (await desk.http["stocks"].get("/openapi.json")).json()["components"]["schemas"]
+    answers = {
+        "StockBody": (await desk.send(None, "GET", f"/stocks/{ALBA}")).json(),
+        "HoldingBody": await desk.holding(alice),
+        "OrderBody": order,
+        "PageBody_OrderBody_": (await desk.send(alice, "GET", "/orders")).json(),
+        "Problem": (await desk.send(alice, "GET", "/orders/none")).json(),
+    }
+    for name, answer in answers.items():
+        assert set(answer) == set(schemas[name]["properties"]) == set(schemas[name]["required"]), name
+
+
+async def test_acts_are_kept_in_the_audit_log(desk: Desk) -> None:
+    """Who placed and cancelled which order for whom, and who posted a price."""
+    alice = investor()
+    await desk.deposit(alice)
+    order_id = (await desk.place(alice, type="limit", limitPrice="1")).json()["id"]
+    await desk.send(alice, "PUT", f"/orders/{order_id}", {"status": "cancelled"})
+    await desk.tick("80", "81")
+    columns = (audit_log.c.action, audit_log.c.actor_id, audit_log.c.on_behalf_of, audit_log.c.subject)
+    async with desk.databases["stocks"].reading() as connection:
+        rows = (await connection.execute(select(*columns).order_by(audit_log.c.id))).all()
+    assert [tuple(row) for row in rows] == [
+        ("order.placed", alice.id, alice.id, order_id),
+        ("order.cancelled", alice.id, alice.id, order_id),
+        ("tick.posted", "stocks", "", ALBA),
+    ]
 
 
 def test_the_migrations_make_the_tables(database_url: str) -> None:
