@@ -55,7 +55,7 @@ def custom_directives(merging: Merging) -> CustomDirectives:
         _check_arguments(merging, each)
     return CustomDirectives(
         subgraphs={group[0].local: frozenset(each.source.name for each in group) for group in accepted},
-        definitions={each.local: each.definition for each in latest},
+        definitions={group[0].local: _definition(each, group) for each, group in zip(latest, accepted, strict=True)},
         links=tuple(_links(latest)),
     )
 
@@ -88,6 +88,8 @@ def _resolve(source: Source, name: str, use: Application) -> ComposedDirective |
     if definition is None:
         near = next((other for other in source.schema.directives if other.lower() == local.lower()), None)
         return "the schema does not define this directive." + (f' Did you mean "@{near}"?' if near else "")
+    if linked is not None and linked[0].local_directive(linked[1]) != local:
+        return f'the schema imports it as "@{linked[0].local_directive(linked[1])}"; compose it under that name.'
     if linked is None or linked[1] in understood_directives(linked[0]):
         return (
             "only directives of a linked specification can be composed. Add "
@@ -122,6 +124,13 @@ def _check_names(merging: Merging, groups: list[list[ComposedDirective]]) -> Non
             message = f'"@{other.local}" is composed from "{other.link.identity}" and from "{group[0].link.identity}".'
             places = [(other.source.name, other.use.node), (group[0].source.name, group[0].use.node)]
             merging.diagnostics.add(Code.DIRECTIVE_COMPOSITION_ERROR, message, places)
+
+
+def _definition(latest: ComposedDirective, group: list[ComposedDirective]) -> DirectiveDefinitionNode:
+    """The latest definition, with every location where some subgraph may have applied the directive."""
+    locations = {node.value: node for each in (latest, *group) for node in each.definition.locations}
+    parts = {key: getattr(latest.definition, key) for key in latest.definition.keys}
+    return DirectiveDefinitionNode(**(parts | {"locations": tuple(locations.values())}))
 
 
 def _check_arguments(merging: Merging, each: ComposedDirective) -> None:

@@ -1,6 +1,6 @@
 """Directives that clients write in operations: they reach the supergraph where all subgraphs define them alike."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from graphql.language import DirectiveDefinitionNode, print_ast
 
@@ -10,11 +10,14 @@ from router.composer.sources import Merging, subgraphs_listed
 from router.federation import BUILT_IN_DIRECTIVES, EXECUTABLE_LOCATIONS
 
 
-def merged_executable_directives(merging: Merging) -> Iterator[str]:
-    """The definitions that every subgraph has, with the locations and arguments that all have in common."""
+def merged_executable_directives(merging: Merging, composed: Container[str]) -> Iterator[str]:
+    """The definitions that every subgraph has, with the locations and arguments that all have in common.
+
+    `composed` are directives that reach the supergraph anyway, by @composeDirective.
+    """
     names = dict.fromkeys(name for source in merging.sources for name in source.schema.directives)
     for name in names:
-        if name in BUILT_IN_DIRECTIVES:
+        if name in BUILT_IN_DIRECTIVES or name in composed:
             continue
         found = [(source, node) for source in merging.sources if (node := source.schema.directives.get(name))]
         nodes = [node for _, node in found if _executable_locations(node)]

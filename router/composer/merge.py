@@ -26,7 +26,7 @@ from router.composer.merge_fields import field_set_text, merged_fields, merged_i
 from router.composer.merge_values import merged_description
 from router.composer.schema import KIND_WORDS, Kind, TypeDef, applications, has
 from router.composer.sources import Merging, Source, in_order, subgraphs_listed
-from router.composer.spec_links import specified_definitions, specified_links
+from router.composer.spec_links import graphql_definitions, specified_definitions, specified_links
 from router.composer.supergraph_model import JoinType, MergedSupergraph, MergedType
 from router.composer.upgrade import report_no_base
 from router.composer.validate_supergraph import validate_supergraph
@@ -59,8 +59,9 @@ def merge_schemas(merging: Merging) -> MergedSupergraph:
         links=(*specified_links(merging, composed, types, directives), *custom.links),
         definitions=(
             *specified_definitions(composed, types, directives),
+            *(text for text in graphql_definitions(types) if "oneOf" not in custom.definitions),
             *map(definition_text, custom.definitions.values()),
-            *merged_executable_directives(merging),
+            *merged_executable_directives(merging, custom.definitions),
         ),
         directives=directives,
     )

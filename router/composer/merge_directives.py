@@ -117,7 +117,9 @@ def _merged_application(
     if name == "cost":
         return _text(local, {"weight": str(max(_integers(use.argument("weight") for use in uses), default=1))})
     if name == "listSize":
-        return _text(local, _merged_list_size(uses))
+        owner = merging.types(coordinate.partition(".")[0])
+        in_full = any(found.kind == "INTERFACE" for _, found in owner)
+        return _text(local, _merged_list_size(uses, _common_arguments(merging, coordinate), in_full=in_full))
     texts = [_text(local, dict(sorted(_arguments(use).items()))) for use in uses]
     counts = Counter(texts)
     best = max(counts, key=lambda text: (counts[text], -texts.index(text)))
@@ -144,20 +146,36 @@ def strings_of(value: ConstValueNode | None) -> list[str] | None:
     return None
 
 
-def _merged_list_size(uses: Sequence[Application]) -> dict[str, str]:
-    """Sizes by the maximum, names by union, `requireOneSlicingArgument` only where all subgraphs demand it."""
+def _common_arguments(merging: Merging, coordinate: str) -> set[str]:
+    """The arguments that a field has in all its subgraphs, which are those of the supergraph."""
+    type_name, _, name = coordinate.partition(".")
+    fields = [found for _, found in merging.fields(type_name, name)]
+    return set.intersection(*(set(found.arguments) for found in fields)) if fields else set()
+
+
+def _merged_list_size(uses: Sequence[Application], arguments: set[str], *, in_full: bool) -> dict[str, str]:
+    """Sizes by the maximum, names by union, `requireOneSlicingArgument` only where all subgraphs demand it.
+
+    Slicing arguments that are none of the merged field's `arguments` are left out.
+
+    `in_full` writes that argument's default, too, as both reference composers do on fields of interfaces.
+    """
     result: dict[str, str] = {}
     sizes = _integers(use.argument("assumedSize") for use in uses)
     if sizes:
         result["assumedSize"] = str(max(sizes))
     for argument in ("slicingArguments", "sizedFields"):
         lists = [names for use in uses if (names := strings_of(use.argument(argument))) is not None]
+        names_of_all = dict.fromkeys(name for names in lists for name in names)
+        if argument == "slicingArguments":
+            names_of_all = {name: None for name in names_of_all if name in arguments}
         if lists:
-            result[argument] = _list_text(dict.fromkeys(name for names in lists for name in names))
+            result[argument] = _list_text(names_of_all)
     flags = [
         value.value for use in uses if isinstance(value := use.argument("requireOneSlicingArgument"), BooleanValueNode)
     ]
-    result["requireOneSlicingArgument"] = "true" if all(flags) else "false"
+    if flags or in_full:
+        result["requireOneSlicingArgument"] = "true" if all(flags) else "false"
     return result
 
 

@@ -219,17 +219,19 @@ def _reasons(reachability: Reachability, place: Place, reach: Reach, field: Fiel
             yield f'{moving} type "{place.type_name}" has no resolvable @key there.'
         for entry in entries:
             lacking = _lacking(reachability, place, reach, entry)
-            yield f'{moving} its key "{field_set_text(entry.key)}" needs {lacking}, which cannot be had here.'
+            yield f'{moving} its key "{field_set_text(entry.key)}" {lacking}.'
 
 
 def _lacking(reachability: Reachability, place: Place, reach: Reach, entry: EntryPoint) -> str:
-    """The first field of a key that cannot be had."""
+    """What of a key cannot be had, for a message."""
+    if not reachability.is_open(entry, reach):
+        return "can be used only for objects whose runtime type is known"
     for node in entry.key:
         if isinstance(node, SelectedField) and not reachability.has_all(
             place.type_name, reach, (node,), place.contexts
         ):
-            return f'"{place.type_name}.{field_set_text((node,))}"'
-    return "the object's type"
+            return f'needs "{place.type_name}.{field_set_text((node,))}", which cannot be had here'
+    return "cannot be had here without that subgraph itself"
 
 
 # ---- the witness ----

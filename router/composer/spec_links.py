@@ -84,6 +84,12 @@ def specified_definitions(
             yield f"scalar {CONTEXT_SCALAR}"
 
 
+def graphql_definitions(types: Mapping[str, MergedType]) -> Iterator[str]:
+    """Definitions of GraphQL's own directives that readers of an older edition do not know."""
+    if any(text == "@oneOf" for text in _texts(types)):
+        yield "directive @oneOf on INPUT_OBJECT"
+
+
 def join_version(supergraph: MergedSupergraph) -> Version:
     """The oldest join specification that can say what the supergraph says."""
     joins = [join for each in supergraph.types.values() for field in each.fields.values() for join in field.joins]
