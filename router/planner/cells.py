@@ -127,6 +127,9 @@ class Cell:
     """The possible runtime types, sorted."""
     standing: tuple[tuple[str, str], ...]
     """(subgraph, type) for each subgraph that can say the field that leads here, and the type it says."""
+    agreed: frozenset[str]
+    """The runtime types that all subgraphs that resolve the field can return: as they resolve it alike, no object of
+    another type comes here."""
     generation: int
     """0 where the client asks; else how many field sets led here, each from the cell of the one before."""
     depth: int
@@ -156,7 +159,7 @@ class Cells:
         self.goal: Demand = {}
         self._bits = 0
         self._hidden_done: dict[int, int] = {}
-        self.root = self._new_cell(root_type, Position(), (), 0, 0)
+        self.root = self._new_cell(root_type, Position(), (), frozenset((root_type,)), 0, 0)
         self.root.classes = [Class((root_type,))]
 
     @property
@@ -177,6 +180,7 @@ class Cells:
         type_name: str,
         position: Position,
         standing: tuple[tuple[str, str], ...],
+        agreed: frozenset[str],
         generation: int,
         depth: int,
     ) -> Cell:
@@ -187,7 +191,7 @@ class Cells:
             raise DocumentError(ErrorCode.DOCUMENT_TOO_DEEP)
         types = self.graph.supergraph.types[type_name].possible_types
         index, exists, typename = len(self.all), self._bit(), self._bit()
-        cell = Cell(index, type_name, position, exists, typename, types, standing, generation, depth)
+        cell = Cell(index, type_name, position, exists, typename, types, standing, agreed, generation, depth)
         self.all.append(cell)
         return cell
 
@@ -224,7 +228,8 @@ class Cells:
         if group.position is None:
             group.position = Position()
         standing = tuple(self._standing(cls, name, definition))
-        below = self._new_cell(type_name, group.position, standing, cell.generation, cell.depth + 1)
+        agreed = self._agreed(definition)
+        below = self._new_cell(type_name, group.position, standing, agreed, cell.generation, cell.depth + 1)
         child = Child(name, arguments, group.key, definition.type, below.exists, below, classes)
         below.parent = (cell, child)
         return child
@@ -237,6 +242,15 @@ class Cells:
             for subgraph, here in sorted(inherited.subgraphs.items()) if inherited else ():
                 if self.graph.is_interface_object(subgraph, interface):
                     yield subgraph, here.type.name
+
+    def _agreed(self, definition: Field) -> frozenset[str]:
+        """The runtime types that every subgraph that resolves a field can return; all of them where there is none."""
+        agreed = everyone = frozenset(self.graph.supergraph.types[definition.type.name].possible_types)
+        for subgraph, here in definition.subgraphs.items():
+            resolves = not here.external and self.graph.is_active(here)
+            if resolves and not self.graph.is_interface_object(subgraph, here.type.name):
+                agreed &= self.graph.possible_types(subgraph, here.type.name)
+        return agreed or everyone
 
     def _group(self, position: Position, cls: Class, identity: ChildKey, field: Field, response_key: str) -> _Group:
         """The key for a field: one for all fields of this name and arguments whose shapes agree in every subgraph."""
@@ -322,6 +336,7 @@ class Cells:
             if (
                 theirs is not None
                 and theirs.contributions == wish.contributions
+                and (other.representative in cell.agreed) is (cls.representative in cell.agreed)
                 and self.graph.field_likeness(other.representative, identity[0]) == likeness
             ):
                 alike.append(other)

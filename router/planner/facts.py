@@ -12,7 +12,8 @@ known before (`need`) and the reach that it opens. There are five kinds:
     (requiring)       any of the first two entries, and what @requires and @fromContext want besides: for one field
 
 Alternative keys are alternative rules. Facts about types that the subgraph cannot return where it produced an object
-itself are *vacuous*: there is nothing to know, as no such object can be there.
+itself, or that another subgraph of the same shared field cannot return, are *vacuous*: there is nothing to know, as no
+such object can be there.
 """
 
 from collections.abc import Iterator, Sequence
@@ -131,14 +132,16 @@ class Reaches:
     def _reach(self, subgraph: str, cell: Cell, type_name: str, view: FieldSet) -> Reach:
         by_interface_object = self.graph.is_interface_object(subgraph, type_name)
         possible = self.graph.possible_types(subgraph, type_name)
-        parts, impossible = [], []
+        parts: list[ClassReach] = []
+        impossible: list[Class] = []
         for cls in cell.classes:
             if by_interface_object:
                 if type_name in self.graph.supergraph.types[cls.representative].interfaces:
                     parts.append(self._class_reach(subgraph, cell, cls, type_name, view))
-            elif cls.representative in possible:
+                continue
+            if cls.representative in possible:
                 parts.append(self._class_reach(subgraph, cell, cls, cls.representative, view))
-            else:
+            if cls.representative not in possible & cell.agreed:
                 impossible.append(cls)
         reach = self._joined(subgraph, cell, type_name, parts, impossible)
         reach.gain |= cell.exists | (0 if by_interface_object else cell.typename)
@@ -163,10 +166,7 @@ class Reaches:
     ) -> Reach:
         """One reach of several classes; a field that classes share counts only if all that can be there have it."""
         absent = {id(cls) for cls in impossible}
-        having: dict[int, int] = {}
-        for part in parts:
-            for child, _ in part.fields:
-                having[id(child)] = having.get(id(child), 0) + 1
+        having = {(id(child), id(part.cls)) for part in parts for child, _ in part.fields}
         gain = vacuous = 0
         kept = []
         for part in parts:
@@ -174,7 +174,7 @@ class Reaches:
                 (child, below)
                 for child, below in part.fields
                 if len(child.classes) == 1
-                or having[id(child)] + sum(id(cls) in absent for cls in child.classes) == len(child.classes)
+                or all((id(child), id(cls)) in having or id(cls) in absent for cls in child.classes)
             )
             if len(fields) < len(part.fields):
                 part = class_reach_of(part.cls, fields)

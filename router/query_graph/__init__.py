@@ -6,7 +6,8 @@ questions, each from a memo:
 * `moves`: standing on a type in a subgraph, which fields can be asked for there, and what stands below. A *view* is the
   part of a @provides selection that holds at this place: it makes external fields available, on this path only.
 * `requiring`: which fields the subgraph resolves only for a representation that carries more than a key (@requires,
-  @fromContext). No move leads to them; they are reached through an entry.
+  @fromContext). No move leads to them, not even where a @provides covers what they require: a subgraph may read it
+  from the representation alone. They are reached through an entry.
 * `entries`: for an object type, every way in by `_entities`: subgraph, key, and whose name the representation carries.
 * `possible_types`: which runtime types a subgraph itself can return where it says a type.
 
