@@ -1,14 +1,14 @@
 """The answer to one request: data, and everything that went wrong, each thing told once and at its place."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from router.errors import AnswerError
 from router.executor.codegen import UNEXPECTED, Program
 from router.executor.merge import Json
 from router.executor.places import tell
 from router.executor.projection import complete
-from router.executor.tree import LocatedError, MergedTree
+from router.executor.tree import MergedTree
 from router.plan import Selection
 
 
@@ -44,29 +44,10 @@ def read_answer(
     told: Sequence[AnswerError] = (),
     errors_max: int,
 ) -> Answer:
-    """Complete the merged tree against the plan's selection; `told` are errors that have the client's paths already."""
+    """Complete the merged tree against the plan's selection; `told` are errors that have the client's paths already.
+
+    A fetch that failed is told where the answer lacks something for it, and nowhere else.
+    """
     located = [*told, *tell(tree.located, tree, selection, variables)] if tree.located else list(told)
     completed = complete(selection, tree, variables, located)
-    errors = (*located, *completed.errors)
-    if tree.absences:
-        errors = (*errors, *_tell_rest(selection, tree, variables, completed.reasons))
-    return Answer(completed.data, errors[:errors_max])
-
-
-def _tell_rest(
-    selection: Selection, tree: MergedTree, variables: Mapping[str, object], reasons: frozenset[int]
-) -> list[AnswerError]:
-    """Reasons that no field of the answer showed, as where only hidden inputs are missing."""
-    untold = [
-        LocatedError(absence.brings.fetch, error, absence.place)
-        for absences in tree.absences.values()
-        for absence in absences
-        for error in absence.errors
-        if id(error) not in reasons
-    ]
-    if not untold:
-        return []
-    untold.sort(key=lambda item: item.fetch)
-    once = {id(item.error): item for item in reversed(untold)}
-    told = tell(list(once.values()), tree, selection, variables)
-    return [error if error.path else replace(error, path=None) for error in told]
+    return Answer(completed.data, (*located, *completed.errors)[:errors_max])

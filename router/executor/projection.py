@@ -96,8 +96,6 @@ class Completed:
 
     data: Json | None
     errors: tuple[AnswerError, ...]
-    reasons: frozenset[int]
-    """Identities of the errors without path that were told, each at one place or more."""
 
 
 def complete(
@@ -106,9 +104,7 @@ def complete(
     """Read the answer off `tree`; `told` are the errors that the answer has already, with their paths."""
     completion = _Completion(tree, variables, told)
     data = completion.selection(selection, tree.root)
-    return Completed(
-        None if isinstance(data, _Bubble) else data, tuple(completion.errors), frozenset(completion.reasons)
-    )
+    return Completed(None if isinstance(data, _Bubble) else data, tuple(completion.errors))
 
 
 FRAMES_PER_LEVEL: Final = 4
@@ -142,7 +138,6 @@ class _Completion:
 
     def __init__(self, tree: MergedTree, variables: Mapping[str, object], told: Sequence[AnswerError]) -> None:
         self.errors: list[AnswerError] = []
-        self.reasons: set[int] = set()
         self._tree = tree
         self._variables = variables
         self._conditions: dict[Condition, bool] = {}
@@ -260,7 +255,6 @@ class _Completion:
 
     def _absent(self, shape: Shape, errors: Sequence[AnswerError], coordinate: str) -> object:
         self.errors.extend(replace(error, path=tuple(self._path)) for error in errors)
-        self.reasons.update(map(id, errors))
         if errors:
             return _BUBBLE if shape.non_null else None
         return self._null(shape, coordinate)

@@ -109,6 +109,8 @@ async def test_subgraph_that_fails_nulls_its_own_fields(path: Path, comparison: 
     for number in range(OPERATIONS_PER_SUPERGRAPH):
         seed = f"{path.stem}/failing/{number}"
         operation, labels = comparison.generate(seed)
+        if operation.text.startswith("mutation"):
+            continue  # a mutation's data says which mutations ran before it
         whole, _ = await comparison.answers(operation, labels)
         victim = Random(seed).choice(sorted(comparison.transports))
         answer, generated = await comparison.answers(operation, labels, {victim: Failing()})
