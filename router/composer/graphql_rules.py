@@ -20,6 +20,7 @@ from graphql import (
     is_enum_type,
     is_input_object_type,
     is_interface_type,
+    is_leaf_type,
     is_list_type,
     is_non_null_type,
     is_object_type,
@@ -280,7 +281,8 @@ def _fits(value: ConstValueNode, expected: GraphQLInputType) -> bool:
         )
     if is_enum_type(expected) and isinstance(value, StringValueNode):
         return value.value in expected.values
-    return value_from_ast(value, expected) is not Undefined
+    # What is no input type at all is reported as that.
+    return not is_leaf_type(expected) or value_from_ast(value, expected) is not Undefined
 
 
 class _Collector(Visitor):

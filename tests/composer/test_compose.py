@@ -82,6 +82,13 @@ def test_types_that_lead_back_to_themselves() -> None:
     assert codes(one, other.replace("us: [[U]]", "")) == set()
 
 
+def test_a_specified_scalar_extended_as_another_kind() -> None:
+    """A scalar of the specification that a schema extends as an object is INVALID_GRAPHQL."""
+    assert codes(
+        LINK + 'type Query { a: T } type T @key(fields: "id") { id: ID } extend type federation__FieldSet { b: Int }'
+    ) == {"INVALID_GRAPHQL"}
+
+
 def test_all_problems_at_once() -> None:
     """Problems of different subgraphs and kinds are reported together, each with its place."""
     one = LINK + 'type Query { t: T }\ntype T @key(fields: "nope") { id: ID }\n'
