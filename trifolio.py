@@ -38,6 +38,8 @@ from subgraphs.shared.database import Database
 from subgraphs.shared.invariants import Violation
 from subgraphs.shared.settings import SERVICE_NAMES
 
+LAST_PORT = 65_535
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0 done, 1 it failed and said why, 2 the command line is at fault."""
@@ -65,7 +67,10 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("up", parents=[data, place], help="start everything")
     command.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, help="the router's; the services take the next three (default: 4000)"
+        "--port",
+        type=_port,
+        default=DEFAULT_PORT,
+        help="the router's; the services take the next three (default: 4000)",
     )
     command.add_argument("--in-process", action="store_true", help="everything in one process, on one port")
     command.set_defaults(run=_up)
@@ -90,6 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("folder", type=Path)
     command.set_defaults(run=_secrets)
     return parser
+
+
+def _port(text: str) -> int:
+    """The router's port: the next three must exist too."""
+    if text.isascii() and text.isdigit() and 0 < int(text) <= LAST_PORT - len(SERVICE_NAMES):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"choose a port from 1 to {LAST_PORT - len(SERVICE_NAMES)}")
 
 
 # ---- up ----

@@ -60,6 +60,14 @@ def test_busy_port_is_named_with_its_cure(tmp_path: Path, options: list[str]) ->
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("port", ["0", "65533", "70000", "-1", "http"])
+def test_port_that_cannot_be_is_refused(tmp_path: Path, port: str) -> None:
+    """A number that is no port, or leaves none for the services, is a fault of the command line that is explained."""
+    done = run("up", f"--port={port}", "--data", str(tmp_path / "data"))
+    assert done.returncode == 2
+    assert done.stderr.endswith("argument --port: choose a port from 1 to 65532\n")
+
+
 def test_one_folder_serves_one_brokerage(brokerage: Brokerage) -> None:
     """A second start on the same folder is refused: two writers would be at one database."""
     done = run("up", "--port", str(free_port()), "--data", str(brokerage.folder))
