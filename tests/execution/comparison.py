@@ -48,15 +48,19 @@ class Difference:
 
 
 class _Unhurried:
-    """A transport that lets others go first now and then, so that responses arrive in every order."""
+    """A transport that lets others go first now and then, so that responses arrive in every order.
+
+    The same operation over the same data sees the same order: where subgraphs contradict one another, the first counts.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._random = Random(0)
 
     async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
         """Send after a few turns of the event loop."""
-        for _ in range(self._random.randrange(4)):
+        session = request.context
+        assert isinstance(session, Session)
+        for _ in range(Random(f"{session.salt} {request.operation}").randrange(4)):
             await asyncio.sleep(0)
         return await self._transport.send(request)
 
@@ -102,7 +106,9 @@ class Comparison:
         self._world.salt = operation.salt
         made = plan(operation.text, self._supergraph, labels=labels)
         interpreted, generated = [
-            await self._execute(prepare(made, interpret=interpret), operation, Session(labels), transports, refusals)
+            await self._execute(
+                prepare(made, interpret=interpret), operation, Session(labels, operation.salt), transports, refusals
+            )
             for interpret in (None, 0)
         ]
         return interpreted, generated

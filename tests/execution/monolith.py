@@ -31,6 +31,8 @@ class Session:
     """What one execution remembers: how many mutations ran before, and which labels are on."""
 
     labels: frozenset[str] = frozenset()
+    salt: str = ""
+    """Which data it is about."""
     mutations: int = 0
     refusals: list[str] = field(default_factory=list)
     """What subgraphs were asked and do not own."""
