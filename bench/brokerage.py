@@ -33,6 +33,8 @@ REQUESTS = 300
 ORDERS = 200
 CLIENTS = 16
 SAGA_COMMITS = 6
+IDLE_S = 3.0
+"""How long the services are watched without clients: what the market costs then is not the orders'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +95,14 @@ async def measure() -> Figures:
             portfolio_seconds = await _timed(portfolio, REQUESTS)
             order_seconds = await _timed(order, ORDERS)
             services = [each for each in supervisor.children() if "brokerage.services" in each.cmdline()]
+            idle = _cpu_seconds(services)
+            await asyncio.sleep(IDLE_S)
+            idle_per_s = (_cpu_seconds(services) - idle) / IDLE_S
             cpu, wall = _cpu_seconds(services), time.monotonic()
             await asyncio.gather(*(_repeat(order, ORDERS // CLIENTS) for _ in range(CLIENTS)))
             placed = ORDERS // CLIENTS * CLIENTS
             wall = time.monotonic() - wall
-            cpu = _cpu_seconds(services) - cpu
+            cpu = _cpu_seconds(services) - cpu - idle_per_s * wall
         return Figures(
             start_s,
             Latency.of(portfolio_seconds),
