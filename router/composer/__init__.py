@@ -16,8 +16,7 @@ from router.composer.sources import Merging, sources_of
 from router.composer.subgraph import Subgraph, check_names, ingest
 from router.composer.upgrade import check_extensions, upgrade
 from router.composer.validate import validate
-from router.composer.validate_supergraph import check_api_schema
-from router.supergraph import Supergraph
+from router.composer.validate_supergraph import read_supergraph
 
 __all__ = ["CompositionResult", "Diagnostic", "Location", "Subgraph", "compose"]
 
@@ -66,6 +65,5 @@ def _supergraph_text(subgraphs: list[Subgraph], diagnostics: Diagnostics) -> str
     if diagnostics.has_errors:
         return None
     text = emit(supergraph)
-    parsed = Supergraph.parse(text)
-    sound = check_api_schema(merging, parsed) and check_satisfiability(merging, parsed)
-    return text if sound else None
+    parsed = read_supergraph(merging, text)
+    return text if parsed is not None and check_satisfiability(merging, parsed) else None

@@ -42,9 +42,16 @@ def parse_selection(text: str) -> SelectionSetNode:
     operation = document.definitions[0]
     if len(document.definitions) != 1 or not isinstance(operation, OperationDefinitionNode):
         raise InvalidFieldSet("it is not a list of fields")
-    if not operation.selection_set.selections:
-        raise InvalidFieldSet("it is empty")
+    _check_not_empty(operation.selection_set)
     return operation.selection_set
+
+
+def _check_not_empty(selection: SelectionSetNode) -> None:
+    if not selection.selections:
+        raise InvalidFieldSet("a selection in it is empty")
+    for node in selection.selections:
+        if isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set is not None:
+            _check_not_empty(node.selection_set)
 
 
 def canonical_text(text: str) -> str:

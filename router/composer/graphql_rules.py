@@ -185,7 +185,7 @@ def _missing_text(types: set[str], directives: set[str], links: Links, document:
             texts.append(LINK_PURPOSE.format(name=purpose))
     roots = _root_names(document)
     query = roots.get("query", ROOT_TYPES["query"])
-    if not _has_fields(document, query) and (query in types or query == ROOT_TYPES["query"]):
+    if not _has_fields(document, query) and (query in types or "query" not in roots):
         texts.append(f"{'extend ' if query in types else ''}type {query} {{ _placeholder: Boolean }}")
     if not any(isinstance(node, SchemaDefinitionNode) for node in document.definitions):
         texts.append(_schema_text(types | {query}, roots, query))

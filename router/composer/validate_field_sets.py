@@ -31,15 +31,30 @@ def check_keys(schema: SubgraphSchema, usage: Usage, diagnostics: Diagnostics) -
 def _check_key_field(
     schema: SubgraphSchema, each: TypeDef, key: Application, mention: Mention, diagnostics: Diagnostics
 ) -> None:
-    coordinate = f"{mention.parent.name}.{mention.field.name}"
-    where = f'[{schema.name}] On "{each.name}", for @key(fields: "{key.text("fields")}"): field "{coordinate}"'
-    target = schema.types.get(named(mention.field.type))
-    if target is not None and target.kind in ("UNION", "INTERFACE"):
-        message = f"{where} is of {target.kind.lower()} type, which a key cannot have."
-        diagnostics.add(Code.KEY_FIELDS_SELECT_INVALID_TYPE, message, [(schema.name, key.node)])
+    _check_key_types(schema, each.name, key, [mention], diagnostics)
     if mention.field.arguments:
-        message = f"{where} takes arguments, which a key field cannot."
+        message = f"{_key_field(schema, each.name, key, mention)} takes arguments, which a key field cannot."
         diagnostics.add(Code.KEY_FIELDS_HAS_ARGS, message, [(schema.name, key.node)])
+
+
+def _key_field(schema: SubgraphSchema, type_name: str, key: Application, mention: Mention) -> str:
+    coordinate = f"{mention.parent.name}.{mention.field.name}"
+    return f'[{schema.name}] On "{type_name}", for @key(fields: "{key.text("fields")}"): field "{coordinate}"'
+
+
+def _check_key_types(
+    schema: SubgraphSchema, type_name: str, key: Application, found: list[Mention], diagnostics: Diagnostics
+) -> bool:
+    """Report fields of abstract types in a key; True where there is one."""
+    abstract = False
+    for mention in found:
+        target = schema.types.get(named(mention.field.type))
+        if target is not None and target.kind in ("UNION", "INTERFACE"):
+            kind = target.kind.lower()
+            message = f"{_key_field(schema, type_name, key, mention)} is of {kind} type, which a key cannot have."
+            diagnostics.add(Code.KEY_FIELDS_SELECT_INVALID_TYPE, message, [(schema.name, key.node)])
+            abstract = True
+    return abstract
 
 
 def check_requires(schema: SubgraphSchema, usage: Usage, diagnostics: Diagnostics) -> None:
@@ -122,6 +137,8 @@ def _checked_mentions(
             diagnostics.add(Code[f"{kind}_DIRECTIVE_IN_FIELDS_ARG"], message, place)
             return []
         found = list(mentions(schema, parent, selection, on_problem=problems.append))
+    if problems and use.name == "key" and _check_key_types(schema, coordinate, use, found, diagnostics):
+        return []
     for problem in problems[:1]:
         hint = " Field names are those of the schema, in camelCase." if "Cannot query field" in problem else ""
         message = f'{where}(fields: "{text}"): {problem}.{hint}'

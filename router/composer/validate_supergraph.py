@@ -21,15 +21,18 @@ def validate_supergraph(
     check_inaccessible(merging, supergraph.types, f"@{inaccessible}")
 
 
-def check_api_schema(merging: Merging, supergraph: Supergraph) -> bool:
-    """Report where what clients see is no valid schema, as when a merged field no longer fits its interface."""
+def read_supergraph(merging: Merging, text: str) -> Supergraph | None:
+    """The supergraph as a router reads it; None after reporting where what clients see is no valid schema, as when a
+    merged field no longer fits its interface."""
+    supergraph = None
     try:
+        supergraph = Supergraph.parse(text)
         errors = [error.message for error in applied_errors(supergraph.api_schema)]
     except SupergraphError as error:
         errors = [str(error)]
     for message in errors:
         merging.diagnostics.add(Code.INVALID_GRAPHQL, f"After merging: {message}")
-    return not errors
+    return supergraph if not errors else None
 
 
 def _check_implementations(merging: Merging, supergraph: MergedSupergraph) -> None:
