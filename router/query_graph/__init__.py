@@ -24,6 +24,9 @@ from typing import Final, Literal
 from router.selections import FieldSet, SelectedField, SelectedType, field_set_text, parse_field_set
 from router.supergraph import ContextArgument, FieldInSubgraph, Supergraph, TypeReference
 
+LIKENESSES_KEPT_MAX: Final = 10_000
+"""Answers of `likeness` kept: they depend on the fields that clients select together, which nothing else bounds."""
+
 GRAPHS_KEPT_MAX: Final = 32
 """Query graphs kept, one per supergraph and set of labels that are on: a few experiments at a time, not 2^n."""
 
@@ -75,8 +78,9 @@ class QueryGraph:
         self._entries: dict[str, tuple[EntryPoint, ...]] = {}
         self._requirements: dict[tuple[str, str], tuple[FieldSet, ...]] = {}
         self._key_fields: dict[tuple[str, str], Mapping[str, FieldSet]] = {}
-        self._field_likeness: dict[tuple[str, str], Hashable] = {}
-        self._likeness: dict[tuple[str, frozenset[str]], Hashable] = {}
+        self._field_likeness: dict[tuple[str, str], int] = {}
+        self._likeness: dict[tuple[str, frozenset[str]], int] = {}
+        self._numbers: dict[Hashable, int] = {}
 
     # ---- standing on a type ----
 
@@ -211,14 +215,14 @@ class QueryGraph:
 
     # ---- likeness ----
 
-    def likeness(self, type_name: str, fields: frozenset[str]) -> Hashable:
-        """A value that two object types share when no subgraph treats them differently, as far as `fields` go: the same
-        subgraphs, interfaces and keys, the same place of each field, of the keys' fields and of what they require."""
+    def likeness(self, type_name: str, fields: frozenset[str]) -> int:
+        """A number that two object types share when no subgraph treats them differently, as far as `fields` go: same
+        subgraphs, interfaces and keys, same place of each field, of the keys' fields and of what they require."""
         key = (type_name, fields)
         if key not in self._likeness:
             own = self.supergraph.types[type_name]
             names = self._with_dependencies(type_name, fields)
-            self._likeness[key] = (
+            value = (
                 frozenset((subgraph, here.interfaces) for subgraph, here in own.subgraphs.items()),
                 frozenset(own.interfaces),
                 frozenset(context for context in self.supergraph.contexts if self.sets_context(type_name, context)),
@@ -233,10 +237,23 @@ class QueryGraph:
                 ),
                 frozenset(c for c in self._named_conditions if self.applies(SelectedType(c, ()), type_name)),
             )
+            self._likeness[key] = self._number(value)
         return self._likeness[key]
 
-    def field_likeness(self, type_name: str, field_name: str) -> Hashable:
-        """A value that two object types share when every subgraph treats this one field of theirs alike: where it is,
+    def trim(self) -> None:
+        """Forget the likenesses where they have become too many; numbers from before must not be compared with later
+        ones, so that this is done between walks."""
+        if len(self._likeness) > LIKENESSES_KEPT_MAX:
+            self._likeness.clear()
+            self._field_likeness.clear()
+            self._numbers.clear()
+
+    def _number(self, value: Hashable) -> int:
+        """A number for a value: quicker to compare."""
+        return self._numbers.setdefault(value, len(self._numbers))
+
+    def field_likeness(self, type_name: str, field_name: str) -> int:
+        """A number that two object types share when every subgraph treats this one field of theirs alike: where it is,
         what it says and requires there, and how one enters the type there."""
         key = (type_name, field_name)
         if key not in self._field_likeness:
@@ -253,7 +270,7 @@ class QueryGraph:
                 if not owner or self.is_interface_object(subgraph, owner)
             ]
             subgraphs = {subgraph for _, subgraph, _ in here}
-            self._field_likeness[key] = (
+            value = (
                 own.fields[field_name].type,
                 tuple(here),
                 tuple(
@@ -264,6 +281,7 @@ class QueryGraph:
                 frozenset(context for context in self.supergraph.contexts if self.sets_context(type_name, context)),
                 frozenset(c for c in self._named_conditions if self.applies(SelectedType(c, ()), type_name)),
             )
+            self._field_likeness[key] = self._number(value)
         return self._field_likeness[key]
 
     def _with_dependencies(self, type_name: str, fields: frozenset[str]) -> set[str]:
@@ -332,7 +350,9 @@ def _nodes(field_set: FieldSet) -> Iterator[SelectedField | SelectedType]:
 
 def query_graph(supergraph: Supergraph, labels: frozenset[str] = frozenset()) -> QueryGraph:
     """The graph of a supergraph with these @override labels on; labels that it does not use make no difference."""
-    return _kept_query_graph(supergraph, labels & supergraph.labels)
+    graph = _kept_query_graph(supergraph, labels & supergraph.labels)
+    graph.trim()
+    return graph
 
 
 @lru_cache(maxsize=GRAPHS_KEPT_MAX)
