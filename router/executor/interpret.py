@@ -160,6 +160,8 @@ def _note_unbuildable(tree: MergedTree, place: Json, trail: Trail, entry: Entry,
 def _fill_by_context(tree: MergedTree, path: Path, entry: Entry, brings: Brings, batches: _Batches) -> None:
     for place, trail in collect_trails(tree.root, path):
         if entry.types and place.get("__typename") not in entry.types:
+            if "__typename" not in place:
+                _note_unbuildable(tree, place, trail, entry, brings)
             continue
         values: Json = {}
         missing: Trail | None = None
