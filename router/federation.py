@@ -13,7 +13,6 @@ from typing import Final
 Version = tuple[int, int]
 
 LINK_IDENTITY: Final = "https://specs.apollo.dev/link"
-CORE_IDENTITY: Final = "https://specs.apollo.dev/core"
 JOIN_IDENTITY: Final = "https://specs.apollo.dev/join"
 FEDERATION_IDENTITY: Final = "https://specs.apollo.dev/federation"
 APOLLO_HOST: Final = "https://specs.apollo.dev/"

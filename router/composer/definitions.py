@@ -23,6 +23,7 @@ from router.federation import (
     BUILT_IN_SCALARS,
     FEDERATION_1,
     FEDERATION_IDENTITY,
+    FEDERATION_LATEST,
     LINK_DIRECTIVE,
     LINK_IDENTITY,
     LINK_TYPES,
@@ -77,7 +78,7 @@ def specified_directives(links: Links) -> Iterator[tuple[str, DirectiveSpec]]:
         elif link.identity == LINK_IDENTITY:
             yield link.local_directive("link"), _with_local_types(LINK_DIRECTIVE, names)
         else:
-            for spec in directives_of(max_version()).values():
+            for spec in directives_of(FEDERATION_LATEST).values():
                 if links.understood_directive(link.local_directive(spec.name)) == spec.name and _owns(
                     link.feature, spec
                 ):
@@ -95,11 +96,6 @@ def specified_scalars(links: Links) -> Iterator[str]:
             yield link.local_type("Import")
         else:
             yield from (link.local_type(name) for name in ("Scope", "Policy", "ContextFieldValue"))
-
-
-def max_version() -> tuple[int, int]:
-    """The newest definitions, for specifications that are linked on their own."""
-    return (99, 0)
 
 
 def _owns(feature: str, spec: DirectiveSpec) -> bool:

@@ -25,9 +25,6 @@ from router.composer.supergraph_model import (
 )
 from router.federation import JOIN_IDENTITY, JOIN_WITH_CONTEXT, LINK_IDENTITY, ROOT_TYPES, Version, version_text
 
-LINE_LENGTH_MAX = 100
-"""Longer directive lists are broken, one application a line."""
-
 KEYWORDS = {
     "OBJECT": "type",
     "INTERFACE": "interface",

@@ -143,13 +143,6 @@ class Links:
         found = self.type(local)
         return found[1] if found and found[1] in understood_types(found[0]) else None
 
-    def local_name(self, directive: str) -> str:
-        """What this schema calls a specified directive, for messages."""
-        for link in self.links:
-            if directive in understood_directives(link) and link.identity != FEDERATION_IDENTITY:
-                return link.local_directive(directive)
-        return self.federation.local_directive(directive) if self.federation else directive
-
 
 def understood_directives(link: Link) -> Iterable[str]:
     """The directives of a linked specification that composition understands."""

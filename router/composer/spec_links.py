@@ -8,6 +8,7 @@ from router.composer.supergraph_model import MergedSupergraph, MergedType, SpecL
 from router.federation import (
     APOLLO_HOST,
     COMPOSED_DIRECTIVES,
+    FEDERATION_LATEST,
     JOIN_BASE,
     JOIN_WITH_CONTEXT,
     JOIN_WITH_OVERRIDE_LABELS,
@@ -17,7 +18,6 @@ from router.federation import (
     version_text,
 )
 
-NEWEST: Version = (99, 0)
 CONTEXT_SCALAR = "context__ContextFieldValue"
 LOCAL_SCALARS = {"Scope": "requiresScopes__Scope", "Policy": "policy__Policy"}
 
@@ -47,7 +47,7 @@ def specified_links(
     merging: Merging, composed: Composed, types: Mapping[str, MergedType], schema: tuple[str, ...]
 ) -> Iterator[SpecLink]:
     """One @link per specification whose directives the supergraph uses."""
-    specs = directives_of(NEWEST)
+    specs = directives_of(FEDERATION_LATEST)
     groups: dict[str, list[DirectiveSpec]] = {}
     for name in used_directives(composed, types, schema):
         spec = specs[name]
@@ -71,7 +71,7 @@ def specified_definitions(
     composed: Composed, types: Mapping[str, MergedType], schema: tuple[str, ...]
 ) -> Iterator[str]:
     """The definitions of those directives, and of the scalars that they need."""
-    specs = directives_of(NEWEST)
+    specs = directives_of(FEDERATION_LATEST)
     for name in used_directives(composed, types, schema):
         text = specs[name].text(composed.names[name])
         for scalar, local in LOCAL_SCALARS.items():

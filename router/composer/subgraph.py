@@ -17,6 +17,7 @@ from graphql.language import (
     DocumentNode,
     EnumTypeDefinitionNode,
     EnumTypeExtensionNode,
+    EnumValueDefinitionNode,
     FieldDefinitionNode,
     InputObjectTypeDefinitionNode,
     InputObjectTypeExtensionNode,
@@ -307,10 +308,8 @@ class _Reader:
             node=node,
         )
 
-    def _value(self, node: object) -> EnumValue:
-        name = node.name.value  # type: ignore[attr-defined]  # an EnumValueDefinitionNode, reached through getattr
-        directives = self.applications(node.directives)  # type: ignore[attr-defined]  # likewise
-        return EnumValue(name, _description(node), directives, node)  # type: ignore[arg-type]  # likewise
+    def _value(self, node: EnumValueDefinitionNode) -> EnumValue:
+        return EnumValue(node.name.value, _description(node), self.applications(node.directives), node)
 
     def applications(self, nodes: Iterable[ConstDirectiveNode] | None, index: int = 0) -> Applications:
         """Directive applications under their canonical names."""
