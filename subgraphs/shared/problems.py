@@ -35,6 +35,7 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 SIGNED_IN: tuple[ErrorCode, ...] = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKEN, FORBIDDEN, UNAVAILABLE)
 """What any route can answer that wants to know who calls."""
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
+_NO_OBJECT = ("model_type", "model_attributes_type", "dict_type")
 _BY_STATUS: Mapping[int, ErrorCode] = {code.status: code for code in reversed(COMMON_CODES)}
 
 
@@ -112,8 +113,14 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     code = _BY_STATUS.get(error.status_code, MALFORMED_REQUEST)
     response = problem_response(Refusal(code), request_id_of(request))
     if error.headers and "Allow" in error.headers:
-        response.headers["Allow"] = error.headers["Allow"]
+        response.headers["Allow"] = _documented_methods(request) or error.headers["Allow"]
     return response
+
+
+def _documented_methods(request: Request) -> str:
+    """The methods of all routes of the request's path, where the framework names those of one route alone."""
+    path = getattr(request.scope.get("route"), "path_format", "")
+    return ", ".join(sorted(method.upper() for method in request.app.openapi()["paths"].get(path, ())))
 
 
 def request_id_of(request: Request) -> str:
@@ -124,13 +131,21 @@ def request_id_of(request: Request) -> str:
 def _validation_refusal(error: RequestValidationError, request: Request) -> Refusal:
     """Malformed JSON is 400, a body that is not declared as JSON 415, anything else 422 with the members at fault."""
     details = error.errors()
-    if any(detail["type"] == "json_invalid" for detail in details):
+    if any(detail["type"] == "json_invalid" or _says_no_body(detail) for detail in details):
         return Refusal(MALFORMED_REQUEST, "The body is not JSON.")
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if isinstance(error.body, bytes) and error.body and not content_type.endswith("json"):
         return Refusal(UNSUPPORTED_MEDIA_TYPE, "Send the body with Content-Type: application/json.")
-    fields = tuple(FieldError(_field_path(detail["loc"]), str(detail["msg"])) for detail in details)
+    fields = tuple(FieldError(_field_path(detail["loc"]), _message(detail)) for detail in details)
     return Refusal(INVALID_REQUEST, "See errors for the members at fault.", fields=fields)
+
+
+def _says_no_body(detail: Mapping[str, Any]) -> bool:
+    return (detail["type"], detail["loc"]) == ("missing", ("body",))
+
+
+def _message(detail: Mapping[str, Any]) -> str:
+    return "Send a JSON object." if detail["type"] in _NO_OBJECT else str(detail["msg"])
 
 
 def _field_path(location: tuple[int | str, ...]) -> str:

@@ -173,6 +173,6 @@ def _placed(request: Request, placed: PlacedOrder) -> Response:
         response = json_response(order_document(order), status=202)
     response.headers["Location"] = f"/orders/{order.id}"
     response.headers["Idempotency-Key"] = placed.key
-    if placed.replayed:
+    if placed.replayed and response.status_code != 202:
         response.headers["Idempotent-Replayed"] = "true"
     return response

@@ -48,6 +48,8 @@ async def test_a_lost_call_or_reply_has_one_effect_in_the_end(desk: Desk, op: st
     assert response.headers["location"] == f"/orders/{response.json()['id']}"
     assert response.json()["status"] == ("pending" if op == "hold" else "completed")
     assert response.json()["settledAt"] is None
+    repeated = await desk.place(alice, key="k", side=side, quantity="2")
+    assert (repeated.status_code, "idempotent-replayed" in repeated.headers) == (202, False)
     await desk.settle()
     order = await desk.order(alice, response.json()["id"])
     assert (order["status"], order["settledAt"] is not None) == ("completed", True)
