@@ -5,11 +5,12 @@ known facts) adds the gains of all its rules whose needs are met by the state be
 a cyclic plan cannot be expressed. Taking every gain is safe, as more facts never hurt; what a request really asks is
 decided afterwards, by liveness.
 
-Sequences are searched by A* on their length. The estimate counts the actions that alone can bring a missing goal fact,
-so it never overestimates. Two cuts keep the search small: an action that must come and can give no more later is fired
-without branching; a state is dropped when one with at least its facts was reached with as few requests. A greedy
-sequence is found first: it bounds the search, and it is the answer where the budget ends (set cover hides in
-here: every field in two of thirty subgraphs).
+Sequences are searched by A* on their length. The estimate counts disjoint sets of actions each of which has to bring a
+missing goal fact, so it never overestimates; facts that every way to the goal goes through count as goal, too. Two cuts
+keep the search small: an action that must come and can give no more later is fired without branching; a state is
+dropped when one with at least its facts was reached with as few requests. A greedy sequence is found first: it bounds
+the search, and it is the answer where the budget ends (set cover hides in here: every field in two of thirty
+subgraphs).
 """
 
 import heapq
@@ -19,6 +20,7 @@ from functools import reduce
 from operator import or_
 from typing import Final
 
+from router.planner.cells import bits
 from router.planner.facts import Action, Rule
 
 FIRINGS_MAX: Final = 40_000
@@ -50,7 +52,6 @@ class Moves:
     """The rules by action, cut down to what can help towards a goal."""
 
     def __init__(self, rules: Sequence[Rule], goal: int) -> None:
-        self.goal = goal
         relevant = _relevant(rules, goal)
         self.rules: dict[Action, list[tuple[int, int]]] = {}
         for rule in rules:
@@ -63,7 +64,17 @@ class Moves:
         for gain in self.all_gains.values():
             several |= once & gain
             once |= gain
-        self.only_here = {action: gain & goal & ~several for action, gain in self.all_gains.items()}
+        self.goal = _with_landmarks([each for rules in self.rules.values() for each in rules], goal)
+        self.only_here = {action: gain & self.goal & ~several for action, gain in self.all_gains.items()}
+        self.sources = self._find_sources()
+
+    def _find_sources(self) -> list[tuple[int, int]]:
+        """The goal's facts by the set of actions that can gain them, small sets first; sets of actions are bits."""
+        sources: dict[int, int] = {}
+        for fact in bits(self.goal):
+            able = reduce(or_, (1 << i for i, a in enumerate(self.actions) if self.all_gains[a] & fact), 0)
+            sources[able] = sources.get(able, 0) | fact
+        return sorted(sources.items(), key=lambda item: (item[0].bit_count(), item[0]))
 
     def fire(self, known: int, action: Action) -> int:
         """The facts known after one more request."""
@@ -96,6 +107,19 @@ def _relevant(rules: Sequence[Rule], goal: int) -> int:
             if (rule.gain | rule.vacuous) & relevant:
                 relevant |= rule.need
     return relevant
+
+
+def _with_landmarks(rules: Sequence[tuple[int, int]], goal: int) -> int:
+    """The goal, and the facts that every way to it goes through: facts only grow, so any plan has them at its end."""
+    wanted, done = goal, 0
+    while wanted != done:
+        shared: dict[int, int] = {}
+        for need, gain in rules:
+            for fact in bits(gain & wanted & ~done):
+                shared[fact] = shared.get(fact, need) & need
+        done = wanted
+        wanted = reduce(or_, shared.values(), wanted)
+    return wanted
 
 
 def search(rules: Sequence[Rule], known: int, goal: int, depth_of: Callable[[Found], int]) -> Found | None:
@@ -220,7 +244,10 @@ def _fire_forced(moves: Moves, state: int, sequence: tuple[Action, ...]) -> tupl
 
 
 def _still_to_come(moves: Moves, state: int) -> int:
-    """How many more requests there are at least: never more than there really are."""
-    if state & moves.goal == moves.goal:
-        return 0
-    return max(1, sum(1 for missing in moves.only_here.values() if missing & ~state))
+    """How many more requests there are at least: one for each of many disjoint sets of actions that must bring more."""
+    used = count = 0
+    for actions, facts in moves.sources:
+        if facts & ~state and not actions & used:
+            used |= actions
+            count += 1
+    return count
