@@ -27,8 +27,8 @@ class Query:
     """The root fields of stocks."""
 
     @strawberry.field(description="The stocks in the system, by symbol.")
-    async def stocks(self, info: Info, first: int = 20, after: After = None) -> Connection[Stock]:
-        """A page of stocks; public."""
+    async def stocks(self, info: Info, first: int = 20, after: After = None) -> Connection[Stock] | None:
+        """A page of stocks; public. Nullable, so that a client without an answer here still gets the others'."""
         page = await info.context.service.stocks.stocks(after=after, limit=first)
         return connection(page, stock_node, after=after)
 

@@ -119,6 +119,16 @@ async def test_stocks_come_in_pages(desk: Desk) -> None:
     assert not second["pageInfo"]["hasNextPage"]
 
 
+async def test_a_bad_page_of_stocks_nulls_out_nothing_else(desk: Desk) -> None:
+    """The list alone is null, with its error; the rest of the query is answered."""
+    query = """query($after: String) {
+      a: stocks(first: 101) { edges { cursor } } b: stocks(after: $after) { edges { cursor } }
+      stock(symbol: "ALBA") { id } }"""
+    answer = await desk.graphql(None, query, after="x")
+    assert answer["data"] == {"a": None, "b": None, "stock": {"id": ALBA}}
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["INVALID_REQUEST", "INVALID_CURSOR"]
+
+
 async def test_a_mandates_shares_are_seen_by_its_two_parties(desk: Desk) -> None:
     """Investor and broker see the stock and what remains; the holding itself only the investor; a stranger nothing."""
     alice, bob = investor(), broker()

@@ -1,8 +1,11 @@
 """The committed supergraph is what its parts compose to."""
 
+from graphql import is_nullable_type
+
 from brokerage.development import ROOT, SUPERGRAPH
 from router.composer import Subgraph, compose
 from router.config import read_composition_config
+from router.supergraph import Supergraph
 
 
 def test_supergraph_is_current() -> None:
@@ -13,3 +16,10 @@ def test_supergraph_is_current() -> None:
     result = compose(parts)
     assert [diagnostic for diagnostic in result.diagnostics if diagnostic.severity == "error"] == []
     assert result.supergraph == SUPERGRAPH.read_text()
+
+
+def test_a_root_field_without_an_answer_leaves_the_others_theirs() -> None:
+    """Every field of Query is nullable: one non-null field of a service that is away would null the whole response."""
+    query = Supergraph.parse(SUPERGRAPH.read_text()).api_schema.query_type
+    assert query is not None
+    assert [name for name, field in query.fields.items() if not is_nullable_type(field.type)] == []
