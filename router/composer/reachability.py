@@ -238,21 +238,16 @@ class Reachability:
                     reach.unlocked[place] = Target(way.subgraph, requiring.type.name, requiring.view)
 
     def _can_enter(self, key: _Key, sources: tuple[Way, ...], reach: Reach, entry: EntryPoint) -> bool:
-        """Whether some way has the fields of an entry's key: by itself, or by what it leads to.
+        """Whether the ways found so far have the fields of an entry's key.
 
         A way that was entered by the same key is not asked: where it came from could have gone on directly.
         """
         type_name, _, contexts, excluded = key
         if not self.is_open(entry, reach):
             return False
-        barred = excluded.and_(entry)
-        ways = [way for way in sources if reach.ways[way] != entry.key]
-        if any(self.has_all(type_name, _alone(way, reach), entry.key, contexts, barred) for way in ways):
-            return True
-        return any(
-            self.has_all(type_name, self._reach(type_name, way, contexts, barred), entry.key, contexts, barred)
-            for way in ways
-        )
+        ways = {way: reach.ways[way] for way in sources if reach.ways[way] != entry.key}
+        asked = Reach(ways, reach.unlocked, typed=reach.typed)
+        return self.has_all(type_name, asked, entry.key, contexts, excluded.and_(entry))
 
     def _is_unlocked(self, type_name: str, way: Way, requiring: RequiringField, contexts: Contexts) -> bool:
         """Whether a subgraph can be given what a field of it requires, starting from the subgraph itself."""
@@ -274,7 +269,7 @@ class Reachability:
 
     def can_return(self, type_name: str, way: Way, contexts: Contexts) -> bool:
         """Whether a subgraph can be entered again by a key that it resolves itself, as a field with @requires needs."""
-        alone = Reach(ways={way: None}, typed=True)
+        alone = Reach({way: None}, typed=True)
         return any(
             entry.subgraph == way.subgraph
             and self.entered(entry, type_name).on == way.on
@@ -292,9 +287,3 @@ class Reachability:
                 if owns and not here.external and self.graph.is_active(here):
                     found.setdefault(subgraph, on)
         return found
-
-
-def _alone(way: Way, reach: Reach) -> Reach:
-    """What one way of a reach can do without going to another subgraph."""
-    unlocked = {place: target for place, target in reach.unlocked.items() if place[0] == way.subgraph}
-    return Reach({way: None}, unlocked, typed=True)
