@@ -37,8 +37,10 @@ QUANTITY_UNITS_MAX = 10**14
 PRICE_UNITS_MAX = 10**10
 RATE_PPM_ONE = 1_000_000
 """A rate of 100 %, in parts per million."""
+WHOLE_DIGITS_MAX = 18
+"""Digits before the point: more than any maximum has."""
 
-_DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]{0,17})(?:\.([0-9]{1,18}))?", re.ASCII)
+_DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?", re.ASCII)
 
 
 def parse_amount(text: str, currency: str, *, field: str = "amount", zero_allowed: bool = False) -> int:
@@ -111,7 +113,8 @@ def _parse(text: str, decimals: int, maximum: int, code: ErrorCode, field: str, 
     sign, whole, fraction = match[1], match[2], match[3] or ""
     if len(fraction) > decimals:
         raise _refused(code, field, f"At most {decimals} decimals are allowed here.")
-    value: int = int(whole) * 10**decimals + int(fraction.ljust(decimals, "0") or "0")
+    too_long = len(whole) > WHOLE_DIGITS_MAX  # `int` refuses what is much longer
+    value: int = maximum + 1 if too_long else int(whole + fraction.ljust(decimals, "0"))
     if sign or (value == 0 and not zero_allowed):
         raise _refused(
             code, field, "The number must not be negative." if zero_allowed else "The number must be above zero."

@@ -85,6 +85,14 @@ def test_maxima_are_inclusive() -> None:
             parse(text)
 
 
+@pytest.mark.parametrize("digits", [14, 18, 19, 100, 60_000])
+def test_a_number_of_any_length_is_told_the_maximum(digits: int) -> None:
+    """However long it is, it is a number, and the message says how large one may be."""
+    with pytest.raises(Refusal) as caught:
+        parse_amount("9" * digits, "EUR")
+    assert "100000000000.00" in caught.value.detail
+
+
 @given(st.integers(1, AMOUNT_MINOR_MAX), st.sampled_from(sorted(CURRENCIES)))
 def test_amounts_survive_the_wire(minor: int, currency: str) -> None:
     """What is written is read back as the same number."""
