@@ -51,7 +51,8 @@ class Found:
 class Moves:
     """The rules by action, cut down to what can help towards a goal."""
 
-    def __init__(self, rules: Sequence[Rule], goal: int) -> None:
+    def __init__(self, rules: Sequence[Rule], known: int, goal: int) -> None:
+        """`known` facts are there from the start: no way to bring them again is looked for."""
         relevant = _relevant(rules, goal)
         self.rules: dict[Action, list[tuple[int, int]]] = {}
         for rule in rules:
@@ -64,7 +65,7 @@ class Moves:
         for gain in self.all_gains.values():
             several |= once & gain
             once |= gain
-        self.goal = _with_landmarks([each for rules in self.rules.values() for each in rules], goal)
+        self.goal = _with_landmarks([each for rules in self.rules.values() for each in rules], known, goal & ~known)
         self.only_here = {action: gain & self.goal & ~several for action, gain in self.all_gains.items()}
         self.sources = self._find_sources()
 
@@ -109,8 +110,9 @@ def _relevant(rules: Sequence[Rule], goal: int) -> int:
     return relevant
 
 
-def _with_landmarks(rules: Sequence[tuple[int, int]], goal: int) -> int:
-    """The goal, and the facts that every way to it goes through: facts only grow, so any plan has them at its end."""
+def _with_landmarks(rules: Sequence[tuple[int, int]], known: int, goal: int) -> int:
+    """The goal, and the facts that every way from `known` to it goes through: facts only grow, so any plan has them at
+    its end."""
     wanted, done = goal, 0
     while wanted != done:
         shared: dict[int, int] = {}
@@ -118,7 +120,7 @@ def _with_landmarks(rules: Sequence[tuple[int, int]], goal: int) -> int:
             for fact in bits(gain & wanted & ~done):
                 shared[fact] = shared.get(fact, need) & need
         done = wanted
-        wanted = reduce(or_, shared.values(), wanted)
+        wanted = reduce(or_, shared.values(), wanted) & ~known
     return wanted
 
 
@@ -128,7 +130,7 @@ def search(rules: Sequence[Rule], known: int, goal: int, depth_of: Callable[[Fou
     Among sequences of equal length one of least depth is preferred, as far as a small look around finds it: `depth_of`
     says how many round trips a sequence takes.
     """
-    moves = Moves(rules, goal)
+    moves = Moves(rules, known, goal)
     if known & goal == goal:
         return Found((), known, proven_minimal=True)
     depth_min = moves.rounds_to_goal(known)

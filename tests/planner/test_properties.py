@@ -221,7 +221,7 @@ def test_search_agrees_with_its_twin(name: str) -> None:
         assert found is not None, seed
         assert found.proven_minimal, seed
         if len(found.steps) <= 5:
-            assert len(found.steps) == shortest_of_all(Moves(rules, goal)), seed
+            assert len(found.steps) == shortest_of_all(Moves(rules, 0, goal)), seed
 
 
 def depth_of(rules: list[Rule], goal: Demand, found: Found) -> int:
