@@ -124,7 +124,7 @@ class Mutation:
     """The mutations of stocks."""
 
     @strawberry.mutation(description="Places an order and executes it if it can be executed at once.")
-    async def place_order(self, info: Info, input: PlaceOrderInput) -> PlaceOrderPayload:
+    async def place_order(self, info: Info, input: PlaceOrderInput) -> PlaceOrderPayload | None:
         """An order, once per idempotency key."""
         placed, errors = await attempt(_place(info, input))
         if placed is None:
@@ -134,7 +134,7 @@ class Mutation:
         return PlaceOrderPayload(order=nodes[placed.order.id], replayed=placed.replayed, errors=refused)
 
     @strawberry.mutation(description="Cancels an order that is not completed yet.")
-    async def cancel_order(self, info: Info, input: CancelOrderInput) -> CancelOrderPayload:
+    async def cancel_order(self, info: Info, input: CancelOrderInput) -> CancelOrderPayload | None:
         """A cancellation; a repetition answers alike."""
         order, errors = await attempt(info.context.service.saga.cancel(info.context.user, input.id))
         if order is None:
@@ -142,7 +142,7 @@ class Mutation:
         return CancelOrderPayload(order=(await order_nodes(info, [order]))[order.id], errors=[])
 
     @strawberry.mutation(description="Sets what an open commitment of one of the caller's holdings amounts to.")
-    async def set_commitment(self, info: Info, input: SetCommitmentInput) -> SetCommitmentPayload:
+    async def set_commitment(self, info: Info, input: SetCommitmentInput) -> SetCommitmentPayload | None:
         """The same as PUT /stockholdings/{id}."""
         holding, errors = await attempt(_recommit(info, input))
         return SetCommitmentPayload(stockholding=None if holding is None else holding_node(holding), errors=errors)

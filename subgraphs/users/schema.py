@@ -153,20 +153,20 @@ class Mutation:
     """What can be changed."""
 
     @strawberry.mutation(description="Registers a user. One register, login or refresh per operation.")
-    async def register(self, info: Info, input: RegisterInput) -> RegisterPayload:
+    async def register(self, info: Info, input: RegisterInput) -> RegisterPayload | None:
         """Registers a user."""
         user, errors = await attempt(_register(info.context, input))
         return RegisterPayload(user=user, errors=errors)
 
     @strawberry.mutation(description="Starts a session with a password.")
-    async def login(self, info: Info, input: LoginInput) -> SessionPayload:
+    async def login(self, info: Info, input: LoginInput) -> SessionPayload | None:
         """Logs a user in."""
         work = info.context.service.accounts.login(input.email, input.password, address=info.context.client_address)
         session, errors = await attempt(work)
         return SessionPayload(session=None if session is None else Session.of(session), errors=errors)
 
     @strawberry.mutation(description="Exchanges a refresh token for fresh tokens.")
-    async def refresh(self, info: Info, refresh_token: str) -> SessionPayload:
+    async def refresh(self, info: Info, refresh_token: str) -> SessionPayload | None:
         """Keeps a user logged in."""
         session, errors = await attempt(info.context.service.accounts.refresh(refresh_token))
         return SessionPayload(session=None if session is None else Session.of(session), errors=errors)
@@ -176,7 +176,7 @@ class Mutation:
         self,
         info: Info,
         input: UpdateProfileInput,
-    ) -> UpdateProfilePayload:
+    ) -> UpdateProfilePayload | None:
         """Changes a profile."""
         user, errors = await attempt(_update_profile(info.context, input))
         return UpdateProfilePayload(user=user, errors=errors)
@@ -184,7 +184,7 @@ class Mutation:
     @strawberry.mutation(
         description="Gives a broker a mandate. PENDING in the answer means that it becomes ACTIVE or FAILED by itself."
     )
-    async def create_authorization(self, info: Info, input: CreateAuthorizationInput) -> AuthorizationPayload:
+    async def create_authorization(self, info: Info, input: CreateAuthorizationInput) -> AuthorizationPayload | None:
         """Creates an authorization; one that failed is shown beside its error."""
         creation, errors = await attempt(_create_authorization(info.context, input))
         if creation is None:
@@ -193,7 +193,7 @@ class Mutation:
         return AuthorizationPayload(authorization=Authorization.of(creation.authorization), errors=refused)
 
     @strawberry.mutation(description="Ends a mandate for good. It counts at once, also while REVOKING.")
-    async def revoke_authorization(self, info: Info, input: RevokeAuthorizationInput) -> AuthorizationPayload:
+    async def revoke_authorization(self, info: Info, input: RevokeAuthorizationInput) -> AuthorizationPayload | None:
         """Revokes an authorization."""
         authorization, errors = await attempt(_revoke_authorization(info.context, input))
         return AuthorizationPayload(authorization=authorization, errors=errors)

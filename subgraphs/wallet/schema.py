@@ -209,7 +209,7 @@ class Mutation:
     """The wallet's mutations."""
 
     @strawberry.mutation(description="Brings the caller's money in.")
-    async def deposit(self, info: Info, input: DepositInput) -> DepositPayload:
+    async def deposit(self, info: Info, input: DepositInput) -> DepositPayload | None:
         """A deposit, once per idempotency key."""
         moved, errors = await _move(info, "deposit", input)
         return DepositPayload(
@@ -219,7 +219,7 @@ class Mutation:
         )
 
     @strawberry.mutation(description="Takes the caller's money out.")
-    async def withdraw(self, info: Info, input: WithdrawInput) -> WithdrawPayload:
+    async def withdraw(self, info: Info, input: WithdrawInput) -> WithdrawPayload | None:
         """A withdrawal, once per idempotency key."""
         moved, errors = await _move(info, "withdraw", input)
         return WithdrawPayload(

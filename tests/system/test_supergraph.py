@@ -19,7 +19,10 @@ def test_supergraph_is_current() -> None:
 
 
 def test_a_root_field_without_an_answer_leaves_the_others_theirs() -> None:
-    """Every field of Query is nullable: one non-null field of a service that is away would null the whole response."""
-    query = Supergraph.parse(SUPERGRAPH.read_text()).api_schema.query_type
-    assert query is not None
-    assert [name for name, field in query.fields.items() if not is_nullable_type(field.type)] == []
+    """Every root field is nullable: a non-null one of a service that is away would null the whole response, and hide
+    what a mutation before it did."""
+    schema = Supergraph.parse(SUPERGRAPH.read_text()).api_schema
+    roots = [root for root in (schema.query_type, schema.mutation_type) if root is not None]
+    assert len(roots) == 2
+    fields = {f"{root.name}.{name}": field for root in roots for name, field in root.fields.items()}
+    assert [name for name, field in fields.items() if not is_nullable_type(field.type)] == []
