@@ -16,7 +16,15 @@ SUPPRESSION = re.compile(r"#\s*(?:noqa|type:\s*ignore)\b[^#]*$")
 # A checksum may hold the letters by chance, never as a word.
 POSTPONED = re.compile(r"(?<![\w+/])(?:TO" + "DO|FIX" + "ME|XX" + r"X)(?![\w+/=])")
 FOREIGN_PLACE = re.compile(
-    r'"resolved": *"https?:|registry *= *"https?:|--(?:extra-)?index-url|--find-links|(?<![\w./])/(?:work|far' + "m)/"
+    "|".join(
+        (
+            r'"resolved": *"' + "https?:",
+            r'registry *= *"' + "https?:",
+            r"--(?:extra-)?index" + "-url",
+            "--find" + "-links",
+            r"(?<![\w./])/(?:work|far" + "m)/",
+        )
+    )
 )
 
 
