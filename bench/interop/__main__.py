@@ -1,7 +1,8 @@
 """`make interop`: Apollo's tools on our schemas. It needs Node 20 and npm; nothing of it is needed at run time.
 
 1. `@apollo/composition` composes the three subgraphs without an error.
-2. `@apollo/gateway` serves our supergraph.graphql, and answers as our router does, over the same running services.
+2. `@apollo/query-planner` and `@graphql-hive/router-query-planner` load our supergraph and all of the composer cases.
+3. `@apollo/gateway` serves our supergraph.graphql, and answers as our router does, over the same running services.
 """
 
 import asyncio
@@ -68,6 +69,8 @@ def main() -> int:
     subprocess.run(["npm", "ci", "--silent"], cwd=HERE, check=True)
     errors = composition_errors()
     print(f"@apollo/composition: {len(SERVICE_NAMES)} subgraphs, {len(errors)} errors", *errors, sep="\n  ")
+    failures = load_failures()
+    print(f"planners of Apollo and Hive: {len(failures)} supergraphs not loaded", *failures, sep="\n  ")
     with tempfile.TemporaryDirectory(prefix="trifolio-interop-") as folder:
         development = Development(Path(folder), port=PORT)
         development.prepare()
@@ -76,7 +79,7 @@ def main() -> int:
         # Prices stand still, so that two answers can be compared.
         os.environ["TRIFOLIO_FEED"] = "manual"
         differences = asyncio.run(compare_answers(development))
-    return 1 if errors or differences else 0
+    return 1 if errors or failures or differences else 0
 
 
 def composition_errors() -> list[str]:
@@ -86,6 +89,15 @@ def composition_errors() -> list[str]:
     done = subprocess.run(["node", "compose.mjs", *places], cwd=HERE, capture_output=True, text=True, check=True)
     errors: list[str] = json.loads(done.stdout)["errors"]
     return errors
+
+
+def load_failures() -> list[str]:
+    """What the two query planners say against our supergraphs."""
+    files = [SUPERGRAPH, *sorted((ROOT / "tests" / "composer" / "cases").glob("*/supergraph.graphql"))]
+    command = ["node", "load.mjs", *(str(file) for file in files)]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True)
+    failures: list[str] = json.loads(done.stdout)["failures"]
+    return failures
 
 
 async def compare_answers(development: Development) -> int:
