@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-import httpx
 import jwt
 import orjson
 
@@ -28,6 +27,7 @@ from subgraphs.shared.errors import (
     Refusal,
 )
 from subgraphs.shared.keys import SigningKey, VerifyingKey, read_jwk_set
+from subgraphs.shared.transport import PeerRequest, Transport, TransportFailed
 
 Role = Literal["investor", "broker"]
 Seconds = Callable[[], float]
@@ -107,9 +107,9 @@ class LocalKeys:
 class RemoteKeys:
     """The issuer's JWK set, cached. While the issuer is down, the keys last seen keep serving."""
 
-    def __init__(self, url: str, client: httpx.AsyncClient, *, monotonic: Seconds = time.monotonic) -> None:
-        self._url = url
-        self._client = client
+    def __init__(self, url: str, transport: Transport, *, monotonic: Seconds = time.monotonic) -> None:
+        self._request = PeerRequest("GET", url, JWKS_TIMEOUT_S, headers={})
+        self._transport = transport
         self._monotonic = monotonic
         self._keys: dict[str, VerifyingKey] | None = None
         self._reachable = False
@@ -141,10 +141,11 @@ class RemoteKeys:
 
     async def _fetch(self) -> None:
         try:
-            response = await self._client.get(self._url, timeout=JWKS_TIMEOUT_S)
-            response.raise_for_status()
+            response = await self._transport.send(self._request)
+            if response.status != 200:
+                raise TransportFailed(f"status {response.status}")
             self._keys = read_jwk_set(orjson.loads(response.content))
-        except (httpx.HTTPError, ValueError):
+        except (TransportFailed, ValueError):
             self._reachable = False
         else:
             self._reachable = True

@@ -11,10 +11,10 @@ three ways:
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
 import orjson
 
 from subgraphs.shared.auth import ServiceSigner
+from subgraphs.shared.transport import PeerRequest, Transport, TransportFailed
 
 PEER_TIMEOUT_S = 1.0
 """A peer answers in milliseconds; one that takes longer leaves the request time for another attempt."""
@@ -36,12 +36,12 @@ class PeerUnavailable(Exception):
 
 
 class Peer:
-    """One service that is called: its URL, an HTTP client, and this service's signature."""
+    """One service that is called: its URL, what carries requests there, and this service's signature."""
 
-    def __init__(self, name: str, url: str, client: httpx.AsyncClient, signer: ServiceSigner) -> None:
+    def __init__(self, name: str, url: str, transport: Transport, signer: ServiceSigner) -> None:
         self._name = name
         self._url = url
-        self._client = client
+        self._transport = transport
         self._signer = signer
 
     async def call(
@@ -53,19 +53,18 @@ class Peer:
             refusals: the codes that count as a final no; any other failure is worth another attempt.
         """
         headers = {"authorization": f"Bearer {self._signer.token(self._name)}", "content-type": "application/json"}
-        content = None if body is None else orjson.dumps(body)
+        content = b"" if body is None else orjson.dumps(body)
+        request = PeerRequest(method, self._url + path, PEER_TIMEOUT_S, headers, content)
         try:
-            response = await self._client.request(
-                method, self._url + path, content=content, headers=headers, timeout=PEER_TIMEOUT_S
-            )
+            response = await self._transport.send(request)
             answer = orjson.loads(response.content)
-        except (httpx.HTTPError, orjson.JSONDecodeError) as error:
-            raise PeerUnavailable(f"{self._name}: {type(error).__name__}") from error
+        except (TransportFailed, orjson.JSONDecodeError) as error:
+            raise PeerUnavailable(f"{self._name}: {error}") from error
         if not isinstance(answer, dict):
             raise PeerUnavailable(f"{self._name}: the answer is no object")
-        if response.is_success:
+        if 200 <= response.status < 300:
             return answer
         code = answer.get("code")
-        if response.status_code in _REFUSAL_STATUSES and code in refusals:
+        if response.status in _REFUSAL_STATUSES and code in refusals:
             raise PeerRefused(str(code), str(answer.get("detail", "")))
-        raise PeerUnavailable(f"{self._name}: status {response.status_code}, code {code}")
+        raise PeerUnavailable(f"{self._name}: status {response.status}, code {code}")

@@ -2,7 +2,6 @@
 
 import time
 
-import httpx
 from fastapi import FastAPI
 
 from subgraphs.shared.app import Background, ServiceParts, build_app
@@ -10,6 +9,7 @@ from subgraphs.shared.auth import RemoteKeys, ServiceSigner, TokenVerifier, User
 from subgraphs.shared.database import Clock, Database
 from subgraphs.shared.graphql import Subgraph
 from subgraphs.shared.peers import Peer
+from subgraphs.shared.transport import HttpTransport, Transport
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.feed import ManualSource, ReplaySource, SyntheticSource, TickSource
 from subgraphs.stocks.feeder import Feeder
@@ -38,7 +38,7 @@ def create_app(
     database: Database | None = None,
     clock: Clock | None = None,
     user_keys: UserKeys | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: Transport | None = None,
 ) -> FastAPI:
     """Builds the service.
 
@@ -50,10 +50,10 @@ def create_app(
             process, or a faulty one in tests.
     """
     opened = database or Database.open(settings.database_url.get_secret_value(), clock=clock)
-    client = httpx.AsyncClient(transport=transport)
+    transport = transport or HttpTransport()
     seconds = time.time if clock is None else lambda: clock() / 1_000
     verifier = TokenVerifier(
-        user_keys or RemoteKeys(f"{settings.users_url}/.well-known/jwks.json", client),
+        user_keys or RemoteKeys(f"{settings.users_url}/.well-known/jwks.json", transport),
         audience=settings.service,
         service_keys=settings.verifying_keys(),
         seconds=seconds,
@@ -63,8 +63,8 @@ def create_app(
     market = MarketService(opened, sessions)
     orders = OrdersService(opened, sessions, settings.fees)
     peers = Peers(
-        wallet=WalletPeer(Peer("wallet", settings.wallet_url, client, signer)),
-        users=UsersPeer(Peer("users", settings.users_url, client, signer)),
+        wallet=WalletPeer(Peer("wallet", settings.wallet_url, transport, signer)),
+        users=UsersPeer(Peer("users", settings.users_url, transport, signer)),
     )
     saga = OrderSaga(orders, peers, request_drive_ms=settings.request_drive_ms)
     feeder = Feeder(market, _source(settings, clock), opened, interval_ms=settings.feed_interval_ms)
@@ -79,7 +79,7 @@ def create_app(
             verifier=verifier,
             database=opened,
             background=background,
-            closing=(client.aclose,) if database is not None else (client.aclose, opened.close),
+            closing=(transport.close,) if database is not None else (transport.close, opened.close),
         ),
         settings,
     )

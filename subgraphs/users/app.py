@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import httpx
 from fastapi import FastAPI
 
 from subgraphs.shared.app import Close, ServiceParts, build_app
@@ -10,6 +9,7 @@ from subgraphs.shared.auth import LocalKeys, ServiceSigner, TokenVerifier
 from subgraphs.shared.database import Database
 from subgraphs.shared.graphql import Subgraph
 from subgraphs.shared.peers import Peer
+from subgraphs.shared.transport import HttpTransport, Transport
 from subgraphs.users.attempts import AttemptLimit
 from subgraphs.users.passwords import Passwords
 from subgraphs.users.peers import Peers, StocksPeer, WalletPeer
@@ -32,7 +32,7 @@ def create_app(
     *,
     database: Database | None = None,
     clock: Clock | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: Transport | None = None,
 ) -> FastAPI:
     """The users service as an ASGI application; its use cases are `app.state.use_cases`, its driver `app.state.saga`.
 
@@ -44,10 +44,10 @@ def create_app(
         transport: how wallet and stocks are reached, in place of the network.
     """
     opened = database or Database.open(settings.database_url.get_secret_value(), clock=clock)
-    passwords, client = Passwords(), httpx.AsyncClient(transport=transport)
-    use_cases = _use_cases(settings, opened, passwords, _peers(settings, client, clock))
+    passwords, transport = Passwords(), transport or HttpTransport()
+    use_cases = _use_cases(settings, opened, passwords, _peers(settings, transport, clock))
     verifier = _verifier(settings, clock)
-    closing: list[Close] = [passwords.close, client.aclose]
+    closing: list[Close] = [passwords.close, transport.close]
     if database is None:
         closing.append(opened.close)
     parts = ServiceParts(
@@ -80,14 +80,14 @@ def _use_cases(settings: Settings, database: Database, passwords: Passwords, pee
     return UseCases(accounts, authorizations, saga)
 
 
-def _peers(settings: Settings, client: httpx.AsyncClient, clock: Clock | None) -> Peers:
+def _peers(settings: Settings, transport: Transport, clock: Clock | None) -> Peers:
     if clock is None:
         signer = ServiceSigner(settings.service, settings.signing_key())
     else:
         signer = ServiceSigner(settings.service, settings.signing_key(), seconds=lambda: clock() / 1_000)
     return Peers(
-        wallet=WalletPeer(Peer("wallet", settings.wallet_url, client, signer)),
-        stocks=StocksPeer(Peer("stocks", settings.stocks_url, client, signer)),
+        wallet=WalletPeer(Peer("wallet", settings.wallet_url, transport, signer)),
+        stocks=StocksPeer(Peer("stocks", settings.stocks_url, transport, signer)),
     )
 
 

@@ -2,13 +2,13 @@
 
 import time
 
-import httpx
 from fastapi import FastAPI
 
 from subgraphs.shared.app import ServiceParts, build_app
 from subgraphs.shared.auth import RemoteKeys, TokenVerifier, UserKeys
 from subgraphs.shared.database import Clock, Database
 from subgraphs.shared.graphql import Subgraph
+from subgraphs.shared.transport import HttpTransport, Transport
 from subgraphs.wallet.routes import routes
 from subgraphs.wallet.schema import schema
 from subgraphs.wallet.service import WalletService
@@ -27,7 +27,7 @@ def create_app(
     database: Database | None = None,
     clock: Clock | None = None,
     user_keys: UserKeys | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: Transport | None = None,
 ) -> FastAPI:
     """Builds the service.
 
@@ -38,9 +38,9 @@ def create_app(
         transport: what fetches that JWK set, in place of the network.
     """
     opened = database or Database.open(settings.database_url.get_secret_value(), clock=clock)
-    client = httpx.AsyncClient(transport=transport)
+    transport = transport or HttpTransport()
     verifier = TokenVerifier(
-        user_keys or RemoteKeys(f"{settings.users_url}/.well-known/jwks.json", client),
+        user_keys or RemoteKeys(f"{settings.users_url}/.well-known/jwks.json", transport),
         audience=settings.service,
         service_keys=settings.verifying_keys(),
         seconds=time.time if clock is None else lambda: clock() / 1_000,
@@ -54,7 +54,7 @@ def create_app(
             subgraph=Subgraph(schema, service, verifier),
             verifier=verifier,
             database=opened,
-            closing=(client.aclose,) if database is not None else (client.aclose, opened.close),
+            closing=(transport.close,) if database is not None else (transport.close, opened.close),
         ),
         settings,
     )

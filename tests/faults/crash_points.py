@@ -1,8 +1,8 @@
 """Where a service can be killed: before and after every commit and every call to another service.
 
-Installed in the test's own child processes only, over the seams that SQLAlchemy and httpx have, so the services hold no
-code for it and no commit or call can be forgotten: whatever commits is a point. Points are numbered from 1 in the order
-in which one process reaches them while the world is armed; "before" and "after" are points of their own.
+Installed in the test's own child processes only, over SQLAlchemy's commits and the transport of calls, so the services
+hold no code for it and no commit or call can be forgotten: whatever commits is a point. Points are numbered from 1 in
+the order in which one process reaches them while the world is armed; "before" and "after" are points of their own.
 """
 
 import mmap
@@ -10,10 +10,12 @@ import os
 import signal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import httpx
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from subgraphs.shared.transport import HttpTransport, PeerRequest, PeerResponse
 
 ARMED = b"\x01"
 
@@ -55,7 +57,7 @@ class CrashPoints:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def install(self) -> None:
-        """Wraps the commits of both databases and every request that httpx sends."""
+        """Wraps the commits of both databases and every request to another service."""
         for dialect in (SQLiteDialect_pysqlite, PGDialect_asyncpg):
             self._wrap_commit(dialect)
         self._wrap_calls()
@@ -71,14 +73,13 @@ class CrashPoints:
         dialect.do_commit = do_commit
 
     def _wrap_calls(self) -> None:
-        send = httpx.AsyncHTTPTransport.handle_async_request
+        send = HttpTransport.send
 
-        async def handle(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-            label = f"{request.method} {request.url.path}"
+        async def send_watched(transport: HttpTransport, request: PeerRequest) -> PeerResponse:
+            label = f"{request.method} {urlsplit(request.url).path}"
             self.reach(f"before {label}")
             response = await send(transport, request)
-            await response.aread()
             self.reach(f"after {label}")
             return response
 
-        httpx.AsyncHTTPTransport.handle_async_request = handle  # type: ignore[method-assign]  # the seam itself
+        HttpTransport.send = send_watched  # type: ignore[method-assign]  # the seam itself

@@ -19,6 +19,7 @@ from brokerage.audit import audit
 from subgraphs.shared.auth import USER_TOKEN_LIFETIME_S, Caller, LocalKeys, ServiceSigner, user_token
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.keys import development_key
+from subgraphs.shared.transport import PeerRequest, PeerResponse, TransportFailed
 from subgraphs.stocks.app import create_app as create_stocks
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.settings import Settings as StocksSettings
@@ -29,6 +30,7 @@ from subgraphs.users.tables import users as users_table
 from subgraphs.wallet.app import create_app as create_wallet
 from subgraphs.wallet.settings import Settings as WalletSettings
 from tests.faults.books import is_quiet
+from tests.in_memory import deliver, host_of
 
 SERVICES = ("users", "wallet", "stocks")
 TOKEN_KEY = development_key(DEVELOPMENT_TOKEN_KEY)
@@ -63,7 +65,7 @@ class Odds:
     """How often, at any call, a late one arrives first."""
 
 
-class Network(httpx.AsyncBaseTransport):
+class Network:
     """Carries the calls between the services. With a seed it loses, doubles, delays and reorders them."""
 
     def __init__(self) -> None:
@@ -71,11 +73,11 @@ class Network(httpx.AsyncBaseTransport):
         self.faults = 0
         self._random: Random | None = None
         self._odds = Odds()
-        self._late: list[httpx.Request] = []
-        self._is_cut: Callable[[httpx.Request], bool] = _never
+        self._late: list[PeerRequest] = []
+        self._is_cut: Callable[[PeerRequest], bool] = _never
 
     @contextmanager
-    def cut(self, is_cut: Callable[[httpx.Request], bool]) -> Iterator[None]:
+    def cut(self, is_cut: Callable[[PeerRequest], bool]) -> Iterator[None]:
         """Lets no such call through for a while."""
         self._is_cut = is_cut
         try:
@@ -96,16 +98,18 @@ class Network(httpx.AsyncBaseTransport):
         while self._late:
             await self._deliver(self._late.pop())
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: PeerRequest) -> PeerResponse:
         """Delivers a call, or what becomes of it."""
-        await request.aread()
         if self._is_cut(request):
-            raise httpx.ConnectError("cut", request=request)
+            raise TransportFailed("cut")
         if self._random is None:
             return await self._deliver(request)
         return await self._mistreat(request, self._random)
 
-    async def _mistreat(self, request: httpx.Request, random: Random) -> httpx.Response:
+    async def close(self) -> None:
+        """Holds nothing."""
+
+    async def _mistreat(self, request: PeerRequest, random: Random) -> PeerResponse:
         odds, draw = self._odds, random.randrange(100)
         if self._late and random.randrange(100) < odds.late_arrival:
             self.faults += 1
@@ -122,7 +126,7 @@ class Network(httpx.AsyncBaseTransport):
                 return await self._strike(request, fate)
         return await self._deliver(request)
 
-    async def _strike(self, request: httpx.Request, fate: str) -> httpx.Response:
+    async def _strike(self, request: PeerRequest, fate: str) -> PeerResponse:
         if fate == "duplicate":
             await self._deliver(request)
             return await self._deliver(request)
@@ -130,16 +134,13 @@ class Network(httpx.AsyncBaseTransport):
             await self._deliver(request)
         if fate == "late":
             self._late.append(request)
-        raise httpx.ReadTimeout(fate, request=request)
+        raise TransportFailed(fate)
 
-    async def _deliver(self, request: httpx.Request) -> httpx.Response:
-        copy = httpx.Request(request.method, request.url, headers=request.headers, content=request.content)
-        response = await httpx.ASGITransport(self.apps[request.url.host]).handle_async_request(copy)
-        await response.aread()
-        return response
+    async def _deliver(self, request: PeerRequest) -> PeerResponse:
+        return await deliver(self.apps[host_of(request)], request)
 
 
-def _never(_request: httpx.Request) -> bool:
+def _never(_request: PeerRequest) -> bool:
     return False
 
 
@@ -263,12 +264,13 @@ def build(service: str, database: Database, clock: Clock, network: Network) -> F
 @asynccontextmanager
 async def running(urls: Mapping[str, str]) -> AsyncIterator[Brokerage]:
     """The three services over these databases."""
-    clock, network, direct = Clock(), Network(), Network()
+    clock, network = Clock(), Network()
     databases = {name: Database.open(urls[name], clock=clock) for name in SERVICES}
     apps = {name: build(name, database, clock, network) for name, database in databases.items()}
-    network.apps = direct.apps = apps
+    network.apps = apps
     await apps["stocks"].state.service.market.list_companies(COMPANIES)
-    async with httpx.AsyncClient(transport=direct) as http:
+    ways = {f"http://{name}": httpx.ASGITransport(app) for name, app in apps.items()}
+    async with httpx.AsyncClient(mounts=ways) as http:
         yield Brokerage(urls, databases, apps, network, clock, http)
     for database in databases.values():
         await database.close()

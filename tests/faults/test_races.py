@@ -18,11 +18,12 @@ from subgraphs.shared.auth import Caller
 from subgraphs.shared.database import Database
 from subgraphs.shared.errors import Refusal
 from subgraphs.shared.peers import Peer
+from subgraphs.shared.transport import PeerRequest
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.peers import UsersPeer
 from subgraphs.stocks.rules import holding_id_of
 from tests.conftest import DatabaseFactory
-from tests.faults.in_process import SERVICES, Brokerage, Person, build, running
+from tests.faults.in_process import SERVICES, Brokerage, Network, Person, build, running
 from tests.faults.interleaving import LaneDatabase, interleave, preemptions
 
 STOCK = next(company for company in COMPANIES if company.symbol == "ALBA")
@@ -113,7 +114,7 @@ async def pending_mandate(scene: Scene) -> dict[str, str]:
         return await capital_mandate(scene)
 
 
-def any_call(_request: httpx.Request) -> bool:
+def any_call(_request: PeerRequest) -> bool:
     return True
 
 
@@ -174,9 +175,9 @@ async def step(users: FastAPI, scene: Scene) -> object:
 async def roll_over(users: FastAPI, scene: Scene) -> object:
     """T4, as stocks sends it."""
     order = await scene.brokerage.apps["stocks"].state.service.orders.load(scene.order)
-    async with client_of(users) as client:
-        peer = Peer("users", "http://users", client, scene.brokerage.stocks_signer)
-        return await UsersPeer(peer).roll_over(order)
+    way = Network()
+    way.apps = {"users": users}
+    return await UsersPeer(Peer("users", "http://users", way, scene.brokerage.stocks_signer)).roll_over(order)
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import httpx
 import jwt
 import orjson
 import pytest
@@ -21,6 +20,7 @@ from subgraphs.shared.auth import (
 )
 from subgraphs.shared.errors import Refusal
 from subgraphs.shared.keys import VerifyingKey, development_key, jwk_set, read_jwk_set
+from subgraphs.shared.transport import PeerRequest, PeerResponse
 
 NOW = 1_800_000_000.0
 KEY, OTHER = development_key("users-tokens"), development_key("another")
@@ -179,19 +179,21 @@ class Issuer:
         self.down = False
         self.asked = 0
         self.seconds = Seconds(0)
-        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
 
-    async def answer(self, _request: httpx.Request) -> httpx.Response:
+    async def send(self, _request: PeerRequest) -> PeerResponse:
         """What the issuer says."""
         self.asked += 1
         await asyncio.sleep(0)
         if self.down:
-            return httpx.Response(503)
-        return httpx.Response(200, content=orjson.dumps(jwk_set(self.keys)))
+            return PeerResponse(503, b"")
+        return PeerResponse(200, orjson.dumps(jwk_set(self.keys)))
+
+    async def close(self) -> None:
+        """Holds nothing."""
 
     def remote(self) -> RemoteKeys:
         """A cache of its keys."""
-        return RemoteKeys("http://users/.well-known/jwks.json", self.client, monotonic=self.seconds)
+        return RemoteKeys("http://users/.well-known/jwks.json", self, monotonic=self.seconds)
 
 
 async def test_keys_are_fetched_once_and_again_when_one_is_unknown() -> None:
@@ -207,7 +209,6 @@ async def test_keys_are_fetched_once_and_again_when_one_is_unknown() -> None:
     for number in range(100):
         assert await keys.find(f"forged{number}") is None
     assert issuer.asked == 2
-    await issuer.client.aclose()
 
 
 async def test_requests_that_come_together_ask_once_and_all_get_the_answer() -> None:
@@ -216,7 +217,6 @@ async def test_requests_that_come_together_ask_once_and_all_get_the_answer() -> 
     keys = issuer.remote()
     found = await asyncio.gather(*(keys.find(KEY.kid) for _ in range(10)))
     assert (issuer.asked, None in found) == (1, False)
-    await issuer.client.aclose()
 
 
 async def test_stale_keys_serve_while_the_issuer_is_down() -> None:
@@ -229,7 +229,6 @@ async def test_stale_keys_serve_while_the_issuer_is_down() -> None:
     with pytest.raises(Refusal) as caught:
         await keys.find("unknown")
     assert caught.value.code.status == 503
-    await issuer.client.aclose()
 
 
 async def test_without_any_keys_tokens_are_503() -> None:
@@ -246,7 +245,6 @@ async def test_without_any_keys_tokens_are_503() -> None:
     issuer.seconds.now = 1
     assert await keys.find(KEY.kid) is not None
     assert issuer.asked == 2
-    await issuer.client.aclose()
 
 
 async def test_a_withdrawn_key_is_forgotten() -> None:
@@ -256,7 +254,6 @@ async def test_a_withdrawn_key_is_forgotten() -> None:
     await keys.find(KEY.kid)
     issuer.keys, issuer.seconds.now = [OTHER.public], 301
     assert await keys.find(KEY.kid) is None
-    await issuer.client.aclose()
 
 
 def test_a_jwk_set_survives_the_wire() -> None:

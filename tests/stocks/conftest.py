@@ -1,6 +1,6 @@
 """The stocks service over both databases, with a real wallet and real users beside it in the same process.
 
-Calls between the services travel through httpx into the peers' applications. Users of these tests hold tokens signed
+Calls between the services go straight into the peers' applications. Users of these tests hold tokens signed
 with the key that users publishes; loops are off and stepped by hand, and time moves when a test says so.
 """
 
@@ -18,6 +18,7 @@ from subgraphs.shared.auth import Caller, ServiceSigner, user_token
 from subgraphs.shared.database import Database
 from subgraphs.shared.keys import development_key
 from subgraphs.shared.settings import DEVELOPMENT_ROUTER_SECRET
+from subgraphs.shared.transport import PeerRequest, PeerResponse, TransportFailed
 from subgraphs.stocks.app import create_app
 from subgraphs.stocks.audit import audit as audit_stocks
 from subgraphs.stocks.companies import COMPANIES, Company
@@ -27,6 +28,7 @@ from subgraphs.users.settings import Settings as UsersSettings
 from subgraphs.wallet.app import create_app as create_wallet
 from subgraphs.wallet.settings import Settings as WalletSettings
 from tests.conftest import DatabaseFactory
+from tests.in_memory import deliver, host_of, path_of
 
 START_MS = 1_800_000_000_000
 COMPANY: dict[str, Company] = {company.symbol: company for company in COMPANIES}
@@ -49,11 +51,11 @@ class Clock:
         self.now += int(seconds * 1_000)
 
 
-Interfere = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
+Interfere = Callable[[PeerRequest], Awaitable[PeerResponse | None]]
 
 
 @dataclass(slots=True)
-class Network(httpx.AsyncBaseTransport):
+class Network:
     """Carries calls to the applications of this process, by host name.
 
     `before` sees each call first and may answer it or raise; `after` runs once the peer has answered, and may raise.
@@ -61,29 +63,31 @@ class Network(httpx.AsyncBaseTransport):
 
     apps: dict[str, FastAPI] = field(default_factory=dict)
     before: Interfere | None = None
-    after: Callable[[httpx.Request], Awaitable[None]] | None = None
+    after: Callable[[PeerRequest], Awaitable[None]] | None = None
     calls: list[tuple[str, str, str]] = field(default_factory=list)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: PeerRequest) -> PeerResponse:
         """Answers one call."""
-        if request.url.path != "/.well-known/jwks.json":
-            self.calls.append((request.url.host, request.method, request.url.path))
-            if self.before is not None:
-                answer = await self.before(request)
-                if answer is not None:
-                    return answer
-        transport = httpx.ASGITransport(self.apps[request.url.host])
-        response = await transport.handle_async_request(request)
-        if self.after is not None and request.url.path != "/.well-known/jwks.json":
+        host, path = host_of(request), path_of(request)
+        self.calls.append((host, request.method, path))
+        if self.before is not None:
+            answer = await self.before(request)
+            if answer is not None:
+                return answer
+        response = await deliver(self.apps[host], request)
+        if self.after is not None:
             await self.after(request)
         return response
+
+    async def close(self) -> None:
+        """Holds nothing."""
 
     def cut(self, host: str) -> None:
         """Lets no call reach that host any more."""
 
-        async def refuse(request: httpx.Request) -> httpx.Response | None:
-            if request.url.host == host:
-                raise httpx.ConnectError("cut", request=request)
+        async def refuse(request: PeerRequest) -> PeerResponse | None:
+            if host_of(request) == host:
+                raise TransportFailed("cut")
             return None
 
         self.before = refuse

@@ -1,14 +1,16 @@
 """Brokers' orders under authorizations: what they may do, where money and shares go, and how the mandate rolls over."""
 
-import json
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from subgraphs.shared.auth import Caller, Role
+from subgraphs.shared.transport import PeerRequest, PeerResponse, TransportFailed
+from tests.in_memory import host_of, operation_of
 from tests.stocks.conftest import ALBA, HANA, Desk, broker
 
 PASSWORD = "correct horse battery"
@@ -211,8 +213,8 @@ async def test_a_404_without_its_code_is_no_answer_about_a_mandate(desk: Desk) -
     alice, bob = await parties(desk)
     capital = await authorize(desk, alice, bob)
 
-    async def strange(request: httpx.Request) -> httpx.Response | None:
-        return httpx.Response(404, json={"detail": "no such route"}, request=request)
+    async def strange(request: PeerRequest) -> PeerResponse | None:
+        return PeerResponse(404, orjson.dumps({"detail": "no such route"}))
 
     desk.network.before = strange
     response = await desk.place(bob, authorizationId=capital["id"])
@@ -224,9 +226,9 @@ async def test_an_executed_order_completes_after_a_revoke_and_leaves_everything_
     alice, bob = await parties(desk)
     capital = await authorize(desk, alice, bob)
 
-    async def lose_rollover(request: httpx.Request) -> httpx.Response | None:
-        if request.url.host == "users" and request.method == "POST":
-            raise httpx.ConnectError("lost", request=request)
+    async def lose_rollover(request: PeerRequest) -> PeerResponse | None:
+        if host_of(request) == "users" and request.method == "POST":
+            raise TransportFailed("lost")
         return None
 
     desk.network.before = lose_rollover
@@ -248,9 +250,9 @@ async def test_a_child_that_is_revoked_before_it_is_filled_leaves_everything_fre
     alice, bob = await parties(desk)
     capital = await authorize(desk, alice, bob)
 
-    async def lose_post(request: httpx.Request) -> httpx.Response | None:
-        if request.url.host == "wallet" and json.loads(request.content)["op"] == "post":
-            raise httpx.ConnectError("lost", request=request)
+    async def lose_post(request: PeerRequest) -> PeerResponse | None:
+        if operation_of(request) == "post":
+            raise TransportFailed("lost")
         return None
 
     desk.network.before = lose_post
@@ -271,8 +273,8 @@ async def test_a_hold_after_the_revoke_rejects_the_order(desk: Desk) -> None:
     alice, bob = await parties(desk)
     capital = await authorize(desk, alice, bob)
 
-    async def revoke_before_hold(request: httpx.Request) -> httpx.Response | None:
-        if request.url.host == "wallet" and json.loads(request.content)["op"] == "hold":
+    async def revoke_before_hold(request: PeerRequest) -> PeerResponse | None:
+        if operation_of(request) == "hold":
             desk.network.before = None
             assert (await revoke(desk, alice, capital)).status_code == 200
         return None
@@ -313,12 +315,12 @@ async def test_a_rollover_that_is_asked_for_twice_is_one_rollover(desk: Desk) ->
     capital = await authorize(desk, alice, bob)
     asked = 0
 
-    async def lose_first_reply(request: httpx.Request) -> None:
+    async def lose_first_reply(request: PeerRequest) -> None:
         nonlocal asked
-        if request.url.host == "users" and request.method == "POST":
+        if host_of(request) == "users" and request.method == "POST":
             asked += 1
             if asked == 1:
-                raise httpx.ReadTimeout("lost", request=request)
+                raise TransportFailed("lost")
 
     desk.network.after = lose_first_reply
     response = await desk.place(bob, quantity="5", authorizationId=capital["id"])

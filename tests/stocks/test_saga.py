@@ -1,14 +1,15 @@
 """The saga of an order when something fails: whatever is lost or late, it ends and everything adds up."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
-import httpx
+import orjson
 import pytest
 
+from subgraphs.shared.transport import PeerRequest, PeerResponse, TransportFailed
 from subgraphs.stocks.rules_orders import Rejection
+from tests.in_memory import operation_of
 from tests.stocks.conftest import ALBA, Desk, DeskFactory, Network, investor
 
 
@@ -16,20 +17,20 @@ def losing(network: Network, operations: set[str], *, reply: bool, times: int = 
     """Makes the network lose that many wallet calls of those operations: before they arrive, or their replies."""
     left = times
 
-    def meant(request: httpx.Request) -> bool:
+    def meant(request: PeerRequest) -> bool:
         nonlocal left
-        lost = request.url.host == "wallet" and json.loads(request.content)["op"] in operations and left > 0
+        lost = operation_of(request) in operations and left > 0
         left -= lost
         return lost
 
-    async def before(request: httpx.Request) -> httpx.Response | None:
+    async def before(request: PeerRequest) -> PeerResponse | None:
         if not reply and meant(request):
-            raise httpx.ConnectError("lost", request=request)
+            raise TransportFailed("lost")
         return None
 
-    async def after(request: httpx.Request) -> None:
+    async def after(request: PeerRequest) -> None:
         if reply and meant(request):
-            raise httpx.ReadTimeout("lost", request=request)
+            raise TransportFailed("lost")
 
     network.before, network.after = before, after
 
@@ -95,20 +96,20 @@ async def test_a_hold_that_comes_after_its_void_is_refused(desk: Desk) -> None:
     """A delayed hold cannot take money for an order that was cancelled meanwhile."""
     alice = investor()
     await desk.deposit(alice, "1000.00")
-    late: list[httpx.Request] = []
+    late: list[PeerRequest] = []
 
-    async def delay(request: httpx.Request) -> httpx.Response | None:
-        if request.url.host == "wallet" and json.loads(request.content)["op"] == "hold" and not late:
+    async def delay(request: PeerRequest) -> PeerResponse | None:
+        if operation_of(request) == "hold" and not late:
             late.append(request)
-            raise httpx.ReadTimeout("delayed", request=request)
+            raise TransportFailed("delayed")
         return None
 
     desk.network.before = delay
     order = (await desk.place(alice)).json()
     cancelled = await desk.send(alice, "PUT", f"/orders/{order['id']}", {"status": "cancelled"})
     assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
-    answer = await desk.network.handle_async_request(late[0])
-    assert answer.status_code == 409
+    answer = await desk.network.send(late[0])
+    assert answer.status == 409
     assert (await desk.balance(alice))["available"] == "1000.00"
     await desk.check_books()
 
@@ -136,8 +137,8 @@ async def test_a_hold_that_takes_too_long_does_not_execute_at_an_old_price(desk:
     alice = investor()
     await desk.deposit(alice, "1000.00")
 
-    async def wait(request: httpx.Request) -> None:
-        desk.clock.advance(31 if json.loads(request.content)["op"] == "hold" else 0)
+    async def wait(request: PeerRequest) -> None:
+        desk.clock.advance(31 if operation_of(request) == "hold" else 0)
 
     desk.network.after = wait
     response = await desk.place(alice)
@@ -152,8 +153,8 @@ async def test_only_a_catalogued_refusal_counts_as_a_no(desk: Desk, status: int)
     alice = investor()
     await desk.deposit(alice)
 
-    async def strange(request: httpx.Request) -> httpx.Response | None:
-        return httpx.Response(status, json={"code": "what-is-this"}, request=request)
+    async def strange(request: PeerRequest) -> PeerResponse | None:
+        return PeerResponse(status, orjson.dumps({"code": "what-is-this"}))
 
     desk.network.before = strange
     response = await desk.place(alice)
@@ -169,10 +170,10 @@ async def test_after_the_pivot_a_refusal_raises_an_alarm_and_is_sent_again(desk:
     await desk.deposit(alice)
     saga = desk.stocks.state.saga
 
-    async def refuse(request: httpx.Request) -> httpx.Response | None:
-        if json.loads(request.content)["op"] != "post":
+    async def refuse(request: PeerRequest) -> PeerResponse | None:
+        if operation_of(request) != "post":
             return None
-        return httpx.Response(409, json={"code": "hold-missing", "detail": ""}, request=request)
+        return PeerResponse(409, orjson.dumps({"code": "hold-missing", "detail": ""}))
 
     desk.network.before = refuse
     response = await desk.place(alice)

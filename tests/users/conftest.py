@@ -13,8 +13,10 @@ from subgraphs.shared.auth import ServiceSigner
 from subgraphs.shared.database import Database
 from subgraphs.shared.keys import development_key
 from subgraphs.shared.settings import DEVELOPMENT_ROUTER_SECRET
+from subgraphs.shared.transport import PeerRequest, PeerResponse, TransportFailed
 from subgraphs.users.app import create_app
 from subgraphs.users.settings import Settings
+from tests.in_memory import deliver, host_of, path_of
 
 PASSWORD = "correct horse battery"
 START_MS = 1_800_000_000_000
@@ -98,7 +100,7 @@ def service_package() -> str:
 
 
 @dataclass(slots=True)
-class Network(httpx.AsyncBaseTransport):
+class Network:
     """Carries calls to applications of this process by host name; hosts that are `down` are not reached."""
 
     apps: dict[str, FastAPI] = field(default_factory=dict)
@@ -107,16 +109,19 @@ class Network(httpx.AsyncBaseTransport):
     """Hosts that do what they are asked, and whose replies are lost."""
     calls: list[str] = field(default_factory=list)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: PeerRequest) -> PeerResponse:
         """Answers one call."""
-        host = request.url.host
-        self.calls.append(f"{host} {request.method} {request.url.path}")
+        host = host_of(request)
+        self.calls.append(f"{host} {request.method} {path_of(request)}")
         if host in self.down or host not in self.apps:
-            raise httpx.ConnectError("down", request=request)
-        response = await httpx.ASGITransport(self.apps[host]).handle_async_request(request)
+            raise TransportFailed("down")
+        response = await deliver(self.apps[host], request)
         if host in self.losing:
-            raise httpx.ReadTimeout("lost", request=request)
+            raise TransportFailed("lost")
         return response
+
+    async def close(self) -> None:
+        """Holds nothing."""
 
 
 @pytest.fixture
