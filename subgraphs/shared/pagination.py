@@ -1,4 +1,4 @@
-"""Lists are read page by page behind an opaque cursor: the sort key of the last item seen."""
+"""Lists are read page by page behind an opaque cursor: the list's name and the sort key of the last item seen."""
 
 import base64
 import binascii
@@ -16,6 +16,8 @@ CursorKey = tuple[int | str, ...]
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
 CURSOR_CHARACTERS_MAX = 512
+CURSOR_INTEGER_MAX = 2**63 - 1
+"""The largest integer that a database column can be compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +29,19 @@ class Page(Generic[T]):
     next_cursor: str | None
 
 
-def encode_cursor(*key: int | str) -> str:
-    """The opaque form of a sort key: base64url of its JSON."""
-    return base64.urlsafe_b64encode(orjson.dumps(key)).rstrip(b"=").decode()
+def encode_cursor(list_name: str, *key: int | str) -> str:
+    """The opaque form of a sort key in the list of that name: base64url of their JSON."""
+    return base64.urlsafe_b64encode(orjson.dumps((list_name, *key))).rstrip(b"=").decode()
 
 
-def decode_cursor(text: str, *types: type[int] | type[str]) -> CursorKey:
-    """The sort key a cursor stands for. `types` are the key's column types, as in `decode_cursor(after, int, str)`.
+def decode_cursor(text: str, list_name: str, *types: type[int] | type[str]) -> CursorKey:
+    """The sort key that a cursor of the list of that name stands for.
+
+    Args:
+        types: the key's column types, as in `decode_cursor(after, "orders", int, str)`.
 
     Raises:
-        Refusal: `invalid-cursor` when the text is not a cursor of a list sorted by such a key.
+        Refusal: `invalid-cursor` when the text is not a cursor of that list.
     """
     refusal = Refusal(INVALID_CURSOR, "Use a cursor exactly as this list returned it, or none to start over.")
     if len(text) > CURSOR_CHARACTERS_MAX:
@@ -45,9 +50,16 @@ def decode_cursor(text: str, *types: type[int] | type[str]) -> CursorKey:
         key = orjson.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError) as error:
         raise refusal from error
-    if not isinstance(key, list) or [type(part) for part in key] != list(types):
+    if not isinstance(key, list) or key[:1] != [list_name] or [type(part) for part in key[1:]] != list(types):
         raise refusal
-    return tuple(key)
+    if not all(_comparable(part) for part in key):
+        raise refusal
+    return tuple(key[1:])
+
+
+def _comparable(part: int | str) -> bool:
+    """Whether every database can compare it with a column; a forged cursor may hold what none can."""
+    return "\0" not in part if isinstance(part, str) else 0 <= part <= CURSOR_INTEGER_MAX
 
 
 def page_limit(limit: int | None, *, field: str = "limit") -> int:

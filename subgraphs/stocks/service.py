@@ -33,6 +33,10 @@ from subgraphs.stocks.tables import audit_log
 DAYS_MAX = 30
 """Trading days of a stock's history that one answer carries."""
 
+STOCK_LIST = "stocks"
+HOLDING_LIST = "stockholdings"
+"""The lists' names in their cursors."""
+
 
 @dataclass(frozen=True, slots=True)
 class CommitmentRequest:
@@ -54,10 +58,10 @@ class StocksService:
     async def stocks(self, *, after: str | None, limit: int | None) -> Page[Stock]:
         """The stocks by symbol, page by page; public."""
         count = page_limit(limit)
-        symbol = str(decode_cursor(after, str)[0]) if after is not None else None
+        symbol = str(decode_cursor(after, STOCK_LIST, str)[0]) if after is not None else None
         async with self._database.reading() as connection:
             found = await store.stocks_after(connection, symbol, count + 1)
-        return page_of(found, [encode_cursor(stock.symbol) for stock in found], count)
+        return page_of(found, [encode_cursor(STOCK_LIST, stock.symbol) for stock in found], count)
 
     async def stock(self, stock_id: str) -> Stock:
         """One stock; public. Raises Refusal `not-found`."""
@@ -84,10 +88,10 @@ class StocksService:
     async def holdings(self, caller: Caller, *, after: str | None, limit: int | None) -> Page[Holding]:
         """The caller's holdings by symbol, page by page; empty ones are left out."""
         user, count = require_user(caller), page_limit(limit)
-        symbol = str(decode_cursor(after, str)[0]) if after is not None else None
+        symbol = str(decode_cursor(after, HOLDING_LIST, str)[0]) if after is not None else None
         async with self._database.reading() as connection:
             found = await store.holdings_of(connection, user.id, after=symbol, limit=count + 1)
-        return page_of(found, [encode_cursor(holding.stock.symbol) for holding in found], count)
+        return page_of(found, [encode_cursor(HOLDING_LIST, holding.stock.symbol) for holding in found], count)
 
     async def all_holdings(self, caller: Caller, user_id: str) -> list[Holding]:
         """Every holding of a user that is not empty; there are no more of them than stocks.

@@ -54,6 +54,8 @@ from subgraphs.users.tables import audit_log, idempotency_keys
 REFRESH_TOKEN_LIFETIME_MS = 30 * 24 * 3_600 * 1_000
 """A client that was not used for thirty days logs in again."""
 REFRESH_TOKEN_BYTES = 32
+USER_LIST = "users"
+"""The list's name in its cursors."""
 FORGET_INTERVAL_S = 3_600
 """Sessions live for weeks; an hour's expired ones are few."""
 
@@ -172,10 +174,10 @@ class UsersService:
     async def users(self, caller: Caller, *, role: Role | None, limit: int | None, after: str | None) -> Page[User]:
         """A page of all users, the earliest registered first; raises Refusal `invalid-cursor` or `invalid-request`."""
         require_user(caller)
-        size, key = page_limit(limit), decode_cursor(after, int, str) if after is not None else None
+        size, key = page_limit(limit), decode_cursor(after, USER_LIST, int, str) if after is not None else None
         async with self._database.reading() as connection:
             found = await store.list_users(connection, caller.id, role, key, size + 1)
-        return page_of(found, [encode_cursor(user.registered_at, user.id) for user in found], size)
+        return page_of(found, [encode_cursor(USER_LIST, user.registered_at, user.id) for user in found], size)
 
     async def own_profile(self, caller: Caller, user_id: str) -> User:
         """The caller's own profile, to change it; raises Refusal `not-found` or `profile-not-yours`."""

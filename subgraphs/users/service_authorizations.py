@@ -48,6 +48,8 @@ from subgraphs.users.tables import audit_log, idempotency_keys
 LEASE_MS = 2_000
 """How long one driver has an authorization to itself: longer than any call to a peer."""
 CREATE_ROUTE = "POST /authorizations"
+AUTHORIZATION_LIST = "authorizations"
+"""The list's name in its cursors."""
 SWEEPER = Caller(kind="service", id="users")
 CHILD_NAMESPACE = uuid.UUID("c0f1a3f6-0d6c-5b8a-9a3e-3a5d2f5f7c11")
 """Of authorizations that orders roll over into: an order has at most one, with the same id however often it asks."""
@@ -106,11 +108,11 @@ class AuthorizationsService:
     ) -> Page[Authorization]:
         """A page of the caller's authorizations, given or received, newest first."""
         require_user(caller)
-        size, key = page_limit(limit), decode_cursor(after, int, str) if after is not None else None
+        size, key = page_limit(limit), decode_cursor(after, AUTHORIZATION_LIST, int, str) if after is not None else None
         states = [state for state, public in PUBLIC_STATUS.items() if public == status]
         async with self._database.reading() as connection:
             found = await store.list_authorizations(connection, caller.id, states, kind, key, size + 1)
-        return page_of(found, [encode_cursor(each.created_at, each.id) for each in found], size)
+        return page_of(found, [encode_cursor(AUTHORIZATION_LIST, each.created_at, each.id) for each in found], size)
 
     async def verified_authorization(self, caller: Caller, authorization_id: str) -> Authorization:
         """Any authorization, for stocks, which checks it before a broker's order; raises Refusal `not-found`."""

@@ -47,6 +47,9 @@ from subgraphs.wallet.tables import audit_log, idempotency_keys
 CREATE_ROUTE = "POST /transactions"
 """The namespace of idempotency keys: the same key means the same transaction through either face."""
 
+TRANSACTION_LIST = "transactions"
+"""The list's name in its cursors."""
+
 _CODES = {code.code: code for code in WALLET_CODES}
 
 
@@ -107,10 +110,10 @@ class WalletService:
             Refusal: `invalid-cursor`, `invalid-request` for the limit, `not-found` for another user's list.
         """
         viewer, count = _require_self(caller, of_user), page_limit(limit, field=limit_field)
-        before = None if after is None else int(decode_cursor(after, int)[0])
+        before = None if after is None else int(decode_cursor(after, TRANSACTION_LIST, int)[0])
         async with self._database.reading() as connection:
             found = await store.list_transactions(connection, viewer.id, kind=kind, before=before, limit=count + 1)
-        return page_of(found, [encode_cursor(transaction.position) for transaction in found], count)
+        return page_of(found, [encode_cursor(TRANSACTION_LIST, transaction.position) for transaction in found], count)
 
     async def transaction(self, caller: Caller, transaction_id: str) -> Transaction:
         """One of the caller's transactions; raises Refusal `not-found` for a missing one and another user's alike."""
