@@ -52,6 +52,7 @@ from subgraphs.shared.errors import (
     Refusal,
 )
 from subgraphs.shared.graphql_types import SCALARS
+from subgraphs.shared.texts import text_refusal
 
 S = TypeVar("S")
 LOGGER = logging.getLogger(__name__)
@@ -187,6 +188,8 @@ def client_error(error: GraphQLError, request_id: str) -> dict[str, Any]:
     original = error.original_error
     while isinstance(original, GraphQLError) and original.original_error is not None:
         original = original.original_error
+    if isinstance(original, Exception):
+        original = text_refusal(original) or original
     shown: dict[str, Any] = {"message": error.message}
     if isinstance(original, Refusal):
         shown["message"] = original.detail

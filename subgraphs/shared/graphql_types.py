@@ -144,11 +144,11 @@ def connection(page: Page[Entity], node: Callable[[Entity], Node], *, after: str
 
 def invalid_key(name: str) -> Refusal:
     """What a representation without a usable key gets in its slot of `_entities`."""
-    message = f"The representation's `{name}` must be a string."
+    message = f"The representation's `{name}` must be a string, without the character U+0000."
     return Refusal(INVALID_REQUEST, message, fields=(FieldError(name, message),))
 
 
 def keys_of(representations: list[dict[str, object]], name: str) -> list[str | None]:
-    """The key field of every representation, in order; None where it is missing or no string."""
+    """The key field of every representation, in order; None where it is missing or no text that can be looked up."""
     values = (representation.get(name) for representation in representations)
-    return [value if isinstance(value, str) else None for value in values]
+    return [value if isinstance(value, str) and "\0" not in value else None for value in values]

@@ -8,6 +8,7 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -28,6 +29,7 @@ from subgraphs.shared.errors import (
     FieldError,
     Refusal,
 )
+from subgraphs.shared.texts import text_refusal
 
 LOGGER = logging.getLogger(__name__)
 
@@ -96,6 +98,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(DBAPIError, _on_database_error)
 
 
 async def _on_refusal(request: Request, error: Exception) -> Response:
@@ -106,6 +109,13 @@ async def _on_refusal(request: Request, error: Exception) -> Response:
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return problem_response(_validation_refusal(error, request), request_id_of(request))
+
+
+async def _on_database_error(request: Request, error: Exception) -> Response:
+    refusal = text_refusal(error)
+    if refusal is None:
+        raise error
+    return problem_response(refusal, request_id_of(request))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -15,13 +15,23 @@ def format_timestamp(milliseconds: int) -> str:
 
 
 def parse_timestamp(text: str, *, field: str) -> int:
-    """Reads an RFC 3339 time with its offset; raises Refusal `invalid-request` for anything else."""
+    """Reads an RFC 3339 time with its offset, of the years 1970 to 9999 in UTC.
+
+    Raises:
+        Refusal: `invalid-request` for anything else.
+    """
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None or "T" not in text:
             raise ValueError("no offset")
         whole = int(moment.replace(microsecond=0).timestamp())
     except (ValueError, OverflowError) as error:
-        message = 'Write a time as RFC 3339 with its offset, such as "2026-01-31T09:30:00Z".'
-        raise Refusal(INVALID_REQUEST, message, fields=(FieldError(field, message),)) from error
-    return whole * 1_000 + moment.microsecond // 1_000
+        raise _refused(field, 'Write a time as RFC 3339 with its offset, such as "2026-01-31T09:30:00Z".') from error
+    milliseconds = whole * 1_000 + moment.microsecond // 1_000
+    if not 0 <= milliseconds <= TIMESTAMP_MS_MAX:
+        raise _refused(field, "Name a time of the years 1970 to 9999, in UTC.")
+    return milliseconds
+
+
+def _refused(field: str, message: str) -> Refusal:
+    return Refusal(INVALID_REQUEST, message, fields=(FieldError(field, message),))

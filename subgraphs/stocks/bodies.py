@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field, RootModel
 
 from subgraphs.shared.bodies import DecimalText, IdText, RequestBody, ResponseBody, TimestampText
+from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.stocks.rules_orders import OrderStatus, OrderType, Side, TimeInForce
 
-Uuid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
+Uuid = Annotated[str, Field(pattern=f"^{ID_PATTERN}$")]
 Price = Annotated[str, Field(examples=["12.3000"], description="A price with up to 4 decimals, as a string.")]
 CurrencyCode = Annotated[str, Field(examples=["EUR"], description="ISO 4217 code.")]
 

@@ -15,6 +15,7 @@ from subgraphs.shared.errors import (
     NOT_FOUND,
     ErrorCode,
 )
+from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import parse_price, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_response, problem_responses, request_id_of
 from subgraphs.shared.timestamps import parse_timestamp
@@ -85,7 +86,7 @@ def order_routes(use_cases: UseCases) -> APIRouter:
         request: Request,
         caller: UserCaller,
         status: OrderStatus | None = None,
-        stock_id: Annotated[str | None, Query(alias="stockId")] = None,
+        stock_id: Annotated[str | None, Query(alias="stockId", pattern=f"^{ID_PATTERN}$")] = None,
         side: Side | None = None,
         client_order_id: Annotated[str | None, Query(alias="clientOrderId")] = None,
         after: After = None,

@@ -8,6 +8,7 @@ order       with everything pinned that must not change while its saga runs: pri
 from dataclasses import dataclass
 
 from subgraphs.shared.errors import INVALID_REQUEST, FieldError, Refusal
+from subgraphs.shared.ids import id_errors
 from subgraphs.shared.money import AMOUNT_MINOR_MAX
 from subgraphs.stocks.pricing import (
     MARKET_SLIPPAGE_PPM,
@@ -66,18 +67,22 @@ def checked(intent: OrderIntent) -> OrderIntent:
     Raises:
         Refusal: `invalid-request` naming every field that is missing or out of place.
     """
-    errors: list[FieldError] = []
+    errors = [*id_errors("stockId", intent.stock_id), *id_errors("authorizationId", intent.authorization_id)]
     errors += _price_errors("limitPrice", intent.limit_price, intent.type in (OrderType.LIMIT, OrderType.STOP_LIMIT))
     errors += _price_errors("stopPrice", intent.stop_price, intent.type in (OrderType.STOP, OrderType.STOP_LIMIT))
     if not intent.automated and intent.time_in_force is not TimeInForce.DAY:
         errors.append(FieldError("timeInForce", "A market order executes at once; leave timeInForce out."))
     if (intent.time_in_force is TimeInForce.GTD) is not (intent.expires_at is not None):
         errors.append(FieldError("expiresAt", "Give expiresAt for timeInForce gtd, and for no other."))
-    if intent.client_order_id is not None and not 1 <= len(intent.client_order_id) <= CLIENT_ORDER_ID_CHARACTERS_MAX:
-        errors.append(FieldError("clientOrderId", f"Use 1 to {CLIENT_ORDER_ID_CHARACTERS_MAX} characters."))
+    if intent.client_order_id is not None and not _is_client_order_id(intent.client_order_id):
+        errors.append(FieldError("clientOrderId", f"Use 1 to {CLIENT_ORDER_ID_CHARACTERS_MAX} printable characters."))
     if errors:
         raise Refusal(INVALID_REQUEST, "The parts of the order do not fit together.", fields=errors)
     return intent
+
+
+def _is_client_order_id(text: str) -> bool:
+    return 1 <= len(text) <= CLIENT_ORDER_ID_CHARACTERS_MAX and text.isprintable()
 
 
 def _price_errors(field: str, price: int | None, wanted: bool) -> list[FieldError]:

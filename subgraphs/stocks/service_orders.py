@@ -20,6 +20,7 @@ from subgraphs.stocks import order_shares, store, store_orders
 from subgraphs.stocks.documents import order_document
 from subgraphs.stocks.pricing import FeeSchedule
 from subgraphs.stocks.rules import (
+    AUTHORIZATION_INACTIVE,
     ORDER_COMPLETED,
     ORDER_FINAL,
     PRICE_MOVED,
@@ -245,7 +246,8 @@ class OrdersService:
         """Tc: the order -> CANCELLING; a repetition finds it cancelled.
 
         Raises:
-            Refusal: `not-found`, `order-completed`, or `order-final` when it was rejected or has expired.
+            Refusal: `not-found`, `order-completed`, or `order-final` when it was rejected or has expired; for a broker
+                whose mandate's end has come, `authorization-inactive`.
         """
         user = require_user(caller)
 
@@ -257,9 +259,11 @@ class OrdersService:
                 return order
             if order.state not in CANCELLABLE_STATES:
                 raise Refusal(ORDER_COMPLETED if order.status is OrderStatus.COMPLETED else ORDER_FINAL)
+            now = await connection.now()
+            if user.id != order.user_id and now >= (order.authorization_ends_at or now + 1):
+                raise Refusal(AUTHORIZATION_INACTIVE)
             entry = AuditEntry("order.cancelled", user, order_id, on_behalf_of=order.user_id)
             await record(connection, audit_log, entry)
-            now = await connection.now()
             return await _turn(connection, order, OrderState.CANCELLING, now, None, lease_until=now + LEASE_MS)
 
         return await self._database.write(work)

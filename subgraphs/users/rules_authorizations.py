@@ -4,13 +4,13 @@ Entities, the rules that need no database, and error codes. Times are millisecon
 minor units of the currency (capital) or in millionths of a share (stockholding).
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
 from subgraphs.shared.errors import INVALID_REQUEST, ErrorCode, FieldError, Refusal
+from subgraphs.shared.ids import id_errors
 from subgraphs.shared.money import format_amount, format_quantity, parse_amount, parse_quantity
 from subgraphs.users.rules import User
 
@@ -43,8 +43,6 @@ FAILURES: Mapping[str, ErrorCode] = MappingProxyType(
 
 PENDING_MS_MAX = 30_000
 """A mandate that could not be opened for this long is given up."""
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 PUBLIC_STATUS: dict[State, Status] = {
     "PENDING": "pending",
@@ -161,9 +159,7 @@ def checked_mandate(
         errors.append(FieldError(needed, f"A {type} authorization needs it."))
     if given[other] is not None:
         errors.append(FieldError(other, f"A {type} authorization has none."))
-    for name, value in (("brokerId", broker_id), ("stockholdingId", stockholding_id)):
-        if value is not None and not _UUID.fullmatch(value):
-            errors.append(FieldError(name, "This is no id: ids are UUIDs in lower case."))
+    errors += [*id_errors("brokerId", broker_id), *id_errors("stockholdingId", stockholding_id)]
     if errors:
         raise Refusal(INVALID_REQUEST, "See errors for the members at fault.", fields=errors)
     units = parse_quantity(amount, field="amount") if currency is None else parse_amount(amount, currency)

@@ -16,6 +16,7 @@ from subgraphs.shared.errors import (
     NOT_FOUND,
     UNKNOWN_CURRENCY,
 )
+from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import decimals_of, format_amount, parse_amount
 from subgraphs.shared.pagination import LIMIT_MAX
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
@@ -98,7 +99,7 @@ class NewTransactionBody(RequestBody):
 
 # ---- bodies of system operations ----
 
-_Uuid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
+_Uuid = Annotated[str, Field(pattern=f"^{ID_PATTERN}$")]
 
 
 class _OperationBody(RequestBody):

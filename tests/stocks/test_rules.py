@@ -44,7 +44,7 @@ MONDAY = 4 * DAY_MS  # 1970-01-05
 def intent(**changes: object) -> OrderIntent:
     """A market order to buy one share, with changes."""
     values: dict[str, object] = {
-        "stock_id": "s",
+        "stock_id": COMPANIES[0].stock_id,
         "side": Side.BUY,
         "type": OrderType.MARKET,
         "quantity": SHARE,
@@ -148,6 +148,8 @@ def test_slippage_rounds_up() -> None:
         ({"type": OrderType.LIMIT, "limit_price": 1, "expires_at": 5}, {"expiresAt"}),
         ({"client_order_id": "x" * 65}, {"clientOrderId"}),
         ({"client_order_id": ""}, {"clientOrderId"}),
+        ({"client_order_id": "a\nb"}, {"clientOrderId"}),
+        ({"stock_id": "s", "authorization_id": "../users"}, {"stockId", "authorizationId"}),
     ],
 )
 def test_parts_that_do_not_fit_together_are_named(changes: dict[str, object], fields: set[str]) -> None:
