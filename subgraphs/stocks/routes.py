@@ -17,6 +17,7 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.etags import format_etag, parse_if_match
 from subgraphs.shared.money import format_price, parse_price, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
+from subgraphs.shared.routing import ServiceRoute
 from subgraphs.shared.timestamps import format_timestamp
 from subgraphs.stocks.answers import (
     After,
@@ -51,7 +52,7 @@ def routes(use_cases: UseCases) -> APIRouter:
 
 
 def _stock_routes(use_cases: UseCases) -> APIRouter:
-    router = APIRouter(prefix="/stocks", tags=["Stocks"])
+    router = APIRouter(route_class=ServiceRoute, prefix="/stocks", tags=["Stocks"])
 
     @router.get(
         "",
@@ -73,7 +74,7 @@ def _stock_routes(use_cases: UseCases) -> APIRouter:
 
 
 def _holding_routes(use_cases: UseCases) -> APIRouter:
-    router = APIRouter(prefix="/stockholdings", tags=["Stockholdings"])
+    router = APIRouter(route_class=ServiceRoute, prefix="/stockholdings", tags=["Stockholdings"])
 
     @router.get(
         "",
@@ -147,7 +148,7 @@ def _holding(holding: Holding) -> Response:
 
 
 def _market_routes(use_cases: UseCases) -> APIRouter:
-    router = APIRouter(prefix="/market", include_in_schema=False)
+    router = APIRouter(route_class=ServiceRoute, prefix="/market", include_in_schema=False)
 
     @router.post("/ticks")
     async def post_tick(caller: AnyCaller, request: Request) -> StoredTickBody:

@@ -18,6 +18,7 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import parse_price, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_response, problem_responses, request_id_of
+from subgraphs.shared.routing import ServiceRoute
 from subgraphs.shared.timestamps import parse_timestamp
 from subgraphs.stocks.answers import After, Limit, json_response, page_response
 from subgraphs.stocks.bodies import NewOrderBody, OrderBody, OrderChangeBody
@@ -74,7 +75,7 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
 
 def order_routes(use_cases: UseCases) -> APIRouter:
     """The routes under /orders."""
-    router = APIRouter(prefix="/orders", tags=["Orders"])
+    router = APIRouter(route_class=ServiceRoute, prefix="/orders", tags=["Orders"])
 
     @router.get(
         "",

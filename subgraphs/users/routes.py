@@ -24,6 +24,7 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.etags import format_etag, parse_if_match
 from subgraphs.shared.keys import JWK, VerifyingKey, jwk_set
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
+from subgraphs.shared.routing import ServiceRoute
 from subgraphs.users.bodies import (
     After,
     Limit,
@@ -71,7 +72,7 @@ def routes_of(use_cases: UseCases, published_keys: dict[str, VerifyingKey]) -> A
 
 
 def _account_routes(service: UsersService) -> APIRouter:
-    routes = APIRouter(tags=["Accounts"])
+    routes = APIRouter(route_class=ServiceRoute, tags=["Accounts"])
 
     @routes.post(
         "/users/register",
@@ -112,7 +113,7 @@ def _account_routes(service: UsersService) -> APIRouter:
 
 
 def _user_routes(service: UsersService) -> APIRouter:
-    routes = APIRouter(tags=["Users"])
+    routes = APIRouter(route_class=ServiceRoute, tags=["Users"])
 
     @routes.get(
         "/users",
@@ -164,7 +165,7 @@ def _user_routes(service: UsersService) -> APIRouter:
 
 
 def _key_routes(published_keys: dict[str, VerifyingKey]) -> APIRouter:
-    routes = APIRouter(tags=["Keys"])
+    routes = APIRouter(route_class=ServiceRoute, tags=["Keys"])
     document = jwk_set(published_keys.values())
 
     @routes.get("/.well-known/jwks.json", summary="The public keys that verify access tokens (RFC 7517)")

@@ -27,6 +27,7 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.idempotency import Outcome
 from subgraphs.shared.money import parse_amount, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_response, problem_responses, request_id_of
+from subgraphs.shared.routing import ServiceRoute
 from subgraphs.shared.timestamps import parse_timestamp
 from subgraphs.users.bodies import (
     After,
@@ -88,7 +89,7 @@ def authorization_routes(use_cases: UseCases) -> APIRouter:
 
 
 def _reading_routes(use_cases: UseCases) -> APIRouter:
-    routes = APIRouter(tags=["Authorizations"])
+    routes = APIRouter(route_class=ServiceRoute, tags=["Authorizations"])
 
     @routes.get(
         "/authorizations",
@@ -126,7 +127,7 @@ def _reading_routes(use_cases: UseCases) -> APIRouter:
 
 
 def _changing_routes(use_cases: UseCases) -> APIRouter:
-    routes = APIRouter(tags=["Authorizations"])
+    routes = APIRouter(route_class=ServiceRoute, tags=["Authorizations"])
 
     @routes.post(
         "/authorizations",

@@ -20,6 +20,7 @@ from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import decimals_of, format_amount, parse_amount
 from subgraphs.shared.pagination import LIMIT_MAX
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
+from subgraphs.shared.routing import ServiceRoute
 from subgraphs.shared.timestamps import format_timestamp
 from subgraphs.wallet.operations import Close, Commit, Credit, Hold, Operation, Post, Result, Void
 from subgraphs.wallet.rules import (
@@ -248,7 +249,7 @@ def routes(service: WalletService) -> APIRouter:
 
 
 def _balance_routes(service: WalletService) -> APIRouter:
-    router = APIRouter(tags=["Balance"])
+    router = APIRouter(route_class=ServiceRoute, tags=["Balance"])
 
     @router.get("/balance", summary="A user's balance", responses=problem_responses(*SIGNED_IN))
     async def get_balance(caller: UserCaller) -> BalancesBody:
@@ -268,7 +269,7 @@ def _balance_routes(service: WalletService) -> APIRouter:
 
 
 def _transaction_routes(service: WalletService) -> APIRouter:
-    router = APIRouter(prefix="/transactions", tags=["Transactions"])
+    router = APIRouter(route_class=ServiceRoute, prefix="/transactions", tags=["Transactions"])
 
     @router.get(
         "",

@@ -1,0 +1,51 @@
+"""Routes that refuse what they do not know, as their bodies do: a mistyped filter would show everything."""
+
+from collections.abc import Iterator
+
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
+
+from subgraphs.shared.app import current_caller
+from subgraphs.shared.auth import TokenVerifier
+from subgraphs.shared.errors import INVALID_REQUEST, UNAUTHENTICATED, FieldError, Refusal
+
+
+class ServiceRoute(APIRoute):
+    """The `route_class` of a service's routers: a query parameter that the route does not take is refused.
+
+    Who may not call the route at all is told that first.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request; raises Refusal `invalid-request` naming every unknown query parameter."""
+        if scope["query_string"] and scope["method"] in (self.methods or ()):
+            request = Request(scope)
+            dependants = list(_with_dependencies(self.dependant))
+            known = sorted({field.alias for each in dependants for field in each.query_params})
+            unknown = sorted(request.query_params.keys() - set(known))
+            if unknown:
+                if any(each.call is current_caller for each in dependants):
+                    await _require_token(request)
+                raise _unknown_parameters(unknown, known)
+        await super().handle(scope, receive, send)
+
+
+def _with_dependencies(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for dependency in dependant.dependencies:
+        yield from _with_dependencies(dependency)
+
+
+async def _require_token(request: Request) -> None:
+    verifier: TokenVerifier = request.app.state.verifier
+    caller = await verifier.caller(request.headers.get("authorization"))
+    if caller.kind == "anonymous":
+        raise Refusal(UNAUTHENTICATED)
+
+
+def _unknown_parameters(unknown: list[str], known: list[str]) -> Refusal:
+    message = f"The query parameters here are {', '.join(known)}." if known else "There are no query parameters here."
+    fields = tuple(FieldError(name, message) for name in unknown)
+    return Refusal(INVALID_REQUEST, f"The request has a query parameter that is not known. {message}", fields=fields)
