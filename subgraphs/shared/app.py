@@ -82,10 +82,15 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
 _BEARER = HTTPBearer(auto_error=False, description="The access token of POST /users/login.")
 
 
-async def current_caller(request: Request, _documented: Annotated[object, Depends(_BEARER)]) -> Caller:
+async def caller_of(request: Request) -> Caller:
     """Who sent the request, anonymous included; raises Refusal for a bad token."""
     verifier: TokenVerifier = request.app.state.verifier
     return await verifier.caller(request.headers.get("authorization"))
+
+
+async def current_caller(request: Request, _documented: Annotated[object, Depends(_BEARER)]) -> Caller:
+    """`caller_of` as a dependency of documented routes."""
+    return await caller_of(request)
 
 
 async def current_user(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:

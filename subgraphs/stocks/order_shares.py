@@ -22,6 +22,7 @@ from subgraphs.stocks.rules import (
     MARKET,
     Commitment,
     CommitmentState,
+    Holding,
     holding_id_of,
 )
 from subgraphs.stocks.rules_orders import Fill, Order, Rejection, Side
@@ -31,7 +32,7 @@ async def reserve(connection: Connection, order: Order, now: int) -> Rejection |
     """Sets the order's shares aside; the rejection when there are too few."""
     owner = MARKET if order.side is Side.BUY else order.user_id
     holding_id = holding_id_of(owner, order.stock_id)
-    holding = (await store.lock_holdings(connection, [holding_id])).get(holding_id)
+    holding = await store.lock_holding(connection, holding_id)
     code = INSUFFICIENT_LIQUIDITY if order.side is Side.BUY else INSUFFICIENT_SHARES
     if holding is None:
         return Rejection(code.code, code.title)
@@ -76,8 +77,7 @@ async def give_back(connection: Connection, order: Order, now: int) -> None:
     if order.side is Side.SELL:
         await release(connection, order, order.authorization_id, now, opening=False)
         return
-    market_id = holding_id_of(MARKET, order.stock_id)
-    market = (await store.lock_holdings(connection, [market_id]))[market_id]
+    market = await _locked(connection, holding_id_of(MARKET, order.stock_id))
     moved = replace(market, free=market.free + order.quantity, reserved=market.reserved - order.quantity)
     await store.save_holding(connection, moved, now)
 
@@ -90,7 +90,7 @@ async def release(
     `opening`: a commitment that is not there yet is opened (a rollover's child); a tombstone diverts to free.
     """
     assert order.holding_id is not None
-    holding = (await store.lock_holdings(connection, [order.holding_id]))[order.holding_id]
+    holding = await _locked(connection, order.holding_id)
     holding = replace(holding, reserved=holding.reserved - order.quantity)
     commitment = await _commitment_of(connection, order, authorization_id, now, opening=opening)
     if commitment is not None and commitment.open and commitment.holding_id == holding.id:
@@ -100,6 +100,12 @@ async def release(
     else:
         holding = replace(holding, free=holding.free + order.quantity)
     await store.save_holding(connection, holding, now)
+
+
+async def _locked(connection: Connection, holding_id: str) -> Holding:
+    holding = await store.lock_holding(connection, holding_id)
+    assert holding is not None, "what holds reserved shares is there"
+    return holding
 
 
 async def _commitment_of(

@@ -205,7 +205,7 @@ class OrderSaga:
         return await self._orders.start(order)
 
     async def _execute(self, order: Order) -> Order:
-        return await self._orders.execute(order.id)
+        return await self._orders.execute(order)
 
     async def _settle(self, order: Order) -> Order:
         rollover = None
@@ -215,7 +215,7 @@ class OrderSaga:
             await self._peers.wallet.post(order)
         else:
             await self._peers.wallet.credit(order, None if rollover is None else rollover.authorization_id)
-        return await self._orders.settle(order.id, rollover)
+        return await self._orders.settle(order, rollover)
 
     async def _give_back(self, order: Order) -> Order:
         if order.side is Side.BUY:

@@ -143,7 +143,7 @@ class StocksService:
         user = require_user(caller)
 
         async def work(connection: Connection) -> Holding:
-            holding = (await store.lock_holdings(connection, [holding_id])).get(holding_id)
+            holding = await store.lock_holding(connection, holding_id)
             if holding is None or holding.user_id != user.id:
                 raise Refusal(NOT_FOUND)
             if expected_version is not None and expected_version != holding.version:
@@ -170,7 +170,7 @@ class StocksService:
         require_service(caller, "users")
 
         async def work(connection: Connection) -> Document:
-            holding = (await store.lock_holdings(connection, [request.holding_id])).get(request.holding_id)
+            holding = await store.lock_holding(connection, request.holding_id)
             if holding is None or holding.user_id != request.investor_id:
                 raise Refusal(NOT_FOUND)
             done = await _receipt(connection, request, "open")
@@ -198,7 +198,7 @@ class StocksService:
         require_service(caller, "users")
 
         async def work(connection: Connection) -> Document:
-            holding = (await store.lock_holdings(connection, [request.holding_id])).get(request.holding_id)
+            holding = await store.lock_holding(connection, request.holding_id)
             done = await _receipt(connection, request, "close")
             if done is not None:
                 return done

@@ -1,8 +1,10 @@
 """Orders: reading them, and each local step of their saga as one transaction.
 
-A step locks its order, looks at the state it finds, and moves it on or leaves it as it is: cancel, expiry, trigger and
-execution compete for the same row, and whoever comes second finds another state. A step that is repeated changes
-nothing. What calls other services, and which step follows which, stands in `saga`.
+A step moves its order on from the state it was called for, or leaves it as it is: cancel, expiry, trigger and execution
+compete for the same row, and whoever comes second finds another state. Start, execute and settle get the order as their
+driver has it and write only if its state still is that one: all else that they read was pinned before. The others lock
+the order and look. A step that is repeated changes nothing. What calls other services, and which step follows which,
+stands in `saga`.
 """
 
 from collections.abc import Iterable
@@ -122,9 +124,7 @@ class OrdersService:
     async def load(self, order_id: str) -> Order:
         """An order as it stands, for its saga."""
         async with self._database.reading() as connection:
-            order = await store_orders.order_by_id(connection, order_id)
-        assert order is not None, "orders are never deleted"
-        return order
+            return await _found(connection, order_id)
 
     # ---- T0 ----
 
@@ -142,7 +142,7 @@ class OrdersService:
 
         async def work(connection: Connection) -> Placement:
             now = await connection.now()
-            stock = (await store.stocks_by_id(connection, [intent.stock_id])).get(intent.stock_id)
+            stock = await store.stock_by_id(connection, intent.stock_id)
             if stock is None:
                 raise Refusal(UNKNOWN_STOCK)
             order = order_of(
@@ -176,55 +176,60 @@ class OrdersService:
         async def work(connection: Connection) -> Order:
             if order.automated:
                 await store.lock_stock(connection, stock_id=order.stock_id)
-            found = await _locked(connection, order.id)
-            if found.state is not OrderState.NEW:
-                return found
+                found = await _locked(connection, order.id)
+                if found.state is not OrderState.NEW:
+                    return found
+                return await _set_working(connection, await _missed_tick(connection, found), await connection.now())
             now = await connection.now()
-            if not found.automated:
-                await store_orders.save_order(connection, found.id, OrderState.RESERVED, now)
-                return replace(found, state=OrderState.RESERVED, updated_at=now)
-            return await _set_working(connection, await _missed_tick(connection, found), now)
+            if not await store_orders.move_order(connection, order.id, OrderState.NEW, OrderState.RESERVED, now):
+                return await _found(connection, order.id)
+            return replace(order, state=OrderState.RESERVED, updated_at=now)
 
         return await self._database.write(work)
 
-    async def execute(self, order_id: str) -> Order:
+    async def execute(self, order: Order) -> Order:
         """T3, the pivot: RESERVED or TRIGGERED -> EXECUTED; the shares change hands at the pinned price.
 
         A stale price, or a gap beyond what is held, turns the order to REJECTING instead.
         """
+        if order.state not in (OrderState.RESERVED, OrderState.TRIGGERED):
+            return order
 
         async def work(connection: Connection) -> Order:
-            order = await _locked(connection, order_id)
-            if order.state not in (OrderState.RESERVED, OrderState.TRIGGERED):
-                return order
             now = await connection.now()
             rejection = _too_late(order, now)
+            state = OrderState.EXECUTED if rejection is None else OrderState.REJECTING
+            values = {"executed_at": now} if rejection is None else _reason(rejection)
+            if not await store_orders.move_order(connection, order.id, order.state, state, now, **values):
+                return await _found(connection, order.id)
+            moved = replace(order, state=state, rejection=rejection, updated_at=now)
             if rejection is not None:
-                return await _turn(connection, order, OrderState.REJECTING, now, rejection)
+                return moved
             assert order.price is not None
             fill = Fill(order.price, order.price_seq, settlement_of(order, order.price), now)
             await order_shares.exchange(connection, order, fill, now)
             await store_orders.insert_fill(connection, order, fill)
-            await store_orders.save_order(connection, order_id, OrderState.EXECUTED, now, executed_at=now)
-            return replace(order, state=OrderState.EXECUTED, fill=fill, executed_at=now, updated_at=now)
+            return replace(moved, fill=fill, executed_at=now)
 
         return await self._database.write(work)
 
-    async def settle(self, order_id: str, rollover: Rollover | None) -> Order:
+    async def settle(self, order: Order, rollover: Rollover | None) -> Order:
         """T6: EXECUTED -> COMPLETED; a buyer's shares become free, or go to the rollover's commitment if it is open."""
+        if order.state is not OrderState.EXECUTED:
+            return order
 
         async def work(connection: Connection) -> Order:
-            order = await _locked(connection, order_id)
-            if order.state is not OrderState.EXECUTED:
-                return order
             now = await connection.now()
             rollover_id = None if rollover is None else rollover.authorization_id
+            completed = _answered(
+                replace(order, state=OrderState.COMPLETED, rollover_id=rollover_id, settled_at=now, updated_at=now)
+            )
+            values = _final_values(completed)
+            if not await store_orders.move_order(connection, order.id, order.state, completed.state, now, **values):
+                return await _found(connection, order.id)
             if order.side is Side.BUY:
                 await order_shares.release(connection, order, rollover_id, now, opening=True)
-            completed = replace(
-                order, state=OrderState.COMPLETED, rollover_id=rollover_id, settled_at=now, updated_at=now
-            )
-            return await _finish(connection, completed, now)
+            return completed
 
         return await self._database.write(work)
 
@@ -326,6 +331,12 @@ class OrdersService:
 # ---- parts of the transactions above ----
 
 
+async def _found(connection: Connection, order_id: str) -> Order:
+    order = await store_orders.order_by_id(connection, order_id)
+    assert order is not None, "orders are never deleted"
+    return order
+
+
 async def _locked(connection: Connection, order_id: str) -> Order:
     order = await store_orders.lock_order(connection, order_id)
     assert order is not None, "orders are never deleted"
@@ -385,34 +396,32 @@ async def _turn(
     connection: Connection, order: Order, state: OrderState, now: int, rejection: Rejection | None, **lease: int
 ) -> Order:
     """Gives a (locked) order up; what it set aside goes back in the steps that follow."""
-    reason = {"reason": rejection.code, "reason_detail": rejection.detail} if rejection is not None else {}
-    await store_orders.save_order(connection, order.id, state, now, **reason, **lease)
+    await store_orders.save_order(connection, order.id, state, now, **_reason(rejection), **lease)
     return replace(order, state=state, rejection=rejection, updated_at=now)
 
 
 async def _end(connection: Connection, order: Order, now: int) -> Order:
     """The terminal commit of an order that was given up, or REJECTED at T0."""
     state = ENDED_STATES.get(order.state, OrderState.REJECTED)
-    return await _finish(connection, replace(order, state=state, settled_at=now, updated_at=now), now)
-
-
-async def _finish(connection: Connection, order: Order, now: int) -> Order:
-    final = _answered(order)
-    rejection = order.rejection
-    await store_orders.save_order(
-        connection,
-        order.id,
-        order.state,
-        now,
-        rollover_id=order.rollover_id,
-        settled_at=order.settled_at,
-        reason=None if rejection is None else rejection.code,
-        reason_detail=None if rejection is None else rejection.detail,
-        answer_status=final.answer_status,
-        answer_body=final.answer_body,
-        lease_until=0,
-    )
+    final = _answered(replace(order, state=state, settled_at=now, updated_at=now))
+    await store_orders.save_order(connection, order.id, state, now, **_final_values(final))
     return final
+
+
+def _final_values(order: Order) -> dict[str, object]:
+    """What the terminal commit writes beside the state."""
+    return {
+        "rollover_id": order.rollover_id,
+        "settled_at": order.settled_at,
+        "answer_status": order.answer_status,
+        "answer_body": order.answer_body,
+        "lease_until": 0,
+        **_reason(order.rejection),
+    }
+
+
+def _reason(rejection: Rejection | None) -> dict[str, str]:
+    return {} if rejection is None else {"reason": rejection.code, "reason_detail": rejection.detail}
 
 
 def _answered(order: Order) -> Order:

@@ -57,8 +57,14 @@ _BY_KEY: BindParameter[Any] = bindparam("key")
 _HELD = holdings.c.free + holdings.c.committed + holdings.c.reserved > 0
 
 # The statements of an order's way are built once: that spares two thirds of what they cost.
+_STOCK_BY_ID = _SELECT_STOCK.where(stocks.c.id == _BY_KEY)
 _STOCKS_BY_ID = _SELECT_STOCK.where(stocks.c.id.in_(_BY_IDS))
+_HOLDING_TO_LOCK = _SELECT_HOLDING.where(holdings.c.id == _BY_KEY)
 _HOLDINGS_TO_LOCK = _SELECT_HOLDING.where(holdings.c.id.in_(_BY_IDS)).order_by(holdings.c.id)
+_LOCKED_HOLDING: Mapping[str, Executable] = {
+    "sqlite": _HOLDING_TO_LOCK,
+    "postgresql": _HOLDING_TO_LOCK.with_for_update(of=holdings),
+}
 _LOCKED_HOLDINGS: Mapping[str, Executable] = {
     "sqlite": _HOLDINGS_TO_LOCK,
     "postgresql": _HOLDINGS_TO_LOCK.with_for_update(of=holdings),
@@ -88,6 +94,12 @@ async def stocks_after(connection: Connection, symbol: str | None, limit: int) -
     if symbol is not None:
         statement = statement.where(stocks.c.symbol > symbol)
     return [_stock(row) for row in await rows_of(connection, statement)]
+
+
+async def stock_by_id(connection: Connection, stock_id: str) -> Stock | None:
+    """A stock with its latest price."""
+    row = await row_of(connection, _STOCK_BY_ID, {"key": stock_id})
+    return None if row is None else _stock(row)
 
 
 async def stocks_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Stock]:
@@ -213,6 +225,12 @@ async def holding_in(connection: Connection, user_id: str, stock_id: str) -> Hol
     """A user's holding of one stock."""
     statement = _SELECT_HOLDING.where(holdings.c.user_id == user_id, holdings.c.stock_id == stock_id)
     row = await row_of(connection, statement)
+    return None if row is None else _holding(row)
+
+
+async def lock_holding(connection: Connection, holding_id: str) -> Holding | None:
+    """A holding, locked; its stock is not."""
+    row = await row_of(connection, _LOCKED_HOLDING[connection.dialect], {"key": holding_id})
     return None if row is None else _holding(row)
 
 

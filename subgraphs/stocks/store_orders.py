@@ -75,6 +75,7 @@ _BY_KEY: BindParameter[Any] = bindparam("key")
 _ORDER_BY_ID = _SELECT_ORDER.where(orders.c.id == _BY_KEY)
 _LOCK_ORDER = select(orders.c.id).where(orders.c.id == _BY_KEY).with_for_update()
 _UPDATE_ORDER = update(orders).where(orders.c.id == _BY_KEY)
+_MOVE_ORDER = _UPDATE_ORDER.where(orders.c.state == bindparam("left_state"))
 _INSERT_FILL = insert(fills)
 
 OrderKey = tuple[int, str]
@@ -149,6 +150,18 @@ async def save_order(connection: Connection, order_id: str, state: OrderState, n
     """Moves a (locked) order to `state` and writes `values`; what waited for a retry is due at once."""
     changes = {"key": order_id, "state": state.value, "updated_at": now, "attempts": 0, "next_attempt_at": now}
     await connection.execute(_UPDATE_ORDER, {**changes, **values})
+
+
+async def move_order(
+    connection: Connection, order_id: str, left: OrderState, state: OrderState, now: int, **values: object
+) -> bool:
+    """Moves an order from the state `left` to `state` and writes `values`; False when it is in another state.
+
+    The row is locked to the end of the transaction, as `lock_order` does, and one statement has looked and written.
+    """
+    changes = {"state": state.value, "updated_at": now, "attempts": 0, "next_attempt_at": now, **values}
+    moved = await connection.execute(_MOVE_ORDER, {"key": order_id, "left_state": left.value, **changes})
+    return moved.rowcount == 1
 
 
 async def insert_fill(connection: Connection, order: Order, fill: Fill) -> None:

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+import orjson
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, RootModel
 
-from subgraphs.shared.app import AnyCaller, IdempotencyKeyHeader, UserCaller, add_next_link
-from subgraphs.shared.auth import Caller, require_service
+from subgraphs.shared.app import IdempotencyKeyHeader, UserCaller, add_next_link, caller_of
+from subgraphs.shared.auth import require_service
 from subgraphs.shared.bodies import DecimalText, IdText, PageBody, RequestBody, ResponseBody, TimestampText, read_body
 from subgraphs.shared.errors import (
     IDEMPOTENCY_KEY_REUSED,
@@ -210,34 +211,16 @@ class SystemOperationBody(
     """Any of the six; `op` says which."""
 
 
-class ResultBody(ResponseBody):
-    """An operation's answer, the same for every repetition."""
-
-    op: str
-    id: str
-    status: str
-    currency: str
-    amount: str
-    target: str
-
-    @classmethod
-    def of(cls, result: Result) -> "ResultBody":
-        """A result on the wire."""
-        return cls(
-            op=result.op,
-            id=result.id,
-            status=result.status,
-            currency=result.currency,
-            amount=format_amount(result.amount, result.currency),
-            target=result.target,
-        )
-
-
-async def _system_caller(caller: AnyCaller) -> Caller:
-    return require_service(caller, *PERMITTED_OPERATIONS)
-
-
-SystemCaller = Annotated[Caller, Depends(_system_caller)]
+def result_document(result: Result) -> dict[str, str]:
+    """An operation's answer on the wire, the same for every repetition."""
+    return {
+        "op": result.op,
+        "id": result.id,
+        "status": result.status,
+        "currency": result.currency,
+        "amount": format_amount(result.amount, result.currency),
+        "target": result.target,
+    }
 
 
 def routes(service: WalletService) -> APIRouter:
@@ -257,14 +240,15 @@ def _balance_routes(service: WalletService) -> APIRouter:
         balances = await service.balances(caller)
         return BalancesBody(balances=[BalanceBody.of(balance) for balance in balances])
 
-    @router.put("/balance", include_in_schema=False)
-    async def put_balance(caller: SystemCaller, request: Request, response: Response) -> ResultBody:
+    async def put_balance(request: Request) -> Response:
+        caller = require_service(await caller_of(request), *PERMITTED_OPERATIONS)
         body = await read_body(request, SystemOperationBody)
         answered = await service.apply(caller, body.root.operation())
-        if answered.replayed:
-            response.headers["Idempotent-Replayed"] = "true"
-        return ResultBody.of(answered.result)
+        headers = {"Idempotent-Replayed": "true"} if answered.replayed else None
+        return Response(orjson.dumps(result_document(answered.result)), headers=headers, media_type="application/json")
 
+    # A plain route: orders pay for it twice, and FastAPI's way to a handler costs a quarter of what the handler does.
+    router.add_route("/balance", put_balance, methods=["PUT"], include_in_schema=False)
     return router
 
 

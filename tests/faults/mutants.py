@@ -91,9 +91,9 @@ MUTANTS = (
         (
             Edit(
                 "subgraphs/shared/peers.py",
-                '            raise PeerUnavailable(f"{self._name}: {type(error).__name__}") from error',
+                '            raise PeerUnavailable(f"{self._name}: {error}") from error',
                 '            if method == "PUT":\n                return {}\n'
-                '            raise PeerUnavailable(f"{self._name}: {type(error).__name__}") from error',
+                '            raise PeerUnavailable(f"{self._name}: {error}") from error',
             ),
         ),
         (NETWORK, CRASHES),

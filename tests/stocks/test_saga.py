@@ -270,8 +270,8 @@ async def test_steps_that_are_repeated_change_nothing(desk: Desk) -> None:
     done = await orders.load(order_id)
     for step in (
         orders.start(done),
-        orders.execute(order_id),
-        orders.settle(order_id, None),
+        orders.execute(done),
+        orders.settle(done, None),
         orders.reject(order_id, Rejection("stale-price", "")),
         orders.expire(order_id),
         orders.give_back(order_id),
