@@ -158,11 +158,11 @@ async def _forever(work: Background) -> None:
 def _health_routes(database: Database) -> APIRouter:
     routes = APIRouter(tags=["Health"])
 
-    @routes.get("/health", summary="Whether the process serves")
+    @routes.get("/health", summary="Says whether the process serves")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @routes.get("/ready", summary="Whether the database answers")
+    @routes.get("/ready", summary="Says whether the database answers")
     async def ready() -> dict[str, str]:
         async with database.reading() as connection:
             await connection.execute(select(1))
@@ -180,7 +180,22 @@ class _Service(FastAPI):
         definitions = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
         nested = definitions.pop("$defs", {})
         schema.setdefault("components", {}).setdefault("schemas", {}).update({"Problem": definitions, **nested})
+        _leave_out_titles(schema["components"]["schemas"])
+        _leave_out_titles(schema["paths"])
         return schema
+
+
+def _leave_out_titles(value: Any) -> None:
+    """Takes the titles away that Pydantic makes of names: "Stockid" says no more than `stockId`."""
+    if isinstance(value, dict):
+        if isinstance(value.get("title"), str):
+            del value["title"]
+        for name, inside in value.items():
+            if name not in ("default", "example", "examples"):
+                _leave_out_titles(inside)
+    elif isinstance(value, list):
+        for inside in value:
+            _leave_out_titles(inside)
 
 
 class _Requests:

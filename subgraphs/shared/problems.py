@@ -34,8 +34,9 @@ from subgraphs.shared.texts import text_refusal
 LOGGER = logging.getLogger(__name__)
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
-SIGNED_IN: tuple[ErrorCode, ...] = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKEN, FORBIDDEN, UNAVAILABLE)
+SIGNED_IN: tuple[ErrorCode, ...] = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKEN, FORBIDDEN)
 """What any route can answer that wants to know who calls."""
+_OF_BODIES: tuple[ErrorCode, ...] = (MALFORMED_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
 _NO_OBJECT = ("model_type", "model_attributes_type", "dict_type")
 _BY_STATUS: Mapping[int, ErrorCode] = {code.status: code for code in reversed(COMMON_CODES)}
@@ -60,12 +61,12 @@ class Problem(ResponseBody):
     request_id: str = Field(description="Tell it to whoever runs the service.")
 
 
-def problem_responses(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*codes: ErrorCode, reads_body: bool = False) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of a route, from the codes it can answer with.
 
-    The codes of any route with a body (400, 413, 415, 422) and of our own fault (500) are added.
+    What any route can answer (422, 500, 503) is added, and what any one that reads a body can (400, 413, 415).
     """
-    every = (*codes, MALFORMED_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST, INTERNAL_ERROR)
+    every = (*codes, *(_OF_BODIES if reads_body else ()), INVALID_REQUEST, INTERNAL_ERROR, UNAVAILABLE)
     by_status: dict[int, dict[str, ErrorCode]] = {}
     for code in every:
         by_status.setdefault(code.status, {})[code.code] = code

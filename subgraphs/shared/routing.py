@@ -1,8 +1,9 @@
-"""Routes that refuse what they do not know, as their bodies do: a mistyped filter would show everything."""
+"""What routes of every service share: the parameters of lists and updates, and the refusal of unknown ones."""
 
 from collections.abc import Iterator
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Header, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
@@ -10,12 +11,19 @@ from starlette.types import Receive, Scope, Send
 from subgraphs.shared.app import current_caller
 from subgraphs.shared.auth import TokenVerifier
 from subgraphs.shared.errors import INVALID_REQUEST, UNAUTHENTICATED, FieldError, Refusal
+from subgraphs.shared.pagination import LIMIT_DEFAULT, LIMIT_MAX
+
+After = Annotated[str | None, Query(description="The `nextCursor` of the page before.")]
+Limit = Annotated[int | None, Query(description=f"Items per page: 1 to {LIMIT_MAX}, {LIMIT_DEFAULT} if absent.")]
+IfMatch = Annotated[
+    str | None, Header(alias="If-Match", description="The ETag that was read; a newer version answers 412.")
+]
 
 
 class ServiceRoute(APIRoute):
     """The `route_class` of a service's routers: a query parameter that the route does not take is refused.
 
-    Who may not call the route at all is told that first.
+    A mistyped filter would show everything. Who may not call the route at all is told that first.
     """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,19 +1,15 @@
 """How this service's routes write the documents they answer with."""
 
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import orjson
-from fastapi import Query, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel
 
 from subgraphs.shared.app import add_next_link
-from subgraphs.shared.pagination import LIMIT_MAX
 from subgraphs.stocks.documents import Document
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
-
-After = Annotated[str | None, Query(description="`nextCursor` of the page before.")]
-Limit = Annotated[int | None, Query(description=f"1 to {LIMIT_MAX}.")]
 
 
 def json_response(document: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -1,9 +1,8 @@
 """The REST face: stocks for everybody, holdings for their users, and the market's system route."""
 
 from dataclasses import replace
-from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from subgraphs.shared.app import AnyCaller, UserCaller
 from subgraphs.shared.auth import Caller, require_service, require_user
@@ -17,14 +16,9 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.etags import format_etag, parse_if_match
 from subgraphs.shared.money import format_price, parse_price, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
-from subgraphs.shared.routing import ServiceRoute
+from subgraphs.shared.routing import After, IfMatch, Limit, ServiceRoute
 from subgraphs.shared.timestamps import format_timestamp
-from subgraphs.stocks.answers import (
-    After,
-    Limit,
-    json_response,
-    page_response,
-)
+from subgraphs.stocks.answers import json_response, page_response
 from subgraphs.stocks.bodies import (
     CommitmentBody,
     HoldingBody,
@@ -56,7 +50,7 @@ def _stock_routes(use_cases: UseCases) -> APIRouter:
 
     @router.get(
         "",
-        summary="The stocks in the system",
+        summary="Returns a list of stocks in the system",
         response_model=PageBody[StockBody],
         responses=problem_responses(INVALID_CURSOR),
     )
@@ -65,7 +59,12 @@ def _stock_routes(use_cases: UseCases) -> APIRouter:
         page = await use_cases.stocks.stocks(after=after, limit=limit)
         return page_response(request, [stock_document(stock) for stock in page.items], page.next_cursor)
 
-    @router.get("/{stock_id}", summary="A stock", response_model=StockBody, responses=problem_responses(NOT_FOUND))
+    @router.get(
+        "/{stock_id}",
+        summary="Returns a stock by its id",
+        response_model=StockBody,
+        responses=problem_responses(NOT_FOUND),
+    )
     async def get_stock(stock_id: str) -> Response:
         """A stock by its id, with its latest price. Public."""
         return json_response(stock_document(await use_cases.stocks.stock(stock_id)))
@@ -78,7 +77,7 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
 
     @router.get(
         "",
-        summary="A user's stockholdings",
+        summary="Returns a user's stockholding list",
         response_model=PageBody[HoldingBody],
         responses=problem_responses(*SIGNED_IN, INVALID_CURSOR),
     )
@@ -89,7 +88,7 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
 
     @router.get(
         "/{stockholding_id}",
-        summary="A stockholding",
+        summary="Returns a user's stockholding by id",
         response_model=HoldingBody,
         responses=problem_responses(*SIGNED_IN, NOT_FOUND),
     )
@@ -99,7 +98,7 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
 
     @router.put(
         "/{stockholding_id}",
-        summary="Change what is committed to a broker",
+        summary="Updates commitedAmount, what is set aside for a broker",
         response_model=HoldingBody,
         responses=problem_responses(
             *SIGNED_IN,
@@ -109,6 +108,7 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
             INSUFFICIENT_SHARES,
             INVALID_QUANTITY,
             UNKNOWN_AUTHORIZATION,
+            reads_body=True,
         ),
         openapi_extra=body_of(CommitmentBody),
     )
@@ -116,7 +116,7 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
         caller: AnyCaller,
         request: Request,
         stockholding_id: str,
-        if_match: Annotated[str | None, Header(description="The holding's ETag.")] = None,
+        if_match: IfMatch = None,
     ) -> Response:
         """Sets the new amount of one open commitment of the caller's holding; the free shares must suffice."""
         if caller.kind == "service":

@@ -18,9 +18,9 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import parse_price, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_response, problem_responses, request_id_of
-from subgraphs.shared.routing import ServiceRoute
+from subgraphs.shared.routing import After, Limit, ServiceRoute
 from subgraphs.shared.timestamps import parse_timestamp
-from subgraphs.stocks.answers import After, Limit, json_response, page_response
+from subgraphs.stocks.answers import json_response, page_response
 from subgraphs.stocks.bodies import NewOrderBody, OrderBody, OrderChangeBody
 from subgraphs.stocks.documents import order_document
 from subgraphs.stocks.rules import (
@@ -79,7 +79,7 @@ def order_routes(use_cases: UseCases) -> APIRouter:
 
     @router.get(
         "",
-        summary="A user's orders",
+        summary="Returns a user's order list",
         response_model=PageBody[OrderBody],
         responses=problem_responses(*SIGNED_IN, INVALID_CURSOR),
     )
@@ -100,7 +100,7 @@ def order_routes(use_cases: UseCases) -> APIRouter:
 
     @router.get(
         "/{order_id}",
-        summary="An order",
+        summary="Returns a user's order by id",
         response_model=OrderBody,
         responses=problem_responses(*SIGNED_IN, NOT_FOUND),
     )
@@ -111,9 +111,9 @@ def order_routes(use_cases: UseCases) -> APIRouter:
     @router.post(
         "",
         status_code=201,
-        summary="Buy or sell",
+        summary="Creates an order to buy or sell stocks",
         response_model=OrderBody,
-        responses={**problem_responses(*SIGNED_IN, *PLACING_CODES), **_ACCEPTED},
+        responses={**problem_responses(*SIGNED_IN, *PLACING_CODES, reads_body=True), **_ACCEPTED},
     )
     async def place_order(
         request: Request,
@@ -130,10 +130,12 @@ def order_routes(use_cases: UseCases) -> APIRouter:
 
     @router.put(
         "/{order_id}",
-        summary="Cancel an order",
+        summary="Updates an order's status: cancels it",
         response_model=OrderBody,
         responses={
-            **problem_responses(*SIGNED_IN, NOT_FOUND, ORDER_COMPLETED, ORDER_FINAL, AUTHORIZATION_INACTIVE),
+            **problem_responses(
+                *SIGNED_IN, NOT_FOUND, ORDER_COMPLETED, ORDER_FINAL, AUTHORIZATION_INACTIVE, reads_body=True
+            ),
             **_ACCEPTED,
         },
     )

@@ -1,16 +1,11 @@
 """The JSON bodies of the users routes, and how entities are written in them."""
 
-from typing import Annotated
-
 from pydantic import Field, SecretStr
 
 from subgraphs.shared.bodies import DecimalText, IdText, RequestBody, ResponseBody, TimestampText
 from subgraphs.shared.timestamps import format_timestamp
 from subgraphs.users.rules import Role, User
 from subgraphs.users.rules_authorizations import Authorization, AuthorizationType, RolledOver, Status
-
-Limit = Annotated[int | None, Field(description="Items per page, 20 if absent, at most 100.")]
-After = Annotated[str | None, Field(description="The nextCursor of the page before.")]
 
 
 class RegisterBody(RequestBody):

@@ -1,8 +1,6 @@
 """The REST face of accounts and keys, by the documented routes; those of authorizations are `routes_authorizations`."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import SecretStr
 
 from subgraphs.shared.app import (
@@ -16,18 +14,16 @@ from subgraphs.shared.bodies import PageBody, body_of, read_body
 from subgraphs.shared.errors import (
     IDEMPOTENCY_KEY_REUSED,
     INVALID_CURSOR,
+    INVALID_IDEMPOTENCY_KEY,
     NOT_FOUND,
     PRECONDITION_FAILED,
     TOO_MANY_REQUESTS,
-    UNAVAILABLE,
 )
 from subgraphs.shared.etags import format_etag, parse_if_match
 from subgraphs.shared.keys import JWK, VerifyingKey, jwk_set
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
-from subgraphs.shared.routing import ServiceRoute
+from subgraphs.shared.routing import After, IfMatch, Limit, ServiceRoute
 from subgraphs.users.bodies import (
-    After,
-    Limit,
     LoginBody,
     ProfileBody,
     ProfileUpdateBody,
@@ -56,10 +52,6 @@ from subgraphs.users.use_cases import UseCases
 
 JWKS_AGE_S = 300
 
-IfMatch = Annotated[
-    str | None, Header(alias="If-Match", description="The ETag that was read; a newer version answers 412.")
-]
-
 
 def routes_of(use_cases: UseCases, published_keys: dict[str, VerifyingKey]) -> APIRouter:
     """The routes of the users service over its use cases."""
@@ -78,11 +70,14 @@ def _account_routes(service: UsersService) -> APIRouter:
         "/users/register",
         status_code=201,
         summary="Registers a user in the system",
-        responses=problem_responses(EMAIL_TAKEN, IDEMPOTENCY_KEY_REUSED, TOO_MANY_REQUESTS, UNAVAILABLE),
+        responses=problem_responses(
+            EMAIL_TAKEN, IDEMPOTENCY_KEY_REUSED, INVALID_IDEMPOTENCY_KEY, TOO_MANY_REQUESTS, reads_body=True
+        ),
     )
     async def register(
         body: RegisterBody, address: ClientAddress, response: Response, idempotency_key: IdempotencyKeyHeader = None
     ) -> ProfileBody:
+        """An investor or a broker, chosen for good. A repetition answers alike, with `Idempotent-Replayed: true`."""
         registration = checked_registration(
             name=body.name, email=body.email, role=body.type, password=body.password.get_secret_value()
         )
@@ -94,19 +89,21 @@ def _account_routes(service: UsersService) -> APIRouter:
 
     @routes.post(
         "/users/login",
-        summary="Logins a user in the system",
-        responses=problem_responses(INVALID_CREDENTIALS, TOO_MANY_REQUESTS, UNAVAILABLE),
+        summary="Logs a user in to the system",
+        responses=problem_responses(INVALID_CREDENTIALS, TOO_MANY_REQUESTS, reads_body=True),
     )
     async def login(body: LoginBody, address: ClientAddress, response: Response) -> SessionBody:
+        """Starts a session: an access token for 15 minutes, and a refresh token to get the next one with."""
         session = await service.login(body.email, body.password.get_secret_value(), address=address)
         return _session_body(session, response)
 
     @routes.post(
         "/users/refresh",
         summary="Exchanges a refresh token for fresh tokens",
-        responses=problem_responses(INVALID_REFRESH_TOKEN, UNAVAILABLE),
+        responses=problem_responses(INVALID_REFRESH_TOKEN, reads_body=True),
     )
     async def refresh(body: RefreshBody, response: Response) -> SessionBody:
+        """Goes on with a session. A refresh token works once; shown again, it ends its session."""
         return _session_body(await service.refresh(body.refresh_token.get_secret_value()), response)
 
     return routes
@@ -128,6 +125,7 @@ def _user_routes(service: UsersService) -> APIRouter:
         limit: Limit = None,
         after: After = None,
     ) -> PageBody[UserBody]:
+        """What everybody may know of all users, the earliest registered first; `type` limits them to one kind."""
         page = await service.users(caller, role=type, limit=limit, after=after)
         add_next_link(request, response, page.next_cursor)
         return PageBody(items=[user_body(user) for user in page.items], next_cursor=page.next_cursor)
@@ -138,21 +136,29 @@ def _user_routes(service: UsersService) -> APIRouter:
         responses=problem_responses(*SIGNED_IN, NOT_FOUND),
     )
     async def user(caller: UserCaller, user_id: str, response: Response) -> ProfileBody | UserBody:
+        """One's own whole profile, or what everybody may know of another user."""
         found = await service.user(caller, user_id)
         response.headers["ETag"] = format_etag(found.version)
         return user_body(found) if found.email is None else profile_body(found)
 
     @routes.put(
         "/users/{user_id}",
-        summary="Updates user's profile details",
+        summary="Updates a user's profile details",
         responses=problem_responses(
-            *SIGNED_IN, PROFILE_NOT_YOURS, NOT_FOUND, EMAIL_TAKEN, PRECONDITION_FAILED, TOO_MANY_REQUESTS
+            *SIGNED_IN,
+            PROFILE_NOT_YOURS,
+            NOT_FOUND,
+            EMAIL_TAKEN,
+            PRECONDITION_FAILED,
+            TOO_MANY_REQUESTS,
+            reads_body=True,
         ),
         openapi_extra=body_of(ProfileUpdateBody),
     )
     async def update(
         caller: UserCaller, user_id: str, request: Request, response: Response, if_match: IfMatch = None
     ) -> ProfileBody:
+        """One's own profile alone; what is absent stays as it is. A new password ends all sessions."""
         current = await service.own_profile(caller, user_id)
         body = await read_body(request, ProfileUpdateBody)
         updated = await service.update_profile(
@@ -168,8 +174,9 @@ def _key_routes(published_keys: dict[str, VerifyingKey]) -> APIRouter:
     routes = APIRouter(route_class=ServiceRoute, tags=["Keys"])
     document = jwk_set(published_keys.values())
 
-    @routes.get("/.well-known/jwks.json", summary="The public keys that verify access tokens (RFC 7517)")
+    @routes.get("/.well-known/jwks.json", summary="Returns the public keys that verify access tokens")
     async def jwks(response: Response) -> dict[str, list[JWK]]:
+        """A JWK set (RFC 7517)."""
         response.headers["Cache-Control"] = f"public, max-age={JWKS_AGE_S}"
         return document
 

@@ -17,6 +17,7 @@ from subgraphs.shared.errors import (
     IDEMPOTENCY_KEY_REUSED,
     INVALID_AMOUNT,
     INVALID_CURSOR,
+    INVALID_IDEMPOTENCY_KEY,
     INVALID_QUANTITY,
     INVALID_REQUEST,
     NOT_FOUND,
@@ -27,13 +28,11 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.idempotency import Outcome
 from subgraphs.shared.money import parse_amount, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_response, problem_responses, request_id_of
-from subgraphs.shared.routing import ServiceRoute
+from subgraphs.shared.routing import After, Limit, ServiceRoute
 from subgraphs.shared.timestamps import parse_timestamp
 from subgraphs.users.bodies import (
-    After,
     AuthorizationBody,
     CreateAuthorizationBody,
-    Limit,
     RolloverBody,
     authorization_body,
     rolled_over_body,
@@ -73,6 +72,7 @@ CREATION_REFUSALS = (
     AUTHORIZATION_ENDED,
     AUTHORIZATION_TIMED_OUT,
     IDEMPOTENCY_KEY_REUSED,
+    INVALID_IDEMPOTENCY_KEY,
 )
 
 Cascade = Annotated[
@@ -93,7 +93,7 @@ def _reading_routes(use_cases: UseCases) -> APIRouter:
 
     @routes.get(
         "/authorizations",
-        summary="Returns a user's authorizations list",
+        summary="Returns a user's authorization list",
         responses=problem_responses(*SIGNED_IN, INVALID_CURSOR),
     )
     async def authorizations(
@@ -105,6 +105,7 @@ def _reading_routes(use_cases: UseCases) -> APIRouter:
         limit: Limit = None,
         after: After = None,
     ) -> PageBody[AuthorizationBody]:
+        """The mandates that the caller gave or, as a broker, was given; newest first."""
         page = await use_cases.authorizations.authorizations(caller, status=status, kind=type, limit=limit, after=after)
         add_next_link(request, response, page.next_cursor)
         items = [authorization_body(each, caller.id) for each in page.items]
@@ -112,11 +113,12 @@ def _reading_routes(use_cases: UseCases) -> APIRouter:
 
     @routes.get(
         "/authorizations/{authorization_id}",
-        summary="Returns authorization's details by id",
+        summary="Returns an authorization's details by id",
         responses=problem_responses(*SIGNED_IN, NOT_FOUND),
         response_model=AuthorizationBody,
     )
     async def authorization(caller: AnyCaller, authorization_id: str) -> Response:
+        """A mandate that the caller gave or was given; any other is as if it did not exist."""
         if caller.kind == "service":
             verified = await use_cases.authorizations.verified_authorization(caller, authorization_id)
             return _json(verified_body(verified))
@@ -132,15 +134,20 @@ def _changing_routes(use_cases: UseCases) -> APIRouter:
     @routes.post(
         "/authorizations",
         status_code=201,
-        summary="Create an authorization",
+        summary="Creates an authorization",
         response_model=AuthorizationBody,
         responses={
             202: {"model": AuthorizationBody, "description": "Accepted: it becomes active or failed by itself."},
-            **problem_responses(*SIGNED_IN, *CREATION_REFUSALS),
+            **problem_responses(*SIGNED_IN, *CREATION_REFUSALS, reads_body=True),
         },
         openapi_extra=body_of(CreateAuthorizationBody),
     )
     async def create(caller: AnyCaller, request: Request, idempotency_key: IdempotencyKeyHeader = None) -> Response:
+        """Sets money (`type` capital) or shares (stockholding) of the caller's aside for a broker to trade with.
+
+        201 when it is active, 422 with `authorizationId` when it failed, 202 while it is neither. A repetition with the
+        same key and body gets the same final answer, with `Idempotent-Replayed: true`.
+        """
         if caller.kind == "service":
             require_service(caller, "stocks")
             body = await read_body(request, RolloverBody)
@@ -158,7 +165,7 @@ def _changing_routes(use_cases: UseCases) -> APIRouter:
 
     @routes.put(
         "/authorizations/{authorization_id}/revoke",
-        summary="User can revoke an authorization access",
+        summary="Revokes an authorization",
         response_model=AuthorizationBody,
         responses={
             202: {"model": AuthorizationBody, "description": "Revoked; what remains is given back by itself."},
@@ -166,6 +173,7 @@ def _changing_routes(use_cases: UseCases) -> APIRouter:
         },
     )
     async def revoke(caller: UserCaller, authorization_id: str, cascade: Cascade = True) -> Response:
+        """Ends a mandate for good, with all that it rolled over into; what remains is the investor's again."""
         revoked = await use_cases.saga.revoke(caller, authorization_id, cascade=cascade)
         return _json(authorization_body(revoked, caller.id), 202 if revoked.state in DRIVEN_STATES else 200)
 

@@ -19,9 +19,8 @@ from subgraphs.shared.errors import (
 )
 from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import decimals_of, format_amount, parse_amount
-from subgraphs.shared.pagination import LIMIT_MAX
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
-from subgraphs.shared.routing import ServiceRoute
+from subgraphs.shared.routing import After, Limit, ServiceRoute
 from subgraphs.shared.timestamps import format_timestamp
 from subgraphs.wallet.operations import Close, Commit, Credit, Hold, Operation, Post, Result, Void
 from subgraphs.wallet.rules import (
@@ -234,7 +233,7 @@ def routes(service: WalletService) -> APIRouter:
 def _balance_routes(service: WalletService) -> APIRouter:
     router = APIRouter(route_class=ServiceRoute, tags=["Balance"])
 
-    @router.get("/balance", summary="A user's balance", responses=problem_responses(*SIGNED_IN))
+    @router.get("/balance", summary="Returns a user's balance", responses=problem_responses(*SIGNED_IN))
     async def get_balance(caller: UserCaller) -> BalancesBody:
         """The caller's money per currency. His profile is at users' `GET /users/{userId}`; GraphQL joins the two."""
         balances = await service.balances(caller)
@@ -257,7 +256,7 @@ def _transaction_routes(service: WalletService) -> APIRouter:
 
     @router.get(
         "",
-        summary="A user's transactions",
+        summary="Returns a user's transaction list",
         responses=problem_responses(*SIGNED_IN, INVALID_CURSOR),
     )
     async def list_transactions(
@@ -265,8 +264,8 @@ def _transaction_routes(service: WalletService) -> APIRouter:
         response: Response,
         caller: UserCaller,
         kind: Annotated[TransactionKind | None, Query(description="Only lines of this kind.")] = None,
-        after: Annotated[str | None, Query(description="`nextCursor` of the page before.")] = None,
-        limit: Annotated[int | None, Query(description=f"1 to {LIMIT_MAX}.")] = None,
+        after: After = None,
+        limit: Limit = None,
     ) -> PageBody[TransactionBody]:
         """The caller's transactions, newest first."""
         page = await service.transactions(caller, kind=kind, after=after, limit=limit)
@@ -276,7 +275,7 @@ def _transaction_routes(service: WalletService) -> APIRouter:
 
     @router.get(
         "/{transaction_id}",
-        summary="One of a user's transactions",
+        summary="Returns a user's transaction by id",
         responses=problem_responses(*SIGNED_IN, NOT_FOUND),
     )
     async def get_transaction(caller: UserCaller, transaction_id: str) -> TransactionBody:
@@ -286,7 +285,7 @@ def _transaction_routes(service: WalletService) -> APIRouter:
     @router.post(
         "",
         status_code=201,
-        summary="Deposit or withdraw",
+        summary="Creates a transaction: a deposit or a withdrawal",
         responses=problem_responses(
             *SIGNED_IN,
             INVALID_AMOUNT,
@@ -295,6 +294,7 @@ def _transaction_routes(service: WalletService) -> APIRouter:
             BALANCE_LIMIT,
             IDEMPOTENCY_KEY_REUSED,
             INVALID_IDEMPOTENCY_KEY,
+            reads_body=True,
         ),
     )
     async def create_transaction(
