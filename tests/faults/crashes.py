@@ -133,11 +133,11 @@ class Stage:
         """Many clients and random kills for `seconds`, on the base that every scenario starts from."""
         if self._base is None:
             self._base = await self._prepare_base()
-        async with self._world(self._base) as (world, clients, databases, prepared):
+        async with self._world(self._base) as (world, clients, databases, _):
             for service in SERVICES:
                 world.start(service)
             await _answering(clients)
-            return await rage(world, clients, databases, prepared.ids, seconds=seconds, seed=seed)
+            return await rage(world, clients, databases, seconds=seconds, seed=seed)
 
     async def _prepare_base(self) -> Prepared:
         urls = {service: await asyncio.to_thread(self.factory, f"subgraphs.{service}") for service in SERVICES}

@@ -1,7 +1,8 @@
 """Many clients at once while random services are killed -9 again and again.
 
 Only a service that is ready is killed, so that the services do work between the kills: a storm that lets nothing be
-completed proves nothing, and so the share of completed orders is part of the result.
+completed proves nothing, and so the share of completed orders is part of the result. For the same reason money and
+mandates do not run out, however long it lasts.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -17,7 +19,7 @@ from subgraphs.stocks.tables import orders
 from tests.faults.books import at_rest, violations_of
 from tests.faults.people import Clients, NotFinal
 from tests.faults.processes import SERVICES, World
-from tests.faults.scenarios import CURRENCY, STOCK, SYMBOL, Ids
+from tests.faults.scenarios import CURRENCY, STOCK, SYMBOL
 
 CLIENTS = 16
 KILL_PAUSE_S = (0.1, 0.6)
@@ -58,7 +60,6 @@ async def rage(
     world: World,
     clients: Clients,
     databases: Mapping[str, Database],
-    ids: Ids,
     *,
     seconds: float,
     seed: int,
@@ -66,7 +67,7 @@ async def rage(
     """Storms for `seconds`, lets everything come to rest, and says what is left."""
     weather = Weather(seed)
     until = time.monotonic() + seconds
-    actors = [asyncio.create_task(_act(clients, ids, number, seed, until, weather)) for number in range(CLIENTS)]
+    actors = [asyncio.create_task(_act(clients, number, seed, until, weather)) for number in range(CLIENTS)]
     await _kill(world, clients, random.Random(seed), until, weather)
     calm = time.monotonic()
     await asyncio.gather(*actors)
@@ -91,28 +92,34 @@ async def _kill(world: World, clients: Clients, chance: random.Random, until: fl
         world.start(victim)
 
 
-async def _act(clients: Clients, ids: Ids, number: int, seed: int, until: float, weather: Weather) -> None:
+async def _act(clients: Clients, number: int, seed: int, until: float, weather: Weather) -> None:
     chance = random.Random(seed * CLIENTS + number)
     step = 0
     while time.monotonic() < until:
         step += 1
         key = f"storm {seed} {number} {step}"
         try:
-            await chance.choice(_DEEDS)(clients, ids, key, chance)
+            await chance.choice(_DEEDS)(clients, key, chance)
         except NotFinal as failure:
             weather.unfinished.append(str(failure))
 
 
-async def _buys(clients: Clients, _ids: Ids, key: str, chance: random.Random) -> None:
+async def _deposits(clients: Clients, key: str, _chance: random.Random) -> None:
+    """Money keeps coming in: a storm of any length goes on buying."""
+    await clients.deposit("alice", "2000.00", CURRENCY, key)
+
+
+async def _buys(clients: Clients, key: str, chance: random.Random) -> None:
     quantity = str(chance.randint(1, 4))
     await clients.order("alice", key, stockId=STOCK.stock_id, side="buy", quantity=quantity)
 
 
-async def _sells(clients: Clients, _ids: Ids, key: str, _chance: random.Random) -> None:
-    await clients.order("alice", key, stockId=STOCK.stock_id, side="sell", quantity="1")
+async def _sells(clients: Clients, key: str, chance: random.Random) -> None:
+    quantity = str(chance.randint(1, 4))
+    await clients.order("alice", key, stockId=STOCK.stock_id, side="sell", quantity=quantity)
 
 
-async def _waits(clients: Clients, _ids: Ids, key: str, chance: random.Random) -> None:
+async def _waits(clients: Clients, key: str, chance: random.Random) -> None:
     price = f"{chance.randint(70, 83)}.0000"
     order = await clients.order(
         "alice",
@@ -128,32 +135,37 @@ async def _waits(clients: Clients, _ids: Ids, key: str, chance: random.Random) -
         await clients.cancel("alice", order["id"])
 
 
-async def _broker_buys(clients: Clients, ids: Ids, key: str, _chance: random.Random) -> None:
-    await clients.order("carol", key, stockId=STOCK.stock_id, side="buy", quantity="1", authorizationId=ids["capital"])
+async def _broker_trades(clients: Clients, key: str, _chance: random.Random) -> None:
+    """A broker buys under a mandate, and sells half of it under the mandate that it rolled over to."""
+    mandate = await _capital_mandate(clients, key)
+    bought = await _broker_order(clients, f"{key} bought", mandate, side="buy", quantity="2")
+    if bought.get("rolloverAuthorizationId"):
+        await _broker_order(clients, f"{key} sold", bought["rolloverAuthorizationId"], side="sell", quantity="1")
 
 
-async def _broker_sells(clients: Clients, ids: Ids, key: str, _chance: random.Random) -> None:
-    await clients.order(
-        "carol", key, stockId=STOCK.stock_id, side="sell", quantity="0.5", authorizationId=ids["shares"]
-    )
-
-
-async def _authorizes_and_revokes(clients: Clients, _ids: Ids, key: str, chance: random.Random) -> None:
-    mandate = await clients.authorize(
-        "alice", key, brokerId=clients.people["carol"].id, type="capital", currency=CURRENCY, amount="400.00"
-    )
-    if mandate.get("status") != "active":
-        return
-    order = {"stockId": STOCK.stock_id, "side": "buy", "quantity": "2", "authorizationId": mandate["id"]}
+async def _authorizes_and_revokes(clients: Clients, key: str, chance: random.Random) -> None:
+    mandate = await _capital_mandate(clients, key)
     await asyncio.gather(
-        clients.order("carol", f"{key} order", **order),
-        clients.revoke("alice", mandate["id"]) if chance.random() < 0.7 else asyncio.sleep(0),
+        _broker_order(clients, f"{key} order", mandate, side="buy", quantity="2"),
+        clients.revoke("alice", mandate) if mandate and chance.random() < 0.7 else asyncio.sleep(0),
     )
 
 
-async def _ticks(clients: Clients, _ids: Ids, _key: str, chance: random.Random) -> None:
+async def _capital_mandate(clients: Clients, key: str) -> str | None:
+    carol = clients.people["carol"].id
+    mandate = await clients.authorize("alice", key, brokerId=carol, type="capital", currency=CURRENCY, amount="400.00")
+    return str(mandate["id"]) if mandate.get("status") == "active" else None
+
+
+async def _broker_order(clients: Clients, key: str, mandate: str | None, **body: object) -> dict[str, Any]:
+    if mandate is None:
+        return {}
+    return await clients.order("carol", key, stockId=STOCK.stock_id, authorizationId=mandate, **body)
+
+
+async def _ticks(clients: Clients, _key: str, chance: random.Random) -> None:
     middle = chance.randint(75, 90)
     await clients.tick(SYMBOL, f"{middle}.0000", f"{middle}.2000", seq=None)
 
 
-_DEEDS = (_buys, _buys, _sells, _waits, _broker_buys, _broker_sells, _authorizes_and_revokes, _ticks)
+_DEEDS = (_deposits, _buys, _buys, _sells, _sells, _waits, _broker_trades, _authorizes_and_revokes, _ticks)
