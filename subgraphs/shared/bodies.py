@@ -53,11 +53,11 @@ async def read_body(request: Request, model: type[BodyT], *, system_member: str 
         RequestValidationError: it does not fit `model`.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Refusal(UNSUPPORTED_MEDIA_TYPE, "Send the body with Content-Type: application/json.")
+        raise Refusal(UNSUPPORTED_MEDIA_TYPE)
     try:
         document = orjson.loads(await request.body())
     except orjson.JSONDecodeError as error:
-        raise Refusal(MALFORMED_REQUEST, "The body is not JSON.") from error
+        raise Refusal(MALFORMED_REQUEST, "The body is not JSON. Send a JSON object.") from error
     if system_member is not None and isinstance(document, dict) and system_member in document:
         raise Refusal(FORBIDDEN, "This is a system operation; this caller may not use it.")
     try:

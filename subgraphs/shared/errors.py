@@ -13,11 +13,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """One line of the catalogue: the stable code, the HTTP status it answers with, and a title for people."""
+    """One line of the catalogue: the stable code, the HTTP status it answers with, and words for people.
+
+    `title` says what is wrong, without a full stop; `remedy` says in a sentence what to do about it.
+    """
 
     code: str
     status: int
     title: str
+    remedy: str
+
+    @property
+    def detail(self) -> str:
+        """What is wrong and what to do, where nothing more can be said of the occasion."""
+        return f"{self.title}. {self.remedy}"
 
     @property
     def graphql(self) -> str:
@@ -36,8 +45,9 @@ class FieldError:
 class Refusal(Exception):
     """A request that is not fulfilled, for a reason the client may read and act upon.
 
-    `detail` says what to do; `fields` names the input at fault; `retry_after_s` becomes the Retry-After header;
-    `extra` adds members to the problem document (and to GraphQL's extensions), such as the id of a rejected order.
+    `detail` says what is wrong and what to do, where more can be said than the code says; `fields` names the input at
+    fault; `retry_after_s` becomes the Retry-After header; `extra` adds members to the problem document (and to
+    GraphQL's extensions), such as the id of a rejected order.
     """
 
     def __init__(
@@ -51,35 +61,96 @@ class Refusal(Exception):
     ) -> None:
         super().__init__(code.code, detail)
         self.code = code
-        self.detail = detail or code.title
+        self.detail = detail or code.detail
         self.fields = tuple(fields)
         self.retry_after_s = retry_after_s
         self.extra: Mapping[str, object] = extra or {}
 
 
-MALFORMED_REQUEST = ErrorCode("malformed-request", 400, "The request could not be read")
-INVALID_CURSOR = ErrorCode("invalid-cursor", 400, "The cursor was not issued by this list")
-INVALID_IDEMPOTENCY_KEY = ErrorCode("invalid-idempotency-key", 400, "The Idempotency-Key is empty or too long")
-UNAUTHENTICATED = ErrorCode("unauthenticated", 401, "A bearer token is required")
-INVALID_TOKEN = ErrorCode("invalid-token", 401, "The bearer token is not valid")
-EXPIRED_TOKEN = ErrorCode("expired-token", 401, "The bearer token has expired")
-FORBIDDEN = ErrorCode("forbidden", 403, "This caller may not do that")
-NOT_FOUND = ErrorCode("not-found", 404, "There is no such object")
-METHOD_NOT_ALLOWED = ErrorCode("method-not-allowed", 405, "The route does not know this method")
-NOT_ACCEPTABLE = ErrorCode("not-acceptable", 406, "The route cannot answer in the requested media type")
-CONFLICT = ErrorCode("conflict", 409, "The object's state does not allow this")
-PRECONDITION_FAILED = ErrorCode("precondition-failed", 412, "The object has changed since it was read")
-BODY_TOO_LARGE = ErrorCode("body-too-large", 413, "The request body is too large")
-UNSUPPORTED_MEDIA_TYPE = ErrorCode("unsupported-media-type", 415, "The request body must be application/json")
-INVALID_REQUEST = ErrorCode("invalid-request", 422, "The request was understood but is not valid")
-INVALID_AMOUNT = ErrorCode("invalid-amount", 422, "The amount is not valid")
-INVALID_QUANTITY = ErrorCode("invalid-quantity", 422, "The quantity is not valid")
-INVALID_PRICE = ErrorCode("invalid-price", 422, "The price is not valid")
-UNKNOWN_CURRENCY = ErrorCode("unknown-currency", 422, "The currency is not supported")
-IDEMPOTENCY_KEY_REUSED = ErrorCode("idempotency-key-reused", 422, "The Idempotency-Key was used with another body")
-TOO_MANY_REQUESTS = ErrorCode("too-many-requests", 429, "Too many attempts")
-INTERNAL_ERROR = ErrorCode("internal-error", 500, "The service failed")
-UNAVAILABLE = ErrorCode("unavailable", 503, "The service cannot answer for the moment")
+MALFORMED_REQUEST = ErrorCode(
+    "malformed-request", 400, "The request could not be read", "Compare it with the documentation of the route."
+)
+INVALID_CURSOR = ErrorCode(
+    "invalid-cursor",
+    400,
+    "The cursor was not issued by this list",
+    "Use a cursor exactly as this list returned it, or none to start over.",
+)
+INVALID_IDEMPOTENCY_KEY = ErrorCode(
+    "invalid-idempotency-key",
+    400,
+    "The Idempotency-Key cannot be used",
+    "Send 1 to 255 printable characters, such as a UUID.",
+)
+UNAUTHENTICATED = ErrorCode(
+    "unauthenticated", 401, "The request has no access token", "Send one: Authorization: Bearer <token>."
+)
+INVALID_TOKEN = ErrorCode(
+    "invalid-token", 401, "The bearer token is not valid", "Log in again, and send the access token that you get."
+)
+EXPIRED_TOKEN = ErrorCode(
+    "expired-token", 401, "The bearer token has expired", "Get a fresh access token with your refresh token."
+)
+FORBIDDEN = ErrorCode("forbidden", 403, "This caller may not do that", "Send the token of somebody who may.")
+NOT_FOUND = ErrorCode(
+    "not-found", 404, "There is no such object", "Check the id; what is somebody else's is not shown either."
+)
+METHOD_NOT_ALLOWED = ErrorCode(
+    "method-not-allowed", 405, "The route does not know this method", "Use one of those in the Allow header."
+)
+PRECONDITION_FAILED = ErrorCode(
+    "precondition-failed",
+    412,
+    "The object has changed since it was read",
+    "Read it again, and repeat the change on what it is.",
+)
+BODY_TOO_LARGE = ErrorCode("body-too-large", 413, "The request body is too large", "Send a smaller one.")
+UNSUPPORTED_MEDIA_TYPE = ErrorCode(
+    "unsupported-media-type",
+    415,
+    "The request body is not declared as JSON",
+    "Send it with Content-Type: application/json.",
+)
+INVALID_REQUEST = ErrorCode(
+    "invalid-request", 422, "The request was understood but is not valid", "See errors for what is at fault."
+)
+INVALID_AMOUNT = ErrorCode(
+    "invalid-amount",
+    422,
+    "The amount is not valid",
+    'Write a plain decimal number above zero as a string, such as "12.50".',
+)
+INVALID_QUANTITY = ErrorCode(
+    "invalid-quantity",
+    422,
+    "The quantity is not valid",
+    'Write a plain decimal number above zero as a string, such as "1.5".',
+)
+INVALID_PRICE = ErrorCode(
+    "invalid-price",
+    422,
+    "The price is not valid",
+    'Write a plain decimal number above zero as a string, such as "12.3".',
+)
+UNKNOWN_CURRENCY = ErrorCode(
+    "unknown-currency", 422, "The currency is not supported", "Use one that is: errors names them."
+)
+IDEMPOTENCY_KEY_REUSED = ErrorCode(
+    "idempotency-key-reused", 422, "The Idempotency-Key was used with another body", "Use a new key for a new request."
+)
+TOO_MANY_REQUESTS = ErrorCode(
+    "too-many-requests", 429, "There were too many attempts", "Wait as long as Retry-After says."
+)
+INTERNAL_ERROR = ErrorCode(
+    "internal-error",
+    500,
+    "The service failed",
+    "Try again later; if it fails again, tell the request's id to whoever runs the service.",
+)
+UNAVAILABLE = ErrorCode("unavailable", 503, "The service cannot answer for the moment", "Try again in a moment.")
+
+ONLY_THE_USER = "Only the user himself may see this. Ask `me` for your own."
+"""The detail of `not-found` at a field of a user that is for that user alone."""
 
 COMMON_CODES: tuple[ErrorCode, ...] = (
     MALFORMED_REQUEST,
@@ -91,8 +162,6 @@ COMMON_CODES: tuple[ErrorCode, ...] = (
     FORBIDDEN,
     NOT_FOUND,
     METHOD_NOT_ALLOWED,
-    NOT_ACCEPTABLE,
-    CONFLICT,
     PRECONDITION_FAILED,
     BODY_TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,

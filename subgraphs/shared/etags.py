@@ -20,5 +20,5 @@ def parse_if_match(header: str | None) -> int | None:
     if len(tag) < 2 or not tag.startswith('"') or not tag.endswith('"') or "," in tag:
         raise Refusal(MALFORMED_REQUEST, 'Send If-Match with the one ETag that was read, such as "3".')
     if not (tag[1:-1].isascii() and tag[1:-1].isdigit() and len(tag) <= 20):
-        raise Refusal(PRECONDITION_FAILED, "Read the object again and repeat the change on it.")
+        raise Refusal(PRECONDITION_FAILED)
     return int(tag[1:-1])

@@ -141,7 +141,10 @@ class SubgraphSchema(strawberry.federation.Schema):
         for slot, representation in enumerate(representations):
             resolve = self._reference_resolver(representation)
             if resolve is None:
-                found[slot] = Refusal(MALFORMED_REQUEST, "The representation names no entity of this subgraph.")
+                found[slot] = Refusal(
+                    MALFORMED_REQUEST,
+                    "The representation names no entity of this subgraph. Send one with its __typename and key.",
+                )
             else:
                 slots.setdefault(resolve, []).append(slot)
         for resolve, places in slots.items():
@@ -198,7 +201,7 @@ def client_error(error: GraphQLError, request_id: str) -> dict[str, Any]:
             extensions["retryAfterS"] = original.retry_after_s
     elif isinstance(original, Exception) and not isinstance(original, GraphQLError):
         LOGGER.error("request %s: a field failed", request_id, exc_info=original)
-        shown["message"] = INTERNAL_ERROR.title
+        shown["message"] = INTERNAL_ERROR.detail
         extensions = {"code": INTERNAL_ERROR.graphql, "requestId": request_id}
     else:
         extensions = {**(error.extensions or {}), "code": _document_code(error)}
@@ -357,7 +360,7 @@ def _read_request(body: bytes) -> tuple[str, dict[str, Any] | None, str | None] 
 
 
 def _refused(code: ErrorCode, detail: str) -> dict[str, Any]:
-    return {"data": None, "errors": [{"message": detail or code.title, "extensions": {"code": code.graphql}}]}
+    return {"data": None, "errors": [{"message": detail or code.detail, "extensions": {"code": code.graphql}}]}
 
 
 def _http_refusal(code: ErrorCode, detail: str = "") -> tuple[int, bytes]:

@@ -76,7 +76,7 @@ class MutationError:
     """One reason, for one input field or, without `field`, for the whole input."""
 
     code: str = strawberry.field(description="A stable code, such as INSUFFICIENT_FUNDS.")
-    message: str = strawberry.field(description="What to do about it.")
+    message: str = strawberry.field(description="What is wrong, and what to do about it.")
     field: str | None = strawberry.field(default=None, description="The input field at fault.")
 
 

@@ -150,7 +150,7 @@ async def store_answer(
 
 def _checked(stored: Row[Any], key: IdempotencyKey) -> StoredAnswer:
     if stored.fingerprint != key.fingerprint:
-        raise Refusal(IDEMPOTENCY_KEY_REUSED, "Use a new Idempotency-Key for a new request.")
+        raise Refusal(IDEMPOTENCY_KEY_REUSED)
     return StoredAnswer(status=stored.status, body=stored.body)
 
 

@@ -43,7 +43,7 @@ def decode_cursor(text: str, list_name: str, *types: type[int] | type[str]) -> C
     Raises:
         Refusal: `invalid-cursor` when the text is not a cursor of that list.
     """
-    refusal = Refusal(INVALID_CURSOR, "Use a cursor exactly as this list returned it, or none to start over.")
+    refusal = Refusal(INVALID_CURSOR)
     if len(text) > CURSOR_CHARACTERS_MAX:
         raise refusal
     try:

@@ -56,7 +56,7 @@ class Problem(ResponseBody):
     title: str = Field(examples=["There is no such object"])
     status: int = Field(examples=[404])
     code: str = Field(examples=["not-found"], description="Stable: programs decide by this.")
-    detail: str = Field(description="What to do about it.")
+    detail: str = Field(description="What is wrong, and what to do about it.")
     errors: list[ProblemField] = Field(description="The members of the request at fault, if any are.")
     request_id: str = Field(description="Tell it to whoever runs the service.")
 
@@ -143,12 +143,12 @@ def _validation_refusal(error: RequestValidationError, request: Request) -> Refu
     """Malformed JSON is 400, a body that is not declared as JSON 415, anything else 422 with the members at fault."""
     details = error.errors()
     if any(detail["type"] == "json_invalid" or _says_no_body(detail) for detail in details):
-        return Refusal(MALFORMED_REQUEST, "The body is not JSON.")
+        return Refusal(MALFORMED_REQUEST, "The body is not JSON. Send a JSON object.")
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if isinstance(error.body, bytes) and error.body and not content_type.endswith("json"):
-        return Refusal(UNSUPPORTED_MEDIA_TYPE, "Send the body with Content-Type: application/json.")
+        return Refusal(UNSUPPORTED_MEDIA_TYPE)
     fields = tuple(FieldError(_field_path(detail["loc"]), _message(detail)) for detail in details)
-    return Refusal(INVALID_REQUEST, "See errors for the members at fault.", fields=fields)
+    return Refusal(INVALID_REQUEST, fields=fields)
 
 
 def _says_no_body(detail: Mapping[str, Any]) -> bool:
@@ -166,7 +166,15 @@ def _field_path(location: tuple[int | str, ...]) -> str:
 
 def _response(codes: list[ErrorCode]) -> dict[str, Any]:
     examples = {
-        code.code: {"value": {"type": "about:blank", "title": code.title, "status": code.status, "code": code.code}}
+        code.code: {
+            "value": {
+                "type": "about:blank",
+                "title": code.title,
+                "status": code.status,
+                "code": code.code,
+                "detail": code.detail,
+            }
+        }
         for code in codes
     }
     return {

@@ -35,18 +35,18 @@ async def reserve(connection: Connection, order: Order, now: int) -> Rejection |
     holding = await store.lock_holding(connection, holding_id)
     code = INSUFFICIENT_LIQUIDITY if order.side is Side.BUY else INSUFFICIENT_SHARES
     if holding is None:
-        return Rejection(code.code, code.title)
+        return Rejection(code.code, code.detail)
     if order.side is Side.SELL and order.authorization_id is not None:
         commitment = await store.lock_commitment(connection, order.authorization_id)
         if commitment is None or not commitment.open or commitment.holding_id != holding_id:
-            return Rejection(AUTHORIZATION_INACTIVE.code, AUTHORIZATION_INACTIVE.title)
+            return Rejection(AUTHORIZATION_INACTIVE.code, AUTHORIZATION_INACTIVE.detail)
         if commitment.remaining < order.quantity:
-            return Rejection(code.code, "Fewer shares remain under the authorization.")
+            return Rejection(code.code, "Fewer shares remain under the authorization. Sell fewer.")
         left = replace(commitment, remaining=commitment.remaining - order.quantity)
         await store.save_commitment(connection, left, now)
         holding = replace(holding, committed=holding.committed - order.quantity)
     elif holding.free < order.quantity:
-        return Rejection(code.code, code.title)
+        return Rejection(code.code, code.detail)
     else:
         holding = replace(holding, free=holding.free - order.quantity)
     await store.save_holding(connection, replace(holding, reserved=holding.reserved + order.quantity), now)

@@ -17,27 +17,91 @@ MARKET = "market"
 
 HOLDING_NAMESPACE = uuid.UUID("0b2f4f0e-7c1a-5d7e-8f43-51c8b6a9d2e7")
 
-UNKNOWN_STOCK = ErrorCode("unknown-stock", 422, "There is no such stock")
-UNKNOWN_AUTHORIZATION = ErrorCode("unknown-authorization", 422, "There is no such authorization for this caller")
-AUTHORIZATION_REQUIRED = ErrorCode("authorization-required", 422, "A broker's order needs an authorizationId")
+UNKNOWN_STOCK = ErrorCode("unknown-stock", 422, "There is no such stock", "Choose one from GET /stocks.")
+UNKNOWN_AUTHORIZATION = ErrorCode(
+    "unknown-authorization",
+    422,
+    "There is no such authorization for this caller",
+    "Choose one from GET /authorizations.",
+)
+AUTHORIZATION_REQUIRED = ErrorCode(
+    "authorization-required",
+    422,
+    "A broker's order needs an authorizationId",
+    "Name the investor's authorization that it is placed under.",
+)
 AUTHORIZATION_NOT_ALLOWED = ErrorCode(
-    "authorization-not-allowed", 422, "An investor's own order takes no authorizationId"
+    "authorization-not-allowed", 422, "An investor's own order takes no authorizationId", "Leave it out."
 )
-AUTHORIZATION_INACTIVE = ErrorCode("authorization-inactive", 422, "The authorization is not active at this time")
-AUTHORIZATION_MISMATCH = ErrorCode("authorization-mismatch", 422, "The authorization is not for this kind of order")
+AUTHORIZATION_INACTIVE = ErrorCode(
+    "authorization-inactive",
+    422,
+    "The authorization is not active at this time",
+    "Choose an active one from GET /authorizations, or ask the investor for another.",
+)
+AUTHORIZATION_MISMATCH = ErrorCode(
+    "authorization-mismatch",
+    422,
+    "The authorization is not for this order",
+    "Name a capital authorization to buy, a stockholding authorization of the same stock to sell.",
+)
 AUTOMATED_ORDER_INVALID = ErrorCode(
-    "automated-order-invalid", 422, "Only investors place automated orders, for themselves"
+    "automated-order-invalid",
+    422,
+    "Only investors place automated orders, for themselves",
+    "Place a market order, or let the investor place it without authorizationId.",
 )
-CURRENCY_MISMATCH = ErrorCode("currency-mismatch", 422, "The currency is not the stock's")
-INSUFFICIENT_FUNDS = ErrorCode("insufficient-funds", 422, "The funds do not cover the order and its fees")
-INSUFFICIENT_SHARES = ErrorCode("insufficient-shares", 422, "There are not enough free shares")
-INSUFFICIENT_LIQUIDITY = ErrorCode("insufficient-liquidity", 422, "The market has not that many shares to sell")
-MARKET_CLOSED = ErrorCode("market-closed", 422, "The market is closed")
-PRICE_MOVED = ErrorCode("price-moved", 422, "The price moved beyond what was set aside for the order")
-STALE_PRICE = ErrorCode("stale-price", 422, "The order could not be executed while its price was fresh")
-COMMITMENT_CLOSED = ErrorCode("commitment-closed", 409, "The commitment is closed")
-ORDER_COMPLETED = ErrorCode("order-completed", 409, "The order is completed")
-ORDER_FINAL = ErrorCode("order-final", 409, "The order has already come to an end")
+CURRENCY_MISMATCH = ErrorCode(
+    "currency-mismatch",
+    422,
+    "The authorization's currency is not the stock's",
+    "Name an authorization in the stock's currency.",
+)
+INSUFFICIENT_FUNDS = ErrorCode(
+    "insufficient-funds",
+    422,
+    "The money does not suffice",
+    "Order less, or add money: an order needs the highest price that it may cost, and the fees.",
+)
+INSUFFICIENT_SHARES = ErrorCode(
+    "insufficient-shares",
+    422,
+    "The shares do not suffice",
+    "Name fewer, or free some that are committed to brokers or reserved for orders.",
+)
+INSUFFICIENT_LIQUIDITY = ErrorCode(
+    "insufficient-liquidity",
+    422,
+    "The market has not that many shares to sell",
+    "Order fewer, or wait until others have sold theirs.",
+)
+MARKET_CLOSED = ErrorCode(
+    "market-closed", 422, "The market is closed", "Come back when it is open, or place an automated order."
+)
+PRICE_MOVED = ErrorCode(
+    "price-moved",
+    422,
+    "The price moved beyond what was set aside for the order",
+    "Place it again with a stop price near the market's.",
+)
+STALE_PRICE = ErrorCode(
+    "stale-price",
+    422,
+    "The order could not be executed while its price was fresh",
+    "Place it again, with a new Idempotency-Key.",
+)
+COMMITMENT_CLOSED = ErrorCode(
+    "commitment-closed", 409, "The commitment is closed", "Its authorization has ended: create another one."
+)
+ORDER_COMPLETED = ErrorCode(
+    "order-completed", 409, "The order is completed", "It cannot be cancelled any more; place an opposite one."
+)
+ORDER_FINAL = ErrorCode(
+    "order-final",
+    409,
+    "The order has already come to an end",
+    "Nothing is left to cancel; its status says how it ended.",
+)
 
 ERROR_CODES: tuple[ErrorCode, ...] = (
     *COMMON_CODES,

@@ -77,7 +77,7 @@ def checked(intent: OrderIntent) -> OrderIntent:
     if intent.client_order_id is not None and not _is_client_order_id(intent.client_order_id):
         errors.append(FieldError("clientOrderId", f"Use 1 to {CLIENT_ORDER_ID_CHARACTERS_MAX} printable characters."))
     if errors:
-        raise Refusal(INVALID_REQUEST, "The parts of the order do not fit together.", fields=errors)
+        raise Refusal(INVALID_REQUEST, fields=errors)
     return intent
 
 
@@ -132,7 +132,9 @@ def hold_amount(intent: OrderIntent, quote: Quote, currency: str, rates: FeeRate
     held = settle_buy(intent.quantity, hold_price(intent, quote), currency, rates).paid
     if settlement.cost == 0 or held > AMOUNT_MINOR_MAX:
         message = (
-            "The order is worth less than the smallest amount." if settlement.cost == 0 else "It is worth too much."
+            "The order is worth less than the smallest amount: order more."
+            if settlement.cost == 0
+            else "The order is worth too much: order less."
         )
         raise Refusal(INVALID_REQUEST, message, fields=[FieldError("quantity", message)])
     return held if intent.side is Side.BUY else 0
@@ -179,7 +181,7 @@ def order_of(
     """
     is_open = sessions.is_open(now)
     if not is_open and not intent.automated:
-        raise Refusal(MARKET_CLOSED, "Place it when the market is open, or as an automated order.")
+        raise Refusal(MARKET_CLOSED)
     if mandate is not None:
         _check_mandate(mandate, intent, stock, now)
     user_id = request.placed_by if mandate is None else mandate.investor_id
@@ -229,8 +231,12 @@ def _check_mandate(mandate: Mandate, intent: OrderIntent, stock: Stock, now: int
         raise Refusal(AUTHORIZATION_INACTIVE)
     wanted = "capital" if intent.side is Side.BUY else "stockholding"
     if mandate.type != wanted:
-        raise Refusal(AUTHORIZATION_MISMATCH, f"A broker's order to {intent.side} needs a {wanted} authorization.")
+        raise Refusal(
+            AUTHORIZATION_MISMATCH, f"A broker's order to {intent.side} needs a {wanted} authorization. Name one."
+        )
     if intent.side is Side.BUY and mandate.currency != stock.currency:
-        raise Refusal(CURRENCY_MISMATCH, f"The stock trades in {stock.currency}.")
+        raise Refusal(
+            CURRENCY_MISMATCH, f"The stock trades in {stock.currency}. Name an authorization in that currency."
+        )
     if intent.side is Side.SELL and mandate.stockholding_id != holding_id_of(mandate.investor_id, stock.id):
-        raise Refusal(AUTHORIZATION_MISMATCH, "The authorization is for another stock.")
+        raise Refusal(AUTHORIZATION_MISMATCH, "The authorization is for another stock. Name one of this stock.")

@@ -201,7 +201,7 @@ class OrderSaga:
                 if refused.code not in HOLD_REFUSALS:
                     raise
                 code = HOLD_REFUSALS[refused.code]
-                return await self._orders.reject(order.id, Rejection(code.code, code.title))
+                return await self._orders.reject(order.id, Rejection(code.code, code.detail))
         return await self._orders.start(order)
 
     async def _execute(self, order: Order) -> Order:
@@ -230,7 +230,7 @@ class OrderSaga:
             raise Refusal(UNKNOWN_AUTHORIZATION) from refused
         except PeerUnavailable as failure:
             raise Refusal(
-                UNAVAILABLE, "Authorizations cannot be verified for the moment.", retry_after_s=1
+                UNAVAILABLE, "Authorizations cannot be verified for the moment. Try again in a moment.", retry_after_s=1
             ) from failure
         if verified.mandate.broker_id != caller.id:
             raise Refusal(UNKNOWN_AUTHORIZATION)

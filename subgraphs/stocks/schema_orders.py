@@ -5,7 +5,7 @@ from typing import Any
 
 import strawberry
 
-from subgraphs.shared.errors import NOT_FOUND, UNAVAILABLE, Refusal
+from subgraphs.shared.errors import NOT_FOUND, ONLY_THE_USER, UNAVAILABLE, Refusal
 from subgraphs.shared.graphql_types import Connection, DecimalText, Money, Timestamp, connection, invalid_key, keys_of
 from subgraphs.shared.money import decimals_of, format_amount, parse_amount
 from subgraphs.stocks import rules, rules_orders
@@ -101,7 +101,7 @@ class User:
     ) -> Connection[Order] | None:
         """A page of orders, with their stocks."""
         if info.context.user.id != self.id:
-            raise Refusal(NOT_FOUND)
+            raise Refusal(NOT_FOUND, ONLY_THE_USER)
         wanted = OrderFilter(status=status, stock_id=stock_id, side=side, client_order_id=client_order_id)
         page = await info.context.service.orders.orders(info.context.user, wanted, after=after, limit=first)
         nodes = await order_nodes(info, page.items)
@@ -120,7 +120,9 @@ class User:
         """Balances plus the market value of all holdings, per currency."""
         totals = await _market_values(info, self.id)
         if self.balances is None:
-            raise Refusal(UNAVAILABLE, "The balances cannot be read for the moment.", retry_after_s=1)
+            raise Refusal(
+                UNAVAILABLE, "The balances cannot be read for the moment. Try again in a moment.", retry_after_s=1
+            )
         for balance in self.balances:
             minor = parse_amount(balance.total, balance.currency, zero_allowed=True)
             totals[balance.currency] = totals.get(balance.currency, 0) + minor

@@ -13,7 +13,7 @@ import orjson
 from subgraphs.shared.audit import AuditEntry, record
 from subgraphs.shared.auth import Caller, require_service, require_user
 from subgraphs.shared.database import Connection, Database
-from subgraphs.shared.errors import IDEMPOTENCY_KEY_REUSED, NOT_FOUND, PRECONDITION_FAILED, Refusal
+from subgraphs.shared.errors import IDEMPOTENCY_KEY_REUSED, NOT_FOUND, ONLY_THE_USER, PRECONDITION_FAILED, Refusal
 from subgraphs.shared.money import format_quantity
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
 from subgraphs.stocks import store
@@ -100,7 +100,7 @@ class StocksService:
             Refusal: `not-found` for anybody but that user.
         """
         if require_user(caller).id != user_id:
-            raise Refusal(NOT_FOUND)
+            raise Refusal(NOT_FOUND, ONLY_THE_USER)
         async with self._database.reading() as connection:
             return await store.holdings_of(connection, user_id)
 
@@ -147,7 +147,7 @@ class StocksService:
             if holding is None or holding.user_id != user.id:
                 raise Refusal(NOT_FOUND)
             if expected_version is not None and expected_version != holding.version:
-                raise Refusal(PRECONDITION_FAILED, "Read the holding again, then decide.")
+                raise Refusal(PRECONDITION_FAILED)
             commitment = await store.lock_commitment(connection, authorization_id)
             changed = _recommitted(holding, commitment, amount)
             now = await connection.now()
@@ -179,9 +179,12 @@ class StocksService:
             now = await connection.now()
             inserted, commitment = await store.insert_or_lock_commitment(connection, _opened(request), now)
             if not inserted:
-                raise Refusal(COMMITMENT_CLOSED, "The authorization has ended before its shares were set aside.")
+                raise Refusal(COMMITMENT_CLOSED)
             if request.amount > holding.free:
-                raise Refusal(INSUFFICIENT_SHARES, f"Free: {format_quantity(holding.free)}.")
+                raise Refusal(
+                    INSUFFICIENT_SHARES,
+                    f"Only {format_quantity(holding.free)} more are free. {INSUFFICIENT_SHARES.remedy}",
+                )
             await _move_committed(connection, holding, request.amount, now)
             answer = _answer(commitment, holding.stock, amount=format_quantity(request.amount))
             await _leave_receipt(connection, request, "open", answer, now)
@@ -221,11 +224,13 @@ class StocksService:
 
 def _recommitted(holding: Holding, commitment: Commitment | None, amount: int) -> Commitment:
     if commitment is None or commitment.holding_id != holding.id:
-        raise Refusal(UNKNOWN_AUTHORIZATION, "No authorization of that id commits shares of this holding.")
+        raise Refusal(UNKNOWN_AUTHORIZATION, f"It commits no shares of this holding. {UNKNOWN_AUTHORIZATION.remedy}")
     if not commitment.open:
-        raise Refusal(COMMITMENT_CLOSED, "The authorization has ended.")
+        raise Refusal(COMMITMENT_CLOSED)
     if amount - commitment.remaining > holding.free:
-        raise Refusal(INSUFFICIENT_SHARES, f"Free: {format_quantity(holding.free)}.")
+        raise Refusal(
+            INSUFFICIENT_SHARES, f"Only {format_quantity(holding.free)} more are free. {INSUFFICIENT_SHARES.remedy}"
+        )
     return replace(commitment, remaining=amount)
 
 
@@ -276,7 +281,7 @@ async def _receipt(connection: Connection, request: CommitmentRequest, op: str) 
         return None
     fingerprint, result = stored
     if fingerprint != _fingerprint(request):
-        raise Refusal(IDEMPOTENCY_KEY_REUSED, "The operation was carried out before, with another request.")
+        raise Refusal(IDEMPOTENCY_KEY_REUSED)
     document: Document = orjson.loads(result)
     return document
 

@@ -241,7 +241,7 @@ class OrdersService:
 
     async def reject_stale(self, order_id: str) -> Order:
         """A market order that is still not executed after `MARKET_ORDER_AGE_MS_MAX` -> REJECTING."""
-        return await self.reject(order_id, Rejection(STALE_PRICE.code, STALE_PRICE.title))
+        return await self.reject(order_id, Rejection(STALE_PRICE.code, STALE_PRICE.detail))
 
     async def expire(self, order_id: str) -> Order:
         """Tc: an automated order whose time is over -> EXPIRING."""
@@ -345,7 +345,7 @@ async def _locked(connection: Connection, order_id: str) -> Order:
 
 def _same_request(order: Order, key: IdempotencyKey) -> Order:
     if order.fingerprint != key.fingerprint:
-        raise Refusal(IDEMPOTENCY_KEY_REUSED, "Use a new Idempotency-Key for a new order.")
+        raise Refusal(IDEMPOTENCY_KEY_REUSED)
     return order
 
 
@@ -386,9 +386,9 @@ async def _set_working(connection: Connection, order: Order, now: int) -> Order:
 def _too_late(order: Order, now: int) -> Rejection | None:
     assert order.price is not None
     if not order.automated and now - order.created_at > MARKET_ORDER_AGE_MS_MAX:
-        return Rejection(STALE_PRICE.code, STALE_PRICE.title)
+        return Rejection(STALE_PRICE.code, STALE_PRICE.detail)
     if gap_beyond_hold(order, order.price):
-        return Rejection(PRICE_MOVED.code, PRICE_MOVED.title)
+        return Rejection(PRICE_MOVED.code, PRICE_MOVED.detail)
     return None
 
 

@@ -78,7 +78,8 @@ async def count_attempts(database: Database, *attempts: Attempt) -> Counted:
     for attempt, count in zip(attempts, counts, strict=True):
         if count > attempt.limit.attempts_max:
             ends = attempt.window_start(now) + attempt.limit.window_s * 1_000
-            raise Refusal(TOO_MANY_REQUESTS, "Wait before you try again.", retry_after_s=-((now - ends) // 1_000))
+            wait_s = -((now - ends) // 1_000)
+            raise Refusal(TOO_MANY_REQUESTS, f"{TOO_MANY_REQUESTS.title}. Wait {wait_s} seconds.", retry_after_s=wait_s)
     return Counted(attempts=attempts, now=now)
 
 

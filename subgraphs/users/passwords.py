@@ -62,7 +62,7 @@ class Passwords:
 
     async def _run(self, work: Callable[..., T], *arguments: str) -> T:
         if self._waiting >= HASHING_WAITING_MAX:
-            raise Refusal(UNAVAILABLE, "Too many logins at once.", retry_after_s=1)
+            raise Refusal(UNAVAILABLE, "Too many logins at once. Try again in a moment.", retry_after_s=1)
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)

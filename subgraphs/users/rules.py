@@ -21,10 +21,14 @@ PASSWORD_CHARACTERS_MIN = 12
 PASSWORD_CHARACTERS_MAX = 128
 """Longer ones only cost hashing time."""
 
-EMAIL_TAKEN = ErrorCode("email-taken", 409, "The e-mail address is registered already")
-INVALID_CREDENTIALS = ErrorCode("invalid-credentials", 401, "The e-mail address or the password is wrong")
-INVALID_REFRESH_TOKEN = ErrorCode("invalid-refresh-token", 401, "The refresh token is not valid")
-PROFILE_NOT_YOURS = ErrorCode("profile-not-yours", 403, "Only the user may change this profile")
+EMAIL_TAKEN = ErrorCode("email-taken", 409, "The e-mail address is registered already", "Log in, or use another one.")
+INVALID_CREDENTIALS = ErrorCode(
+    "invalid-credentials", 401, "The e-mail address or the password is wrong", "Check both."
+)
+INVALID_REFRESH_TOKEN = ErrorCode("invalid-refresh-token", 401, "The refresh token is not valid", "Log in again.")
+PROFILE_NOT_YOURS = ErrorCode(
+    "profile-not-yours", 403, "Only the user himself may change this profile", "Send the change with your own id."
+)
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
 
@@ -130,4 +134,4 @@ def _check_password(password: str, field: str, errors: list[FieldError]) -> None
 
 def _refuse(errors: list[FieldError]) -> None:
     if errors:
-        raise Refusal(INVALID_REQUEST, "See errors for the members at fault.", fields=errors)
+        raise Refusal(INVALID_REQUEST, fields=errors)

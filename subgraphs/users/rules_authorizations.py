@@ -18,16 +18,42 @@ AuthorizationType = Literal["capital", "stockholding"]
 State = Literal["PENDING", "ACTIVE", "FAILED", "REVOKING", "REVOKED", "EXPIRING", "EXPIRED"]
 Status = Literal["pending", "active", "failed", "revoking", "revoked", "expired"]
 
-INVESTORS_ONLY = ErrorCode("investors-only", 403, "Only investors may do that")
-NOT_THE_INVESTOR = ErrorCode("not-the-investor", 403, "Only the investor may revoke an authorization")
-SELF_AUTHORIZATION = ErrorCode("self-authorization", 422, "Nobody authorizes himself")
-UNKNOWN_BROKER = ErrorCode("unknown-broker", 422, "There is no such broker")
-UNKNOWN_STOCKHOLDING = ErrorCode("unknown-stockholding", 422, "You have no such stockholding")
-INVALID_WINDOW = ErrorCode("invalid-window", 422, "The authorization would be over before it begins")
-INSUFFICIENT_FUNDS = ErrorCode("insufficient-funds", 422, "The available balance is too small")
-INSUFFICIENT_SHARES = ErrorCode("insufficient-shares", 422, "The holding has too few free shares")
-AUTHORIZATION_ENDED = ErrorCode("authorization-ended", 422, "The authorization was ended before it began")
-AUTHORIZATION_TIMED_OUT = ErrorCode("authorization-timed-out", 422, "The authorization could not be opened in time")
+INVESTORS_ONLY = ErrorCode(
+    "investors-only", 403, "Only investors give authorizations", "Ask the investor to: brokers receive them."
+)
+NOT_THE_INVESTOR = ErrorCode("not-the-investor", 403, "Only the investor may revoke an authorization", "Ask him to.")
+SELF_AUTHORIZATION = ErrorCode("self-authorization", 422, "Nobody authorizes himself", "Name a broker.")
+UNKNOWN_BROKER = ErrorCode("unknown-broker", 422, "There is no such broker", "Choose one from GET /users?type=broker.")
+UNKNOWN_STOCKHOLDING = ErrorCode(
+    "unknown-stockholding", 422, "You have no such stockholding", "Choose one from GET /stockholdings."
+)
+INVALID_WINDOW = ErrorCode(
+    "invalid-window",
+    422,
+    "The authorization would be over before it begins",
+    "Name an endsAt in the future and after startsAt.",
+)
+INSUFFICIENT_FUNDS = ErrorCode(
+    "insufficient-funds", 422, "The money does not suffice", "Authorize less, or deposit money first."
+)
+INSUFFICIENT_SHARES = ErrorCode(
+    "insufficient-shares",
+    422,
+    "The shares do not suffice",
+    "Authorize fewer, or free some that are committed to brokers or reserved for orders.",
+)
+AUTHORIZATION_ENDED = ErrorCode(
+    "authorization-ended",
+    422,
+    "The authorization was ended before it began",
+    "Create another one, with a new Idempotency-Key.",
+)
+AUTHORIZATION_TIMED_OUT = ErrorCode(
+    "authorization-timed-out",
+    422,
+    "The authorization could not be opened in time",
+    "Create another one, with a new Idempotency-Key.",
+)
 
 FAILURES: Mapping[str, ErrorCode] = MappingProxyType(
     {
@@ -161,7 +187,7 @@ def checked_mandate(
         errors.append(FieldError(other, f"A {type} authorization has none."))
     errors += [*id_errors("brokerId", broker_id), *id_errors("stockholdingId", stockholding_id)]
     if errors:
-        raise Refusal(INVALID_REQUEST, "See errors for the members at fault.", fields=errors)
+        raise Refusal(INVALID_REQUEST, fields=errors)
     units = parse_quantity(amount, field="amount") if currency is None else parse_amount(amount, currency)
     return MandateRequest(type, broker_id, currency, stockholding_id, units, starts_at, ends_at)
 
@@ -170,12 +196,11 @@ def window(request: MandateRequest, now: int) -> tuple[int, int | None]:
     """When the mandate begins and ends, from a request made at `now`; raises Refusal `invalid-window`."""
     starts_at = now if request.starts_at is None else request.starts_at
     if request.ends_at is not None and request.ends_at <= max(starts_at, now):
-        message = "endsAt must be in the future and after startsAt."
-        raise Refusal(INVALID_WINDOW, message, fields=(FieldError("endsAt", message),))
+        raise Refusal(INVALID_WINDOW, fields=(FieldError("endsAt", INVALID_WINDOW.detail),))
     return starts_at, request.ends_at
 
 
 def failure(authorization: Authorization) -> Refusal:
     """The refusal that a failed authorization is answered with, now and at every repetition."""
     code = FAILURES.get(authorization.failure_code or "", AUTHORIZATION_ENDED)
-    return Refusal(code, code.title + ".", extra={"authorizationId": authorization.id})
+    return Refusal(code, extra={"authorizationId": authorization.id})

@@ -125,14 +125,15 @@ class AuthorizationSaga:
             await asyncio.sleep(LOOP_INTERVAL_MS / 1_000)
 
     async def _stock_of(self, caller: Caller, stockholding_id: str) -> str:
-        message = "Choose one of your own stockholdings."
-        unknown = Refusal(UNKNOWN_STOCKHOLDING, message, fields=(FieldError("stockholdingId", message),))
+        unknown = Refusal(UNKNOWN_STOCKHOLDING, fields=(FieldError("stockholdingId", UNKNOWN_STOCKHOLDING.detail),))
         try:
             holding = await self._peers.stocks.holding(stockholding_id)
         except PeerRefused as error:
             raise unknown from error
         except PeerUnavailable as error:
-            raise Refusal(UNAVAILABLE, "Stockholdings cannot be read for the moment.", retry_after_s=1) from error
+            raise Refusal(
+                UNAVAILABLE, "Stockholdings cannot be read for the moment. Try again in a moment.", retry_after_s=1
+            ) from error
         if holding.user_id != caller.id:
             raise unknown
         return holding.stock_id

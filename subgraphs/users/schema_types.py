@@ -6,7 +6,7 @@ from typing import Self, TypeVar
 
 import strawberry
 
-from subgraphs.shared.errors import NOT_FOUND, Refusal
+from subgraphs.shared.errors import NOT_FOUND, ONLY_THE_USER, Refusal
 from subgraphs.shared.graphql import RequestContext
 from subgraphs.shared.graphql_types import (
     Connection,
@@ -118,7 +118,7 @@ class User:
 
     def _mine(self) -> rules.User:
         if self.own is None:
-            raise Refusal(NOT_FOUND, "Only the user himself may see this.")
+            raise Refusal(NOT_FOUND, ONLY_THE_USER)
         return self.own
 
 

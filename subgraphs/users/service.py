@@ -54,6 +54,7 @@ from subgraphs.users.tables import audit_log, idempotency_keys
 REFRESH_TOKEN_LIFETIME_MS = 30 * 24 * 3_600 * 1_000
 """A client that was not used for thirty days logs in again."""
 REFRESH_TOKEN_BYTES = 32
+NO_SUCH_USER = "There is no such user. Find one in GET /users."
 USER_LIST = "users"
 """The list's name in its cursors."""
 FORGET_INTERVAL_S = 3_600
@@ -106,7 +107,7 @@ class UsersService:
 
         user, replayed = await self._database.write(work)
         if replayed and not await self._has_password(user.id, registration.password):
-            raise Refusal(IDEMPOTENCY_KEY_REUSED, "Use a new Idempotency-Key for a new request.")
+            raise Refusal(IDEMPOTENCY_KEY_REUSED)
         return Outcome(value=user, key=claimed.key, replayed=replayed)
 
     async def login(self, email: str, password: str, *, address: str) -> Session:
@@ -125,7 +126,7 @@ class UsersService:
         matches = await self._passwords.verify(password, credentials.password_hash if credentials else None)
         if credentials is None or not matches:
             await self._audit(AuditEntry("user.login-failed", ANONYMOUS, credentials.user_id if credentials else ""))
-            raise Refusal(INVALID_CREDENTIALS, "Check the e-mail address and the password.")
+            raise Refusal(INVALID_CREDENTIALS)
         return await self._start_session(credentials, counted, await self._newer_hash(credentials, password))
 
     async def refresh(self, refresh_token: str) -> Session:
@@ -141,7 +142,7 @@ class UsersService:
 
         session = await self._database.write(work)
         if session is None:
-            raise Refusal(INVALID_REFRESH_TOKEN, "Log in again.")
+            raise Refusal(INVALID_REFRESH_TOKEN)
         return session
 
     async def forget_expired_sessions(self) -> None:
@@ -162,7 +163,7 @@ class UsersService:
         """A user as the caller sees him; raises Refusal `not-found`."""
         found = await self.users_by_id(caller, [user_id])
         if user_id not in found:
-            raise Refusal(NOT_FOUND, "There is no such user.")
+            raise Refusal(NOT_FOUND, NO_SUCH_USER)
         return found[user_id]
 
     async def users_by_id(self, caller: Caller, ids: list[str]) -> dict[str, User]:
@@ -183,7 +184,7 @@ class UsersService:
         """The caller's own profile, to change it; raises Refusal `not-found` or `profile-not-yours`."""
         found = await self.user(caller, user_id)
         if caller.id != user_id:
-            raise Refusal(PROFILE_NOT_YOURS, "Send the change with your own id.")
+            raise Refusal(PROFILE_NOT_YOURS)
         return found
 
     async def update_profile(
@@ -211,7 +212,7 @@ class UsersService:
             return None
         counted = await count_attempts(self._database, Attempt(self._limits.login_per_account, caller.id))
         if not await self._has_password(caller.id, profile.current_password):
-            message = "This is not your current password."
+            message = "This is not your current password. Check it."
             raise Refusal(INVALID_REQUEST, message, fields=(FieldError("currentPassword", message),))
 
         async def rightful(connection: Connection) -> None:
@@ -309,9 +310,9 @@ async def _replace_profile(
 ) -> User:
     version = await store.lock_version(connection, caller.id)
     if version is None:
-        raise Refusal(NOT_FOUND, "There is no such user.")
+        raise Refusal(NOT_FOUND, NO_SUCH_USER)
     if expected_version is not None and expected_version != version:
-        raise Refusal(PRECONDITION_FAILED, "Read the profile again and repeat the change on it.")
+        raise Refusal(PRECONDITION_FAILED)
     if await store.email_is_taken(connection, profile.email, except_user_id=caller.id):
         raise _email_taken()
     await store.update_profile(connection, caller.id, profile, password_hash)
@@ -323,8 +324,7 @@ async def _replace_profile(
 
 
 def _email_taken() -> Refusal:
-    message = "Log in, or use another e-mail address."
-    return Refusal(EMAIL_TAKEN, message, fields=(FieldError("email", message),))
+    return Refusal(EMAIL_TAKEN, fields=(FieldError("email", EMAIL_TAKEN.detail),))
 
 
 def _hashed(refresh_token: str) -> str:

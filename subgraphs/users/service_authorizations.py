@@ -128,7 +128,7 @@ class AuthorizationsService:
     def creation_key(self, caller: Caller, request: MandateRequest, key: str | None) -> IdempotencyKey:
         """The key of a request to create an authorization; raises Refusal unless the caller is an investor."""
         if require_user(caller).role != "investor":
-            raise Refusal(INVESTORS_ONLY, "Brokers receive authorizations; they do not give them.")
+            raise Refusal(INVESTORS_ONLY)
         return idempotency_key(caller.id, CREATE_ROUTE, key, request.document())
 
     async def created_before(self, caller: Caller, key: IdempotencyKey) -> Creation | None:
@@ -171,7 +171,7 @@ class AuthorizationsService:
         """
         authorization = await self.authorization(caller, authorization_id)
         if authorization.investor.id != caller.id:
-            raise Refusal(NOT_THE_INVESTOR, "Ask the investor to revoke it.")
+            raise Refusal(NOT_THE_INVESTOR)
 
         async def work(connection: Connection) -> list[str]:
             root_id = await store.lock_root(connection, authorization_id)
@@ -217,7 +217,7 @@ class AuthorizationsService:
             now = await connection.now()
             root_id = await store.lock_root(connection, rollover.used_authorization_id)
             if root_id is None:
-                raise Refusal(NOT_FOUND, "There is no such authorization.")
+                raise Refusal(NOT_FOUND)
             if await store.insert_rollover(connection, rollover, fingerprint, now):
                 await _continue(connection, caller, rollover, root_id, child_id, now)
             stored_fingerprint, answer = await store.find_rollover(connection, rollover.order_id)
@@ -289,11 +289,10 @@ async def _repetition(connection: Connection, caller: Caller, key: IdempotencyKe
 
 async def _check_broker(connection: Connection, caller: Caller, broker_id: str) -> None:
     if broker_id == caller.id:
-        raise Refusal(SELF_AUTHORIZATION, "Name a broker other than yourself.")
+        raise Refusal(SELF_AUTHORIZATION, fields=(FieldError("brokerId", SELF_AUTHORIZATION.detail),))
     broker = (await users_store.find_users(connection, caller.id, [broker_id])).get(broker_id)
     if broker is None or broker.type != "broker":
-        message = "Choose a broker from GET /users?type=broker."
-        raise Refusal(UNKNOWN_BROKER, message, fields=(FieldError("brokerId", message),))
+        raise Refusal(UNKNOWN_BROKER, fields=(FieldError("brokerId", UNKNOWN_BROKER.detail),))
 
 
 def _pending_row(
@@ -384,5 +383,5 @@ def _fingerprint(rollover: Rollover) -> str:
 
 def _found(found: dict[str, Authorization], authorization_id: str) -> Authorization:
     if authorization_id not in found:
-        raise Refusal(NOT_FOUND, "There is no such authorization, or you are no party of it.")
+        raise Refusal(NOT_FOUND)
     return found[authorization_id]

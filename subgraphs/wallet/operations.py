@@ -268,7 +268,7 @@ def _hold(operation: Hold, standing: Standing) -> Decision:
 def _post(operation: Post, standing: Standing) -> Decision:
     hold = standing.account(hold_account_id(operation.id))
     if hold is None:
-        raise Refusal(HOLD_MISSING, "Send the hold first.")
+        raise Refusal(HOLD_MISSING)
     _require_match(hold, operation)
     if not hold.is_open:
         return Decision(HOLD_POSTED if hold.state == "posted" else HOLD_VOIDED)
@@ -397,7 +397,7 @@ def _require_match(account: Account, operation: Operation) -> None:
     broker_id = operation.broker_id if isinstance(operation, Credit | Close) else account.broker_id
     asked = (operation.investor_id, broker_id, operation.currency)
     if (account.owner_id, account.broker_id, account.currency) != asked:
-        raise Refusal(ACCOUNT_MISMATCH, f"See {account.id}.")
+        raise Refusal(ACCOUNT_MISMATCH, f"{ACCOUNT_MISMATCH.detail} See {account.id}.")
 
 
 def _refused_gate(code: ErrorCode, gate: Account) -> Decision:

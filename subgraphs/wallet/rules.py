@@ -33,18 +33,45 @@ TRANSACTION_KINDS: tuple[TransactionKind, ...] = ("deposit", "withdraw", "trade"
 BALANCE_MINOR_MAX = 10**16
 """What one user may have available by deposits, in minor units: a thousand largest deposits, and far below 2**63."""
 
-INSUFFICIENT_FUNDS = ErrorCode("insufficient-funds", 422, "The balance is too small")
-BALANCE_LIMIT = ErrorCode("balance-limit", 422, "The balance would be above what one user may have")
-HOLD_MISSING = ErrorCode("hold-missing", 409, "There is no hold for this order")
-HOLD_VOIDED = ErrorCode("hold-voided", 409, "The order's hold was given back")
-HOLD_POSTED = ErrorCode("hold-posted", 409, "The order's hold was already spent")
-HOLD_EXCEEDED = ErrorCode("hold-exceeded", 422, "Cost and fees are above the hold")
-FEES_EXCEED_PROCEEDS = ErrorCode("fees-exceed-proceeds", 422, "The fees are above the proceeds")
-COMMITMENT_CLOSED = ErrorCode("commitment-closed", 422, "The authorization's commitment is closed")
-COMMITMENT_EXISTS = ErrorCode("commitment-exists", 409, "The authorization has a commitment already")
-ACCOUNT_MISMATCH = ErrorCode("account-mismatch", 422, "The account has another investor, broker or currency")
-OPERATION_REUSED = ErrorCode("operation-reused", 422, "The operation was sent before with another body")
-OPERATION_FORBIDDEN = ErrorCode("operation-forbidden", 403, "This service may not send that operation")
+INSUFFICIENT_FUNDS = ErrorCode(
+    "insufficient-funds", 422, "The money does not suffice", "Name less, or deposit money first."
+)
+BALANCE_LIMIT = ErrorCode("balance-limit", 422, "The balance would be above what one user may have", "Deposit less.")
+HOLD_MISSING = ErrorCode("hold-missing", 409, "There is no hold for this order", "Send the hold first.")
+HOLD_VOIDED = ErrorCode(
+    "hold-voided", 409, "The order's hold was given back", "The order is over: send nothing more for it."
+)
+HOLD_POSTED = ErrorCode(
+    "hold-posted", 409, "The order's hold was already spent", "The order is settled: send nothing more for it."
+)
+HOLD_EXCEEDED = ErrorCode("hold-exceeded", 422, "Cost and fees are above the hold", "Post what is held at most.")
+FEES_EXCEED_PROCEEDS = ErrorCode(
+    "fees-exceed-proceeds", 422, "The fees are above the proceeds", "Cap them at the proceeds."
+)
+COMMITMENT_CLOSED = ErrorCode(
+    "commitment-closed", 409, "The commitment is closed", "Its authorization has ended: send nothing more for it."
+)
+COMMITMENT_EXISTS = ErrorCode(
+    "commitment-exists", 409, "The authorization has a commitment already", "Commit once per authorization."
+)
+ACCOUNT_MISMATCH = ErrorCode(
+    "account-mismatch",
+    422,
+    "The account has another investor, broker or currency",
+    "Name those that it was opened with.",
+)
+OPERATION_REUSED = ErrorCode(
+    "operation-reused",
+    422,
+    "The operation was sent before with another body",
+    "Send it again with its first body, or another id.",
+)
+OPERATION_FORBIDDEN = ErrorCode(
+    "operation-forbidden",
+    403,
+    "This service may not send that operation",
+    "Let the service send it whose operation it is.",
+)
 
 WALLET_CODES: tuple[ErrorCode, ...] = (
     INSUFFICIENT_FUNDS,
@@ -202,9 +229,14 @@ def move_money(transaction: Transaction, available: int) -> Movement:
     """
     signed = transaction.amount if transaction.direction == "in" else -transaction.amount
     if available + signed < 0:
-        raise Refusal(INSUFFICIENT_FUNDS, f"Available: {_written(available, transaction)}.")
+        raise Refusal(
+            INSUFFICIENT_FUNDS, f"Only {_written(available, transaction)} is available. {INSUFFICIENT_FUNDS.remedy}"
+        )
     if signed > 0 and available + signed > BALANCE_MINOR_MAX:
-        raise Refusal(BALANCE_LIMIT, f"The most is {_written(BALANCE_MINOR_MAX, transaction)}.")
+        raise Refusal(
+            BALANCE_LIMIT,
+            f"One user may have {_written(BALANCE_MINOR_MAX, transaction)} at most. {BALANCE_LIMIT.remedy}",
+        )
     user = available_account(transaction.user_id, transaction.currency)
     outside = outside_account("external", transaction.currency)
     return Movement(postings_of(((user, signed), (outside, -signed))), transaction)
@@ -226,4 +258,4 @@ PERMITTED_OPERATIONS: Mapping[str, frozenset[str]] = {
 def require_permitted(issuer: str, op: str) -> None:
     """Raises Refusal `operation-forbidden` when that service may not send that operation."""
     if op not in PERMITTED_OPERATIONS.get(issuer, frozenset()):
-        raise Refusal(OPERATION_FORBIDDEN, f"The service {issuer} may not send {op}.")
+        raise Refusal(OPERATION_FORBIDDEN, f"The service {issuer} may not send {op}. {OPERATION_FORBIDDEN.remedy}")

@@ -14,7 +14,7 @@ import orjson
 from subgraphs.shared.audit import AuditEntry, record
 from subgraphs.shared.auth import Caller, require_service, require_user
 from subgraphs.shared.database import Connection, Database
-from subgraphs.shared.errors import NOT_FOUND, ErrorCode, Refusal
+from subgraphs.shared.errors import NOT_FOUND, ONLY_THE_USER, ErrorCode, Refusal
 from subgraphs.shared.idempotency import IdempotencyKey, StoredAnswer, claim, idempotency_key, store_answer
 from subgraphs.shared.money import decimals_of, format_amount, parse_amount
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
@@ -234,7 +234,7 @@ def _require_self(caller: Caller, of_user: str | None) -> Caller:
     """The caller, if what he asks for is his own: another user's money is as if it did not exist."""
     viewer = require_user(caller)
     if of_user not in (None, viewer.id):
-        raise Refusal(NOT_FOUND)
+        raise Refusal(NOT_FOUND, ONLY_THE_USER)
     return viewer
 
 

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from subgraphs.shared.database import Database
+from subgraphs.shared.errors import INTERNAL_ERROR
 from subgraphs.shared.keys import signing_key
 from subgraphs.users.app import create_app
 from subgraphs.users.settings import Settings
@@ -151,7 +152,7 @@ async def test_a_fault_shows_its_request_id_and_nothing_else(client: Client, cap
     assert "secret" not in response.text
     assert answer["data"] == {"me": None}
     assert (answer["errors"][0]["message"], answer["errors"][0]["extensions"]["code"]) == (
-        "The service failed",
+        INTERNAL_ERROR.detail,
         "INTERNAL_ERROR",
     )
     assert "request-7" in caplog.text
