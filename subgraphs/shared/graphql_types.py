@@ -48,6 +48,9 @@ def _write_timestamp(value: int) -> str:
     return format_timestamp(value)
 
 
+REPLAYED = "Whether this is the answer of an earlier request with that key."
+"""The description of `replayed` in the payload of every mutation that creates something."""
+
 _TOP_LEVEL = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKEN, TOO_MANY_REQUESTS)
 
 SCALARS: dict[object, ScalarDefinition] = {

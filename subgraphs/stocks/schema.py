@@ -5,6 +5,7 @@ import strawberry
 from subgraphs.shared.errors import INVALID_REQUEST, Refusal
 from subgraphs.shared.graphql import SubgraphSchema
 from subgraphs.shared.graphql_types import (
+    REPLAYED,
     Connection,
     DecimalText,
     MutationError,
@@ -80,7 +81,7 @@ class PlaceOrderPayload:
     """The order and, if it was rejected, why; or why there is no order."""
 
     order: Order | None
-    replayed: bool = strawberry.field(description="Whether this is the answer of an earlier request with that key.")
+    replayed: bool = strawberry.field(description=REPLAYED)
     errors: list[MutationError]
 
 

@@ -7,6 +7,7 @@ import strawberry
 
 from subgraphs.shared.graphql import RequestContext, SubgraphSchema, once_per_operation, write_sdl
 from subgraphs.shared.graphql_types import (
+    REPLAYED,
     Connection,
     DecimalText,
     MutationError,
@@ -15,6 +16,7 @@ from subgraphs.shared.graphql_types import (
     connection,
     mutation_errors,
 )
+from subgraphs.shared.idempotency import Outcome
 from subgraphs.users import rules
 from subgraphs.users.rules_authorizations import checked_mandate
 from subgraphs.users.schema_types import Authorization, AuthorizationType, Info, Session, User, UserType
@@ -22,15 +24,16 @@ from subgraphs.users.service_authorizations import Creation
 from subgraphs.users.use_cases import UseCases
 
 
-@strawberry.type
+@strawberry.type(description="What became of a registration.")
 class RegisterPayload:
     """The registered user, or why there is none."""
 
     user: User | None
+    replayed: bool = strawberry.field(description=REPLAYED)
     errors: list[MutationError]
 
 
-@strawberry.type
+@strawberry.type(description="What became of a login or a refresh.")
 class SessionPayload:
     """The session, or why there is none."""
 
@@ -38,7 +41,7 @@ class SessionPayload:
     errors: list[MutationError]
 
 
-@strawberry.type
+@strawberry.type(description="What became of a change of the profile.")
 class UpdateProfilePayload:
     """The updated user, or why nothing was changed."""
 
@@ -46,17 +49,26 @@ class UpdateProfilePayload:
     errors: list[MutationError]
 
 
-@strawberry.type
-class AuthorizationPayload:
-    """The authorization, or why it is not as asked."""
+@strawberry.type(description="What became of a new authorization.")
+class CreateAuthorizationPayload:
+    """The authorization and, if it failed, why; or why there is none."""
+
+    authorization: Authorization | None
+    replayed: bool = strawberry.field(description=REPLAYED)
+    errors: list[MutationError]
+
+
+@strawberry.type(description="What became of a revocation.")
+class RevokeAuthorizationPayload:
+    """The authorization, or why it is as it was."""
 
     authorization: Authorization | None
     errors: list[MutationError]
 
 
-@strawberry.input
+@strawberry.input(description="A new user.")
 class RegisterInput:
-    """A new user."""
+    """What `register` takes."""
 
     name: str
     email: str
@@ -65,17 +77,17 @@ class RegisterInput:
     idempotency_key: str = strawberry.field(description="Repeat it to repeat the request safely.")
 
 
-@strawberry.input
+@strawberry.input(description="A user's credentials.")
 class LoginInput:
-    """A user's credentials."""
+    """What `login` takes."""
 
     email: str
     password: str
 
 
-@strawberry.input
+@strawberry.input(description="What to change of one's own profile; what is left out stays.")
 class UpdateProfileInput:
-    """What to change of one's own profile; what is left out stays."""
+    """What `updateProfile` takes."""
 
     name: str | None = None
     email: str | None = None
@@ -84,9 +96,9 @@ class UpdateProfileInput:
     expected_version: int | None = strawberry.field(default=None, description="Refused if the version is another.")
 
 
-@strawberry.input
+@strawberry.input(description="A mandate for a broker, over money (`currency`) or over shares (`stockholdingId`).")
 class CreateAuthorizationInput:
-    """A mandate for a broker, over money (`currency`) or over shares (`stockholdingId`)."""
+    """What `createAuthorization` takes."""
 
     type: AuthorizationType
     broker_id: strawberry.ID
@@ -100,9 +112,9 @@ class CreateAuthorizationInput:
     idempotency_key: str = strawberry.field(description="Repeat it to repeat the request safely.")
 
 
-@strawberry.input
+@strawberry.input(description="Which mandate to end.")
 class RevokeAuthorizationInput:
-    """Which mandate to end."""
+    """What `revokeAuthorization` takes."""
 
     id: strawberry.ID
     cascade: bool = strawberry.field(
@@ -155,8 +167,10 @@ class Mutation:
     @strawberry.mutation(description="Registers a user. One register, login or refresh per operation.")
     async def register(self, info: Info, input: RegisterInput) -> RegisterPayload | None:
         """Registers a user."""
-        user, errors = await attempt(_register(info.context, input))
-        return RegisterPayload(user=user, errors=errors)
+        outcome, errors = await attempt(_register(info.context, input))
+        if outcome is None:
+            return RegisterPayload(user=None, replayed=False, errors=errors)
+        return RegisterPayload(user=User.of(outcome.value), replayed=outcome.replayed, errors=errors)
 
     @strawberry.mutation(description="Starts a session with a password.")
     async def login(self, info: Info, input: LoginInput) -> SessionPayload | None:
@@ -184,27 +198,32 @@ class Mutation:
     @strawberry.mutation(
         description="Gives a broker a mandate. PENDING in the answer means that it becomes ACTIVE or FAILED by itself."
     )
-    async def create_authorization(self, info: Info, input: CreateAuthorizationInput) -> AuthorizationPayload | None:
+    async def create_authorization(
+        self, info: Info, input: CreateAuthorizationInput
+    ) -> CreateAuthorizationPayload | None:
         """Creates an authorization; one that failed is shown beside its error."""
         creation, errors = await attempt(_create_authorization(info.context, input))
         if creation is None:
-            return AuthorizationPayload(authorization=None, errors=errors)
+            return CreateAuthorizationPayload(authorization=None, replayed=False, errors=errors)
         refused = [] if creation.refusal is None else mutation_errors(creation.refusal)
-        return AuthorizationPayload(authorization=Authorization.of(creation.authorization), errors=refused)
+        authorization = Authorization.of(creation.authorization)
+        return CreateAuthorizationPayload(authorization=authorization, replayed=creation.replayed, errors=refused)
 
     @strawberry.mutation(description="Ends a mandate for good. It counts at once, also while REVOKING.")
-    async def revoke_authorization(self, info: Info, input: RevokeAuthorizationInput) -> AuthorizationPayload | None:
+    async def revoke_authorization(
+        self, info: Info, input: RevokeAuthorizationInput
+    ) -> RevokeAuthorizationPayload | None:
         """Revokes an authorization."""
         authorization, errors = await attempt(_revoke_authorization(info.context, input))
-        return AuthorizationPayload(authorization=authorization, errors=errors)
+        return RevokeAuthorizationPayload(authorization=authorization, errors=errors)
 
 
-async def _register(context: RequestContext[UseCases], given: RegisterInput) -> User:
+async def _register(context: RequestContext[UseCases], given: RegisterInput) -> Outcome[rules.User]:
     registration = rules.checked_registration(
         name=given.name, email=given.email, role=given.type.value, password=given.password
     )
     key, address = given.idempotency_key, context.client_address
-    return User.of((await context.service.accounts.register(registration, key=key, address=address)).value)
+    return await context.service.accounts.register(registration, key=key, address=address)
 
 
 async def _update_profile(context: RequestContext[UseCases], given: UpdateProfileInput) -> User:

@@ -11,6 +11,7 @@ from strawberry.federation.types import FieldSet
 from subgraphs.shared.errors import NOT_FOUND, Refusal
 from subgraphs.shared.graphql import RequestContext, SubgraphSchema
 from subgraphs.shared.graphql_types import (
+    REPLAYED,
     Connection,
     DecimalText,
     Money,
@@ -191,7 +192,7 @@ class DepositPayload:
     """The transaction, or why there is none."""
 
     transaction: Transaction | None
-    replayed: bool = strawberry.field(description="Whether this is the answer of an earlier request with that key.")
+    replayed: bool = strawberry.field(description=REPLAYED)
     errors: list[MutationError]
 
 
@@ -200,7 +201,7 @@ class WithdrawPayload:
     """The transaction, or why there is none."""
 
     transaction: Transaction | None
-    replayed: bool = strawberry.field(description="Whether this is the answer of an earlier request with that key.")
+    replayed: bool = strawberry.field(description=REPLAYED)
     errors: list[MutationError]
 
 

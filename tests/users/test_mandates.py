@@ -21,7 +21,7 @@ from tests.users.conftest import Client, Network
 from tests.users.desk import ALBA, Desk
 
 CREATE = """mutation Create($input: CreateAuthorizationInput!) {
-  createAuthorization(input: $input) { authorization { id status amount } errors { code field } } }"""
+  createAuthorization(input: $input) { authorization { id status amount } replayed errors { code field } } }"""
 REVOKE = """mutation Revoke($id: ID!) {
   revokeAuthorization(input: {id: $id}) { authorization { status } errors { code } } }"""
 NOWHERE = str(uuid.uuid4())
@@ -440,6 +440,8 @@ async def test_the_same_through_graphql(desk: Desk) -> None:
     created = (await desk.client.graphql(CREATE, {"input": given}, person=desk.alice))["data"]["createAuthorization"]
     assert created["errors"] == []
     assert (created["authorization"]["status"], created["authorization"]["amount"]) == ("ACTIVE", "50.00")
+    again = (await desk.client.graphql(CREATE, {"input": given}, person=desk.alice))["data"]["createAuthorization"]
+    assert (created["replayed"], again) == (False, {**created, "replayed": True})
     over_rest = await desk.create(key="k", amount="50.00")
     assert over_rest.json()["id"] == created["authorization"]["id"]
     short = {**given, "amount": "5000.00", "idempotencyKey": "l"}
