@@ -20,7 +20,7 @@ from router.executor.local import LocalTransport
 from router.executor.transport import SubgraphRequest
 from router.gateway import Router
 
-SHARED_PATHS = frozenset({"/health", "/ready"})
+SHARED_PATHS = frozenset({"/health", "/ready", "/metrics"})
 """Every service has them; on the one port they are the router's."""
 
 

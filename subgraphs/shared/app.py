@@ -14,7 +14,7 @@ from fastapi.security import HTTPBearer
 from sqlalchemy import select
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,6 +24,7 @@ from subgraphs.shared.docs_page import add_docs_page
 from subgraphs.shared.errors import INTERNAL_ERROR, Refusal
 from subgraphs.shared.graphql import GraphQLEndpoint, Subgraph, client_address
 from subgraphs.shared.idempotency import Outcome
+from subgraphs.shared.metrics import CONTENT_TYPE, Metric, metrics_text
 from subgraphs.shared.problems import Problem, install_problem_handlers, problem_response
 from subgraphs.shared.settings import ServiceSettings
 
@@ -49,6 +50,7 @@ class ServiceParts:
     subgraph: Subgraph[Any]
     verifier: TokenVerifier
     database: Database
+    metrics: Sequence[Metric] = ()
     background: Sequence[Background] = ()
     closing: Sequence[Close] = ()
 
@@ -71,7 +73,7 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     app.state.router_secrets = tuple(secret.encode() for secret in secrets)
     install_problem_handlers(app)
     app.include_router(parts.routes)
-    app.include_router(_health_routes(parts.database))
+    app.include_router(_health_routes(parts.database, parts.metrics))
     if not settings.in_process:
         endpoint = GraphQLEndpoint(parts.subgraph, secrets)
         app.router.routes.insert(0, Route(GRAPHQL_PATH, endpoint=endpoint, include_in_schema=False))
@@ -155,7 +157,7 @@ async def _forever(work: Background) -> None:
         await asyncio.sleep(1)
 
 
-def _health_routes(database: Database) -> APIRouter:
+def _health_routes(database: Database, metrics: Sequence[Metric]) -> APIRouter:
     routes = APIRouter(tags=["Health"])
 
     @routes.get("/health", summary="Says whether the process serves")
@@ -167,6 +169,10 @@ def _health_routes(database: Database) -> APIRouter:
         async with database.reading() as connection:
             await connection.execute(select(1))
         return {"status": "ready"}
+
+    @routes.get("/metrics", summary="Counts for Prometheus", response_class=PlainTextResponse)
+    async def show_metrics() -> PlainTextResponse:
+        return PlainTextResponse(await metrics_text(metrics), media_type=CONTENT_TYPE)
 
     return routes
 

@@ -8,6 +8,7 @@ from subgraphs.shared.app import Background, ServiceParts, build_app
 from subgraphs.shared.auth import RemoteKeys, ServiceSigner, TokenVerifier, UserKeys
 from subgraphs.shared.database import Clock, Database
 from subgraphs.shared.graphql import Subgraph
+from subgraphs.shared.metrics import Metric
 from subgraphs.shared.peers import Peer
 from subgraphs.shared.transport import HttpTransport, Transport
 from subgraphs.stocks.companies import COMPANIES
@@ -78,6 +79,7 @@ def create_app(
             subgraph=Subgraph(schema, use_cases, verifier),
             verifier=verifier,
             database=opened,
+            metrics=_metrics(saga, orders),
             background=background,
             closing=(transport.close,) if database is not None else (transport.close, opened.close),
         ),
@@ -90,6 +92,26 @@ def create_app(
 def from_environment() -> FastAPI:
     """The application for `uvicorn --factory subgraphs.stocks.app:from_environment`."""
     return create_app(Settings.from_environment())
+
+
+def _metrics(saga: OrderSaga, orders: OrdersService) -> tuple[Metric, ...]:
+    async def alarms() -> int:
+        return saga.alarms
+
+    return (
+        Metric(
+            "trifolio_order_alarms_total",
+            "counter",
+            "Refusals and failures of peers for which an executed order waits; somebody should look.",
+            alarms,
+        ),
+        Metric(
+            "trifolio_orders_unfinished",
+            "gauge",
+            "Orders that a driver has still to move on; it falls to 0 within seconds of the last order.",
+            orders.count_unfinished,
+        ),
+    )
 
 
 def _source(settings: Settings, clock: Clock | None) -> TickSource:

@@ -319,6 +319,11 @@ class OrdersService:
         async with self._database.reading() as connection:
             return await store_orders.any_due(connection, await connection.now())
 
+    async def count_unfinished(self) -> int:
+        """How many orders a driver has still to move on, due or not."""
+        async with self._database.reading() as connection:
+            return await store_orders.count_unfinished(connection)
+
     async def postpone(self, order_id: str, delay_ms: int) -> None:
         """Gives an order back to the loop, not before `delay_ms` from here."""
 

@@ -239,6 +239,14 @@ async def any_due(connection: Connection, now: int) -> bool:
     return await row_of(connection, statement) is not None
 
 
+async def count_unfinished(connection: Connection) -> int:
+    """How many orders a driver has still to move on."""
+    statement = select(func.count()).select_from(orders).where(orders.c.state.in_(_DRIVEN))
+    row = await row_of(connection, statement)
+    assert row is not None, "a count is a row"
+    return int(row[0])
+
+
 def _is_due(now: int) -> ColumnElement[bool]:
     return and_(
         orders.c.state.in_(_DRIVEN),

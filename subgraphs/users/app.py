@@ -8,6 +8,7 @@ from subgraphs.shared.app import Close, ServiceParts, build_app
 from subgraphs.shared.auth import LocalKeys, ServiceSigner, TokenVerifier
 from subgraphs.shared.database import Database
 from subgraphs.shared.graphql import Subgraph
+from subgraphs.shared.metrics import Metric
 from subgraphs.shared.peers import Peer
 from subgraphs.shared.transport import HttpTransport, Transport
 from subgraphs.users.attempts import AttemptLimit
@@ -57,6 +58,7 @@ def create_app(
         subgraph=Subgraph(schema, use_cases, verifier),
         verifier=verifier,
         database=opened,
+        metrics=[_unfinished(use_cases)],
         background=(use_cases.saga.run, use_cases.accounts.run) if settings.loops else (),
         closing=closing,
     )
@@ -78,6 +80,15 @@ def _use_cases(settings: Settings, database: Database, passwords: Passwords, pee
     )
     saga = AuthorizationSaga(database, authorizations, peers, request_drive_ms=settings.request_drive_ms)
     return UseCases(accounts, authorizations, saga)
+
+
+def _unfinished(use_cases: UseCases) -> Metric:
+    return Metric(
+        "trifolio_authorizations_unfinished",
+        "gauge",
+        "Authorizations that a driver has still to open or to end; it falls to 0 within seconds of the last request.",
+        use_cases.authorizations.count_unfinished,
+    )
 
 
 def _peers(settings: Settings, transport: Transport, clock: Clock | None) -> Peers:

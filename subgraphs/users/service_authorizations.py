@@ -244,6 +244,11 @@ class AuthorizationsService:
 
         return await self._database.write(work)
 
+    async def count_unfinished(self) -> int:
+        """How many authorizations a driver has still to open or to end, due or not."""
+        async with self._database.reading() as connection:
+            return await store.count_unfinished(connection)
+
     async def postpone(self, authorization_id: str, owner: str, pause_ms: int) -> None:
         """Gives a lease back; the authorization is due again after the pause."""
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    func,
     insert,
     literal,
     null,
@@ -252,6 +253,13 @@ async def extend_active(connection: Connection, root_id: str, rollover: Rollover
     statement = update(authorizations).where(same).values(values).returning(authorizations.c.id)
     extended: str | None = (await connection.execute(statement)).scalar_one_or_none()
     return extended
+
+
+async def count_unfinished(connection: Connection) -> int:
+    """How many authorizations a driver has still to open or to end."""
+    statement = select(func.count()).select_from(authorizations).where(authorizations.c.state.in_(DRIVEN_STATES))
+    count: int = (await connection.execute(statement)).scalar_one()
+    return count
 
 
 def _due(now: int) -> ColumnElement[bool]:

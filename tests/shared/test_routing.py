@@ -19,7 +19,7 @@ from subgraphs.wallet.settings import Settings as WalletSettings
 
 USERS = UsersSettings(mode="development", database_url="sqlite:///unused", loops=False)
 SERVICES = ("users", "wallet", "stocks")
-HEALTH = {"/health", "/ready"}
+HEALTH = {"/health", "/ready", "/metrics"}
 """For probes, which may add whatever keeps caches away."""
 
 

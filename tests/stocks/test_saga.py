@@ -179,9 +179,19 @@ async def test_after_the_pivot_a_refusal_raises_an_alarm_and_is_sent_again(desk:
     response = await desk.place(alice)
     assert (response.status_code, response.json()["status"]) == (202, "completed")
     assert saga.alarms == 1
+    assert await metrics(desk) == {"trifolio_order_alarms_total": 1, "trifolio_orders_unfinished": 1}
     desk.network.mend()
     await desk.settle()
     assert (await desk.order(alice, response.json()["id"]))["settledAt"] is not None
+    assert await metrics(desk) == {"trifolio_order_alarms_total": 1, "trifolio_orders_unfinished": 0}
+
+
+async def metrics(desk: Desk) -> dict[str, int]:
+    """What the service tells its monitoring."""
+    response = await desk.http["stocks"].get("/metrics")
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = [line.split(" ") for line in response.text.splitlines() if not line.startswith("#")]
+    return {name: int(value) for name, value in lines}
 
 
 async def test_pauses_grow_while_a_peer_is_down(desk: Desk) -> None:

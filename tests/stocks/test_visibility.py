@@ -103,6 +103,7 @@ ROUTES: dict[tuple[str, str], tuple[dict[str, str] | None, dict[str, str]]] = {
     ),
     ("GET", "/health"): (None, PUBLIC),
     ("GET", "/ready"): (None, PUBLIC),
+    ("GET", "/metrics"): (None, PUBLIC),
 }
 
 

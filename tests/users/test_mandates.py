@@ -209,8 +209,10 @@ async def test_while_the_wallet_is_down_a_mandate_is_pending(desk: Desk) -> None
     first = await desk.create(key="k")
     assert (first.status_code, first.json()["status"]) == (202, "pending")
     assert (await desk.create(key="k")).status_code == 202
+    assert "\ntrifolio_authorizations_unfinished 1\n" in (await desk.client.http.get("/metrics")).text
     desk.client.network.down.clear()
     await desk.settle()
+    assert "\ntrifolio_authorizations_unfinished 0\n" in (await desk.client.http.get("/metrics")).text
     again = await desk.create(key="k")
     assert (again.status_code, again.json()["status"]) == (201, "active")
     assert again.json()["id"] == first.json()["id"]

@@ -68,6 +68,7 @@ ROUTES: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("POST", "/transactions"): {"anonymous": 401, "user": 422, "service": 403},
     ("GET", "/health"): {"anonymous": 200, "user": 200, "service": 200},
     ("GET", "/ready"): {"anonymous": 200, "user": 200, "service": 200},
+    ("GET", "/metrics"): {"anonymous": 200, "user": 200, "service": 200},
 }
 
 
