@@ -9,6 +9,7 @@ from strawberry.types.scalar import ScalarDefinition
 
 from subgraphs.shared.errors import (
     EXPIRED_TOKEN,
+    FORBIDDEN,
     INVALID_REQUEST,
     INVALID_TOKEN,
     TOO_MANY_REQUESTS,
@@ -51,7 +52,7 @@ def _write_timestamp(value: int) -> str:
 REPLAYED = "Whether this is the answer of an earlier request with that key."
 """The description of `replayed` in the payload of every mutation that creates something."""
 
-_TOP_LEVEL = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKEN, TOO_MANY_REQUESTS)
+_TOP_LEVEL = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKEN, FORBIDDEN, TOO_MANY_REQUESTS)
 
 SCALARS: dict[object, ScalarDefinition] = {
     DecimalText: strawberry.scalar(
@@ -86,8 +87,8 @@ class MutationError:
 def mutation_errors(refusal: Refusal) -> list[MutationError]:
     """The refusal of a business rule as payload errors.
 
-    What is no business rule is raised again and becomes a top-level error: no access token or a bad one, too many
-    attempts, and our own or a peer's failure.
+    What is no business rule is raised again and becomes a top-level error: no access token, a bad one or a service's,
+    too many attempts, and our own or a peer's failure.
     """
     if refusal.code in _TOP_LEVEL or refusal.code.status >= 500:
         raise refusal

@@ -70,9 +70,6 @@ EXPECTED: dict[str, dict[str, str]] = {
         "register": OK,
         "login": OK,
         "refresh": PAYLOAD + "INVALID_REFRESH_TOKEN",
-        "updateProfile": PAYLOAD + "FORBIDDEN",
-        "createAuthorization": PAYLOAD + "FORBIDDEN",
-        "revokeAuthorization": PAYLOAD + "FORBIDDEN",
         "otherwise": "FORBIDDEN",
     },
 }
