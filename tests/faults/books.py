@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import Select, Table, func, select
 
 from brokerage.audit import audit
 from subgraphs.shared.database import Database
@@ -35,15 +35,22 @@ PASSING_COLUMNS = frozenset(
 )
 """Columns that say when or how often something was tried, not what came of it; so do all whose names end in `_at`."""
 POLL_S = 0.02
+STEADY_ORDERS = frozenset(state.value for state in UNDRIVEN_STATES)
 STEADY_AUTHORIZATIONS = frozenset({"ACTIVE", "FAILED", "REVOKED", "EXPIRED"})
+ENDING = frozenset({"WORKING", "ACTIVE"})
+"""The steady states that a last moment ends."""
 
-Books = Mapping[str, tuple[tuple[tuple[str, Any], ...], ...]]
+FATES = ("users.authorizations", "stocks.orders", "stocks.fills")
+"""The tables that say what became of orders and authorizations."""
+
+Row = tuple[tuple[str, Any], ...]
+Books = Mapping[str, tuple[Row, ...]]
 """Table name -> its rows in one order, without what depends on the time."""
 
 
 async def read_books(databases: Mapping[str, Database]) -> Books:
     """Everything that two runs of one scenario must agree on."""
-    books: dict[str, tuple[tuple[tuple[str, Any], ...], ...]] = {}
+    books: dict[str, tuple[Row, ...]] = {}
     for service, tables in TABLES.items():
         for table in tables:
             columns = [c for c in table.c if c.name not in PASSING_COLUMNS and not c.name.endswith("_at")]
@@ -63,21 +70,38 @@ def difference(wanted: Books, found: Books) -> list[str]:
     return lines
 
 
-async def is_quiet(databases: Mapping[str, Database]) -> bool:
-    """Whether no saga is under way: every order is final or working, every authorization steady."""
-    states = select(stocks_tables.orders.c.state).distinct()
-    async with databases["stocks"].reading() as connection:
-        orders = {row.state for row in (await connection.execute(states)).all()}
-    states = select(users_tables.authorizations.c.state).distinct()
-    async with databases["users"].reading() as connection:
-        authorizations = {row.state for row in (await connection.execute(states)).all()}
-    return orders <= {state.value for state in UNDRIVEN_STATES} and authorizations <= STEADY_AUTHORIZATIONS
+async def is_quiet(databases: Mapping[str, Database], now_ms: int | None = None) -> bool:
+    """Whether no saga is under way: every order is final or working, every authorization steady.
+
+    Args:
+        now_ms: the services' time, when their loops run: then nothing may be over that has not ended either.
+    """
+    orders = select(stocks_tables.orders.c.state, func.min(stocks_tables.orders.c.expires_at))
+    mandates = select(users_tables.authorizations.c.state, func.min(users_tables.authorizations.c.ends_at))
+    return await _are_steady(
+        databases["stocks"], orders.group_by(stocks_tables.orders.c.state), STEADY_ORDERS, now_ms
+    ) and await _are_steady(
+        databases["users"], mandates.group_by(users_tables.authorizations.c.state), STEADY_AUTHORIZATIONS, now_ms
+    )
 
 
-async def at_rest(databases: Mapping[str, Database], within_s: float = 20.0) -> None:
+async def _are_steady(
+    database: Database, states: Select[tuple[str, int | None]], steady: frozenset[str], now_ms: int | None
+) -> bool:
+    async with database.reading() as connection:
+        rows = (await connection.execute(states)).all()
+    return all(
+        state in steady and (now_ms is None or first_end is None or state not in ENDING or now_ms < first_end)
+        for state, first_end in rows
+    )
+
+
+async def at_rest(
+    databases: Mapping[str, Database], clock: Callable[[], int] | None = None, within_s: float = 20.0
+) -> None:
     """Waits until all is quiet; an AssertionError when that takes longer than any promise allows."""
     deadline = time.monotonic() + within_s
-    while not await is_quiet(databases):
+    while not await is_quiet(databases, None if clock is None else clock()):
         assert time.monotonic() < deadline, "the services never came to rest"
         await asyncio.sleep(POLL_S)
 

@@ -1,13 +1,18 @@
-"""Where a service can be killed: before and after every commit and every call to another service.
+"""Where a service can be killed: before and after every commit and every call to another service; and its clock.
 
 Installed in the test's own child processes only, over SQLAlchemy's commits and the transport of calls, so the services
 hold no code for it and no commit or call can be forgotten: whatever commits is a point. Points are numbered from 1 in
 the order in which one process reaches them while the world is armed; "before" and "after" are points of their own.
+
+The time of a world goes by as fast as the real one, so many milliseconds off. The offset is added to what the database
+says, and a test may change it at any moment: for all processes at once, those that have begun something included.
 """
 
 import mmap
 import os
 import signal
+import struct
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,27 +20,50 @@ from urllib.parse import urlsplit
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+from subgraphs.shared.database import _PostgresConnection, _SqliteConnection
 from subgraphs.shared.transport import HttpTransport, PeerRequest, PeerResponse
 
-ARMED = b"\x01"
+_ARMED = struct.Struct("=q")
+_OFFSET_MS = struct.Struct("=q")
+_OFFSET_AT = _ARMED.size
 
 
 class Control:
-    """One byte that all processes of a world share: points count, and kill, only while it is set."""
+    """Two numbers that all processes of a world share: whether points count and kill, and how far the clock is off."""
 
     def __init__(self, path: Path) -> None:
+        size = _ARMED.size + _OFFSET_MS.size
         if not path.exists():
-            path.write_bytes(b"\x00")
+            path.write_bytes(bytes(size))
         with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), 1)
+            self._map = mmap.mmap(file.fileno(), size)
 
     def arm(self, armed: bool) -> None:
-        """Sets or clears the byte."""
-        self._map[:1] = ARMED if armed else b"\x00"
+        """Points count, or do not."""
+        _ARMED.pack_into(self._map, 0, armed)
 
     @property
     def armed(self) -> bool:
-        return self._map[:1] == ARMED
+        return bool(_ARMED.unpack_from(self._map, 0)[0])
+
+    def set_clock(self, now_ms: int) -> None:
+        """Makes it this moment in the world, in milliseconds since the epoch."""
+        _OFFSET_MS.pack_into(self._map, _OFFSET_AT, now_ms - _real_ms())
+
+    @property
+    def offset_ms(self) -> int:
+        """The world's time less the real one."""
+        offset: int = _OFFSET_MS.unpack_from(self._map, _OFFSET_AT)[0]
+        return offset
+
+    @property
+    def now_ms(self) -> int:
+        """The world's time."""
+        return _real_ms() + self.offset_ms
+
+
+def _real_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class CrashPoints:
@@ -57,9 +85,11 @@ class CrashPoints:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def install(self) -> None:
-        """Wraps the commits of both databases and every request to another service."""
+        """Wraps the commits and the clocks of both databases, and every request to another service."""
         for dialect in (SQLiteDialect_pysqlite, PGDialect_asyncpg):
             self._wrap_commit(dialect)
+        for connection in (_SqliteConnection, _PostgresConnection):
+            self._wrap_clock(connection)
         self._wrap_calls()
 
     def _wrap_commit(self, dialect: Any) -> None:
@@ -71,6 +101,15 @@ class CrashPoints:
             self.reach("after commit")
 
         dialect.do_commit = do_commit
+
+    def _wrap_clock(self, kind: Any) -> None:
+        now = kind.now
+
+        async def world_now(connection: Any) -> int:
+            real: int = await now(connection)
+            return real + self._control.offset_ms
+
+        kind.now = world_now
 
     def _wrap_calls(self) -> None:
         send = HttpTransport.send

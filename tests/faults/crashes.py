@@ -9,25 +9,35 @@ import asyncio
 import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 from sqlalchemy import make_url
 
 from subgraphs.shared.database import Database
 from tests.conftest import DatabaseFactory
-from tests.faults.books import POLL_S, Books, at_rest, is_quiet, read_books, violations_of
+from tests.faults.books import FATES, POLL_S, Books, Row, at_rest, is_quiet, read_books, violations_of
+from tests.faults.crash_points import Control
 from tests.faults.people import Clients, Person
 from tests.faults.processes import SERVICES, World, Zygote
-from tests.faults.scenarios import Ids, Scenario, prepare_base, register_everybody
+from tests.faults.scenarios import (
+    ACTED_AT_MS,
+    BASE_AT_MS,
+    PREPARED_AT_MS,
+    Ids,
+    Scenario,
+    prepare_base,
+    register_everybody,
+)
 from tests.faults.storm import Weather, rage
 
 DEATH_WITHIN_S = 5.0
-
-Interference = Callable[[Clients, Ids], Awaitable[None]]
+DOWN_S = 0.3
+"""How long a service stays down for an interference; what needs that very service is waiting at its door by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,35 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Undisturbed:
+    """A scenario's run without faults: its end, what it changed, and every point that it went through."""
+
+    books: Books
+    violations: tuple[str, ...]
+    points: tuple[Point, ...]
+    touched: Mapping[str, frozenset[Row]]
+    """The rows, of the tables that say what became of orders and authorizations, that the run made or changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meanwhile:
+    """What an interference has in its hands: `orders` are all that the undisturbed run knows, with whose they are."""
+
+    clients: Clients
+    control: Control
+    ids: Ids
+    orders: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Interference:
+    """What else happens while a service is down; `begins_at_ms` is the world's time when the run begins."""
+
+    act: Callable[[Meanwhile], Coroutine[Any, Any, None]]
+    begins_at_ms: int = ACTED_AT_MS
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a run left behind: the books, the violations of the invariants, and how long recovery took."""
 
@@ -71,6 +110,7 @@ class Stage:
     factory: DatabaseFactory
     _base: Prepared | None = None
     _prepared: dict[str, Prepared] = field(default_factory=dict)
+    _undisturbed: dict[str, Undisturbed] = field(default_factory=dict)
 
     async def prepared(self, scenario: Scenario) -> Prepared:
         """The scenario's template, made once."""
@@ -80,23 +120,30 @@ class Stage:
             self._prepared[scenario.name] = await self._prepare(scenario, self._base)
         return self._prepared[scenario.name]
 
-    async def trace(self, scenario: Scenario) -> tuple[Outcome, list[Point]]:
-        """The undisturbed run, and every point that it went through."""
-        async with self._world(await self.prepared(scenario)) as (world, clients, databases, prepared):
+    async def undisturbed(self, scenario: Scenario) -> Undisturbed:
+        """The scenario without faults, run once."""
+        if scenario.name not in self._undisturbed:
+            self._undisturbed[scenario.name] = await self._trace(scenario)
+        return self._undisturbed[scenario.name]
+
+    async def _trace(self, scenario: Scenario) -> Undisturbed:
+        async with self._world(await self.prepared(scenario), ACTED_AT_MS) as (world, clients, databases, prepared):
+            before = await read_books(databases)
             world.control.arm(True)
             for service in SERVICES:
                 world.start(service)
             await _answering(clients)
             await scenario.act(clients, prepared.ids)
-            await at_rest(databases)
+            await at_rest(databases, world.clock)
             world.control.arm(False)
             books = await read_books(databases)
-            points = [
+            points = tuple(
                 Point(service, number, label)
                 for service in SERVICES
                 for number, label in enumerate(world.points(service), start=1)
-            ]
-            return Outcome(books, await violations_of(databases), 0.0, killed=False), points
+            )
+            touched = {table: frozenset(books[table]) - frozenset(before[table]) for table in FATES}
+            return Undisturbed(books, await violations_of(databases), points, touched)
 
     async def crash(
         self,
@@ -107,7 +154,8 @@ class Stage:
         patient: bool = True,
     ) -> Outcome:
         """One run with `point.service` killed at its point. An impatient client sends its request once."""
-        async with self._world(await self.prepared(scenario)) as (world, clients, databases, prepared):
+        begins_at_ms = ACTED_AT_MS if interference is None else interference.begins_at_ms
+        async with self._world(await self.prepared(scenario), begins_at_ms) as (world, clients, databases, prepared):
             world.control.arm(True)
             for service in SERVICES:
                 world.start(service, kill_at=point.number if service == point.service else None)
@@ -115,25 +163,31 @@ class Stage:
             acting = asyncio.create_task(_act(clients, scenario, actor, prepared.ids))
             killed = await _death(world, point.service, acting, databases)
             world.control.arm(False)
+            meddling = None
             if interference is not None:
-                await interference(clients.impatient(), prepared.ids)
+                orders = _owned_orders(await self.undisturbed(scenario), prepared.people)
+                meanwhile = Meanwhile(clients, world.control, prepared.ids, orders)
+                meddling = asyncio.create_task(interference.act(meanwhile))
+                await asyncio.wait({meddling}, timeout=DOWN_S)
             restarted = time.monotonic()
             if killed:
                 world.start(point.service)
-            if patient and interference is None:
+            if patient and meddling is None:
                 await acting
-            await at_rest(databases)
+            await at_rest(databases, world.clock)
             recovery_s = time.monotonic() - restarted
+            if meddling is not None:
+                await meddling
             with suppress(AssertionError, KeyError):  # what was disturbed, or sent once, may have any answer
                 await acting
-            await at_rest(databases)
+            await at_rest(databases, world.clock)
             return Outcome(await read_books(databases), await violations_of(databases), recovery_s, killed)
 
     async def storm(self, *, seconds: float, seed: int) -> Weather:
         """Many clients and random kills for `seconds`, on the base that every scenario starts from."""
         if self._base is None:
             self._base = await self._prepare_base()
-        async with self._world(self._base) as (world, clients, databases, _):
+        async with self._world(self._base, ACTED_AT_MS) as (world, clients, databases, _):
             for service in SERVICES:
                 world.start(service)
             await _answering(clients)
@@ -143,18 +197,19 @@ class Stage:
         urls = {service: await asyncio.to_thread(self.factory, f"subgraphs.{service}") for service in SERVICES}
         people: dict[str, Person] = {}
         prepared = Prepared(urls, {}, people)
-        async with self._world(prepared, copied=False) as (world, clients, _databases, _):
+        async with self._world(prepared, BASE_AT_MS, copied=False) as (world, clients, databases, _):
             for service in SERVICES:
                 world.start(service)
             await _answering(clients)
             people.update(await register_everybody(clients))
             ids = await prepare_base(clients)
-            await at_rest(_databases)
+            await at_rest(databases)
         return Prepared(urls, ids, people)
 
     async def _prepare(self, scenario: Scenario, base: Prepared) -> Prepared:
         urls = await self._copies(base.urls)
-        async with self._world(Prepared(urls, base.ids, base.people), copied=False) as (world, clients, databases, _):
+        prepared = Prepared(urls, base.ids, base.people)
+        async with self._world(prepared, PREPARED_AT_MS, copied=False) as (world, clients, databases, _):
             for service in SERVICES:
                 world.start(service)
             await _answering(clients)
@@ -164,7 +219,7 @@ class Stage:
 
     @asynccontextmanager
     async def _world(
-        self, prepared: Prepared, *, copied: bool = True
+        self, prepared: Prepared, begins_at_ms: int, *, copied: bool = True
     ) -> AsyncIterator[tuple[World, Clients, Mapping[str, Database], Prepared]]:
         urls = await self._copies(prepared.urls) if copied else prepared.urls
         folder = self.folder / uuid.uuid4().hex
@@ -173,6 +228,7 @@ class Stage:
         async with AsyncExitStack() as stack:
             world = World(self.zygote, folder, environments)
             stack.callback(world.close)
+            world.control.set_clock(begins_at_ms)
             databases = {service: Database.open(url) for service, url in urls.items()}
             for database in databases.values():
                 stack.push_async_callback(database.close)
@@ -220,6 +276,12 @@ async def _answering(clients: Clients) -> None:
 async def _act(clients: Clients, scenario: Scenario, actor: Clients, ids: Ids) -> None:
     await _answering(clients)
     await scenario.act(actor, ids)
+
+
+def _owned_orders(undisturbed: Undisturbed, people: Mapping[str, Person]) -> dict[str, str]:
+    names = {person.id: name for name, person in people.items()}
+    rows = (dict(row) for row in undisturbed.books["stocks.orders"])
+    return {row["id"]: names[row["user_id"]] for row in rows}
 
 
 async def _death(world: World, victim: str, acting: "asyncio.Task[None]", databases: Mapping[str, Database]) -> bool:

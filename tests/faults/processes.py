@@ -94,6 +94,10 @@ class World:
         """Where a service answers, whichever process serves it at the moment."""
         return "http://{}:{}".format(*self.sockets[service].getsockname())
 
+    def clock(self) -> int:
+        """The world's time, in milliseconds since the epoch."""
+        return self.control.now_ms
+
     def start(self, service: str, *, kill_at: int | None = None) -> Process:
         """Starts a service, to be killed at its `kill_at`th point, or never."""
         urls = {f"TRIFOLIO_{name.upper()}_URL": self.url(name) for name in SERVICES}

@@ -7,9 +7,9 @@ can be compared row by row.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from subgraphs.shared.timestamps import format_timestamp
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.rules import holding_id_of
 from tests.faults.people import NAMES, Clients, Person
@@ -18,8 +18,18 @@ STOCK = next(company for company in COMPANIES if company.symbol == "ALBA")
 SYMBOL = STOCK.symbol
 CURRENCY = STOCK.currency
 QUOTED = ("83.9000", "84.1000")
-EXPIRES_AFTER_S = 1.0
-"""When the order of the expiry scenario expires; its first run waits for it, copies find it overdue."""
+WAITING_PRICE = "70.0000"
+"""The limit of an order that no scenario's price reaches."""
+
+# The time in the world of the tests, in milliseconds since the epoch: 15 January 2027, from noon on.
+BASE_AT_MS = 1_800_014_400_000
+PREPARED_AT_MS = BASE_AT_MS + 5 * 60_000
+OVERDUE_AT_MS = BASE_AT_MS + 10 * 60_000
+"""When the order of the expiry scenario expires."""
+ACTED_AT_MS = BASE_AT_MS + 15 * 60_000
+ENDS_AT_MS = BASE_AT_MS + 6 * 3_600_000
+"""When every mandate and every other working order ends: far from all the above, but a test may make it that late."""
+ENDS = format_timestamp(ENDS_AT_MS)
 
 Ids = dict[str, str]
 Prepare = Callable[[Clients], Awaitable[Ids]]
@@ -41,7 +51,7 @@ async def register_everybody(clients: Clients) -> dict[str, Person]:
 
 
 async def prepare_base(clients: Clients) -> Ids:
-    """Alice has money, ten shares and two mandates with Carol; Bob has a little money; there is a price."""
+    """Alice has money, ten shares, two mandates with Carol and an order that waits; Bob has a little money."""
     await clients.tick(SYMBOL, *QUOTED, seq=1)
     await clients.deposit("alice", "50000.00", CURRENCY, "alice's money")
     await clients.deposit("bob", "100.00", CURRENCY, "bob's money")
@@ -49,6 +59,7 @@ async def prepare_base(clients: Clients) -> Ids:
     capital = await _mandate(clients, "alice's capital mandate", type="capital", currency=CURRENCY, amount="5000.00")
     holding = holding_id_of(clients.people["alice"].id, STOCK.stock_id)
     shares = await _mandate(clients, "alice's shares mandate", type="stockholding", stockholdingId=holding, amount="4")
+    await _working(clients, "waiting order", side="buy", type="limit", limitPrice=WAITING_PRICE, quantity="1")
     return {"capital": capital, "shares": shares, "holding": holding}
 
 
@@ -66,7 +77,8 @@ async def _traded(clients: Clients, person: str, key: str, **body: object) -> st
 
 
 async def _working(clients: Clients, key: str, **body: object) -> str:
-    order = await _order(clients, "alice", key, **body)
+    terms = {"timeInForce": "gtd", "expiresAt": ENDS, **body}
+    order = await _order(clients, "alice", key, **terms)
     assert (order["http"], order.get("status")) in ((200, "working"), (201, "working")), order
     return str(order["id"])
 
@@ -77,7 +89,7 @@ async def _refused(clients: Clients, code: str, person: str, key: str, **body: o
 
 
 async def _mandate(clients: Clients, key: str, **body: object) -> str:
-    created = await clients.authorize("alice", key, brokerId=clients.people["carol"].id, **body)
+    created = await clients.authorize("alice", key, brokerId=clients.people["carol"].id, endsAt=ENDS, **body)
     assert (created["http"], created.get("status")) in ((200, "active"), (201, "active")), created
     return str(created["id"])
 
@@ -87,24 +99,13 @@ async def _prepare_nothing(_clients: Clients) -> Ids:
 
 
 async def _prepare_limit_order(clients: Clients) -> Ids:
-    order = await _working(
-        clients, "limit order", side="buy", type="limit", limitPrice="80.0000", quantity="2", timeInForce="gtc"
-    )
+    order = await _working(clients, "limit order", side="buy", type="limit", limitPrice="80.0000", quantity="2")
     return {"order": order}
 
 
 async def _prepare_expiring_order(clients: Clients) -> Ids:
-    ends = (datetime.now(UTC) + timedelta(seconds=EXPIRES_AFTER_S)).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-    order = await _working(
-        clients,
-        "expiring order",
-        side="sell",
-        type="limit",
-        limitPrice="99.0000",
-        quantity="2",
-        timeInForce="gtd",
-        expiresAt=ends,
-    )
+    terms = {"side": "sell", "type": "limit", "limitPrice": "99.0000", "quantity": "2"}
+    order = await _working(clients, "expiring order", expiresAt=format_timestamp(OVERDUE_AT_MS), **terms)
     return {"order": order}
 
 
@@ -163,9 +164,8 @@ async def _wrong_broker(clients: Clients, ids: Ids) -> None:
 
 
 async def _failed_authorization(clients: Clients, _ids: Ids) -> None:
-    created = await clients.authorize(
-        "bob", "too much", brokerId=clients.people["carol"].id, type="capital", currency=CURRENCY, amount="1000.00"
-    )
+    terms = {"type": "capital", "currency": CURRENCY, "amount": "1000.00", "endsAt": ENDS}
+    created = await clients.authorize("bob", "too much", brokerId=clients.people["carol"].id, **terms)
     assert (created["http"], created.get("code")) == (422, "insufficient-funds"), created
 
 

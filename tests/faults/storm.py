@@ -71,7 +71,7 @@ async def rage(
     await _kill(world, clients, random.Random(seed), until, weather)
     calm = time.monotonic()
     await asyncio.gather(*actors)
-    await at_rest(databases)
+    await at_rest(databases, world.clock)
     weather.recovery_s = time.monotonic() - calm
     statement = select(orders.c.state, func.count().label("number")).group_by(orders.c.state)
     async with databases["stocks"].reading() as connection:

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.faults.books import difference
-from tests.faults.crashes import Interference, Outcome, Point, Stage
-from tests.faults.people import Clients
-from tests.faults.scenarios import SCENARIOS, SYMBOL, Ids, Scenario
+from tests.faults.books import FATES, Books, difference
+from tests.faults.crashes import Interference, Meanwhile, Outcome, Point, Stage, Undisturbed
+from tests.faults.scenarios import ENDS_AT_MS, SCENARIOS, SYMBOL, Scenario
 
 WORLDS_AT_ONCE = {"sqlite": 12, "postgresql": 6}
 """Runs wait most of the time, so several share the cores; a PostgreSQL server has connections for fewer."""
@@ -77,7 +76,7 @@ def matrices(figures: list[str]) -> Iterator[dict[str, Matrix]]:
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
 async def test_crash_leaves_no_trace(stage: Stage, scenario: Scenario, matrices: dict[str, Matrix]) -> None:
     """Whichever service dies at whichever point, a patient client ends with the books of an undisturbed run."""
-    undisturbed, points = await stage.trace(scenario)
+    undisturbed = await stage.undisturbed(scenario)
     assert undisturbed.violations == ()
     matrix = matrices[f"crashes, {stage.kind}"]
 
@@ -85,7 +84,7 @@ async def test_crash_leaves_no_trace(stage: Stage, scenario: Scenario, matrices:
         outcome = await stage.crash(scenario, point)
         matrix.add(scenario.name, point, outcome, difference(undisturbed.books, outcome.books))
 
-    await at_every_point(stage, points, run, matrix, scenario.name)
+    await at_every_point(stage, undisturbed.points, run, matrix, scenario.name)
     assert matrix.taken_failures() == []
 
 
@@ -93,7 +92,7 @@ async def test_crash_leaves_no_trace(stage: Stage, scenario: Scenario, matrices:
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_client_gone(stage: Stage, scenario: Scenario, matrices: dict[str, Matrix]) -> None:
     """A client that sends its request once and goes leaves nothing unfinished: the loops end it within five seconds."""
-    _, points = await stage.trace(scenario)
+    undisturbed = await stage.undisturbed(scenario)
     matrix = matrices[f"client gone, {stage.kind}"]
 
     async def run(point: Point) -> None:
@@ -101,33 +100,71 @@ async def test_client_gone(stage: Stage, scenario: Scenario, matrices: dict[str,
         slow = [f"at rest after {outcome.recovery_s:.2f} s"] if outcome.recovery_s > RECOVERED_WITHIN_S else []
         matrix.add(scenario.name, point, outcome, slow)
 
-    await at_every_point(stage, points, run, matrix, scenario.name)
+    await at_every_point(stage, undisturbed.points, run, matrix, scenario.name)
     assert matrix.taken_failures() == []
 
 
-async def _revokes(clients: Clients, ids: Ids) -> None:
-    for mandate in ("capital", "shares"):
-        await clients.revoke("alice", ids[mandate])
+async def _revokes(meanwhile: Meanwhile) -> None:
+    mandates = (meanwhile.ids["capital"], meanwhile.ids["shares"])
+    await asyncio.gather(*(meanwhile.clients.revoke("alice", mandate) for mandate in mandates))
 
 
-async def _cancels(clients: Clients, ids: Ids) -> None:
-    listed = await clients.send("stocks", "GET", "/orders", "alice")
-    for order in listed.json().get("items", []) if listed.status_code == 200 else []:
-        await clients.cancel("alice", order["id"])
+async def _cancels(meanwhile: Meanwhile) -> None:
+    orders = meanwhile.orders.items()
+    await asyncio.gather(*(meanwhile.clients.cancel(person, order_id) for order_id, person in orders))
 
 
-async def _ticks(clients: Clients, _ids: Ids) -> None:
-    await clients.tick(SYMBOL, "79.0000", "79.2000", seq=3)
+async def _time_passes(meanwhile: Meanwhile) -> None:
+    """Every mandate's window ends, and every working order's last moment passes."""
+    meanwhile.control.set_clock(max(ENDS_AT_MS, meanwhile.control.now_ms))
 
 
-INTERFERENCES: dict[str, Interference] = {"revoke": _revokes, "cancel": _cancels, "tick": _ticks}
+async def _ticks(meanwhile: Meanwhile) -> None:
+    await meanwhile.clients.tick(SYMBOL, "69.0000", "69.2000", seq=3)
+
+
+INTERFERENCES: dict[str, Interference] = {
+    "revoke": Interference(_revokes),
+    "cancel": Interference(_cancels),
+    "expire": Interference(_time_passes, begins_at_ms=ENDS_AT_MS - 15_000),
+    "tick": Interference(_ticks),
+}
+"""An expiry comes soon after the run's beginning: half a minute later a market order would be given up anyhow."""
+
+
+@dataclass
+class Effect:
+    """How often a kind of interference did anything, and anything to the very orders and mandates that it met."""
+
+    runs: int = 0
+    felt: int = 0
+    decisive: int = 0
+
+    def add(self, undisturbed: Undisturbed, found: Books) -> None:
+        """Counts one run by what it left behind."""
+        self.runs += 1
+        self.felt += any(undisturbed.books[table] != found[table] for table in FATES)
+        self.decisive += any(rows - set(found[table]) for table, rows in undisturbed.touched.items())
+
+    def __str__(self) -> str:
+        return f"{self.felt} of {self.runs} took effect, {self.decisive} of them on what was under way"
+
+
+@pytest.fixture(scope="module")
+def effects(figures: list[str]) -> Iterator[dict[str, Effect]]:
+    """Figures by kind of interference, summed over the scenarios."""
+    found = {kind: Effect() for kind in INTERFERENCES}
+    yield found
+    figures += [f"interference by {kind}: {effect}" for kind, effect in found.items() if effect.runs]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_interference(stage: Stage, scenario: Scenario, matrices: dict[str, Matrix]) -> None:
+async def test_interference(
+    stage: Stage, scenario: Scenario, matrices: dict[str, Matrix], effects: dict[str, Effect]
+) -> None:
     """What else happens while a service is down changes who gets what, and never how much there is."""
-    _, points = await stage.trace(scenario)
+    undisturbed = await stage.undisturbed(scenario)
     matrix = matrices[f"interference, {stage.kind}"]
 
     async def run(point: Point) -> None:
@@ -135,6 +172,13 @@ async def test_interference(stage: Stage, scenario: Scenario, matrices: dict[str
         for kind in INTERFERENCES if ALL_INTERFERENCES else (chosen,):
             outcome = await stage.crash(scenario, point, interference=INTERFERENCES[kind])
             matrix.add(f"{scenario.name} with {kind}", point, outcome, ())
+            effects[kind].add(undisturbed, outcome.books)
 
-    await at_every_point(stage, points, run, matrix, scenario.name)
+    await at_every_point(stage, undisturbed.points, run, matrix, scenario.name)
     assert matrix.taken_failures() == []
+
+
+@pytest.mark.parametrize("kind", INTERFERENCES)
+def test_interference_is_felt(kind: str, effects: dict[str, Effect]) -> None:
+    """Each kind of interference changed the end of most of the runs before that it was part of."""
+    assert effects[kind].felt * 2 >= effects[kind].runs, str(effects[kind])
