@@ -1,7 +1,7 @@
 """Every documented route, by its documented method and path, with and without a token, over real HTTP.
 
-The marks are the documentation's: `*` needs a logged-in user, `**` is the system's and no user's. The requests are those
-of an investor of their own, so that no other test finds the demo users changed.
+The marks are the documentation's: `*` needs a logged-in user, `**` is the system's and no user's. The requests are
+those of an investor of their own, so that no other test finds the demo users changed.
 """
 
 import json
