@@ -6,10 +6,11 @@ I3  stocks: per stock, users' and the market's shares are those issued
 I4  stocks and wallet: whatever is reserved or held belongs to an order that is not over
 I5  committed money and shares belong to open commitments, and these to active authorizations
 I6  a completed order moved money exactly once, and what its fill says; any other order never did
+I7  every request that is over has its answer stored, which is what makes a repetition harmless
 
 What one database shows is checked by its service and holds at every moment. What takes two databases holds once all is
-quiet: nobody sends a request, and every saga has come to its end. I7 (a repeated request has one effect) is about
-requests and cannot be read off the books.
+quiet: nobody sends a request, and every saga has come to its end. That a repetition
+really gets the stored answer, and has no second effect, is what the tests of I7 try; the books show the answer only.
 """
 
 import asyncio
@@ -61,6 +62,8 @@ def _unfinished(users: UsersSummary, stocks: StocksSummary) -> Iterator[Violatio
     for authorization_id, (_, state) in users.authorizations.items():
         if state in TRANSIENT_AUTHORIZATION_STATES:
             yield Violation("I5", f"authorization {authorization_id}", f"is still {state}")
+    for namespace in users.unanswered:
+        yield Violation("I7", f"a key of {namespace}", "has no stored answer")
 
 
 def _wrong_holds(wallet: WalletSummary, stocks: StocksSummary) -> Iterator[Violation]:

@@ -148,6 +148,12 @@ async def store_answer(
     await connection.execute(statement.where(table.c.status.is_(None)) if only_if_open else statement)
 
 
+async def unanswered_keys(connection: Connection, table: Table) -> list[str]:
+    """The namespace (caller and route) of every key whose answer is not final, oldest first, for an audit."""
+    statement = select(table.c.namespace).where(table.c.status.is_(None)).order_by(table.c.created_at)
+    return list((await connection.execute(statement)).scalars())
+
+
 def _checked(stored: Row[Any], key: IdempotencyKey) -> StoredAnswer:
     if stored.fingerprint != key.fingerprint:
         raise Refusal(IDEMPOTENCY_KEY_REUSED)

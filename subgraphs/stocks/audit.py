@@ -2,7 +2,8 @@
 
 I3  per stock, the shares of all holdings, the market's included, are those issued;
 I4  every reserved share belongs to an order that is not over;
-I5  every committed share belongs to an open share commitment.
+I5  every committed share belongs to an open share commitment;
+I7  every order that is working or over has the answer stored that a repetition of its request gets.
 
 Each check is one statement and so sees one state of the database, even while the service is being used. `summarize`
 states what other services' books can be compared with once all is quiet.
@@ -11,12 +12,12 @@ states what other services' books can be compared with once all is quiet.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Subquery, and_, func, or_, select, union_all
+from sqlalchemy import Subquery, and_, case, func, or_, select, union_all
 
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.invariants import Violation
 from subgraphs.stocks.rules import MARKET
-from subgraphs.stocks.rules_orders import OrderState, Side
+from subgraphs.stocks.rules_orders import PLACED_STATUS, REJECTED_STATUS, TERMINAL_STATES, OrderState, Side
 from subgraphs.stocks.tables import fills, holdings, orders, share_commitments, stocks
 
 RESERVING_STATES = (
@@ -54,12 +55,13 @@ class StocksSummary:
 
 
 async def audit(database: Database) -> tuple[Violation, ...]:
-    """Every violation of I3, I4 and I5 in this database; none means that the books are right."""
+    """Every violation of I3, I4, I5 and I7 in this database; none means that the books are right."""
     async with database.reading() as connection:
         return (
             *await _wrong_totals(connection),
             *await _wrong_reservations(connection),
             *await _wrong_commitments(connection),
+            *await _wrong_answers(connection),
         )
 
 
@@ -123,6 +125,22 @@ async def _wrong_commitments(connection: Connection) -> list[Violation]:
         select(share_commitments.c.holding_id, -share_commitments.c.remaining),
     ).subquery()
     return await _differences(connection, "I5", both, "committed shares without a commitment")
+
+
+async def _wrong_answers(connection: Connection) -> list[Violation]:
+    answered = [OrderState.WORKING, *TERMINAL_STATES]
+    own = orders.c.answer_body.like('{"id":"' + orders.c.id + '"%')
+    right = or_(
+        and_(orders.c.answer_status == REJECTED_STATUS, orders.c.reason.is_not(None)),
+        and_(orders.c.answer_status == PLACED_STATUS, orders.c.answer_body.is_not(None), own),
+    )
+    statement = select(orders.c.id, orders.c.state).where(
+        orders.c.state.in_(answered), func.coalesce(case((right, 1), else_=0), 0) == 0
+    )
+    return [
+        Violation("I7", f"order {row.id}", f"is {row.state} and has no answer of its own stored")
+        for row in (await connection.execute(statement)).all()
+    ]
 
 
 async def _differences(connection: Connection, invariant: str, both: Subquery, words: str) -> list[Violation]:

@@ -1,4 +1,4 @@
-"""What other services' books are compared with: every authorization and where it stands."""
+"""What other services' books are compared with: every authorization and where it stands, and unanswered requests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from subgraphs.shared.database import Database
+from subgraphs.shared.idempotency import unanswered_keys
 from subgraphs.users.rules_authorizations import AuthorizationType, State
-from subgraphs.users.tables import authorizations
+from subgraphs.users.tables import authorizations, idempotency_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class UsersSummary:
 
     authorizations: Mapping[str, tuple[AuthorizationType, State]]
     """Every authorization, by id."""
+    unanswered: tuple[str, ...] = ()
+    """Where requests were sent whose final answer is not stored: caller and route."""
 
 
 async def summarize(database: Database) -> UsersSummary:
@@ -23,4 +26,5 @@ async def summarize(database: Database) -> UsersSummary:
     statement = select(authorizations.c.id, authorizations.c.type, authorizations.c.state)
     async with database.reading() as connection:
         rows = (await connection.execute(statement)).all()
-    return UsersSummary({row.id: (row.type, row.state) for row in rows})
+        unanswered = await unanswered_keys(connection, idempotency_keys)
+    return UsersSummary({row.id: (row.type, row.state) for row in rows}, tuple(unanswered))

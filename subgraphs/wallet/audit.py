@@ -1,8 +1,9 @@
-"""Whether the wallet's books are right: invariants I1 and I2, checked by SQL over the whole journal.
+"""Whether the wallet's books are right: invariants I1, I2 and I7, checked by SQL over the whole journal.
 
 I1  every operation sums to zero per currency, so all accounts do; every balance is the sum of its postings;
     every user's list of transactions adds up to what he has;
-I2  no account of a user is negative, and no closed one holds money.
+I2  no account of a user is negative, and no closed one holds money;
+I7  every request has the answer stored that a repetition gets.
 
 Each check is one statement and so sees one state of the database, even while the wallet is being used. `summarize`
 states what other services' books can be compared with once all is quiet.
@@ -14,9 +15,11 @@ from dataclasses import dataclass
 from sqlalchemy import BigInteger, Label, and_, case, cast, func, or_, select, union_all
 
 from subgraphs.shared.database import Connection, Database
+from subgraphs.shared.idempotency import unanswered_keys
 from subgraphs.shared.invariants import Violation
+from subgraphs.wallet.operations import OPERATION_NAMES
 from subgraphs.wallet.rules import UNDERDRAWN_KINDS
-from subgraphs.wallet.tables import IS_OPEN, accounts, operations, postings, transactions
+from subgraphs.wallet.tables import IS_OPEN, accounts, idempotency_keys, operations, postings, transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,14 @@ class WalletSummary:
 
 
 async def audit(database: Database) -> tuple[Violation, ...]:
-    """Every violation of I1 and I2 in the wallet's database; none means that the books are right."""
+    """Every violation of I1, I2 and I7 in the wallet's database; none means that the books are right."""
     async with database.reading() as connection:
         return (
             *await _unbalanced_operations(connection),
             *await _wrong_balances(connection),
             *await _wrong_signs(connection),
             *await _wrong_lists(connection),
+            *await _missing_answers(connection),
         )
 
 
@@ -151,3 +155,12 @@ async def _wrong_lists(connection: Connection) -> list[Violation]:
         Violation("I1", f"user {row.user_id}", f"has {row.difference} {row.currency} more than the transactions say")
         for row in (await connection.execute(statement)).all()
     ]
+
+
+async def _missing_answers(connection: Connection) -> list[Violation]:
+    statement = select(operations.c.id, operations.c.op).where(
+        operations.c.op.in_(OPERATION_NAMES), operations.c.answer.is_(None), operations.c.refusal.is_(None)
+    )
+    unanswered = [f"{row.op} {row.id}" for row in (await connection.execute(statement)).all()]
+    keys = [f"a key of {namespace}" for namespace in await unanswered_keys(connection, idempotency_keys)]
+    return [Violation("I7", subject, "has no stored answer") for subject in (*unanswered, *keys)]

@@ -48,6 +48,12 @@ def with_order(order_id: str, **changes: object) -> StocksSummary:
             STOCKS,
             {"I5 authorization capital"},
         ),
+        (
+            replace(USERS, unanswered=("u POST /authorizations",)),
+            WALLET,
+            STOCKS,
+            {"I7 a key of u POST /authorizations"},
+        ),
         (USERS, replace(WALLET, open_commitments={}), STOCKS, {"I5 authorization capital"}),
         (USERS, WALLET, replace(STOCKS, open_commitments={}), {"I5 authorization shares"}),
         (

@@ -69,6 +69,17 @@ async def test_a_transaction_missing_from_the_list_is_found(wallet: WalletServic
     assert await found(database) == [("I1", f"user {alice}")]
 
 
+async def test_a_lost_answer_is_found(wallet: WalletService, database: Database) -> None:
+    """An operation or a request whose repetition could not be answered is reported."""
+    alice = await books(wallet)
+    await damage(
+        database, "UPDATE operations SET answer = NULL WHERE op = 'hold'", "UPDATE idempotency_keys SET status = NULL"
+    )
+    subjects = [subject.split(" ")[:2] for invariant, subject in await found(database) if invariant == "I7"]
+    assert [words[0] for words in subjects] == ["a", "hold"]
+    assert str(await audit(database)).count(f"a key of {alice} POST /transactions") == 1
+
+
 async def test_the_database_itself_refuses_negative_balances(wallet: WalletService, database: Database) -> None:
     """No statement can make a user's account negative, or leave money in a closed one."""
     await books(wallet)
