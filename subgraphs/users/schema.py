@@ -242,6 +242,7 @@ async def _update_profile(context: RequestContext[UseCases], given: UpdateProfil
 
 
 async def _create_authorization(context: RequestContext[UseCases], given: CreateAuthorizationInput) -> Creation:
+    caller = context.user  # who may not ask at all is told that first
     request = checked_mandate(
         type=given.type.value,
         broker_id=given.broker_id,
@@ -251,7 +252,7 @@ async def _create_authorization(context: RequestContext[UseCases], given: Create
         starts_at=given.starts_at,
         ends_at=given.ends_at,
     )
-    return await context.service.saga.create(context.user, request, key=given.idempotency_key)
+    return await context.service.saga.create(caller, request, key=given.idempotency_key)
 
 
 async def _revoke_authorization(context: RequestContext[UseCases], given: RevokeAuthorizationInput) -> Authorization:
