@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Header, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
 
 from subgraphs.shared.app import current_caller
@@ -21,22 +22,23 @@ IfMatch = Annotated[
 
 
 class ServiceRoute(APIRoute):
-    """The `route_class` of a service's routers: a query parameter that the route does not take is refused.
+    """The `route_class` of a service's routers: it takes each of its query parameters once, and no other.
 
-    A mistyped filter would show everything. Who may not call the route at all is told that first.
+    A mistyped filter would show everything, of two values one would be lost. Who may not call the route at all is told
+    that first.
     """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request; raises Refusal `invalid-request` naming every unknown query parameter."""
+        """Answers one request; raises Refusal `invalid-request` naming every query parameter at fault."""
         if scope["query_string"] and scope["method"] in (self.methods or ()):
             request = Request(scope)
             dependants = list(_with_dependencies(self.dependant))
             known = sorted({field.alias for each in dependants for field in each.query_params})
-            unknown = sorted(request.query_params.keys() - set(known))
-            if unknown:
+            errors = _parameter_errors(request.query_params, known)
+            if errors:
                 if any(each.call is current_caller for each in dependants):
                     await _require_token(request)
-                raise _unknown_parameters(unknown, known)
+                raise Refusal(INVALID_REQUEST, fields=errors)
         await super().handle(scope, receive, send)
 
 
@@ -53,7 +55,8 @@ async def _require_token(request: Request) -> None:
         raise Refusal(UNAUTHENTICATED)
 
 
-def _unknown_parameters(unknown: list[str], known: list[str]) -> Refusal:
-    message = f"The query parameters here are {', '.join(known)}." if known else "There are no query parameters here."
-    fields = tuple(FieldError(name, message) for name in unknown)
-    return Refusal(INVALID_REQUEST, f"The request has a query parameter that is not known. {message}", fields=fields)
+def _parameter_errors(given: QueryParams, known: list[str]) -> list[FieldError]:
+    here = f"The query parameters here are {', '.join(known)}." if known else "There are no query parameters here."
+    errors = [FieldError(name, here) for name in sorted(given.keys() - set(known))]
+    repeated = [name for name in known if len(given.getlist(name)) > 1]
+    return errors + [FieldError(name, "Give this parameter once.") for name in repeated]

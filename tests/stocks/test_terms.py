@@ -113,6 +113,24 @@ async def test_a_cancellation_by_mutation_answers_alike_when_repeated(desk: Desk
     assert accepted == {"order": {"status": "CANCELLED", "settledAt": None}, "errors": []}
 
 
+async def test_an_order_that_is_not_final_is_pending_by_graphql(desk: Desk) -> None:
+    """What REST answers with 202: the order as it stands, no error, and the same one for a repetition."""
+    alice = investor()
+    await desk.deposit(alice)
+    desk.network.cut("wallet")
+    mutation = """mutation($input: PlaceOrderInput!) { placeOrder(input: $input) {
+      order { id status settledAt } replayed errors { code } } }"""
+    given = {"stockId": ALBA, "side": "BUY", "quantity": "1", "idempotencyKey": "k"}
+    first, again = [(await desk.graphql(alice, mutation, input=given))["data"]["placeOrder"] for _ in range(2)]
+    assert (first["order"]["status"], first["order"]["settledAt"]) == ("PENDING", None)
+    assert (first["replayed"], first["errors"]) == (False, [])
+    assert again == {**first, "replayed": True}
+    desk.network.mend()
+    await desk.settle()
+    final = (await desk.graphql(alice, mutation, input=given))["data"]["placeOrder"]
+    assert (final["order"]["id"], final["order"]["status"]) == (first["order"]["id"], "COMPLETED")
+
+
 async def test_the_orders_of_a_user_are_paged_and_filtered_by_graphql(desk: Desk) -> None:
     """Pages follow one another by endCursor without gaps; `stockId` narrows them."""
     alice = investor()

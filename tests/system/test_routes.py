@@ -216,6 +216,16 @@ def test_users_can_be_limited_to_brokers(brokerage: Brokerage) -> None:
     ]
 
 
+def test_mistyped_filter_is_refused(brokerage: Brokerage, visitor: str) -> None:
+    """?stauts= would list every order: it is refused, and the parameters that there are are named."""
+    url = f"{brokerage.urls['stocks']}/orders?stauts=working"
+    response = httpx.get(url, headers=bearer(visitor))
+    assert (response.status_code, response.json()["code"]) == (422, "invalid-request")
+    assert [error["field"] for error in response.json()["errors"]] == ["stauts"]
+    assert "status" in response.json()["errors"][0]["message"]
+    assert httpx.get(url).status_code == UNAUTHENTICATED
+
+
 def test_documentation_names_every_public_route(brokerage: Brokerage) -> None:
     """Each service's OpenAPI has its documented routes, and never the system's."""
     for service in ("users", "wallet", "stocks"):

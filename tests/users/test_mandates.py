@@ -91,6 +91,10 @@ async def test_a_share_mandate_commits_shares(desk: Desk) -> None:
     assert (response.status_code, response.json()["stockId"]) == (201, ALBA)
     after = await desk.holding()
     assert (after["quantity"], after["commitedAmount"]) == ("5", "3.5")
+    given = {"type": "STOCKHOLDING", "brokerId": desk.bob.id, "stockholdingId": holding["id"], "amount": "1.5"}
+    answer = await desk.client.graphql(CREATE, {"input": {**given, "idempotencyKey": "k"}}, person=desk.alice)
+    assert answer["data"]["createAuthorization"]["authorization"]["status"] == "ACTIVE"
+    assert (await desk.holding())["commitedAmount"] == "5"
 
 
 async def test_more_than_available_is_refused_for_good(desk: Desk) -> None:
@@ -209,6 +213,11 @@ async def test_while_the_wallet_is_down_a_mandate_is_pending(desk: Desk) -> None
     first = await desk.create(key="k")
     assert (first.status_code, first.json()["status"]) == (202, "pending")
     assert (await desk.create(key="k")).status_code == 202
+    given = {"type": "CAPITAL", "brokerId": desk.bob.id, "currency": "EUR", "amount": "100.00", "idempotencyKey": "k"}
+    answer = await desk.client.graphql(CREATE, {"input": given}, person=desk.alice)
+    payload = answer["data"]["createAuthorization"]
+    assert (payload["authorization"]["id"], payload["authorization"]["status"]) == (first.json()["id"], "PENDING")
+    assert (payload["replayed"], payload["errors"]) == (True, [])
     assert "\ntrifolio_authorizations_unfinished 1\n" in (await desk.client.http.get("/metrics")).text
     desk.client.network.down.clear()
     await desk.settle()
