@@ -130,7 +130,7 @@ class Mutation:
         placed, errors = await attempt(_place(info, input))
         if placed is None:
             return PlaceOrderPayload(order=None, replayed=False, errors=errors)
-        nodes = await order_nodes(info, [placed.order])
+        nodes = await order_nodes(info, [placed.answered])
         refused = [] if placed.rejection is None else mutation_errors(placed.rejection)
         return PlaceOrderPayload(order=nodes[placed.order.id], replayed=placed.replayed, errors=refused)
 

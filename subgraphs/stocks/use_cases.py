@@ -1,12 +1,14 @@
 """What both faces of the stocks service call."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+
+import orjson
 
 from subgraphs.shared.auth import Caller, require_user
 from subgraphs.shared.errors import ErrorCode, Refusal
 from subgraphs.shared.idempotency import idempotency_key
 from subgraphs.stocks.rules import ERROR_CODES
-from subgraphs.stocks.rules_orders import REJECTED_STATUS, Order
+from subgraphs.stocks.rules_orders import REJECTED_STATUS, Order, OrderState, OrderStatus
 from subgraphs.stocks.rules_placing import OrderIntent
 from subgraphs.stocks.saga import OrderSaga
 from subgraphs.stocks.service import StocksService
@@ -26,6 +28,15 @@ class PlacedOrder:
     order: Order
     key: str
     replayed: bool
+
+    @property
+    def answered(self) -> Order:
+        """The order as the first request was answered, if that is final: one that worked then, whatever it does now."""
+        body = self.order.answer_body
+        if not self.replayed or body is None or orjson.loads(body)["status"] != OrderStatus.WORKING:
+            return self.order
+        working = replace(self.order, state=OrderState.WORKING, rejection=None, fill=None, rollover_id=None)
+        return replace(working, executed_at=None, settled_at=None)
 
     @property
     def rejection(self) -> Refusal | None:

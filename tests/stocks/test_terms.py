@@ -113,21 +113,42 @@ async def test_a_cancellation_by_mutation_answers_alike_when_repeated(desk: Desk
     assert accepted == {"order": {"status": "CANCELLED", "settledAt": None}, "errors": []}
 
 
+PLACE = """mutation($input: PlaceOrderInput!) { placeOrder(input: $input) {
+  order { id status price settledAt } replayed errors { code } } }"""
+
+
+@pytest.mark.parametrize("fate", ["cancelled", "completed"])
+async def test_a_repeated_mutation_gets_the_first_answer(desk: Desk, fate: str) -> None:
+    """That the order works was its final answer, over REST and here; what became of it since is asked of the order."""
+    alice = investor()
+    await desk.deposit(alice)
+    limit = {"stockId": ALBA, "side": "BUY", "type": "LIMIT", "limitPrice": "80", "quantity": "1"}
+    given = {**limit, "idempotencyKey": "k"}
+    first = (await desk.graphql(alice, PLACE, input=given))["data"]["placeOrder"]
+    assert (first["order"]["status"], first["replayed"]) == ("WORKING", False)
+    if fate == "cancelled":
+        await desk.send(alice, "PUT", f"/orders/{first['order']['id']}", {"status": "cancelled"})
+    else:
+        await desk.tick("70", "71")
+        await desk.settle()
+    assert (await desk.order(alice, first["order"]["id"]))["status"] == fate
+    again = (await desk.graphql(alice, PLACE, input=given))["data"]["placeOrder"]
+    assert again == {**first, "replayed": True}
+
+
 async def test_an_order_that_is_not_final_is_pending_by_graphql(desk: Desk) -> None:
     """What REST answers with 202: the order as it stands, no error, and the same one for a repetition."""
     alice = investor()
     await desk.deposit(alice)
     desk.network.cut("wallet")
-    mutation = """mutation($input: PlaceOrderInput!) { placeOrder(input: $input) {
-      order { id status settledAt } replayed errors { code } } }"""
     given = {"stockId": ALBA, "side": "BUY", "quantity": "1", "idempotencyKey": "k"}
-    first, again = [(await desk.graphql(alice, mutation, input=given))["data"]["placeOrder"] for _ in range(2)]
+    first, again = [(await desk.graphql(alice, PLACE, input=given))["data"]["placeOrder"] for _ in range(2)]
     assert (first["order"]["status"], first["order"]["settledAt"]) == ("PENDING", None)
     assert (first["replayed"], first["errors"]) == (False, [])
     assert again == {**first, "replayed": True}
     desk.network.mend()
     await desk.settle()
-    final = (await desk.graphql(alice, mutation, input=given))["data"]["placeOrder"]
+    final = (await desk.graphql(alice, PLACE, input=given))["data"]["placeOrder"]
     assert (final["order"]["id"], final["order"]["status"]) == (first["order"]["id"], "COMPLETED")
 
 
