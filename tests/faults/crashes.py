@@ -194,7 +194,8 @@ class Stage:
             return await rage(world, clients, databases, seconds=seconds, seed=seed)
 
     async def _prepare_base(self) -> Prepared:
-        urls = {service: await asyncio.to_thread(self.factory, f"subgraphs.{service}") for service in SERVICES}
+        await asyncio.to_thread(self.zygote.build, self.kind, await self._migrated())
+        urls = await self._migrated()
         people: dict[str, Person] = {}
         prepared = Prepared(urls, {}, people)
         async with self._world(prepared, BASE_AT_MS, copied=False) as (world, clients, databases, _):
@@ -224,9 +225,8 @@ class Stage:
         urls = await self._copies(prepared.urls) if copied else prepared.urls
         folder = self.folder / uuid.uuid4().hex
         folder.mkdir()
-        environments = {service: _environment(url) for service, url in urls.items()}
         async with AsyncExitStack() as stack:
-            world = World(self.zygote, folder, environments)
+            world = World(self.zygote, folder, urls)
             stack.callback(world.close)
             world.control.set_clock(begins_at_ms)
             databases = {service: Database.open(url) for service, url in urls.items()}
@@ -238,6 +238,9 @@ class Stage:
         if copied:
             await self._drop(urls)
             shutil.rmtree(folder)
+
+    async def _migrated(self) -> dict[str, str]:
+        return {service: await asyncio.to_thread(self.factory, f"subgraphs.{service}") for service in SERVICES}
 
     async def _copies(self, urls: Mapping[str, str]) -> dict[str, str]:
         return {service: await self._copy(url) for service, url in urls.items()}
@@ -262,10 +265,6 @@ class Stage:
                 _delete_files(database)
             else:
                 await _administer(url, f"DROP DATABASE {database} WITH (FORCE)")
-
-
-def _environment(url: str) -> dict[str, str]:
-    return {"DATABASE_URL": url, "TRIFOLIO_MODE": "development", "TRIFOLIO_FEED": "manual"}
 
 
 async def _answering(clients: Clients) -> None:

@@ -32,6 +32,11 @@ class Zygote:
             )
         assert self._channel.recv(64) == b"ready", "the zygote could not import the services"
 
+    def build(self, kind: str, urls: Mapping[str, str]) -> None:
+        """Builds the services over a kind of database, with empty ones of that kind to write to."""
+        self._channel.send(json.dumps({"kind": kind, "urls": urls}).encode())
+        assert self._channel.recv(64) == b"built", "the zygote could not build the services"
+
     def start(self, message: Mapping[str, object], listening: socket.socket) -> int:
         """Forks a service as `message` says; returns its process id."""
         socket.send_fds(self._channel, [json.dumps(message).encode()], [listening.fileno()])
@@ -82,10 +87,10 @@ class Process:
 class World:
     """Three services over one set of databases: addresses that stay, processes that come and go."""
 
-    def __init__(self, zygote: Zygote, folder: Path, environments: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(self, zygote: Zygote, folder: Path, databases: Mapping[str, str]) -> None:
         self._zygote = zygote
         self._folder = folder
-        self._environments = environments
+        self._databases = databases
         self.control = Control(folder / "control")
         self.sockets = {service: _listening_socket() for service in SERVICES}
         self.processes: dict[str, Process] = {}
@@ -100,10 +105,10 @@ class World:
 
     def start(self, service: str, *, kill_at: int | None = None) -> Process:
         """Starts a service, to be killed at its `kill_at`th point, or never."""
-        urls = {f"TRIFOLIO_{name.upper()}_URL": self.url(name) for name in SERVICES}
         message = {
             "service": service,
-            "environment": {**urls, **self._environments[service]},
+            "database": self._databases[service],
+            "urls": {name: self.url(name) for name in SERVICES},
             "control": str(self._folder / "control"),
             "trace": str(self._folder / f"{service}.trace"),
             "log": str(self._folder / f"{service}.log"),
