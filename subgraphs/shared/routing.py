@@ -1,9 +1,10 @@
 """What routes of every service share: the parameters of lists and updates, and the refusal of unknown ones."""
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Annotated, Any
 
-from fastapi import Header, Query, Request
+import orjson
+from fastapi import Header, Query, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.datastructures import QueryParams
@@ -21,12 +22,28 @@ IfMatch = Annotated[
 ]
 
 
+class _StrictRequest(Request):
+    """A request whose body is the JSON of RFC 8259: no NaN, and no half of a surrogate pair, which no store takes."""
+
+    async def json(self) -> Any:
+        return orjson.loads(await self.body())
+
+
 class ServiceRoute(APIRoute):
-    """The `route_class` of a service's routers: it takes each of its query parameters once, and no other.
+    """The `route_class` of a service's routers: strict JSON, and each query parameter once and no other.
 
     A mistyped filter would show everything, of two values one would be lost. Who may not call the route at all is told
     that first.
     """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What answers a request that matches."""
+        answer = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            return await answer(_StrictRequest(request.scope, request.receive))
+
+        return handler
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; raises Refusal `invalid-request` naming every query parameter at fault."""

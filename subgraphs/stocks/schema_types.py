@@ -115,7 +115,7 @@ class Authorization:
     ) -> list["Authorization | Refusal"]:
         """The mandates with what remains of each, by at most three statements that filter by viewer."""
         keys = keys_of(representations, "id")
-        nodes = await authorization_nodes(info, {key for key in keys if key})
+        nodes = await authorization_nodes(info, {key for key in keys if key is not None})
         return [invalid_key("id") if key is None else nodes[key] for key in keys]
 
 

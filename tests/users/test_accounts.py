@@ -98,6 +98,8 @@ async def test_a_bad_registration_names_the_field(client: Client) -> None:
         (b"{", "application/json", 400, "malformed-request"),
         (b"\xff\xfe", "application/json", 400, "malformed-request"),
         (b"", "application/json", 400, "malformed-request"),
+        (b'{"name": "\\ud800"}', "application/json", 400, "malformed-request"),
+        (b'{"name": NaN}', "application/json", 400, "malformed-request"),
         (b"[]", "application/json", 422, "invalid-request"),
         (b"name=Alice", "application/x-www-form-urlencoded", 415, "unsupported-media-type"),
         (b'{"name": "' + b"x" * 70_000 + b'"}', "application/json", 413, "body-too-large"),
