@@ -35,6 +35,8 @@ from tests.faults.in_process import SERVICES, Brokerage, Clock, Network, Person
 from tests.in_memory import deliver, host_of, path_of
 
 STOCK = COMPANIES[0]
+FEED_INTERVAL_MS = 60_000
+"""Prices are posted by the tests; the feeder, which has none, need not look for them."""
 
 
 class Addresses:
@@ -102,7 +104,8 @@ def _create(databases: Mapping[str, Database], transport: Transport, keys: Keys)
         "database_url": "sqlite:///unused.db",
         **{f"{name}_url": f"http://{name}" for name in SERVICES},
     }
-    users, wallet, stocks = UsersSettings(**common), WalletSettings(**common), StocksSettings(feed="manual", **common)
+    users, wallet = UsersSettings(**common), WalletSettings(**common)
+    stocks = StocksSettings(feed="manual", feed_interval_ms=FEED_INTERVAL_MS, **common)
     return {
         "users": create_users(users, database=databases["users"], transport=transport),
         "wallet": create_wallet(wallet, database=databases["wallet"], transport=transport, user_keys=keys),
