@@ -45,7 +45,10 @@ class MarketService:
 
         async def work(connection: Connection) -> None:
             now = await connection.now()
+            listed = await store.latest_seqs(connection)
             for company in companies:
+                if company.stock_id in listed:
+                    continue
                 bid, ask = spread_around(company.price)
                 quote = Quote(0, bid, ask, company.price, now)
                 day = Day.opened(date_of(now), company.price)
