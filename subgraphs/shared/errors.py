@@ -79,7 +79,7 @@ INVALID_CURSOR = ErrorCode(
 INVALID_IDEMPOTENCY_KEY = ErrorCode(
     "invalid-idempotency-key",
     400,
-    "The Idempotency-Key cannot be used",
+    "The idempotency key cannot be used",
     "Send 1 to 255 printable characters, such as a UUID.",
 )
 UNAUTHENTICATED = ErrorCode(
@@ -136,7 +136,7 @@ UNKNOWN_CURRENCY = ErrorCode(
     "unknown-currency", 422, "The currency is not supported", "Use one that is: errors names them."
 )
 IDEMPOTENCY_KEY_REUSED = ErrorCode(
-    "idempotency-key-reused", 422, "The Idempotency-Key was used with another body", "Use a new key for a new request."
+    "idempotency-key-reused", 422, "The idempotency key was used for another request", "Use a new one."
 )
 TOO_MANY_REQUESTS = ErrorCode(
     "too-many-requests", 429, "There were too many attempts", "Wait as long as Retry-After says."

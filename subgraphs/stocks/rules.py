@@ -17,12 +17,12 @@ MARKET = "market"
 
 HOLDING_NAMESPACE = uuid.UUID("0b2f4f0e-7c1a-5d7e-8f43-51c8b6a9d2e7")
 
-UNKNOWN_STOCK = ErrorCode("unknown-stock", 422, "There is no such stock", "Choose one from GET /stocks.")
+UNKNOWN_STOCK = ErrorCode("unknown-stock", 422, "There is no such stock", "Choose one from the list of stocks.")
 UNKNOWN_AUTHORIZATION = ErrorCode(
     "unknown-authorization",
     422,
     "There is no such authorization for this caller",
-    "Choose one from GET /authorizations.",
+    "Choose one from the list of authorizations.",
 )
 AUTHORIZATION_REQUIRED = ErrorCode(
     "authorization-required",
@@ -37,7 +37,7 @@ AUTHORIZATION_INACTIVE = ErrorCode(
     "authorization-inactive",
     422,
     "The authorization is not active at this time",
-    "Choose an active one from GET /authorizations, or ask the investor for another.",
+    "Choose an active one, or ask the investor for another.",
 )
 AUTHORIZATION_MISMATCH = ErrorCode(
     "authorization-mismatch",
@@ -88,7 +88,7 @@ STALE_PRICE = ErrorCode(
     "stale-price",
     422,
     "The order could not be executed while its price was fresh",
-    "Place it again, with a new Idempotency-Key.",
+    "Place it again, under a new idempotency key.",
 )
 COMMITMENT_CLOSED = ErrorCode(
     "commitment-closed", 409, "The commitment is closed", "Its authorization has ended: create another one."

@@ -23,9 +23,11 @@ INVESTORS_ONLY = ErrorCode(
 )
 NOT_THE_INVESTOR = ErrorCode("not-the-investor", 403, "Only the investor may revoke an authorization", "Ask him to.")
 SELF_AUTHORIZATION = ErrorCode("self-authorization", 422, "Nobody authorizes himself", "Name a broker.")
-UNKNOWN_BROKER = ErrorCode("unknown-broker", 422, "There is no such broker", "Choose one from GET /users?type=broker.")
+UNKNOWN_BROKER = ErrorCode(
+    "unknown-broker", 422, "There is no such broker", "Choose one from the list of users of that type."
+)
 UNKNOWN_STOCKHOLDING = ErrorCode(
-    "unknown-stockholding", 422, "You have no such stockholding", "Choose one from GET /stockholdings."
+    "unknown-stockholding", 422, "You have no such stockholding", "Choose one from the list of your own."
 )
 INVALID_WINDOW = ErrorCode(
     "invalid-window",
@@ -46,13 +48,13 @@ AUTHORIZATION_ENDED = ErrorCode(
     "authorization-ended",
     422,
     "The authorization was ended before it began",
-    "Create another one, with a new Idempotency-Key.",
+    "Create another one, under a new idempotency key.",
 )
 AUTHORIZATION_TIMED_OUT = ErrorCode(
     "authorization-timed-out",
     422,
     "The authorization could not be opened in time",
-    "Create another one, with a new Idempotency-Key.",
+    "Create another one, under a new idempotency key.",
 )
 
 FAILURES: Mapping[str, ErrorCode] = MappingProxyType(

@@ -54,7 +54,7 @@ from subgraphs.users.tables import audit_log, idempotency_keys
 REFRESH_TOKEN_LIFETIME_MS = 30 * 24 * 3_600 * 1_000
 """A client that was not used for thirty days logs in again."""
 REFRESH_TOKEN_BYTES = 32
-NO_SUCH_USER = "There is no such user. Find one in GET /users."
+NO_SUCH_USER = "There is no such user. Find one in the list of users."
 USER_LIST = "users"
 """The list's name in its cursors."""
 FORGET_INTERVAL_S = 3_600
