@@ -365,6 +365,36 @@ def authorization_of(case: Case) -> dict[str, str]:
     return case.desk.bearer(case.caller, "stocks")
 
 
+async def test_concurrent_cancellations_through_both_faces_give_back_once(make_desk: DeskFactory) -> None:
+    """Six at once: all find it cancelled, and the money is back once."""
+    desk, alice = await make_desk(), investor()
+    await desk.deposit(alice, "1000.00")
+    placed = (await desk.place(alice, type="limit", limitPrice="80")).json()
+    case = cancellation(desk, alice, placed["id"])
+    answers = await asyncio.gather(*(ask_rest(case) for _ in range(3)), *(ask_graphql(case) for _ in range(3)))
+    assert {answer.json()["status"] for answer in answers[:3]} == {"cancelled"}
+    assert [answer["data"]["cancelOrder"]["errors"] for answer in answers[3:]] == [[]] * 3
+    await desk.settle()
+    balance = await desk.balance(alice)
+    assert (balance["available"], balance["held"]) == ("1000.00", "0.00")
+    await desk.check_books()
+
+
+async def test_of_concurrent_changes_of_one_version_one_wins(make_desk: DeskFactory) -> None:
+    """Six new amounts on the same version of a holding, through both faces: one is set, five are told to read again."""
+    desk, alice = await make_desk(), investor()
+    holding = await desk.bought(alice, "10")
+    mandate, _ = await commit(desk, holding, broker())
+    version = (await desk.holding(alice))["version"]
+    cases = [commitment(desk, alice, holding["id"], mandate, str(amount), version=version) for amount in range(1, 7)]
+    answers = await asyncio.gather(*map(ask_rest, cases[:3]), *map(ask_graphql, cases[3:]))
+    refused = [answer.status_code == 412 for answer in answers[:3]]
+    refused += [bool(answer["data"]["setCommitment"]["errors"]) for answer in answers[3:]]
+    assert sorted(refused) == [False] + [True] * 5
+    assert (await desk.holding(alice))["commitedAmount"] == str(refused.index(False) + 1)
+    await desk.check_shares()
+
+
 async def test_concurrent_duplicates_through_both_faces_have_one_effect(make_desk: DeskFactory) -> None:
     """Eight equal requests at once, half of them by GraphQL: one order, which each is answered with."""
     desk, alice = await make_desk(), investor()

@@ -60,13 +60,14 @@ def test_anonymous_query_is_refused_with_a_code(brokerage: Brokerage) -> None:
 
 
 def test_others_money_and_shares_are_not_shown(brokerage: Brokerage) -> None:
-    """Bob sees alice's public profile; her money and shares are null, each with its path and NOT_FOUND."""
+    """Bob sees alice's public profile; what is hers is null, each with its path, NOT_FOUND and the same words."""
     alice = brokerage.ask("{ me { id } }", brokerage.printed_token)["data"]["me"]["id"]
-    query = "query ($id: ID!) { user(id: $id) { name balances { total } holdings { id } } }"
+    query = "query ($id: ID!) { user(id: $id) { name email balances { total } holdings { id } } }"
     answer = brokerage.ask(query, brokerage.fresh_token("bob"), variables={"id": alice})
-    assert answer["data"] == {"user": {"name": "Alice", "balances": None, "holdings": None}}
+    assert answer["data"] == {"user": {"name": "Alice", "email": None, "balances": None, "holdings": None}}
     refusals = {(*error["path"], error["extensions"]["code"]) for error in answer["errors"]}
-    assert refusals == {("user", "balances", "NOT_FOUND"), ("user", "holdings", "NOT_FOUND")}
+    assert refusals == {("user", name, "NOT_FOUND") for name in ("email", "balances", "holdings")}
+    assert len({error["message"] for error in answer["errors"]}) == 1
 
 
 def test_subgraphs_answer_the_router_only(four_processes: Brokerage) -> None:

@@ -345,6 +345,18 @@ async def test_concurrent_duplicates_through_both_faces_have_one_effect(desk: De
     assert (final.status_code, final.headers["idempotent-replayed"], repeated["replayed"]) == (201, "true", True)
 
 
+async def test_concurrent_revocations_through_both_faces_give_back_once(desk: Desk) -> None:
+    """Six at once: all are told that it is over, and the money is back once."""
+    case = revocation(desk.alice, await desk.granted())
+    answers = await asyncio.gather(
+        *(ask_rest(desk, case) for _ in range(3)), *(ask_graphql(desk, case) for _ in range(3))
+    )
+    assert {answer.json()["status"] for answer in answers[:3]} <= {"revoked", "revoking"}
+    assert [answer["data"]["revokeAuthorization"]["errors"] for answer in answers[3:]] == [[]] * 3
+    await desk.settle()
+    assert await desk.money() == ("1000.00", "0.00")
+
+
 async def test_concurrent_registrations_through_both_faces_make_one_user(desk: Desk) -> None:
     """Six equal registrations at once, half of them by GraphQL: one user, and one answer that is no repetition."""
     case = registration("carol@example.com", ("k", "k"))
