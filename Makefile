@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?=
 
-.PHONY: run test fuzz storm mutants check format lint types imports bench interop lock supergraph explorer clean
+.PHONY: run test fuzz storm mutants check format lint types imports bench interop lock supergraph docs explorer clean
 
 run: $(RUN_STAMP)
 	$(BIN)/python trifolio.py up $(ARGS)
@@ -81,6 +81,10 @@ $(BENCH_STAMP): $(STAMP) requirements-bench.lock
 supergraph: $(STAMP)
 	$(BIN)/python tools/schemas.py
 	$(BIN)/python -m router compose --config supergraph.yaml --output supergraph.graphql
+
+# The page of the services' error codes; a test proves that it is current.
+docs: $(STAMP)
+	$(BIN)/python tools/error_codes.py
 
 # The explorer's build is committed; only who changes explorer/ needs Node.
 explorer:

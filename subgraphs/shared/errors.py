@@ -83,7 +83,7 @@ INVALID_IDEMPOTENCY_KEY = ErrorCode(
     "Send 1 to 255 printable characters, such as a UUID.",
 )
 UNAUTHENTICATED = ErrorCode(
-    "unauthenticated", 401, "The request has no access token", "Send one: Authorization: Bearer <token>."
+    "unauthenticated", 401, "The request has no access token", "Send one in the header: Authorization: Bearer TOKEN."
 )
 INVALID_TOKEN = ErrorCode(
     "invalid-token", 401, "The bearer token is not valid", "Log in again, and send the access token that you get."

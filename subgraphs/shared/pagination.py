@@ -62,13 +62,13 @@ def _comparable(part: int | str) -> bool:
     return "\0" not in part if isinstance(part, str) else 0 <= part <= CURSOR_INTEGER_MAX
 
 
-def page_limit(limit: int | None, *, field: str = "limit") -> int:
+def page_limit(limit: int | None) -> int:
     """The number of items to return: the default when None; raises Refusal `invalid-request` outside 1..LIMIT_MAX."""
     if limit is None:
         return LIMIT_DEFAULT
     if not 1 <= limit <= LIMIT_MAX:
         message = f"Ask for 1 to {LIMIT_MAX} items."
-        raise Refusal(INVALID_REQUEST, message, fields=(FieldError(field, message),))
+        raise Refusal(INVALID_REQUEST, message, fields=(FieldError("limit", message),))
     return limit
 
 

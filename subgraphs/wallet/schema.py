@@ -146,7 +146,6 @@ class User:
             kind=None if kind is None else cast(rules.TransactionKind, kind.value),
             after=after,
             limit=first,
-            limit_field="first",
         )
         shown = await _transactions(info, page.items)
         return connection(page, lambda transaction: shown[transaction.id], after=after)

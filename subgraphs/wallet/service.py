@@ -102,14 +102,13 @@ class WalletService:
         kind: TransactionKind | None = None,
         after: str | None = None,
         limit: int | None = None,
-        limit_field: str = "limit",
     ) -> Page[Transaction]:
         """A user's transactions, newest first. `after` is a cursor of an earlier page.
 
         Raises:
             Refusal: `invalid-cursor`, `invalid-request` for the limit, `not-found` for another user's list.
         """
-        viewer, count = _require_self(caller, of_user), page_limit(limit, field=limit_field)
+        viewer, count = _require_self(caller, of_user), page_limit(limit)
         before = None if after is None else int(decode_cursor(after, TRANSACTION_LIST, int)[0])
         async with self._database.reading() as connection:
             found = await store.list_transactions(connection, viewer.id, kind=kind, before=before, limit=count + 1)

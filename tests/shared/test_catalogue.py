@@ -1,26 +1,23 @@
 """The catalogues of codes: one code means one thing in every service, and says what to do."""
 
 from collections import defaultdict
-from types import ModuleType
+from pathlib import Path
 
 import pytest
 
-from subgraphs.shared import errors
-from subgraphs.shared.errors import ErrorCode, Refusal
-from subgraphs.stocks import rules as stocks_rules
-from subgraphs.users import rules as users_rules
-from subgraphs.users import rules_authorizations
-from subgraphs.wallet import rules as wallet_rules
+from brokerage.error_codes import CATALOGUES, codes_of, error_page
+from subgraphs.shared.errors import COMMON_CODES, ErrorCode, Refusal
+from subgraphs.stocks.rules import ERROR_CODES
+from subgraphs.wallet.rules import WALLET_CODES
 
-CATALOGUES = (errors, stocks_rules, users_rules, rules_authorizations, wallet_rules)
-
-
-def codes_of(module: ModuleType) -> list[ErrorCode]:
-    """The codes that a module defines."""
-    return [value for value in vars(module).values() if isinstance(value, ErrorCode)]
+EVERY = [code for _, modules in CATALOGUES for code in codes_of(modules)]
+PAGE = Path(__file__).parents[2] / "docs" / "error-codes.md"
 
 
-EVERY = [code for module in CATALOGUES for code in codes_of(module)]
+def test_the_page_of_codes_is_current() -> None:
+    """docs/error-codes.md is what the catalogues say; after a change: make docs."""
+    assert PAGE.read_text(encoding="utf-8") == error_page()
+    assert {*COMMON_CODES, *ERROR_CODES, *WALLET_CODES} <= set(EVERY)
 
 
 def test_a_code_means_the_same_in_every_service() -> None:

@@ -1,0 +1,54 @@
+"""The page docs/error-codes.md: every code that the services answer with, out of their catalogues."""
+
+from collections.abc import Iterable
+from types import ModuleType
+
+from subgraphs.shared import errors
+from subgraphs.shared.errors import COMMON_CODES, ErrorCode
+from subgraphs.stocks import rules as stocks_rules
+from subgraphs.users import rules as users_rules
+from subgraphs.users import rules_authorizations
+from subgraphs.wallet import rules as wallet_rules
+
+CATALOGUES: tuple[tuple[str, tuple[ModuleType, ...]], ...] = (
+    ("Every service", (errors,)),
+    ("Users", (users_rules, rules_authorizations)),
+    ("Wallet", (wallet_rules,)),
+    ("Stocks", (stocks_rules,)),
+)
+"""Headings, and the modules that define the codes below them."""
+
+_INTRODUCTION = """# Error codes of the services
+
+What users, wallet and stocks refuse has a code, and the code is the contract: programs decide by it, people read the
+rest. A code means the same in every service and through both faces.
+
+- REST answers a problem document (RFC 9457): `code`, `title`, `detail` (what is wrong and what to do), `errors` (the
+  members at fault), `requestId`, and sometimes the id of what was refused, as `orderId` or `authorizationId`.
+- GraphQL spells the code in upper snake case, `insufficient-funds` as `INSUFFICIENT_FUNDS`. A refused business rule
+  stands in the `errors` of the mutation's payload, with `code`, `message` and `field`. Whatever else went wrong stands
+  in the response's `errors`, with the code in `extensions.code`: no token or a bad one, `forbidden`, too many attempts,
+  statuses 500 and 503, and what a query asked wrongly. The router has codes of its own: [router.md](router.md).
+
+`Retry-After` goes with 429 and 503 (`extensions.retryAfterS` in GraphQL). After a 503, or no answer at all, repeat a
+request that creates something under the same idempotency key: it has one effect.
+
+Made by `make docs` from the catalogues in `subgraphs/*/rules*.py` and `subgraphs/shared/errors.py`.
+"""
+
+
+def codes_of(modules: Iterable[ModuleType]) -> tuple[ErrorCode, ...]:
+    """The codes that those modules define, in their order; what they import from the shared catalogue is left out."""
+    found = (value for module in modules for value in vars(module).values() if isinstance(value, ErrorCode))
+    return tuple(dict.fromkeys(code for code in found if modules == (errors,) or code not in COMMON_CODES))
+
+
+def error_page() -> str:
+    """The page as it has to stand in docs/error-codes.md."""
+    sections = (f"\n## {heading}\n\n{_table(codes_of(modules))}" for heading, modules in CATALOGUES)
+    return _INTRODUCTION + "".join(sections)
+
+
+def _table(codes: Iterable[ErrorCode]) -> str:
+    rows = (f"| `{code.code}` | {code.status} | {code.title} | {code.remedy} |" for code in codes)
+    return "\n".join(("| code | status | what is wrong | what to do |", "| --- | --- | --- | --- |", *rows)) + "\n"
