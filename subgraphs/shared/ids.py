@@ -5,6 +5,7 @@ import re
 from subgraphs.shared.errors import FieldError
 
 ID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+NO_ID = "This is no id: ids are UUIDs in lower case."
 
 _ID = re.compile(ID_PATTERN, re.ASCII)
 
@@ -16,4 +17,4 @@ def id_errors(field: str, text: str | None) -> list[FieldError]:
     """
     if text is None or _ID.fullmatch(text):
         return []
-    return [FieldError(field, "This is no id: ids are UUIDs in lower case.")]
+    return [FieldError(field, NO_ID)]

@@ -29,6 +29,7 @@ from subgraphs.shared.errors import (
     FieldError,
     Refusal,
 )
+from subgraphs.shared.ids import ID_PATTERN, NO_ID
 from subgraphs.shared.texts import text_refusal
 
 LOGGER = logging.getLogger(__name__)
@@ -39,6 +40,10 @@ SIGNED_IN: tuple[ErrorCode, ...] = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKE
 _OF_BODIES: tuple[ErrorCode, ...] = (MALFORMED_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
 _NO_OBJECT = ("model_type", "model_attributes_type", "dict_type")
+_MESSAGES: Mapping[str, str] = {
+    "extra_forbidden": "There is no such member. Leave it out.",
+    "missing": "This is required.",
+}
 _BY_STATUS: Mapping[int, ErrorCode] = {code.status: code for code in reversed(COMMON_CODES)}
 
 
@@ -156,7 +161,12 @@ def _says_no_body(detail: Mapping[str, Any]) -> bool:
 
 
 def _message(detail: Mapping[str, Any]) -> str:
-    return "Send a JSON object." if detail["type"] in _NO_OBJECT else str(detail["msg"])
+    """What to do about one member: Pydantic's words, where it has any that a client can use."""
+    if detail["type"] in _NO_OBJECT:
+        return "Send a JSON object."
+    if detail.get("ctx", {}).get("pattern") == f"^{ID_PATTERN}$":
+        return NO_ID
+    return _MESSAGES.get(detail["type"], str(detail["msg"]))
 
 
 def _field_path(location: tuple[int | str, ...]) -> str:

@@ -26,7 +26,7 @@ async def test_an_id_is_a_uuid_through_both_faces(desk: Desk, text: str) -> None
     for field in ("stockId", "authorizationId"):
         answer = await desk.place(bob, **{field: text})
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request"), field
-        assert [error["field"] for error in answer.json()["errors"]] == [field]
+        assert answer.json()["errors"] == [{"field": field, "message": "This is no id: ids are UUIDs in lower case."}]
         assert await placed_by_graphql(desk, bob, **{field: text}) == [("INVALID_REQUEST", field)]
     assert [call for call in desk.network.calls if call[0] == "users"] == []
 
@@ -108,3 +108,12 @@ async def test_a_broker_cancels_nothing_after_his_mandates_end(desk: Desk) -> No
     assert payload == {"order": None, "errors": [{"code": "AUTHORIZATION_INACTIVE"}]}
     payload = (await desk.graphql(alice, mutation, id=order))["data"]["cancelOrder"]
     assert payload == {"order": {"status": "CANCELLED"}, "errors": []}
+
+
+async def test_a_member_at_fault_is_told_what_to_do(desk: Desk) -> None:
+    """What is missing and what is too much, in words for people."""
+    answer = await desk.send(investor(), "POST", "/orders", {"stockId": ALBA, "side": "buy", "userId": "x"})
+    assert answer.json()["errors"] == [
+        {"field": "quantity", "message": "This is required."},
+        {"field": "userId", "message": "There is no such member. Leave it out."},
+    ]

@@ -331,6 +331,7 @@ async def test_a_refusal_has_its_status_and_code_through_both_faces(
     if code in TOP_LEVEL:
         errors = [(error["extensions"]["code"], error["message"]) for error in graphql["errors"]]
         assert errors == [(known.graphql, problem["detail"])]
+        assert ("retryAfterS" in graphql["errors"][0]["extensions"]) == (known.status == 503)
         return
     assert "errors" not in graphql, graphql
     (payload,) = graphql["data"].values()
