@@ -108,23 +108,27 @@ class Stage:
     zygote: Zygote
     folder: Path
     factory: DatabaseFactory
-    _base: Prepared | None = None
-    _prepared: dict[str, Prepared] = field(default_factory=dict)
-    _undisturbed: dict[str, Undisturbed] = field(default_factory=dict)
+    _base: "list[asyncio.Task[Prepared]]" = field(default_factory=list)
+    _prepared: "dict[str, asyncio.Task[Prepared]]" = field(default_factory=dict)
+    _undisturbed: "dict[str, asyncio.Task[Undisturbed]]" = field(default_factory=dict)
+
+    async def base(self) -> Prepared:
+        """What every scenario starts from, made once."""
+        if not self._base:
+            self._base.append(asyncio.create_task(self._prepare_base()))
+        return await self._base[0]
 
     async def prepared(self, scenario: Scenario) -> Prepared:
         """The scenario's template, made once."""
-        if self._base is None:
-            self._base = await self._prepare_base()
         if scenario.name not in self._prepared:
-            self._prepared[scenario.name] = await self._prepare(scenario, self._base)
-        return self._prepared[scenario.name]
+            self._prepared[scenario.name] = asyncio.create_task(self._prepare(scenario))
+        return await self._prepared[scenario.name]
 
     async def undisturbed(self, scenario: Scenario) -> Undisturbed:
         """The scenario without faults, run once."""
         if scenario.name not in self._undisturbed:
-            self._undisturbed[scenario.name] = await self._trace(scenario)
-        return self._undisturbed[scenario.name]
+            self._undisturbed[scenario.name] = asyncio.create_task(self._trace(scenario))
+        return await self._undisturbed[scenario.name]
 
     async def _trace(self, scenario: Scenario) -> Undisturbed:
         async with self._world(await self.prepared(scenario), ACTED_AT_MS) as (world, clients, databases, prepared):
@@ -185,9 +189,7 @@ class Stage:
 
     async def storm(self, *, seconds: float, seed: int) -> Weather:
         """Many clients and random kills for `seconds`, on the base that every scenario starts from."""
-        if self._base is None:
-            self._base = await self._prepare_base()
-        async with self._world(self._base, ACTED_AT_MS) as (world, clients, databases, _):
+        async with self._world(await self.base(), ACTED_AT_MS) as (world, clients, databases, _):
             for service in SERVICES:
                 world.start(service)
             await _answering(clients)
@@ -207,7 +209,8 @@ class Stage:
             await at_rest(databases)
         return Prepared(urls, ids, people)
 
-    async def _prepare(self, scenario: Scenario, base: Prepared) -> Prepared:
+    async def _prepare(self, scenario: Scenario) -> Prepared:
+        base = await self.base()
         urls = await self._copies(base.urls)
         prepared = Prepared(urls, base.ids, base.people)
         async with self._world(prepared, PREPARED_AT_MS, copied=False) as (world, clients, databases, _):

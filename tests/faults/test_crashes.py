@@ -5,7 +5,7 @@ import os
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
@@ -21,6 +21,11 @@ ALL_INTERFERENCES = os.environ.get("TRIFOLIO_INTERFERENCES") == "all"
 """Every kind of interference at every point, instead of one chosen by the seed."""
 
 
+Run = Callable[[Stage, Scenario, Point], Awaitable[list[str]]]
+"""One run at one point; returns what went wrong."""
+InCampaign = Callable[[Run], Awaitable[list[str]]]
+
+
 @dataclass
 class Matrix:
     """The figures of all runs of one kind of database, printed at the end."""
@@ -29,40 +34,56 @@ class Matrix:
     killed: int = 0
     slowest_s: float = 0.0
     violations: int = 0
-    failures: list[str] = field(default_factory=list)
 
-    def add(self, name: str, point: Point, outcome: Outcome, problems: Sequence[str]) -> None:
+    def add(self, outcome: Outcome) -> None:
         """Counts one run."""
         self.points += 1
         self.killed += outcome.killed
         self.slowest_s = max(self.slowest_s, outcome.recovery_s)
         self.violations += len(outcome.violations)
-        self.failures += [f"{name}, {point}: {problem}" for problem in (*problems, *outcome.violations)]
-
-    def taken_failures(self) -> list[str]:
-        """The failures since this was last asked."""
-        failures, self.failures = self.failures, []
-        return failures
 
     def __str__(self) -> str:
         counts = f"{self.points} points, {self.killed} kills, {self.violations} violations"
         return f"{counts}, slowest recovery {self.slowest_s:.2f} s"
 
 
-async def at_every_point(
-    stage: Stage, points: Sequence[Point], run: Callable[[Point], Awaitable[None]], matrix: Matrix, name: str
-) -> None:
-    """Runs `run` for every point, a few at once; a run that raises is a failure like any other."""
-    places = asyncio.Semaphore(WORLDS_AT_ONCE[stage.kind])
+class Campaign:
+    """Runs one kind of test at every point of scenario after scenario on one database.
 
-    async def one(point: Point) -> None:
-        async with places:
+    The last runs of a scenario mostly wait for leases to end, so the next scenario begins before: its runs take the
+    places that become free.
+    """
+
+    def __init__(self, stage: Stage, run: Run) -> None:
+        self._stage = stage
+        self._run = run
+        self._places = asyncio.Semaphore(WORLDS_AT_ONCE[stage.kind])
+        self._begun: dict[str, asyncio.Task[list[str]]] = {}
+
+    async def failures(self, scenario: Scenario, following: Scenario | None) -> list[str]:
+        """What went wrong in the runs of one scenario; those of the following one have begun then."""
+        this = self._begin(scenario)
+        await self._stage.undisturbed(scenario)
+        if following is not None:
+            self._begin(following)
+        return await this
+
+    def _begin(self, scenario: Scenario) -> "asyncio.Task[list[str]]":
+        if scenario.name not in self._begun:
+            self._begun[scenario.name] = asyncio.create_task(self._run_all(scenario))
+        return self._begun[scenario.name]
+
+    async def _run_all(self, scenario: Scenario) -> list[str]:
+        points = (await self._stage.undisturbed(scenario)).points
+        found = await asyncio.gather(*(self._run_one(scenario, point) for point in points))
+        return [f"{point}: {failure}" for point, failures in zip(points, found, strict=True) for failure in failures]
+
+    async def _run_one(self, scenario: Scenario, point: Point) -> Sequence[str]:
+        async with self._places:
             try:
-                await run(point)
+                return await self._run(self._stage, scenario, point)
             except AssertionError as failure:
-                matrix.failures.append(f"{name}, {point}: {failure}")
-
-    await asyncio.gather(*(one(point) for point in points))
+                return [repr(failure)]
 
 
 @pytest.fixture(scope="module")
@@ -73,35 +94,68 @@ def matrices(figures: list[str]) -> Iterator[dict[str, Matrix]]:
     figures += [f"{name}: {matrix}" for name, matrix in found.items()]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
-async def test_crash_leaves_no_trace(stage: Stage, scenario: Scenario, matrices: dict[str, Matrix]) -> None:
+@pytest.fixture(scope="module")
+def campaigns() -> dict[tuple[str, str], Campaign]:
+    """The campaigns by test and database."""
+    return {}
+
+
+@pytest.fixture
+def campaign(
+    request: pytest.FixtureRequest, stage: Stage, scenario: Scenario, campaigns: dict[tuple[str, str], Campaign]
+) -> InCampaign:
+    """What runs the requested test's scenario, and then begins the next test's."""
+    test = request.node.originalname
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    params = [item.callspec.params for item in items if item.originalname == test]
+    scenarios = [each["scenario"] for each in params if each["database_kind"] == stage.kind]
+    following = next(iter(scenarios[scenarios.index(scenario) + 1 :]), None)
+
+    async def failures(run: Run) -> list[str]:
+        if (test, stage.kind) not in campaigns:
+            campaigns[test, stage.kind] = Campaign(stage, run)
+        return await campaigns[test, stage.kind].failures(scenario, following)
+
+    return failures
+
+
+at_every_scenario = pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
+on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
+
+
+@at_every_scenario
+@in_one_loop
+async def test_crash_leaves_no_trace(
+    stage: Stage, scenario: Scenario, campaign: InCampaign, matrices: dict[str, Matrix]
+) -> None:
     """Whichever service dies at whichever point, a patient client ends with the books of an undisturbed run."""
-    undisturbed = await stage.undisturbed(scenario)
-    assert undisturbed.violations == ()
     matrix = matrices[f"crashes, {stage.kind}"]
 
-    async def run(point: Point) -> None:
+    async def run(stage: Stage, scenario: Scenario, point: Point) -> list[str]:
+        undisturbed = await stage.undisturbed(scenario)
         outcome = await stage.crash(scenario, point)
-        matrix.add(scenario.name, point, outcome, difference(undisturbed.books, outcome.books))
+        matrix.add(outcome)
+        return [*outcome.violations, *difference(undisturbed.books, outcome.books)]
 
-    await at_every_point(stage, undisturbed.points, run, matrix, scenario.name)
-    assert matrix.taken_failures() == []
+    assert (await stage.undisturbed(scenario)).violations == ()
+    assert await campaign(run) == []
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
-@pytest.mark.parametrize("database_kind", ["sqlite"])
-async def test_client_gone(stage: Stage, scenario: Scenario, matrices: dict[str, Matrix]) -> None:
+@at_every_scenario
+@on_sqlite
+@in_one_loop
+async def test_client_gone(stage: Stage, campaign: InCampaign, matrices: dict[str, Matrix]) -> None:
     """A client that sends its request once and goes leaves nothing unfinished: the loops end it within five seconds."""
-    undisturbed = await stage.undisturbed(scenario)
     matrix = matrices[f"client gone, {stage.kind}"]
 
-    async def run(point: Point) -> None:
+    async def run(stage: Stage, scenario: Scenario, point: Point) -> list[str]:
         outcome = await stage.crash(scenario, point, patient=False)
+        matrix.add(outcome)
         slow = [f"at rest after {outcome.recovery_s:.2f} s"] if outcome.recovery_s > RECOVERED_WITHIN_S else []
-        matrix.add(scenario.name, point, outcome, slow)
+        return [*outcome.violations, *slow]
 
-    await at_every_point(stage, undisturbed.points, run, matrix, scenario.name)
-    assert matrix.taken_failures() == []
+    assert await campaign(run) == []
 
 
 async def _revokes(meanwhile: Meanwhile) -> None:
@@ -158,24 +212,27 @@ def effects(figures: list[str]) -> Iterator[dict[str, Effect]]:
     figures += [f"interference by {kind}: {effect}" for kind, effect in found.items() if effect.runs]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
-@pytest.mark.parametrize("database_kind", ["sqlite"])
+@at_every_scenario
+@on_sqlite
+@in_one_loop
 async def test_interference(
-    stage: Stage, scenario: Scenario, matrices: dict[str, Matrix], effects: dict[str, Effect]
+    stage: Stage, campaign: InCampaign, matrices: dict[str, Matrix], effects: dict[str, Effect]
 ) -> None:
     """What else happens while a service is down changes who gets what, and never how much there is."""
-    undisturbed = await stage.undisturbed(scenario)
     matrix = matrices[f"interference, {stage.kind}"]
 
-    async def run(point: Point) -> None:
+    async def run(stage: Stage, scenario: Scenario, point: Point) -> list[str]:
+        undisturbed = await stage.undisturbed(scenario)
         chosen = random.Random(f"{SEED} {scenario.name} {point}").choice(sorted(INTERFERENCES))
+        failures: list[str] = []
         for kind in INTERFERENCES if ALL_INTERFERENCES else (chosen,):
             outcome = await stage.crash(scenario, point, interference=INTERFERENCES[kind])
-            matrix.add(f"{scenario.name} with {kind}", point, outcome, ())
+            matrix.add(outcome)
             effects[kind].add(undisturbed, outcome.books)
+            failures += [f"{kind}: {violation}" for violation in outcome.violations]
+        return failures
 
-    await at_every_point(stage, undisturbed.points, run, matrix, scenario.name)
-    assert matrix.taken_failures() == []
+    assert await campaign(run) == []
 
 
 @pytest.mark.parametrize("kind", INTERFERENCES)
