@@ -52,7 +52,7 @@ def create_app(
     if database is None:
         closing.append(opened.close)
     parts = ServiceParts(
-        title="Trifolio users",
+        title="Users",
         description="User accounts, and the authorizations that investors give to brokers.",
         routes=routes_of(use_cases, settings.published_keys()),
         subgraph=Subgraph(schema, use_cases, verifier),
