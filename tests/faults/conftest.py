@@ -1,6 +1,7 @@
 """One zygote for the whole session, a stage per kind of database, and the figures of all runs at the end."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -46,12 +47,14 @@ def stage(
     stages: dict[str, Stage],
     database_kind: str,
     zygote: Zygote,
+    sqlite_folder: Path | None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Stage:
     """The scenarios on SQLite, then on PostgreSQL; their databases last as long as the session."""
     if database_kind not in stages:
         name = "sqlite_factory" if database_kind == "sqlite" else "postgres_factory"
         factory: DatabaseFactory = request.getfixturevalue(name)
-        folder = tmp_path_factory.mktemp(f"stage-{database_kind}")
+        folder = (sqlite_folder or tmp_path_factory.mktemp("stages")) / f"stage-{database_kind}"
+        folder.mkdir()
         stages[database_kind] = Stage(database_kind, zygote, folder, factory)
     return stages[database_kind]

@@ -9,7 +9,7 @@ import asyncio
 import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -246,28 +246,33 @@ class Stage:
         return {service: await asyncio.to_thread(self.factory, f"subgraphs.{service}") for service in SERVICES}
 
     async def _copies(self, urls: Mapping[str, str]) -> dict[str, str]:
-        return {service: await self._copy(url) for service, url in urls.items()}
+        targets = {service: self._new_url(url) for service, url in urls.items()}
+        if self.kind == "sqlite":
+            for service, url in urls.items():
+                _copy_files(_database_of(url), _database_of(targets[service]))
+        else:
+            template = "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy"
+            pairs = ((_database_of(targets[service]), _database_of(url)) for service, url in urls.items())
+            await _administer(urls["stocks"], [template.format(*pair) for pair in pairs])
+        return targets
 
-    async def _copy(self, url: str) -> str:
-        parsed = make_url(url)
+    def _new_url(self, url: str) -> str:
         name = f"run_{uuid.uuid4().hex}"
         if self.kind == "sqlite":
-            source, target = Path(str(parsed.database)), self.folder / f"{name}.db"
-            shutil.copy(source, target)
-            wal = source.with_name(source.name + "-wal")
-            if wal.exists():
-                shutil.copy(wal, target.with_name(target.name + "-wal"))
-            return f"sqlite:///{target}"
-        await _administer(url, f"CREATE DATABASE {name} TEMPLATE {parsed.database} STRATEGY file_copy")
-        return parsed.set(database=name).render_as_string(hide_password=False)
+            return f"sqlite:///{self.folder / name}.db"
+        return make_url(url).set(database=name).render_as_string(hide_password=False)
 
     async def _drop(self, urls: Mapping[str, str]) -> None:
-        for url in urls.values():
-            database = str(make_url(url).database)
-            if self.kind == "sqlite":
+        databases = [_database_of(url) for url in urls.values()]
+        if self.kind == "sqlite":
+            for database in databases:
                 _delete_files(database)
-            else:
-                await _administer(url, f"DROP DATABASE {database} WITH (FORCE)")
+        else:
+            await _administer(urls["stocks"], [f"DROP DATABASE {database} WITH (FORCE)" for database in databases])
+
+
+def _database_of(url: str) -> str:
+    return str(make_url(url).database)
 
 
 async def _answering(clients: Clients) -> None:
@@ -303,15 +308,22 @@ async def _death(world: World, victim: str, acting: "asyncio.Task[None]", databa
         dying.cancel()
 
 
+def _copy_files(database: str, copy: str) -> None:
+    for suffix in ("", "-wal"):
+        if Path(database + suffix).exists():
+            shutil.copy(database + suffix, copy + suffix)
+
+
 def _delete_files(database: str) -> None:
     for suffix in ("", "-wal", "-shm"):
         Path(database + suffix).unlink(missing_ok=True)
 
 
-async def _administer(url: str, statement: str) -> None:
-    """Runs a statement beside the database that it is about."""
+async def _administer(url: str, statements: Sequence[str]) -> None:
+    """Runs statements beside the databases that they are about."""
     connection = await asyncpg.connect(make_url(url).set(database="postgres").render_as_string(hide_password=False))
     try:
-        await connection.execute(statement)
+        for statement in statements:
+            await connection.execute(statement)
     finally:
         await connection.close()
