@@ -5,6 +5,7 @@ stock, order, holdings by id, commitments by id.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BindParameter, and_, bindparam, delete, or_, select, update
@@ -71,6 +72,14 @@ _LOCKED_HOLDINGS: Mapping[str, Executable] = {
 }
 _HOLDINGS_OF = _SELECT_HOLDING.where(holdings.c.user_id == _BY_KEY, _HELD).order_by(stocks.c.symbol)
 _UPDATE_HOLDING = update(holdings).where(holdings.c.id == _BY_KEY)
+_SHIFT_HOLDING = _UPDATE_HOLDING.where(holdings.c.free + bindparam("by_free") >= 0).values(
+    free=holdings.c.free + bindparam("by_free"),
+    committed=holdings.c.committed + bindparam("by_committed"),
+    reserved=holdings.c.reserved + bindparam("by_reserved"),
+    cost=holdings.c.cost + bindparam("by_cost"),
+    version=holdings.c.version + 1,
+    updated_at=bindparam("now"),
+)
 _UPDATE_COMMITMENT = update(share_commitments).where(share_commitments.c.authorization_id == _BY_KEY)
 
 
@@ -271,6 +280,33 @@ async def save_holding(connection: Connection, holding: Holding, now: int) -> No
         "updated_at": now,
     }
     await connection.execute(_UPDATE_HOLDING, values)
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """By how much the parts of a holding change, in units of quantity, and its cost, in minor units."""
+
+    free: int = 0
+    committed: int = 0
+    reserved: int = 0
+    cost: int = 0
+
+
+async def shift_holding(connection: Connection, holding_id: str, shift: Shift, now: int) -> bool:
+    """Changes a holding and raises its version by one; False, and nothing, when too few of its shares are free.
+
+    The row is locked to the end of the transaction. That any other part falls below zero is a mistake of ours, which
+    the table's constraint refuses.
+    """
+    values = {
+        "key": holding_id,
+        "by_free": shift.free,
+        "by_committed": shift.committed,
+        "by_reserved": shift.reserved,
+        "by_cost": shift.cost,
+        "now": now,
+    }
+    return (await connection.execute(_SHIFT_HOLDING, values)).rowcount == 1
 
 
 async def commitments_by_id(connection: Connection, ids: Iterable[str], viewer_id: str) -> dict[str, Commitment]:
