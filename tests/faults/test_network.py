@@ -4,12 +4,10 @@ A failing run names its seed; `TRIFOLIO_NETWORK_SEED=<seed> pytest tests/faults/
 """
 
 import asyncio
-import gc
-import multiprocessing
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -21,6 +19,7 @@ import pytest
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.rules import holding_id_of
 from tests.conftest import DatabaseFactory
+from tests.faults.cores import processes_on_all_cores
 from tests.faults.in_process import SERVICES, Brokerage, Person, running
 
 SEEDS = int(os.environ.get("TRIFOLIO_NETWORK_SEEDS", "1000"))
@@ -281,9 +280,7 @@ def run_in_batches(fresh_database: DatabaseFactory, seeds: int, batch_size: int)
     """`run_seeds` on all cores; the faults met and the orders completed. Raises AssertionError with the seed."""
     batches = [range(first, min(first + batch_size, seeds)) for first in range(0, seeds, batch_size)]
     faults = completed = 0
-    # Spawned, not forked: the parent may have threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), context, initializer=gc.freeze) as processes:
+    with processes_on_all_cores() as processes:
         runs = {processes.submit(run_batch, _fresh(fresh_database), batch): batch for batch in batches}
         try:
             for run in as_completed(runs):

@@ -5,8 +5,10 @@ all comes to rest with right books, and the end is one that doing the two one af
 races are in `tests/wallet/test_interleavings.py`.
 """
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,7 @@ from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.peers import UsersPeer
 from subgraphs.stocks.rules import holding_id_of
 from tests.conftest import DatabaseFactory
+from tests.faults.cores import processes_on_all_cores
 from tests.faults.in_process import SERVICES, Brokerage, Network, Person, build, running
 from tests.faults.interleaving import LaneDatabase, interleave, preemptions
 
@@ -31,8 +34,6 @@ OPERATOR = Caller(kind="service", id="stocks")
 
 SCHEDULES = 12
 """How many preemptions of each race an ordinary run forces; each costs about a third of a second."""
-
-pytestmark = pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,17 +223,29 @@ def schedules_of(race: Race) -> list[tuple[int, ...]]:
     return every if os.environ.get("TRIFOLIO_RACES") == "all" else every[:: max(len(every) // SCHEDULES, 1)]
 
 
-@pytest.fixture
-def urls(fresh_database: DatabaseFactory) -> dict[str, str]:
-    """Fresh databases, by service."""
-    return {name: fresh_database(f"subgraphs.{name}") for name in SERVICES}
+@pytest.fixture(scope="module")
+def begun(request: pytest.FixtureRequest, postgres_factory: DatabaseFactory) -> Iterator[dict[str, Future[None]]]:
+    """The races that were asked for, under way on all cores."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    test = test_every_preemption_ends_like_one_after_the_other.__name__
+    names = [item.callspec.params["name"] for item in items if item.originalname == test]
+    with processes_on_all_cores() as processes:
+        yield {name: processes.submit(run_race, name, _fresh(postgres_factory)) for name in names}
+        processes.shutdown(cancel_futures=True)
 
 
-@pytest.fixture
-async def brokerage(urls: dict[str, str]) -> AsyncIterator[Brokerage]:
-    """The services over them."""
-    async with running(urls) as started:
-        yield started
+def _fresh(factory: DatabaseFactory) -> dict[str, str]:
+    return {name: factory(f"subgraphs.{name}") for name in SERVICES}
+
+
+def run_race(name: str, urls: dict[str, str]) -> None:
+    """One race in a process of its own. Raises AssertionError with the schedule."""
+
+    async def run() -> None:
+        async with running(urls) as brokerage:
+            await force_every_preemption(RACES[name], brokerage)
+
+    asyncio.run(run())
 
 
 async def set_scene(brokerage: Brokerage, race: Race, number: int) -> Scene:
@@ -271,10 +284,9 @@ async def caught(work: Awaitable[object]) -> object:
         return refusal.code.code
 
 
-@pytest.mark.parametrize("name", RACES)
-async def test_every_preemption_ends_like_one_after_the_other(name: str, brokerage: Brokerage) -> None:
-    """Whatever the interleaving, the end is that of some order of the two, and the books are right."""
-    race, number = RACES[name], 0
+async def force_every_preemption(race: Race, brokerage: Brokerage) -> None:
+    """Whatever the interleaving, the end is that of some order of the two."""
+    number = 0
     ends = set()
     for acts in ((race.first, race.second), (race.second, race.first)):
         scene = await set_scene(brokerage, race, number := number + 1)
@@ -297,3 +309,9 @@ async def test_every_preemption_ends_like_one_after_the_other(name: str, brokera
         assert await ending(scene) in ends, f"schedule {schedule}"
     for database in (*lanes, watcher):
         await database.close()
+
+
+@pytest.mark.parametrize("name", RACES)
+def test_every_preemption_ends_like_one_after_the_other(name: str, begun: dict[str, Future[None]]) -> None:
+    """Whatever the interleaving, the end is that of some order of the two, and the books are right."""
+    begun[name].result()
