@@ -74,12 +74,15 @@ class Undisturbed:
 
 @dataclass(frozen=True, slots=True)
 class Meanwhile:
-    """What an interference has in its hands: `orders` are all that the undisturbed run knows, with whose they are."""
+    """What an interference has in its hands: all orders and mandates of the undisturbed run, with whose they are.
+
+    The same requests make the same ids in every run; some may not exist yet.
+    """
 
     clients: Clients
     control: Control
-    ids: Ids
     orders: Mapping[str, str]
+    mandates: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +172,10 @@ class Stage:
             world.control.arm(False)
             meddling = None
             if interference is not None:
-                orders = _owned_orders(await self.undisturbed(scenario), prepared.people)
-                meanwhile = Meanwhile(clients, world.control, prepared.ids, orders)
+                books, people = (await self.undisturbed(scenario)).books, prepared.people
+                orders = _owners(books["stocks.orders"], "user_id", people)
+                mandates = _owners(books["users.authorizations"], "investor_id", people)
+                meanwhile = Meanwhile(clients, world.control, orders, mandates)
                 meddling = asyncio.create_task(interference.act(meanwhile))
                 await asyncio.wait({meddling}, timeout=DOWN_S)
             restarted = time.monotonic()
@@ -285,10 +290,9 @@ async def _act(clients: Clients, scenario: Scenario, actor: Clients, ids: Ids) -
     await scenario.act(actor, ids)
 
 
-def _owned_orders(undisturbed: Undisturbed, people: Mapping[str, Person]) -> dict[str, str]:
+def _owners(rows: Sequence[Row], column: str, people: Mapping[str, Person]) -> dict[str, str]:
     names = {person.id: name for name, person in people.items()}
-    rows = (dict(row) for row in undisturbed.books["stocks.orders"])
-    return {row["id"]: names[row["user_id"]] for row in rows}
+    return {row["id"]: names[row[column]] for row in map(dict, rows)}
 
 
 async def _death(world: World, victim: str, acting: "asyncio.Task[None]", databases: Mapping[str, Database]) -> bool:

@@ -159,8 +159,8 @@ async def test_client_gone(stage: Stage, campaign: InCampaign, matrices: dict[st
 
 
 async def _revokes(meanwhile: Meanwhile) -> None:
-    mandates = (meanwhile.ids["capital"], meanwhile.ids["shares"])
-    await asyncio.gather(*(meanwhile.clients.revoke("alice", mandate) for mandate in mandates))
+    mandates = meanwhile.mandates.items()
+    await asyncio.gather(*(meanwhile.clients.revoke(person, mandate) for mandate, person in mandates))
 
 
 async def _cancels(meanwhile: Meanwhile) -> None:
