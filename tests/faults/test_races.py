@@ -33,7 +33,7 @@ STOCK = next(company for company in COMPANIES if company.symbol == "ALBA")
 OPERATOR = Caller(kind="service", id="stocks")
 
 SCHEDULES = 12
-"""How many preemptions of each race an ordinary run forces; each costs about a third of a second."""
+"""How many preemptions of each race an ordinary run forces; each costs about a tenth of a second."""
 
 
 @dataclass(frozen=True, slots=True)
