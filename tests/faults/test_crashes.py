@@ -106,7 +106,7 @@ def campaign(
 ) -> InCampaign:
     """What runs the requested test's scenario, and then begins the next test's."""
     test = request.node.originalname
-    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == request.path]
     params = [item.callspec.params for item in items if item.originalname == test]
     scenarios = [each["scenario"] for each in params if each["database_kind"] == stage.kind]
     following = next(iter(scenarios[scenarios.index(scenario) + 1 :]), None)

@@ -226,7 +226,7 @@ def schedules_of(race: Race) -> list[tuple[int, ...]]:
 @pytest.fixture(scope="module")
 def begun(request: pytest.FixtureRequest, postgres_factory: DatabaseFactory) -> Iterator[dict[str, Future[None]]]:
     """The races that were asked for, under way on all cores."""
-    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == request.path]
     test = test_every_preemption_ends_like_one_after_the_other.__name__
     names = [item.callspec.params["name"] for item in items if item.originalname == test]
     with processes_on_all_cores() as processes:
