@@ -4,8 +4,9 @@ Installed in the test's own child processes only, over SQLAlchemy's commits and 
 hold no code for it and no commit or call can be forgotten: whatever commits is a point. Points are numbered from 1 in
 the order in which one process reaches them while the world is armed; "before" and "after" are points of their own.
 
-The time of a world goes by as fast as the real one, so many milliseconds off. The offset is added to what the database
-says, and a test may change it at any moment: for all processes at once, those that have begun something included.
+The time of a world is the machine's monotonic clock, so many milliseconds off: it never goes back, whatever is done to
+the machine's date. The services still ask the database for the time, and get the world's. A test may change it at any
+moment: for all processes at once, those that have begun something included.
 """
 
 import mmap
@@ -23,8 +24,8 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from subgraphs.shared.database import _PostgresConnection, _SqliteConnection
 from subgraphs.shared.transport import HttpTransport, PeerRequest, PeerResponse
 
-_ARMED = struct.Struct("=q")
-_OFFSET_MS = struct.Struct("=q")
+_ARMED = struct.Struct("@q")
+_OFFSET_MS = struct.Struct("@q")  # native numbers are written in one piece, which no other process sees half of
 _OFFSET_AT = _ARMED.size
 
 
@@ -48,22 +49,22 @@ class Control:
 
     def set_clock(self, now_ms: int) -> None:
         """Makes it this moment in the world, in milliseconds since the epoch."""
-        _OFFSET_MS.pack_into(self._map, _OFFSET_AT, now_ms - _real_ms())
+        _OFFSET_MS.pack_into(self._map, _OFFSET_AT, now_ms - _running_ms())
 
     @property
     def offset_ms(self) -> int:
-        """The world's time less the real one."""
+        """The world's time less the monotonic clock's."""
         offset: int = _OFFSET_MS.unpack_from(self._map, _OFFSET_AT)[0]
         return offset
 
     @property
     def now_ms(self) -> int:
         """The world's time."""
-        return _real_ms() + self.offset_ms
+        return _running_ms() + self.offset_ms
 
 
-def _real_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _running_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 class CrashPoints:
@@ -106,8 +107,8 @@ class CrashPoints:
         now = kind.now
 
         async def world_now(connection: Any) -> int:
-            real: int = await now(connection)
-            return real + self._control.offset_ms
+            await now(connection)
+            return self._control.now_ms
 
         kind.now = world_now
 
