@@ -134,6 +134,17 @@ def fresh_database(request: pytest.FixtureRequest, database_kind: str) -> Iterat
         _run_sql(request.getfixturevalue("postgres_server"), f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
 
 
+def fresh_urls(factory: DatabaseFactory) -> dict[str, str]:
+    """Fresh, migrated databases of a whole brokerage, by service."""
+    return {name: factory(f"subgraphs.{name}") for name in ("users", "wallet", "stocks")}
+
+
+@pytest.fixture
+def urls(fresh_database: DatabaseFactory) -> dict[str, str]:
+    """Fresh databases of the kind under test, by service."""
+    return fresh_urls(fresh_database)
+
+
 @pytest.fixture
 def database_url(fresh_database: DatabaseFactory, service_package: str) -> str:
     """The URL of a fresh database with the schema of `service_package`."""

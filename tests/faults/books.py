@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Select, Table, func, select
+from sqlalchemy import ColumnElement, Table, and_, exists, or_, select
 
 from brokerage.audit import audit
 from subgraphs.shared.database import Database
 from subgraphs.stocks import tables as stocks_tables
-from subgraphs.stocks.rules_orders import UNDRIVEN_STATES
+from subgraphs.stocks.rules_orders import UNDRIVEN_STATES, OrderState
 from subgraphs.users import tables as users_tables
+from subgraphs.users.rules_authorizations import State
 from subgraphs.wallet import tables as wallet_tables
 
 TABLES: Mapping[str, tuple[Table, ...]] = {
@@ -35,10 +36,7 @@ PASSING_COLUMNS = frozenset(
 )
 """Columns that say when or how often something was tried, not what came of it; so do all whose names end in `_at`."""
 POLL_S = 0.02
-STEADY_ORDERS = frozenset(state.value for state in UNDRIVEN_STATES)
-STEADY_AUTHORIZATIONS = frozenset({"ACTIVE", "FAILED", "REVOKED", "EXPIRED"})
-ENDING = frozenset({"WORKING", "ACTIVE"})
-"""The steady states that a last moment ends."""
+STEADY_AUTHORIZATIONS: frozenset[State] = frozenset({"ACTIVE", "FAILED", "REVOKED", "EXPIRED"})
 
 FATES = ("users.authorizations", "stocks.orders", "stocks.fills")
 """The tables that say what became of orders and authorizations."""
@@ -70,38 +68,30 @@ def difference(wanted: Books, found: Books) -> list[str]:
     return lines
 
 
-async def is_quiet(databases: Mapping[str, Database], now_ms: int | None = None) -> bool:
+async def is_quiet(databases: Mapping[str, Database], now_ms: int) -> bool:
     """Whether no saga is under way: every order is final or working, every authorization steady.
 
     Args:
-        now_ms: the services' time, when their loops run: then nothing may be over that has not ended either.
+        now_ms: the services' time; what waits for a last moment that is over is not quiet either.
     """
-    orders = select(stocks_tables.orders.c.state, func.min(stocks_tables.orders.c.expires_at))
-    mandates = select(users_tables.authorizations.c.state, func.min(users_tables.authorizations.c.ends_at))
-    return await _are_steady(
-        databases["stocks"], orders.group_by(stocks_tables.orders.c.state), STEADY_ORDERS, now_ms
-    ) and await _are_steady(
-        databases["users"], mandates.group_by(users_tables.authorizations.c.state), STEADY_AUTHORIZATIONS, now_ms
+    orders, mandates = stocks_tables.orders.c, users_tables.authorizations.c
+    order_overdue = and_(orders.state == OrderState.WORKING, orders.expires_at <= now_ms)
+    mandate_overdue = and_(mandates.state == "ACTIVE", mandates.ends_at <= now_ms)
+    return not (
+        await _any_row(databases["stocks"], or_(orders.state.not_in(UNDRIVEN_STATES), order_overdue))
+        or await _any_row(databases["users"], or_(mandates.state.not_in(STEADY_AUTHORIZATIONS), mandate_overdue))
     )
 
 
-async def _are_steady(
-    database: Database, states: Select[tuple[str, int | None]], steady: frozenset[str], now_ms: int | None
-) -> bool:
+async def _any_row(database: Database, condition: ColumnElement[bool]) -> bool:
     async with database.reading() as connection:
-        rows = (await connection.execute(states)).all()
-    return all(
-        state in steady and (now_ms is None or first_end is None or state not in ENDING or now_ms < first_end)
-        for state, first_end in rows
-    )
+        return bool((await connection.execute(select(exists().where(condition)))).scalar_one())
 
 
-async def at_rest(
-    databases: Mapping[str, Database], clock: Callable[[], int] | None = None, within_s: float = 20.0
-) -> None:
+async def at_rest(databases: Mapping[str, Database], clock: Callable[[], int], within_s: float = 20.0) -> None:
     """Waits until all is quiet; an AssertionError when that takes longer than any promise allows."""
     deadline = time.monotonic() + within_s
-    while not await is_quiet(databases, None if clock is None else clock()):
+    while not await is_quiet(databases, clock()):
         assert time.monotonic() < deadline, "the services never came to rest"
         await asyncio.sleep(POLL_S)
 

@@ -19,7 +19,7 @@ import asyncpg
 from sqlalchemy import make_url
 
 from subgraphs.shared.database import Database
-from tests.conftest import DatabaseFactory
+from tests.conftest import DatabaseFactory, fresh_urls
 from tests.faults.books import FATES, POLL_S, Books, Row, at_rest, is_quiet, read_books, violations_of
 from tests.faults.crash_points import Control
 from tests.faults.people import Clients, Person
@@ -211,7 +211,7 @@ class Stage:
             await _answering(clients)
             people.update(await register_everybody(clients))
             ids = await prepare_base(clients)
-            await at_rest(databases)
+            await at_rest(databases, world.clock)
         return Prepared(urls, ids, people)
 
     async def _prepare(self, scenario: Scenario) -> Prepared:
@@ -223,7 +223,7 @@ class Stage:
                 world.start(service)
             await _answering(clients)
             ids = await scenario.prepare(clients)
-            await at_rest(databases)
+            await at_rest(databases, world.clock)
         return Prepared(urls, {**base.ids, **ids}, base.people)
 
     @asynccontextmanager
@@ -248,7 +248,7 @@ class Stage:
             shutil.rmtree(folder)
 
     async def _migrated(self) -> dict[str, str]:
-        return {service: await asyncio.to_thread(self.factory, f"subgraphs.{service}") for service in SERVICES}
+        return await asyncio.to_thread(fresh_urls, self.factory)
 
     async def _copies(self, urls: Mapping[str, str]) -> dict[str, str]:
         targets = {service: self._new_url(url) for service, url in urls.items()}
@@ -302,7 +302,7 @@ async def _death(world: World, victim: str, acting: "asyncio.Task[None]", databa
         await asyncio.wait({dying, acting}, return_when=asyncio.FIRST_COMPLETED)
         deadline = time.monotonic() + DEATH_WITHIN_S
         while not dying.done() and time.monotonic() < deadline:
-            if await is_quiet(databases):
+            if await is_quiet(databases, world.clock()):
                 # The last points lie behind the last change that can be seen.
                 await asyncio.wait({dying}, timeout=0.25)
                 break

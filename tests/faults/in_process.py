@@ -236,7 +236,7 @@ class Brokerage:
         for _ in range(REST_STEPS_MAX):
             self.clock.advance(2.1)
             await self.step()
-            if await is_quiet(self.databases):
+            if await is_quiet(self.databases, self.clock()):
                 return
         raise AssertionError("the services never came to rest")
 

@@ -14,8 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from subgraphs.shared.money import format_amount, format_price, format_quantity
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.rules import holding_id_of
-from tests.conftest import DatabaseFactory
-from tests.faults.in_process import SERVICES, Brokerage, running
+from tests.faults.in_process import Brokerage, running
 from tests.faults.model import SHARE, Model, Waiting, deal
 
 STOCK = next(company for company in COMPANIES if company.symbol == "ALBA")
@@ -252,9 +251,8 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_the_services_do_what_the_model_says(fresh_database: DatabaseFactory) -> None:
+def test_the_services_do_what_the_model_says(urls: dict[str, str]) -> None:
     """Orders, triggers, mandates, rollovers and revokes in any order, each repeated once, end as in the model."""
-    urls = {name: fresh_database(f"subgraphs.{name}") for name in SERVICES}
     with asyncio.Runner() as runner:
         context = running(urls)
         Machine.runner, Machine.brokerage = runner, runner.run(context.__aenter__())

@@ -18,9 +18,9 @@ import pytest
 
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.rules import holding_id_of
-from tests.conftest import DatabaseFactory
+from tests.conftest import DatabaseFactory, fresh_urls
 from tests.faults.cores import processes_on_all_cores
-from tests.faults.in_process import SERVICES, Brokerage, Person, running
+from tests.faults.in_process import Brokerage, Person, running
 
 SEEDS = int(os.environ.get("TRIFOLIO_NETWORK_SEEDS", "1000"))
 SEEDS_PER_BROKERAGE = 50
@@ -266,7 +266,7 @@ def test_no_fault_of_the_network_loses_anything(fresh_database: DatabaseFactory,
         faults, completed = run_in_batches(fresh_database, SEEDS, SEEDS_PER_BROKERAGE)
         figures.append(f"network, sqlite: {SEEDS} seeds, {faults} faults, {completed} orders completed")
     else:
-        asyncio.run(run_seeds(_fresh(fresh_database), [int(REPLAYED)]))
+        asyncio.run(run_seeds(fresh_urls(fresh_database), [int(REPLAYED)]))
 
 
 @pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
@@ -281,7 +281,7 @@ def run_in_batches(fresh_database: DatabaseFactory, seeds: int, batch_size: int)
     batches = [range(first, min(first + batch_size, seeds)) for first in range(0, seeds, batch_size)]
     faults = completed = 0
     with processes_on_all_cores() as processes:
-        runs = {processes.submit(run_batch, _fresh(fresh_database), batch): batch for batch in batches}
+        runs = {processes.submit(run_batch, fresh_urls(fresh_database), batch): batch for batch in batches}
         try:
             for run in as_completed(runs):
                 met, done = run.result()
@@ -290,11 +290,6 @@ def run_in_batches(fresh_database: DatabaseFactory, seeds: int, batch_size: int)
         finally:
             processes.shutdown(cancel_futures=True)
     return faults, completed
-
-
-def _fresh(fresh_database: DatabaseFactory) -> dict[str, str]:
-    """Fresh databases, by service."""
-    return {name: fresh_database(f"subgraphs.{name}") for name in SERVICES}
 
 
 def run_batch(urls: dict[str, str], seeds: range) -> tuple[int, int]:

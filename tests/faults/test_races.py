@@ -24,9 +24,9 @@ from subgraphs.shared.transport import PeerRequest
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.peers import UsersPeer
 from subgraphs.stocks.rules import holding_id_of
-from tests.conftest import DatabaseFactory
+from tests.conftest import DatabaseFactory, fresh_urls
 from tests.faults.cores import processes_on_all_cores
-from tests.faults.in_process import SERVICES, Brokerage, Network, Person, build, running
+from tests.faults.in_process import Brokerage, Network, Person, build, running
 from tests.faults.interleaving import LaneDatabase, interleave, preemptions
 
 STOCK = next(company for company in COMPANIES if company.symbol == "ALBA")
@@ -230,12 +230,8 @@ def begun(request: pytest.FixtureRequest, postgres_factory: DatabaseFactory) -> 
     test = test_every_preemption_ends_like_one_after_the_other.__name__
     names = [item.callspec.params["name"] for item in items if item.originalname == test]
     with processes_on_all_cores() as processes:
-        yield {name: processes.submit(run_race, name, _fresh(postgres_factory)) for name in names}
+        yield {name: processes.submit(run_race, name, fresh_urls(postgres_factory)) for name in names}
         processes.shutdown(cancel_futures=True)
-
-
-def _fresh(factory: DatabaseFactory) -> dict[str, str]:
-    return {name: factory(f"subgraphs.{name}") for name in SERVICES}
 
 
 def run_race(name: str, urls: dict[str, str]) -> None:

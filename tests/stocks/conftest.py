@@ -27,7 +27,6 @@ from subgraphs.users.app import create_app as create_users
 from subgraphs.users.settings import Settings as UsersSettings
 from subgraphs.wallet.app import create_app as create_wallet
 from subgraphs.wallet.settings import Settings as WalletSettings
-from tests.conftest import DatabaseFactory
 from tests.in_memory import deliver, host_of, path_of
 
 START_MS = 1_800_000_000_000
@@ -226,12 +225,6 @@ DeskFactory = Callable[..., Awaitable[Desk]]
 def service_package() -> str:
     """The package whose schema `database_url` has here."""
     return "subgraphs.stocks"
-
-
-@pytest.fixture
-def urls(fresh_database: DatabaseFactory) -> dict[str, str]:
-    """Fresh databases, by service."""
-    return {name: fresh_database(f"subgraphs.{name}") for name in ("users", "wallet", "stocks")}
 
 
 @pytest.fixture
