@@ -7,8 +7,9 @@ writes through `Database.write(work)`: one transaction, committed when `work` re
 SQLite: the synchronous driver is called inline on the event loop, because its short indexed statements take 6 to 120
 microseconds and a thread or a queue costs ten times that. There is one reading connection and one writing connection
 per process. Writers queue at one in-process lock and then BEGIN IMMEDIATE, so that none of them ever waits inside
-SQLite and blocks the loop; only another process holding the file (a backup, a second server) makes BEGIN fail, which is
-retried without blocking until `SQLITE_BUSY_MS_MAX`.
+SQLite and blocks the loop; only another process holding the file (a backup, a second server, an audit that repairs the
+write-ahead log of one that was killed) makes BEGIN or opening the file fail, which is retried without blocking until
+`SQLITE_BUSY_MS_MAX`.
 
 PostgreSQL: asyncpg under READ COMMITTED. There a guarded UPDATE alone does not stop two transactions that each write
 what the other one checked, so a decision first locks the row it rests on: `insert_or_ignore`, then `locked(select)`.
@@ -22,11 +23,12 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 from zlib import crc32
 
 from sqlalchemy import Connection as SyncConnection
-from sqlalchemy import Engine, create_engine, event, func, make_url, select, text
+from sqlalchemy import Engine, RootTransaction, create_engine, event, func, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -44,7 +46,7 @@ Clock = Callable[[], int]
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 SQLITE_BUSY_MS_MAX = 5_000
-"""How long a writer waits for another process that holds the SQLite file; our own transactions take milliseconds."""
+"""How long to wait for another process that holds the SQLite file; our own transactions take milliseconds."""
 SQLITE_BUSY_RETRY_MS = 5
 WRITE_ATTEMPTS_MAX = 8
 """Runs of one transaction before a serialization failure or deadlock is given up; two in a row are already rare."""
@@ -52,6 +54,8 @@ POSTGRES_POOL_SIZE = 10
 POSTGRES_LOCK_TIMEOUT_MS = 5_000
 """No transaction here is long: a row lock awaited longer than this belongs to a stuck peer, and the caller retries."""
 
+_PRIMARY_CODE = 0xFF
+"""The bits of an extended SQLite code that are its primary code."""
 _RETRIED_SQLSTATES = frozenset({"40001", "40P01"})
 """serialization_failure and deadlock_detected."""
 _UNAVAILABLE_SQLSTATES = _RETRIED_SQLSTATES | {"53300", "55P03", "57P01", "57P02", "57P03"}
@@ -214,29 +218,28 @@ class _SqliteBackend:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
-        if self._reader is None:
-            self._reader = self._reader_engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        yield _SqliteConnection(self._reader, self._clock)
+        reader = self._reader
+        if reader is None:
+            reader = await _patiently(self._open_reader)
+        yield _SqliteConnection(reader, self._clock)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Connection]:
         async with self._writer_lock:
-            if self._writer is None:
-                self._writer = self._writer_engine.connect()
-            transaction = await self._begin(self._writer)
-            with transaction:
-                yield _SqliteConnection(self._writer, self._clock)
+            writer = self._writer
+            if writer is None:
+                writer = await _patiently(self._open_writer)
+            with await _patiently(partial(_begin, writer)):
+                yield _SqliteConnection(writer, self._clock)
 
-    async def _begin(self, writer: SyncConnection) -> Any:
-        deadline = time.monotonic() + SQLITE_BUSY_MS_MAX / 1_000
-        while True:
-            try:
-                return writer.begin()
-            except DBAPIError as error:
-                if not _is_busy(error) or time.monotonic() > deadline:
-                    raise
-            writer.rollback()
-            await asyncio.sleep(SQLITE_BUSY_RETRY_MS / 1_000)
+    def _open_reader(self) -> SyncConnection:
+        if self._reader is None:  # or another reader was patient too, and opened it
+            self._reader = self._reader_engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        return self._reader
+
+    def _open_writer(self) -> SyncConnection:
+        self._writer = self._writer_engine.connect()
+        return self._writer
 
     @asynccontextmanager
     async def advisory_lock(self, name: str) -> AsyncIterator[bool]:
@@ -338,8 +341,30 @@ def _begin_immediate(connection: Any) -> None:
     connection.execute("BEGIN IMMEDIATE").close()
 
 
+def _begin(writer: SyncConnection) -> RootTransaction:
+    try:
+        return writer.begin()
+    except DBAPIError:
+        writer.rollback()
+        raise
+
+
+async def _patiently(work: Callable[[], T]) -> T:
+    """Does what another process may be in the way of, once it no longer is."""
+    deadline = time.monotonic() + SQLITE_BUSY_MS_MAX / 1_000
+    while True:
+        try:
+            return work()
+        except DBAPIError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(SQLITE_BUSY_RETRY_MS / 1_000)
+
+
 def _is_busy(error: DBAPIError) -> bool:
-    return getattr(error.orig, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT)
+    """Whether the file is held by another process: SQLITE_BUSY, or one of its extended codes that say by what."""
+    code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return bool(code & _PRIMARY_CODE == sqlite3.SQLITE_BUSY)
 
 
 def _system_clock() -> int:

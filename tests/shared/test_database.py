@@ -1,7 +1,10 @@
 """Both databases keep the same promises."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -175,6 +178,58 @@ async def test_a_foreign_lock_on_the_file_is_waited_out(tmp_path: Path) -> None:
     assert order == ["holder", "waiter"]
     await holder.close()
     await waiter.close()
+
+
+RECOVERER = """
+import fcntl, os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA journal_mode = WAL")
+database.execute("CREATE TABLE counters (name TEXT, value INTEGER)")
+database.execute("INSERT INTO counters VALUES ('a', 7)")
+index = os.open(sys.argv[1] + "-shm", os.O_RDWR)
+os.pwrite(index, bytes(136), 0)
+fcntl.lockf(index, fcntl.LOCK_EX, 3, 120)
+print("held", flush=True)
+sys.stdin.read()
+os._exit(0)
+"""
+"""Leaves a write-ahead log with a broken index, and holds the locks (SQLite's WAL format, 2.2) of who repairs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Another process at the repair of a database; it ends when it is let go."""
+
+    url: str
+    let_go: Callable[[], None]
+
+
+@pytest.fixture
+def recovery(tmp_path: Path) -> Iterator[Recovery]:
+    """A SQLite database as after a kill, held by another process."""
+    path = tmp_path / "killed.db"
+    command = (sys.executable, "-c", RECOVERER, str(path))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        yield Recovery(f"sqlite:///{path}", process.stdin.close)
+
+
+@pytest.mark.parametrize("way", ["reading", "writing"])
+async def test_a_foreign_recovery_is_waited_out(recovery: Recovery, way: str) -> None:
+    """A SQLite file whose log another process just repairs, after a kill, is opened as soon as that is done."""
+    database = Database.open(recovery.url)
+
+    async def read(connection: Connection) -> int:
+        return int((await connection.execute(select(COUNTERS.c.value))).scalar_one())
+
+    opening = asyncio.create_task(value_of(database, "a") if way == "reading" else database.write(read))
+    await asyncio.wait({opening}, timeout=0.02)
+    assert not opening.done()
+    recovery.let_go()
+    assert await opening == 7
+    await database.close()
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://localhost/x"])
