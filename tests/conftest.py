@@ -28,6 +28,8 @@ REQUIRED = frozenset(filter(None, os.environ.get("TRIFOLIO_REQUIRE", "").split("
 POSTGRES_BYTES_MAX = 2_000_000_000
 """More than all databases that exist at a time; a new one is 8 MB, and making it takes five times as long on a disk."""
 
+pytest.register_assert_rewrite("tests.refusals")
+
 DatabaseFactory = Callable[[str], str]
 
 

@@ -17,6 +17,7 @@ from subgraphs.shared.settings import DEVELOPMENT_ROUTER_SECRET
 from subgraphs.shared.transport import PeerRequest
 from subgraphs.stocks.rules import ERROR_CODES
 from tests.in_memory import operation_of
+from tests.refusals import check_refusal
 from tests.stocks.conftest import ALBA, HANA, STOCKS, Desk, DeskFactory, broker, investor
 from tests.stocks.test_broker_orders import authorize, over_shares, parties, revoke
 from tests.stocks.test_holdings import commit
@@ -304,8 +305,6 @@ ELSEWHERE = {
     "internal-error": "our own fault: tests/users",
 }
 """Codes of the shared catalogue that no client's request to this service is refused with."""
-TOP_LEVEL = {"invalid-cursor", "unauthenticated", "invalid-token", "expired-token", "forbidden", "unavailable"}
-"""No business rules: they stand beside the data in GraphQL, and not in a payload."""
 
 
 def test_the_table_names_every_code() -> None:
@@ -321,25 +320,7 @@ async def test_a_refusal_has_its_status_and_code_through_both_faces(
     """The catalogue's status and code over REST, the same code in GraphQL's payload or errors, and a remedy."""
     case, known = await cause(make_desk), next(each for each in ERROR_CODES if each.code == code)
     rest = await ask_rest(case)
-    problem = rest.json()
-    assert (rest.status_code, problem["code"], problem["title"]) == (known.status, code, known.title)
-    assert rest.headers["content-type"] == "application/problem+json"
-    assert problem["detail"].rstrip(".") != known.title
-    assert ("retry-after" in rest.headers) == (known.status == 503)
-    assert ("www-authenticate" in rest.headers) == (known.status == 401)
-    graphql = await ask_graphql(case)
-    if code in TOP_LEVEL:
-        errors = [(error["extensions"]["code"], error["message"]) for error in graphql["errors"]]
-        assert errors == [(known.graphql, problem["detail"])]
-        assert ("retryAfterS" in graphql["errors"][0]["extensions"]) == (known.status == 503)
-        return
-    assert "errors" not in graphql, graphql
-    (payload,) = graphql["data"].values()
-    fields = [error["field"] for error in problem["errors"]] or [None]
-    assert [(error["code"], error["field"]) for error in payload["errors"]] == [
-        (known.graphql, name) for name in fields
-    ]
-    assert all(error["message"].rstrip(".") != known.title for error in payload["errors"])
+    check_refusal(known, rest, await ask_graphql(case))
 
 
 async def ask_rest(case: Case) -> Any:

@@ -18,6 +18,7 @@ from subgraphs.shared.keys import development_key
 from subgraphs.shared.settings import DEVELOPMENT_ROUTER_SECRET
 from subgraphs.users import rules, rules_authorizations
 from subgraphs.users.service_authorizations import CREATE_ROUTE
+from tests.refusals import check_refusal
 from tests.users import test_mandates
 from tests.users.conftest import PASSWORD, Person
 from tests.users.desk import Desk
@@ -282,8 +283,6 @@ ELSEWHERE = {
     "profile-not-yours": "REST names a profile by its address: test_users; updateProfile knows but one's own",
 }
 """Codes that stand in other tests, or that a client cannot get here."""
-TOP_LEVEL = {"invalid-cursor", "unauthenticated", "invalid-token", "expired-token", "forbidden", "unavailable"}
-"""No business rules: they stand beside the data in GraphQL, and not in a payload."""
 
 
 def test_the_table_names_every_code() -> None:
@@ -295,25 +294,9 @@ def test_the_table_names_every_code() -> None:
 @pytest.mark.parametrize(("code", "cause"), CAUSES, ids=[f"{code}-{number}" for number, (code, _) in enumerate(CAUSES)])
 async def test_a_refusal_has_its_status_and_code_through_both_faces(desk: Desk, code: str, cause: Cause) -> None:
     """The catalogue's status and code over REST, the same code in GraphQL's payload or errors, and a remedy."""
-    case, known = await cause(desk), EVERY[code]
-    rest, graphql = await ask_rest(desk, case), await ask_graphql(desk, case)
-    problem = rest.json()
-    assert (rest.status_code, problem["code"], problem["title"]) == (known.status, code, known.title)
-    assert rest.headers["content-type"] == "application/problem+json"
-    assert problem["detail"].rstrip(".") != known.title
-    assert ("retry-after" in rest.headers) == (known.status == 503)
-    assert ("www-authenticate" in rest.headers) == (known.status == 401)
-    if code in TOP_LEVEL:
-        errors = [(error["extensions"]["code"], error["message"]) for error in graphql["errors"]]
-        assert errors == [(known.graphql, problem["detail"])]
-        assert ("retryAfterS" in graphql["errors"][0]["extensions"]) == (known.status == 503)
-        return
-    assert "errors" not in graphql, graphql
-    (payload,) = graphql["data"].values()
-    fields = [error["field"] for error in problem["errors"]] or [None]
-    shown = [(error["code"], error["field"]) for error in payload["errors"]]
-    assert shown == [(known.graphql, name) for name in fields]
-    assert all(error["message"].rstrip(".") != known.title for error in payload["errors"])
+    case = await cause(desk)
+    rest = await ask_rest(desk, case)
+    check_refusal(EVERY[code], rest, await ask_graphql(desk, case))
 
 
 async def ask_rest(desk: Desk, case: Case) -> Any:
