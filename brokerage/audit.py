@@ -9,8 +9,8 @@ I6  a completed order moved money exactly once, and what its fill says; any othe
 I7  every request that is over has its answer stored, which is what makes a repetition harmless
 
 What one database shows is checked by its service and holds at every moment. What takes two databases holds once all is
-quiet: nobody sends a request, and every saga has come to its end. That a repetition
-really gets the stored answer, and has no second effect, is what the tests of I7 try; the books show the answer only.
+quiet: nobody sends a request, and every saga has come to its end. That a repetition really gets the stored answer, and
+has no second effect, is what the tests of I7 try; the books show the answer only.
 """
 
 import asyncio

@@ -23,7 +23,6 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 from zlib import crc32
 
@@ -229,7 +228,7 @@ class _SqliteBackend:
             writer = self._writer
             if writer is None:
                 writer = await _patiently(self._open_writer)
-            with await _patiently(partial(_begin, writer)):
+            with await _patiently(functools.partial(_begin, writer)):
                 yield _SqliteConnection(writer, self._clock)
 
     def _open_reader(self) -> SyncConnection:
