@@ -404,6 +404,21 @@ async def test_a_revoke_of_a_child_takes_the_root_along(desk: Desk) -> None:
     assert await desk.status(mandate) == "revoked"
 
 
+async def test_a_kept_child_rolls_over_although_its_root_is_revoked(desk: Desk) -> None:
+    """Only the used mandate has to be active: what it brings in the root's asset becomes a new child of the family."""
+    mandate = await desk.granted()
+    child = (await desk.roll_over(mandate, str(uuid.uuid4()), currency="USD")).json()["authorizationId"]
+    await desk.revoke(mandate, query="?cascade=false")
+    grandchild = (await desk.roll_over(child, str(uuid.uuid4()))).json()["authorizationId"]
+    assert grandchild not in (None, mandate, child)
+    shown = (await desk.send(desk.alice, "GET", f"/authorizations/{grandchild}")).json()
+    assert (shown["parentId"], shown["status"], shown["amount"]) == (child, "active", "40.00")
+    assert (await desk.roll_over(child, str(uuid.uuid4()))).json()["authorizationId"] == grandchild
+    await desk.revoke(mandate)
+    await desk.settle()
+    assert {await desk.status(each) for each in (mandate, child, grandchild)} == {"revoked"}
+
+
 async def test_a_rollover_racing_a_revoke_leaves_no_orphan(desk: Desk) -> None:
     """Whoever comes first: no child stays active under a revoked root."""
     for number in range(10):
