@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from subgraphs.shared.auth import LocalKeys, user_token
 from subgraphs.stocks.app import create_app as create_stocks
@@ -17,7 +18,7 @@ from subgraphs.users.settings import Settings as UsersSettings
 from subgraphs.wallet.app import create_app as create_wallet
 from subgraphs.wallet.settings import Settings as WalletSettings
 
-USERS = UsersSettings(mode="development", database_url="sqlite:///unused", loops=False)
+USERS = UsersSettings(mode="development", database_url=SecretStr("sqlite:///unused"), loops=False)
 SERVICES = ("users", "wallet", "stocks")
 HEALTH = {"/health", "/ready", "/metrics"}
 """For probes, which may add whatever keeps caches away."""
@@ -25,7 +26,7 @@ HEALTH = {"/health", "/ready", "/metrics"}
 
 def application(service: str, folder: Path) -> FastAPI:
     """A service on a database that no request here reaches."""
-    url = f"sqlite:///{folder / 'none.db'}"
+    url = SecretStr(f"sqlite:///{folder / 'none.db'}")
     keys = LocalKeys(USERS.published_keys())
     if service == "users":
         return create_users(UsersSettings(mode="development", database_url=url, loops=False))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from subgraphs.shared.keys import development_key
 from subgraphs.shared.settings import ServiceSettings
@@ -85,7 +85,7 @@ def test_a_secret_may_stand_in_a_file(production: pytest.MonkeyPatch, tmp_path: 
 
 def test_development_needs_a_database_only() -> None:
     """Keys and secrets that every checkout derives alike let development start without any setup."""
-    settings = ServiceSettings(service="wallet", mode="development", database_url="sqlite:///x.db")
+    settings = ServiceSettings(service="wallet", mode="development", database_url=SecretStr("sqlite:///x.db"))
     assert settings.signing_key().kid == development_key("wallet").kid
     assert set(settings.verifying_keys()) == {"users", "stocks"}
     assert settings.router_secret_values() == ("development-router-secret",)

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from brokerage.audit import audit
 from subgraphs.shared.auth import Caller, ServiceSigner, user_token
@@ -118,7 +119,7 @@ class Desk:
     ) -> httpx.Response:
         """One REST request as that caller."""
         sent = {**self.bearer(caller, service), **(headers or {})}
-        arguments = {} if json is None else {"json": json}
+        arguments: dict[str, Any] = {} if json is None else {"json": json}
         return await self.http[service].request(method, path, headers=sent, **arguments)
 
     async def graphql(self, caller: Caller | None, query: str, **variables: object) -> Any:
@@ -137,7 +138,7 @@ class Desk:
             signer = ServiceSigner(caller.id, development_key(caller.id), seconds=lambda: self.clock() / 1_000)
             return {"authorization": f"Bearer {signer.token(audience)}"}
         assert caller.role is not None
-        key = UsersSettings(mode="development", database_url="sqlite:///unused").access_token_key()
+        key = UsersSettings(mode="development", database_url=SecretStr("sqlite:///unused")).access_token_key()
         return {"authorization": f"Bearer {user_token(key, caller.id, caller.role, now=self.clock() / 1_000)}"}
 
     async def deposit(self, caller: Caller, amount: str = "100000.00", currency: str = "EUR") -> None:
@@ -235,23 +236,23 @@ async def make_desk(urls: dict[str, str]) -> AsyncIterator[DeskFactory]:
     async def make(**settings: Any) -> Desk:
         clock, network = Clock(), Network()
         databases = {name: Database.open(url, clock=clock) for name, url in urls.items()}
-        peers = {f"{name}_url": f"http://{name}" for name in urls}
+        peers: dict[str, Any] = {f"{name}_url": f"http://{name}" for name in urls}
         users = create_users(
-            UsersSettings(mode="development", database_url=urls["users"], loops=False, **peers),
+            UsersSettings(mode="development", database_url=SecretStr(urls["users"]), loops=False, **peers),
             database=databases["users"],
             clock=clock,
             transport=network,
         )
         keys = users.state.verifier._user_keys
         wallet = create_wallet(
-            WalletSettings(mode="development", database_url=urls["wallet"], **peers),
+            WalletSettings(mode="development", database_url=SecretStr(urls["wallet"]), **peers),
             database=databases["wallet"],
             clock=clock,
             user_keys=keys,
         )
         chosen = {"feed": "manual", "loops": False, "request_drive_ms": 0, **settings}
         stocks = create_app(
-            Settings(mode="development", database_url=urls["stocks"], **peers, **chosen),
+            Settings(mode="development", database_url=SecretStr(urls["stocks"]), **peers, **chosen),
             database=databases["stocks"],
             clock=clock,
             user_keys=keys,

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from subgraphs.shared.auth import ServiceSigner
 from subgraphs.shared.database import Database
@@ -135,7 +136,7 @@ async def make_client(database_url: str) -> AsyncIterator[ClientFactory]:
             closing.push_async_callback(database.close)
             peers = {"wallet_url": "http://wallet", "stocks_url": "http://stocks"}
             chosen: dict[str, Any] = {"loops": False, "request_drive_ms": 0, **peers, **changes}
-            settings = Settings(mode="development", database_url=database_url, **chosen)
+            settings = Settings(mode="development", database_url=SecretStr(database_url), **chosen)
             app = create_app(settings, database=database, clock=clock, transport=network)
             await closing.enter_async_context(app.router.lifespan_context(app))
             transport = httpx.ASGITransport(app, client=("192.0.2.7", 4711))

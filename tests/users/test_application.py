@@ -8,6 +8,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from pydantic import SecretStr
 
 from subgraphs.shared.database import Database
 from subgraphs.shared.errors import INTERNAL_ERROR
@@ -163,7 +164,7 @@ async def test_a_lost_database_is_503(unused_tcp_port: int) -> None:
     """While the database is away requests are told to come back, and the service says it is not ready but alive."""
     url = f"postgresql://127.0.0.1:{unused_tcp_port}/users"
     database = Database.open(url)
-    app = create_app(Settings(mode="development", database_url=url, loops=False), database=database)
+    app = create_app(Settings(mode="development", database_url=SecretStr(url), loops=False), database=database)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://users") as http:
         ready, alive = await http.get("/ready"), await http.get("/health")
         login = await http.post("/users/login", json={"email": "a@example.com", "password": "x"})

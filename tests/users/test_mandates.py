@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from subgraphs.shared.auth import LocalKeys
 from subgraphs.shared.database import Database
@@ -42,10 +43,10 @@ async def desk(client: Client, peer_urls: dict[str, str]) -> AsyncIterator[Desk]
         databases = {name: Database.open(url, clock=client.clock) for name, url in peer_urls.items()}
         for database in databases.values():
             closing.push_async_callback(database.close)
-        keys = LocalKeys(Settings(mode="development", database_url="sqlite:///unused").published_keys())
+        keys = LocalKeys(Settings(mode="development", database_url=SecretStr("sqlite:///unused")).published_keys())
         network = Network()
         wallet = create_wallet(
-            WalletSettings(mode="development", database_url=peer_urls["wallet"]),
+            WalletSettings(mode="development", database_url=SecretStr(peer_urls["wallet"])),
             database=databases["wallet"],
             clock=client.clock,
             user_keys=keys,
@@ -54,7 +55,7 @@ async def desk(client: Client, peer_urls: dict[str, str]) -> AsyncIterator[Desk]
         stocks = create_stocks(
             StocksSettings(
                 mode="development",
-                database_url=peer_urls["stocks"],
+                database_url=SecretStr(peer_urls["stocks"]),
                 feed="manual",
                 loops=False,
                 wallet_url="http://wallet",

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from subgraphs.shared.auth import Caller, LocalKeys, ServiceSigner, user_token
 from subgraphs.shared.database import Database
@@ -96,7 +97,7 @@ def wallet(database: Database) -> WalletService:
 @pytest.fixture
 def app(database: Database, database_url: str) -> FastAPI:
     """The wallet's application over the same database."""
-    settings = Settings(mode="development", database_url=database_url)
+    settings = Settings(mode="development", database_url=SecretStr(database_url))
     return create_app(settings, database=database, user_keys=LocalKeys({USER_KEY.kid: USER_KEY.public}))
 
 
