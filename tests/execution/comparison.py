@@ -42,7 +42,7 @@ class Difference:
                 f"expected: {json.dumps(self.expected, ensure_ascii=False)}",
                 f"got:      {json.dumps(self.got, ensure_ascii=False, default=str)}",
                 f"errors:   {self.errors}",
-                self.plan.text() if hasattr(self.plan, "text") else str(self.plan),
+                str(self.plan),
             )
         )
 

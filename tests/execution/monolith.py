@@ -113,7 +113,7 @@ def build_monolith(world: World) -> GraphQLSchema:
 def _resolver(world: World, type_name: str, name: str) -> Any:
     is_mutation = type_name == world.joins.roots.get("mutation")
 
-    def resolve(source: Thing | None, info: GraphQLResolveInfo, **args: Any) -> Any:
+    def resolve(source: Thing | None, info: GraphQLResolveInfo[Any], **args: Any) -> Any:
         thing = source or Thing(type_name, 0)
         extra = world.requires_text(thing, name)
         if is_mutation:

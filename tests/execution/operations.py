@@ -198,11 +198,10 @@ class _Generator:
         directive = self._random.choice(("skip", "include"))
         if self._chance(0.2):
             return f" @{directive}(if: {self._random.choice(('true', 'false'))})"
-        boolean = GraphQLNonNull(self._schema.type_map["Boolean"])
         name = self._random.choice(("on", "off", "some"))
         if name not in self._definitions:
             default = f" = {self._random.choice(('true', 'false'))}" if self._chance(0.3) else ""
-            self._definitions[name] = f"${name}: {boolean}{default}"
+            self._definitions[name] = f"${name}: Boolean!{default}"
             if not default or self._chance(0.5):
                 self._values[name] = self._chance(0.5)
         return f" @{directive}(if: ${name})"

@@ -64,7 +64,7 @@ def build_subgraph(world: World, graph: str) -> GraphQLSchema:
     return schema
 
 
-def session_of(info: GraphQLResolveInfo) -> Session:
+def session_of(info: GraphQLResolveInfo[Any]) -> Session:
     """The execution that a request belongs to; the transport hands over the whole request as context."""
     session = info.context.context
     assert isinstance(session, Session)
@@ -185,7 +185,7 @@ class _Subgraph:
             return lambda _, info, representations: [self._entity(item) for item in representations]
         is_mutation = type_name == self._joins.roots.get("mutation")
 
-        def resolve(source: Shown | None, info: GraphQLResolveInfo, **args: Any) -> Any:
+        def resolve(source: Shown | None, info: GraphQLResolveInfo[Any], **args: Any) -> Any:
             shown = source or Shown(Thing(type_name, 0), type_name)
             join = self._types[type_name].fields[name][self._graph]
             provided = [node for node in shown.provided if node.name.value == name]

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphql import GraphQLSchema, build_schema
 
-from router.executor import Answer, SubgraphRequest, SubgraphResponse, execute, prepare
+from router.executor import Answer, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
 from router.executor.local import LocalTransport
 from router.plan import (
     Entry,
@@ -24,7 +24,7 @@ from router.plan import (
     Selection,
 )
 
-PRODUCTS = [
+PRODUCTS: list[dict[str, Any]] = [
     {"__typename": "Product", "id": "1", "name": "Lamp", "weight": 3},
     {"__typename": "Product", "id": "2", "name": "Desk", "weight": None},
     {"__typename": "Product", "id": "1", "name": "Lamp", "weight": 3},
@@ -131,13 +131,13 @@ class Canned:
 async def answer(
     plan: Plan,
     *,
-    products: object = None,
-    reviews: object = None,
+    products: Transport | None = None,
+    reviews: Transport | None = None,
     variables: Mapping[str, object] | None = None,
     **options: Any,
 ) -> Answer:
     """Execute with the two subgraphs in memory, or with what stands in for them."""
-    transports = {
+    transports: dict[str, Transport] = {
         "products": products or LocalTransport(products_schema()),
         "reviews": reviews or LocalTransport(reviews_schema()),
     }

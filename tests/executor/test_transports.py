@@ -4,6 +4,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import orjson
 import pytest
@@ -59,7 +60,7 @@ def reply(body: bytes, *, status: str = "200 OK", content_type: str = "applicati
     return respond
 
 
-async def send(respond: Respond, **options: int) -> tuple[SubgraphResponse, list[bytes]]:
+async def send(respond: Respond, **options: Any) -> tuple[SubgraphResponse, list[bytes]]:
     async with server(respond) as (url, seen):
         transport = HttpxTransport(url, headers={"x-router-secret": "s"}, **options)
         try:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache, partial
 from random import Random
+from typing import Any, TypeVar
 
 import pytest
 from graphql import (
@@ -47,6 +48,7 @@ WITH_IMPOSSIBLE_OBJECTS = frozenset({"partial-unions", "subtypes"})
 every_supergraph = pytest.mark.parametrize("name", NAMES)
 
 Place = tuple[str, ...]
+NodeT = TypeVar("NodeT", bound=Node)
 """Keys from the root of the merged tree."""
 
 
@@ -251,14 +253,14 @@ def test_order_of_subgraphs_makes_no_difference(name: str) -> None:
 def shuffled_document(document: DocumentNode, random: Random) -> DocumentNode:
     """The same supergraph, written down in another order."""
 
-    def shuffled(nodes: Iterable[Node] | None) -> tuple[Node, ...]:
+    def shuffled(nodes: Iterable[NodeT] | None) -> tuple[NodeT, ...]:
         result = list(nodes or ())
         random.shuffle(result)
         return tuple(result)
 
     definitions = []
     for node in document.definitions:
-        changes: dict[str, tuple[Node, ...]] = {}
+        changes: dict[str, Any] = {}
         for attribute in ("directives", "interfaces"):
             if getattr(node, attribute, None):
                 changes[attribute] = shuffled(getattr(node, attribute))

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from graphql import GraphQLSchema, build_schema
+from graphql import GraphQLObjectType, GraphQLSchema, build_schema
 
 from router.executor.local import LocalTransport
 from router.executor.transport import SubgraphRequest
@@ -95,8 +95,10 @@ def _entities(_: object, _info: object, representations: list[dict[str, Any]]) -
 
 
 def _resolve(schema: GraphQLSchema, type_name: str, **resolvers: Any) -> None:
+    resolved = schema.type_map[type_name]
+    assert isinstance(resolved, GraphQLObjectType)
     for name, resolver in resolvers.items():
-        schema.type_map[type_name].fields[name].resolve = resolver  # type: ignore[union-attr]  # an object type
+        resolved.fields[name].resolve = resolver
 
 
 class SubgraphApp:

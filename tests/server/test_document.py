@@ -95,7 +95,7 @@ PIECES = st.one_of(
 def lexed(text: str) -> list[TokenKind]:
     """The kinds of all tokens, as graphql-core reads them."""
     lexer = Lexer(Source(text))
-    kinds = []
+    kinds: list[TokenKind] = []
     while (token := lexer.advance()).kind is not TokenKind.EOF:
         kinds.append(token.kind)
     return kinds
