@@ -1,6 +1,7 @@
 """Tokens are believed for their signature, kind, issuer, audience and time, and for nothing else."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import jwt
@@ -159,13 +160,14 @@ def test_kinds_of_callers_are_kept_apart() -> None:
     user, stocks = Caller("user", "u1", "investor"), Caller("service", "stocks")
     assert require_user(user) is user
     assert require_service(stocks, "stocks") is stocks
-    for check, status in (
+    checks: tuple[tuple[Callable[[], Caller], int], ...] = (
         (lambda: require_user(ANONYMOUS), 401),
         (lambda: require_user(stocks), 403),
         (lambda: require_service(ANONYMOUS, "stocks"), 401),
         (lambda: require_service(user, "stocks"), 403),
         (lambda: require_service(stocks, "users"), 403),
-    ):
+    )
+    for check, status in checks:
         with pytest.raises(Refusal) as caught:
             check()
         assert caught.value.code.status == status

@@ -1,5 +1,7 @@
 """Automated orders: what triggers them, at which price, exactly once, and how they end."""
 
+from typing import Any
+
 import pytest
 
 from subgraphs.shared.auth import Caller
@@ -9,7 +11,7 @@ from subgraphs.stocks.feeder import Feeder
 from tests.stocks.conftest import STOCKS, Clock, Desk, DeskFactory, investor
 
 
-async def working(desk: Desk, caller: Caller, **changes: object) -> str:
+async def working(desk: Desk, caller: Caller, **changes: Any) -> str:
     """Places an order that starts working; its id."""
     response = await desk.place(caller, **changes)
     assert (response.status_code, response.json()["status"]) == (201, "working"), response.text

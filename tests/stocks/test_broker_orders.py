@@ -142,8 +142,8 @@ async def test_a_broker_is_refused_for_his_reasons(desk: Desk, subtests: pytest.
     ended = await authorize(desk, alice, bob)
     await revoke(desk, alice, ended)
     later = await authorize(desk, alice, bob, startsAt="2028-01-01T00:00:00Z")
-    selling: dict[str, object] = {"authorizationId": shares["id"], "side": "sell"}
-    cases: list[tuple[str, Caller, dict[str, object], str]] = [
+    selling: dict[str, Any] = {"authorizationId": shares["id"], "side": "sell"}
+    cases: list[tuple[str, Caller, dict[str, Any], str]] = [
         ("foreign", stranger, {"authorizationId": capital["id"]}, "unknown-authorization"),
         ("missing", bob, {"authorizationId": str(uuid.uuid4())}, "unknown-authorization"),
         ("revoked", bob, {"authorizationId": ended["id"]}, "authorization-inactive"),

@@ -66,7 +66,7 @@ async def test_orders_in_a_currency_without_decimals(desk: Desk) -> None:
 
 
 LIMIT = {"type": "limit", "limitPrice": "80"}
-REFUSALS: list[tuple[str, dict[str, object], int, str]] = [
+REFUSALS: list[tuple[str, dict[str, Any], int, str]] = [
     ("zero quantity", {"quantity": "0"}, 422, "invalid-quantity"),
     ("negative quantity", {"quantity": "-1"}, 422, "invalid-quantity"),
     ("over-precise quantity", {"quantity": "1.0000001"}, 422, "invalid-quantity"),

@@ -91,7 +91,7 @@ def commitment(desk: Desk, caller: Caller, holding: str, mandate: str, amount: s
     )
 
 
-def of_an_investor(**changes: object) -> Cause:
+def of_an_investor(**changes: Any) -> Cause:
     """An order of an investor with 100,000 EUR."""
 
     async def cause(make_desk: DeskFactory) -> Case:
@@ -102,7 +102,7 @@ def of_an_investor(**changes: object) -> Cause:
     return cause
 
 
-def of_a_broker(terms: Mapping[str, object] | None = None, *, ended: bool = False, **changes: object) -> Cause:
+def of_a_broker(terms: Mapping[str, object] | None = None, *, ended: bool = False, **changes: Any) -> Cause:
     """A broker's order under a mandate over 1,000 EUR, or on other terms."""
 
     async def cause(make_desk: DeskFactory) -> Case:
@@ -250,7 +250,7 @@ async def rejected_order(make_desk: DeskFactory) -> Case:
     return cancellation(desk, alice, (await desk.place(alice)).json()["orderId"])
 
 
-LIMIT = {"type": "limit", "limitPrice": "80"}
+LIMIT: dict[str, Any] = {"type": "limit", "limitPrice": "80"}
 CAUSES: list[tuple[str, Cause]] = [
     ("invalid-cursor", bad_cursor),
     ("invalid-idempotency-key", of_an_investor(key="")),

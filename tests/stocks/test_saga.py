@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import pairwise
 
 import orjson
@@ -255,12 +256,10 @@ async def test_cancel_expiry_trigger_and_rejection_compete_for_one_outcome(desk:
         await desk.bought(alice, "10")
         order_id = (await desk.place(alice, type="limit", limitPrice="80")).json()["id"]
         decisions: list[Decide] = [
-            lambda alice=alice, order_id=order_id: desk.send(
-                alice, "PUT", f"/orders/{order_id}", {"status": "cancelled"}
-            ),
-            lambda order_id=order_id: orders.expire(order_id),
-            lambda: desk.tick("70", "71"),
-            lambda order_id=order_id: orders.reject(order_id, Rejection("stale-price", "")),
+            partial(desk.send, alice, "PUT", f"/orders/{order_id}", {"status": "cancelled"}),
+            partial(orders.expire, order_id),
+            partial(desk.tick, "70", "71"),
+            partial(orders.reject, order_id, Rejection("stale-price", "")),
         ]
         await asyncio.gather(*(decide() for decide in decisions[first:] + decisions[:first]))
         await desk.settle()

@@ -62,7 +62,7 @@ async def scene(desk: Desk) -> Scene:
     return Scene(desk, alice, bob, holding, shares["id"], capital["id"], order)
 
 
-Request = tuple[str, str, str, Caller | None, dict[str, object]]
+Request = tuple[str, str, str, Caller | None, Mapping[str, object]]
 
 
 def requests(scene: Scene) -> Iterator[Request]:
@@ -155,7 +155,7 @@ async def test_no_input_of_a_mutation_is_a_fault_of_a_service(scene: Scene) -> N
     await scene.desk.check_books()
 
 
-KEYS = ("", "a\0b", 7, None, "x" * 5_000, [], ALBA)
+KEYS: tuple[object, ...] = ("", "a\0b", 7, None, "x" * 5_000, [], ALBA)
 
 
 async def test_no_representation_is_a_fault_of_a_service(scene: Scene) -> None:

@@ -67,7 +67,7 @@ def creation(desk: Desk, person: Person | None, keys: tuple[str, str] = ("rest",
     return Case("POST", "/authorizations", CREATE, person, body, headers, variables)
 
 
-def of_alice(**changes: object) -> Cause:
+def of_alice(**changes: Any) -> Cause:
     """A mandate of alice's with some members changed."""
 
     async def cause(desk: Desk) -> Case:

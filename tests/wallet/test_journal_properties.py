@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -33,7 +34,7 @@ class Movement:
     """A user's deposit or withdrawal under an idempotency key."""
 
     investor_id: str
-    kind: str
+    kind: Literal["deposit", "withdraw"]
     amount: int
     key: str
 
@@ -52,7 +53,7 @@ def operations(draw: st.DrawFn) -> Operation:
     """Any of the six, with small amounts."""
     order, mandate = draw(st.sampled_from(ORDERS)), draw(st.sampled_from(MANDATES))
     buyer, giver = owner_of(order), owner_of(mandate)
-    return draw(
+    drawn: Operation = draw(
         st.one_of(
             st.builds(Hold, st.just(order), st.just(buyer), st.just("USD"), amounts, mandates_of(order)),
             st.builds(Post, st.just(order), st.just(buyer), st.just("USD"), amounts, fees, fees, st.just(BROKER)),
@@ -72,6 +73,7 @@ def operations(draw: st.DrawFn) -> Operation:
             st.just(Close(mandate, giver, BROKER, "USD")),
         )
     )
+    return drawn
 
 
 movements = st.builds(
@@ -123,15 +125,14 @@ class Wallet:
             if isinstance(message, Movement):
                 user = Caller("user", self.own(message.investor_id), "investor")
                 amount = format_amount(message.amount, "USD")
-                kind = "deposit" if message.kind == "deposit" else "withdraw"
-                return str((await self._service.move(user, kind, "USD", amount, key=message.key)).transaction)
+                return str((await self._service.move(user, message.kind, "USD", amount, key=message.key)).transaction)
             caller = USERS if isinstance(message, Commit | Close) else STOCKS
             return str((await self._service.apply(caller, self._renamed(message))).result)
         except Refusal as refusal:
             return refusal.code.code
 
     def _renamed(self, operation: Operation) -> Operation:
-        names = {
+        names: dict[str, Any] = {
             name: self.own(value)
             for name in ("id", "investor_id", "broker_id", "authorization_id")
             if (value := getattr(operation, name, None)) is not None

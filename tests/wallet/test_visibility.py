@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from graphql import GraphQLUnionType
 
 from subgraphs.shared.auth import ANONYMOUS, Caller
 from subgraphs.wallet.operations import Close, Commit, Credit
@@ -84,7 +85,7 @@ def test_every_route_is_walked(app: FastAPI) -> None:
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 async def test_a_route_shows_nobody_elses_money(client: Client, world: World, method: str, path: str) -> None:
     """Each watcher gets the documented status, and nothing that is Alice's."""
-    body = {} if method in ("PUT", "POST") else None
+    body: dict[str, object] | None = {} if method in ("PUT", "POST") else None
     for watcher, caller in world.watchers.items():
         answer = await client.send(caller, method, path.replace("{transaction_id}", world.trade), json=body)
         expected = ROUTES[method, path][caller.kind]
@@ -112,7 +113,9 @@ def test_every_root_field_and_entity_is_walked() -> None:
     assert graphql.query_type is not None
     assert graphql.mutation_type is not None
     roots = {*graphql.query_type.fields, *graphql.mutation_type.fields} - {"_entities", "_service"}
-    entities = {kind.name for kind in graphql.get_possible_types(graphql.type_map["_Entity"])} - {"Order"}
+    entity = graphql.type_map["_Entity"]
+    assert isinstance(entity, GraphQLUnionType)
+    entities = {kind.name for kind in graphql.get_possible_types(entity)} - {"Order"}
     assert roots | entities == set(FIELDS)
 
 
