@@ -122,4 +122,4 @@ class CrashPoints:
             self.reach(f"after {label}")
             return response
 
-        HttpTransport.send = send_watched  # type: ignore[method-assign]  # the seam itself
+        HttpTransport.send = send_watched  # type: ignore[method-assign, assignment]  # the seam itself

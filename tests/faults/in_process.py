@@ -69,7 +69,7 @@ class Network:
     """Carries the calls between the services. With a seed it loses, doubles, delays and reorders them."""
 
     def __init__(self) -> None:
-        self.apps: dict[str, FastAPI] = {}
+        self.apps: Mapping[str, FastAPI] = {}
         self.faults = 0
         self._random: Random | None = None
         self._odds = Odds()

@@ -38,7 +38,6 @@ class Lane:
         self._granted.clear()
         self.steps += 1
 
-    @property
     def waits_for_its_turn(self) -> bool:
         return self._arrived.is_set()
 
@@ -49,11 +48,11 @@ class Lane:
 
     async def settle(self, task: "asyncio.Task[Any]", watcher: Database) -> None:
         """Returns when the step is done, the whole task is, or the step waits for the other lane's lock."""
-        while not self.waits_for_its_turn and not task.done():
+        while not self.waits_for_its_turn() and not task.done():
             arrival = asyncio.ensure_future(self._arrived.wait())
             await asyncio.wait({arrival, task}, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
             arrival.cancel()
-            if not self.waits_for_its_turn and not task.done() and await self._is_locked_out(watcher):
+            if not self.waits_for_its_turn() and not task.done() and await self._is_locked_out(watcher):
                 return
 
     async def _is_locked_out(self, watcher: Database) -> bool:
@@ -113,7 +112,7 @@ async def interleave(
     for turn in chain(schedule, cycle((0, 1))):
         if all(task.done() for task in tasks):
             break
-        if lanes[turn].waits_for_its_turn:
+        if lanes[turn].waits_for_its_turn():
             lanes[turn].grant()
         if not tasks[turn].done():
             await lanes[turn].settle(tasks[turn], watcher)

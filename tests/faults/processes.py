@@ -66,8 +66,13 @@ class Process:
     async def wait(self) -> None:
         """Returns once the process is gone."""
         loop = asyncio.get_running_loop()
-        gone = loop.create_future()
-        loop.add_reader(self._pidfd, lambda: gone.done() or gone.set_result(None))
+        gone: asyncio.Future[None] = loop.create_future()
+
+        def tell() -> None:
+            if not gone.done():
+                gone.set_result(None)
+
+        loop.add_reader(self._pidfd, tell)
         try:
             await gone
         finally:

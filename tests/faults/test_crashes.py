@@ -110,6 +110,7 @@ def campaign(
     params = [item.callspec.params for item in items if item.originalname == test]
     scenarios = [each["scenario"] for each in params if each["database_kind"] == stage.kind]
     following = next(iter(scenarios[scenarios.index(scenario) + 1 :]), None)
+    assert following is None or isinstance(following, Scenario)
 
     async def failures(run: Run) -> list[str]:
         if (test, stage.kind) not in campaigns:

@@ -53,7 +53,7 @@ class Machine(RuleBasedStateMachine):
     def run(self, work: Any) -> Any:
         return self.runner.run(work)
 
-    def post(self, path: str, *, broker: bool = False, service: str = "stocks", **body: object) -> dict[str, Any]:
+    def post(self, path: str, *, broker: bool = False, service: str = "stocks", **body: Any) -> dict[str, Any]:
         """A request; its answer with the HTTP status."""
         person = self.carol if broker else self.alice
         key = str(next(self.keys))
@@ -62,7 +62,7 @@ class Machine(RuleBasedStateMachine):
         assert again.status_code == response.status_code, "a repetition was answered otherwise"
         return {**response.json(), "http": response.status_code}
 
-    def order(self, *, broker: bool = False, **body: object) -> tuple[str, str]:
+    def order(self, *, broker: bool = False, **body: Any) -> tuple[str, str]:
         """Places an order; its id, and its status or why it was refused."""
         answer = self.post("/orders", broker=broker, stockId=STOCK.stock_id, **body)
         if answer["http"] == 201:
@@ -73,13 +73,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule(cents=cents)
     def deposit(self, cents: int) -> None:
-        body = {"type": "deposit", "currency": "EUR", "amount": format_amount(cents, "EUR")}
+        body: dict[str, Any] = {"type": "deposit", "currency": "EUR", "amount": format_amount(cents, "EUR")}
         assert self.post("/transactions", service="wallet", **body)["http"] == 201
         self.model.available += cents
 
     @rule(cents=cents)
     def withdraw(self, cents: int) -> None:
-        body = {"type": "withdraw", "currency": "EUR", "amount": format_amount(cents, "EUR")}
+        body: dict[str, Any] = {"type": "withdraw", "currency": "EUR", "amount": format_amount(cents, "EUR")}
         answer = self.post("/transactions", service="wallet", **body)
         assert answer["http"] == (201 if self.model.withdraw(cents) else 422), answer
 
@@ -98,7 +98,7 @@ class Machine(RuleBasedStateMachine):
     )
     def wait_for_a_price(self, side: str, kind: str, shares: int, limit: int, stop: int, swing: list[int]) -> None:
         limit, stop = (self.model.price(side) + distance * 1_000 for distance in (limit, stop))
-        body: dict[str, object] = {"side": side, "type": kind, "quantity": format_quantity(shares)}
+        body: dict[str, Any] = {"side": side, "type": kind, "quantity": format_quantity(shares)}
         if kind != "stop":
             body["limitPrice"] = format_price(limit)
         if kind != "limit":
@@ -144,7 +144,7 @@ class Machine(RuleBasedStateMachine):
         amount = format_quantity(shares)
         self._authorize("stockholding", shares, stockholdingId=self.holding, amount=amount)
 
-    def _authorize(self, kind: str, granted: int, **body: object) -> None:
+    def _authorize(self, kind: str, granted: int, **body: Any) -> None:
         answer = self.post("/authorizations", service="users", type=kind, brokerId=self.carol.id, **body)
         if answer["http"] == 201:
             assert answer["status"] == "active"
@@ -227,8 +227,8 @@ class Machine(RuleBasedStateMachine):
         if self.model.shares:
             held = self.run(self.brokerage.send(self.alice, "stocks", "GET", f"/stockholdings/{self.holding}")).json()
             names = ("quantity", "freeQuantity", "commitedAmount", "reservedQuantity")
-            parts = (model.shares, model.free, model.committed("stockholding"), model.reserved)
-            assert [held[name] for name in names] == [format_quantity(part) for part in parts]
+            quantities = (model.shares, model.free, model.committed("stockholding"), model.reserved)
+            assert [held[name] for name in names] == [format_quantity(part) for part in quantities]
             average = round(Fraction(model.cost * 100 * SHARE, model.shares))
             assert held["averagePrice"] == format_price(average)
 

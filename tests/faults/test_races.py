@@ -228,7 +228,7 @@ def begun(request: pytest.FixtureRequest, postgres_factory: DatabaseFactory) -> 
     """The races that were asked for, under way on all cores."""
     items = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == request.path]
     test = test_every_preemption_ends_like_one_after_the_other.__name__
-    names = [item.callspec.params["name"] for item in items if item.originalname == test]
+    names = [str(item.callspec.params["name"]) for item in items if item.originalname == test]
     with processes_on_all_cores() as processes:
         yield {name: processes.submit(run_race, name, fresh_urls(postgres_factory)) for name in names}
         processes.shutdown(cancel_futures=True)
