@@ -10,7 +10,10 @@ from router.errors import VariablesError
 from router.limits import Limits
 from router.variables import VariableDefinitions, coerce_variables, read_definitions
 
-SCHEMA = build_schema("type Query { a: Int } enum Color { RED } input Point { x: Int! y: Float = 1.5 } scalar Any")
+SCHEMA = build_schema(
+    "type Query { a(id: ID): Int } enum Color { RED } input Point { x: Int! y: Float = 1.5 } scalar Any"
+)
+"""It has every type that a variable is of here: validation lets no operation pass that names another."""
 TYPES = [
     "String",
     "ID!",
