@@ -10,16 +10,18 @@ if TYPE_CHECKING:  # so that type checkers know the names that are imported late
     from router.composer import compose
     from router.executor.httpx import HttpxTransport
     from router.executor.local import LocalTransport
+    from router.executor.pool import PooledTransport
     from router.gateway import Router
 
 _EXPORTS = {
     "Router": "router.gateway",
     "HttpxTransport": "router.executor.httpx",
     "LocalTransport": "router.executor.local",
+    "PooledTransport": "router.executor.pool",
     "compose": "router.composer",
 }
 
-__all__ = ["HttpxTransport", "LocalTransport", "Router", "compose"]
+__all__ = ["HttpxTransport", "LocalTransport", "PooledTransport", "Router", "compose"]
 
 
 def __getattr__(name: str) -> object:

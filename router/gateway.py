@@ -8,7 +8,7 @@ from router.config import Config, SubgraphConfig
 from router.engine import Engine, Response
 from router.errors import ConfigError
 from router.executor import Transport
-from router.executor.httpx import HttpxTransport
+from router.executor.pool import PooledTransport
 from router.observer import Observer
 from router.server.app import App
 from router.supergraph import Supergraph
@@ -97,12 +97,17 @@ def make_transport(supergraph: Supergraph, config: Config, name: str) -> Transpo
     if own.secret is not None:
         # A subgraph that knows the router may believe it about the client's address, and needs it to limit attempts.
         forwarded = (*forwarded, "x-forwarded-for")
-    return HttpxTransport(
-        url,
-        headers={SECRET_HEADER: own.secret.value} if own.secret else None,
-        forward_headers=forwarded,
-        timeout_ms=own.timeout_ms or limits.fetch_timeout_ms,
-        connect_timeout_ms=limits.fetch_connect_timeout_ms,
-        response_bytes_max=limits.fetch_response_bytes_max,
-        connections_max=limits.fetch_connections_max,
-    )
+    try:
+        return PooledTransport(
+            url,
+            headers={SECRET_HEADER: own.secret.value} if own.secret else None,
+            forward_headers=forwarded,
+            timeout_ms=own.timeout_ms or limits.fetch_timeout_ms,
+            connect_timeout_ms=limits.fetch_connect_timeout_ms,
+            idle_timeout_ms=limits.fetch_idle_timeout_ms,
+            header_bytes_max=limits.fetch_header_bytes_max,
+            response_bytes_max=limits.fetch_response_bytes_max,
+            connections_max=limits.fetch_connections_max,
+        )
+    except ValueError as error:
+        raise ConfigError(f"subgraph {name!r} cannot be asked: {error}") from error

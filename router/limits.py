@@ -64,6 +64,10 @@ class Limits:
     """30 s per fetch, overridden per subgraph: the longest that a client is likely to wait at all."""
     fetch_connect_timeout_ms: int = 5_000
     """5 s to connect: a subgraph in the same network connects in milliseconds."""
+    fetch_idle_timeout_ms: int = 4_000
+    """4 s unused, and a connection is not used again: uvicorn and Node close theirs after 5 s, at any bad moment."""
+    fetch_header_bytes_max: int = 65_536
+    """64 KiB for all headers of a subgraph's response: servers send one or two, with cookies a few more."""
     fetch_response_bytes_max: int = 50_000_000
     """50 MB per subgraph response: beyond, the router's memory would be the subgraph's to fill."""
     fetch_connections_max: int = 100

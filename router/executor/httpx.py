@@ -1,22 +1,20 @@
-"""Requests to a subgraph over HTTP with the httpx library: the plain transport that works everywhere.
+"""Requests to a subgraph over HTTP with the httpx library: the plain transport, with all that httpx can be told.
 
-A response is read up to a limit and judged by its status and media type (GraphQL over HTTP, section 6). One that speaks
-GraphQL is an answer whatever its status; everything else is a `SubgraphError` whose text for clients names no address.
+`PooledTransport` does the same with a tenth of the work; this one is for what it does not do (proxies, HTTP/2, an
+authentication of one's own) and the twin that tests compare it with.
 """
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
 
 import httpx
 
-from router.errors import ClientText, ErrorCode, InternalText, SubgraphError
-from router.executor.encoding import decode_json, encode_json
+from router.errors import ErrorCode
+from router.executor.http import JSON_HEADERS, HttpSubgraph
 from router.executor.transport import SubgraphRequest, SubgraphResponse
 from router.limits import Limits
 
-_ACCEPT: Final = "application/graphql-response+json, application/json;q=0.9"
-_DEFAULTS: Final = Limits()
+_DEFAULTS = Limits()
 
 
 class HttpxTransport:
@@ -38,11 +36,9 @@ class HttpxTransport:
 
         A `client` that is handed in decides about connections itself and is closed by whoever made it.
         """
-        self._url = url
-        self._forward_headers = forward_headers
-        self._fixed_headers = {**(headers or {}), "accept": _ACCEPT, "content-type": "application/json"}
+        self._subgraph = HttpSubgraph(url, forward_headers=forward_headers, response_bytes_max=response_bytes_max)
+        self._fixed_headers = {**(headers or {}), **JSON_HEADERS}
         self._timeout_s = timeout_ms / 1000
-        self._response_bytes_max = response_bytes_max
         self._owned = client is None
         self._client = client or httpx.AsyncClient(
             timeout=httpx.Timeout(self._timeout_s, connect=connect_timeout_ms / 1000),
@@ -52,28 +48,25 @@ class HttpxTransport:
 
     async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
         """Send one request; raises SubgraphError where no GraphQL answer comes back in time."""
-        body: dict[str, object] = {"query": request.operation}
-        if request.variables:
-            body["variables"] = request.variables
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._exchange(request, encode_json(body))
+                return await self._exchange(request)
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise self._failure(ErrorCode.SUBGRAPH_TIMEOUT, request, repr(error)) from error
+            raise self._subgraph.failure(ErrorCode.SUBGRAPH_TIMEOUT, request, repr(error)) from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-            raise self._failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
+            raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
 
     async def close(self) -> None:
         """Close the connections."""
         if self._owned:
             await self._client.aclose()
 
-    async def _exchange(self, request: SubgraphRequest, body: bytes) -> SubgraphResponse:
-        forwarded = {name: request.headers[name] for name in self._forward_headers if name in request.headers}
-        headers = {**forwarded, **self._fixed_headers}
-        async with self._client.stream("POST", self._url, content=body, headers=headers) as response:
+    async def _exchange(self, request: SubgraphRequest) -> SubgraphResponse:
+        body, headers = self._subgraph.body_of(request), {**self._subgraph.forwarded(request), **self._fixed_headers}
+        async with self._client.stream("POST", self._subgraph.url, content=body, headers=headers) as response:
             content = await self._read(request, response)
-        return self._judge(request, response, content)
+        found = {name.lower(): value for name, value in response.headers.items()}
+        return self._subgraph.answer(request, response.status_code, found, content)
 
     async def _read(self, request: SubgraphRequest, response: httpx.Response) -> bytes:
         """The body, decompressed, up to the limit."""
@@ -81,39 +74,8 @@ class HttpxTransport:
         size = 0
         async for chunk in response.aiter_bytes():
             size += len(chunk)
-            if size > self._response_bytes_max:
-                code = ErrorCode.SUBGRAPH_RESPONSE_TOO_LARGE
-                raise self._failure(code, request, f"more than {self._response_bytes_max} bytes")
+            if size > self._subgraph.response_bytes_max:
+                internal = f"more than {self._subgraph.response_bytes_max} bytes"
+                raise self._subgraph.failure(ErrorCode.SUBGRAPH_RESPONSE_TOO_LARGE, request, internal)
             chunks.append(chunk)
         return b"".join(chunks)
-
-    def _judge(self, request: SubgraphRequest, response: httpx.Response, content: bytes) -> SubgraphResponse:
-        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        status = response.status_code
-        is_json = media_type in {"application/json", "application/graphql-response+json"}
-        if response.is_success:
-            if media_type and not is_json and not content.lstrip().startswith(b"{"):
-                raise self._failure(
-                    ErrorCode.SUBGRAPH_RESPONSE_MALFORMED, request, f"HTTP {status} with content type {media_type}"
-                )
-            return SubgraphResponse(body=content, headers=headers)
-        payload = _graphql_payload(content) if is_json else None
-        if payload is not None:
-            return SubgraphResponse(payload=payload, headers=headers)
-        text = ClientText(f"The subgraph answered with HTTP status {status}.")
-        raise self._failure(ErrorCode.SUBGRAPH_HTTP_ERROR, request, f"HTTP {status} {media_type}", text)
-
-    def _failure(
-        self, code: ErrorCode, request: SubgraphRequest, internal: str, text: ClientText | None = None
-    ) -> SubgraphError:
-        return SubgraphError(code, request.subgraph, text, internal=InternalText(f"{self._url}: {internal}"))
-
-
-def _graphql_payload(content: bytes) -> dict[str, object] | None:
-    """What a response with an error status says in GraphQL: an object with errors; None for any other body."""
-    try:
-        payload = decode_json(content)
-    except ValueError:
-        return None
-    return payload if isinstance(payload, dict) and isinstance(payload.get("errors"), list) else None

@@ -1,9 +1,7 @@
-"""Transports: HTTP against a real server on the loopback, and schemas in the same process."""
+"""Transports: HTTP against a real server on the loopback, by either client, and schemas in the same process."""
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
@@ -14,7 +12,9 @@ from graphql import build_schema
 from router.errors import ErrorCode, SubgraphError
 from router.executor.httpx import HttpxTransport
 from router.executor.local import LocalTransport
+from router.executor.pool import PooledTransport
 from router.executor.transport import SubgraphRequest, SubgraphResponse
+from tests.executor.peers import Respond, reply, server
 
 REQUEST = SubgraphRequest(
     subgraph="users",
@@ -24,54 +24,28 @@ REQUEST = SubgraphRequest(
     headers={"authorization": "Bearer x", "cookie": "secret"},
 )
 
-Respond = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+Http = type[HttpxTransport] | type[PooledTransport]
 
 
-@asynccontextmanager
-async def server(respond: Respond) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server that reads requests and hands them to `respond`; yields its URL and what it read."""
-    seen: list[bytes] = []
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-                body = await reader.readexactly(int(lengths[0].partition(b":")[2]) if lengths else 0)
-                seen.append(head + body)
-                await respond(head + body, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0)
-    async with listening:
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/graphql", seen
+@pytest.fixture(params=[HttpxTransport, PooledTransport], ids=["httpx", "pooled"])
+def http(request: pytest.FixtureRequest) -> Http:
+    """The two ways over HTTP, which keep the same promises."""
+    kind: Http = request.param
+    return kind
 
 
-def reply(body: bytes, *, status: str = "200 OK", content_type: str = "application/json", extra: str = "") -> Respond:
-    """Always the same response."""
-
-    async def respond(_: bytes, writer: asyncio.StreamWriter) -> None:
-        head = f"HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n{extra}\r\n"
-        writer.write(head.encode() + body)
-        await writer.drain()
-
-    return respond
-
-
-async def send(respond: Respond, **options: Any) -> tuple[SubgraphResponse, list[bytes]]:
+async def send(http: Http, respond: Respond, **options: Any) -> tuple[SubgraphResponse, list[bytes]]:
     async with server(respond) as (url, seen):
-        transport = HttpxTransport(url, headers={"x-router-secret": "s"}, **options)
+        transport = http(url, headers={"x-router-secret": "s"}, **options)
         try:
             return await transport.send(REQUEST), seen
         finally:
             await transport.close()
 
 
-async def test_request_carries_operation_variables_and_chosen_headers() -> None:
+async def test_request_carries_operation_variables_and_chosen_headers(http: Http) -> None:
     """Variables arrive exactly, integers of any size too; of the client's headers only those that may go on."""
-    response, seen = await send(reply(b'{"data": {}}'))
+    response, seen = await send(http, reply(b'{"data": {}}'))
     head, _, body = seen[0].partition(b"\r\n\r\n")
     assert response.body == b'{"data": {}}'
     assert b'"id":1000000000000000000000000000000' in body
@@ -81,7 +55,7 @@ async def test_request_carries_operation_variables_and_chosen_headers() -> None:
     assert b"cookie" not in head.lower()
 
 
-async def test_connection_is_kept_alive() -> None:
+async def test_connection_is_kept_alive(http: Http) -> None:
     """Two requests in a row use one connection."""
     connections = set()
 
@@ -90,24 +64,26 @@ async def test_connection_is_kept_alive() -> None:
         await reply(b'{"data": {}}')(request, writer)
 
     async with server(respond) as (url, _):
-        transport = HttpxTransport(url)
+        transport = http(url)
         await transport.send(REQUEST)
         await transport.send(REQUEST)
         await transport.close()
     assert len(connections) == 1
 
 
-async def test_compressed_responses_are_read() -> None:
+async def test_compressed_responses_are_read(http: Http) -> None:
     """A gzip body is decoded."""
     body = gzip.compress(b'{"data": {"user": 1}}')
-    response, _ = await send(reply(body, extra="content-encoding: gzip\r\n"))
+    response, _ = await send(http, reply(body, extra="content-encoding: gzip\r\n"))
     assert response.body == b'{"data": {"user": 1}}'
 
 
-async def test_graphql_errors_are_read_whatever_the_status() -> None:
+async def test_graphql_errors_are_read_whatever_the_status(http: Http) -> None:
     """A JSON body with errors is the subgraph's answer, also under status 400."""
     body = orjson.dumps({"errors": [{"message": "No."}]})
-    response, _ = await send(reply(body, status="400 Bad Request", content_type="application/graphql-response+json"))
+    response, _ = await send(
+        http, reply(body, status="400 Bad Request", content_type="application/graphql-response+json")
+    )
     assert response.payload == {"errors": [{"message": "No."}]}
 
 
@@ -126,15 +102,17 @@ FAILURES: list[tuple[Respond, dict[str, int], ErrorCode]] = [
 
 
 @pytest.mark.parametrize(("respond", "options", "code"), FAILURES)
-async def test_responses_that_are_no_answer(respond: Respond, options: dict[str, int], code: ErrorCode) -> None:
+async def test_responses_that_are_no_answer(
+    http: Http, respond: Respond, options: dict[str, int], code: ErrorCode
+) -> None:
     """HTML, error statuses, redirects and bodies beyond the limit fail the fetch with a code and no address."""
     with pytest.raises(SubgraphError) as failure:
-        await send(respond, **options)
+        await send(http, respond, **options)
     assert failure.value.code is code
     assert "127.0.0.1" not in str(failure.value)
 
 
-async def test_half_a_body_is_unreachable() -> None:
+async def test_half_a_body_is_unreachable(http: Http) -> None:
     """A connection that ends before the body does is an error, never a short answer."""
 
     async def respond(_: bytes, writer: asyncio.StreamWriter) -> None:
@@ -143,26 +121,26 @@ async def test_half_a_body_is_unreachable() -> None:
         writer.close()
 
     with pytest.raises(SubgraphError) as failure:
-        await send(respond)
+        await send(http, respond)
     assert failure.value.code is ErrorCode.SUBGRAPH_UNREACHABLE
 
 
-async def test_silence_is_a_timeout() -> None:
+async def test_silence_is_a_timeout(http: Http) -> None:
     """A subgraph that takes the request and says nothing ends with the timeout."""
 
     async def respond(_: bytes, writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(SubgraphError) as failure:
-        await send(respond, timeout_ms=50)
+        await send(http, respond, timeout_ms=50)
     assert failure.value.code is ErrorCode.SUBGRAPH_TIMEOUT
 
 
-async def test_nobody_listens() -> None:
+async def test_nobody_listens(http: Http) -> None:
     """A refused connection is an unreachable subgraph."""
     async with server(reply(b"")) as (url, _):
         pass
-    transport = HttpxTransport(url)
+    transport = http(url)
     with pytest.raises(SubgraphError) as failure:
         await transport.send(REQUEST)
     await transport.close()

@@ -1,0 +1,187 @@
+"""One HTTP/1.1 connection to a subgraph: the bytes of a request out, one whole response in.
+
+How it works. The event loop feeds what arrives to httptools (llhttp, the parser of Node), whose callbacks collect one
+response and resolve the future that `exchange` waits for: no stream, no task and no copy per request. A connection
+carries one request at a time.
+
+Why it is right. A response belongs to the request before it only if nothing else is in flight. So a connection is used
+again only after a response that was read to its end, leaves the connection open (RFC 9112, section 9.3) and has nothing
+behind it. Whatever ends otherwise (late, too large, broken, given up by its caller) ends the connection: what is still
+to come on it would be taken for the next request's answer.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import httptools
+
+
+class ConnectionBroken(Exception):
+    """The connection ended, or spoke no HTTP, before the response was whole. The subgraph may have acted."""
+
+
+class ConnectionStale(ConnectionBroken):
+    """It ended before the first byte of a response: a peer that closes an unused connection does that."""
+
+
+class ResponseTooLarge(Exception):
+    """The response's body is larger than allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A whole response: header names in lower case, fields of one name joined; the body as it was sent."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class Connection(asyncio.Protocol):
+    """The client's end of one connection. `on_lost` is called once when it is gone."""
+
+    def __init__(self, on_lost: "Callable[[Connection], None]", *, head_bytes_max: int, body_bytes_max: int) -> None:
+        self._on_lost = on_lost
+        self._head_bytes_max = head_bytes_max
+        self._body_bytes_max = body_bytes_max
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._pending: asyncio.Future[HttpResponse] | None = None
+        self._keeps_alive = True
+        self._has_received = False
+        self.is_fresh = True
+        """Whether no request was sent yet."""
+        self.idle_since = 0.0
+        """The loop's time when the connection was last put aside."""
+        self._begin()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another request may be sent."""
+        return self._keeps_alive and self._transport is not None and not self._transport.is_closing()
+
+    async def exchange(self, request: bytes, deadline: float) -> HttpResponse:
+        """Send a whole request and wait for its response until the loop's time is `deadline`.
+
+        Raises:
+            TimeoutError: the response was not whole in time.
+            ConnectionStale: the connection ended before anything came back.
+            ConnectionBroken: it ended or went wrong later.
+            ResponseTooLarge: the head or the body is larger than allowed.
+        """
+        assert self._transport is not None, "the connection is usable"
+        loop = asyncio.get_running_loop()
+        pending: asyncio.Future[HttpResponse] = loop.create_future()
+        self._pending = pending
+        self.is_fresh = self._has_received = False
+        self._begin()
+        self._transport.write(request)
+        timer = loop.call_at(deadline, self._fail, TimeoutError("no whole response in time"))
+        try:
+            return await pending
+        finally:
+            timer.cancel()
+            if pending.cancelled():
+                self.abort()
+            self._pending = None
+
+    def abort(self) -> None:
+        """End the connection at once; what waits for it is told."""
+        self._keeps_alive = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    # ---- what the event loop calls ----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is open."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrived; what nobody asked for ends the connection."""
+        if self._pending is None or self._pending.done():
+            self.abort()
+            return
+        self._has_received = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(ConnectionBroken(f"no HTTP/1.1: {error!r}"))
+            return
+        if self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._head_bytes_max:
+                self._fail(ResponseTooLarge("the head"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone. A response without a length ends with it (RFC 9112, section 6.3)."""
+        self._transport = None
+        if self._pending is not None and not self._pending.done():
+            if exc is None and self._ends_with_connection:
+                self._complete(keeps_alive=False)
+            else:
+                kind = ConnectionBroken if self._has_received else ConnectionStale
+                self._pending.set_exception(kind(f"the connection ended before the response did: {exc!r}"))
+        self._on_lost(self)
+
+    # ---- what the parser calls ----
+
+    def on_message_begin(self) -> None:
+        """A response begins; a second one, that nobody asked for, ends the connection."""
+        self._begin()
+        if self._pending is None or self._pending.done():
+            self.abort()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header field; fields behind the body are left out."""
+        if not self._is_in_head:
+            return
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: a body that is announced as too large is not waited for."""
+        self._is_in_head = False
+        self._status = self._parser.get_status_code()
+        length = self._headers.get("content-length")
+        self._ends_with_connection = length is None and "transfer-encoding" not in self._headers
+        if length is not None and int(length) > self._body_bytes_max:
+            self._fail(ResponseTooLarge(f"a body of {length} bytes"))
+
+    def on_body(self, chunk: bytes) -> None:
+        """A part of the body."""
+        self._body_bytes += len(chunk)
+        if self._body_bytes > self._body_bytes_max:
+            self._fail(ResponseTooLarge(f"a body of more than {self._body_bytes_max} bytes"))
+        else:
+            self._chunks.append(chunk)
+
+    def on_message_complete(self) -> None:
+        """The response is whole, unless it only announces another one (RFC 9110, section 15.2)."""
+        if self._status >= 200:
+            # The parser knows this inside the callback only.
+            self._complete(keeps_alive=self._parser.should_keep_alive())
+
+    # ----
+
+    def _begin(self) -> None:
+        self._is_in_head = True
+        self._head_bytes = 0
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._chunks: list[bytes] = []
+        self._body_bytes = 0
+        self._ends_with_connection = False
+
+    def _complete(self, *, keeps_alive: bool) -> None:
+        self._keeps_alive = keeps_alive
+        if self._pending is not None and not self._pending.done():
+            content = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+            self._pending.set_result(HttpResponse(self._status, self._headers, content))
+
+    def _fail(self, error: Exception) -> None:
+        if self._pending is not None and not self._pending.done():
+            self._pending.set_exception(error)
+        self.abort()
