@@ -7,7 +7,11 @@ carries one request at a time.
 Why it is right. A response belongs to the request before it only if nothing else is in flight. So a connection is used
 again only after a response that was read to its end, leaves the connection open (RFC 9112, section 9.3) and has nothing
 behind it. Whatever ends otherwise (late, too large, broken, given up by its caller) ends the connection: what is still
-to come on it would be taken for the next request's answer.
+to come on it would be taken for the next request's answer. That is also the limit: surplus that arrives only after the
+next request went out cannot be told from its answer.
+
+What it costs. Memory is bounded by the two limits: one on the body, one on all bytes that bring no body nearer (the
+head, trailers, chunk extensions, interim responses).
 """
 
 import asyncio
@@ -49,7 +53,11 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._pending: asyncio.Future[HttpResponse] | None = None
+        self._head_bytes = 0
+        self._has_advanced = False
+        self._body: bytes | bytearray = b""
         self._keeps_alive = True
+        self._is_aborted = False
         self._has_received = False
         self.is_fresh = True
         """Whether no request was sent yet."""
@@ -76,6 +84,7 @@ class Connection(asyncio.Protocol):
         pending: asyncio.Future[HttpResponse] = loop.create_future()
         self._pending = pending
         self.is_fresh = self._has_received = False
+        self._head_bytes = 0
         self._begin()
         self._transport.write(request)
         timer = loop.call_at(deadline, self._fail, TimeoutError("no whole response in time"))
@@ -90,6 +99,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection at once; what waits for it is told."""
         self._keeps_alive = False
+        self._is_aborted = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -105,21 +115,21 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self._has_received = True
+        self._has_advanced = False
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(ConnectionBroken(f"no HTTP/1.1: {error!r}"))
             return
-        if self._is_in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._head_bytes_max:
-                self._fail(ResponseTooLarge("the head"))
+        self._head_bytes = 0 if self._has_advanced else self._head_bytes + len(data)
+        if self._head_bytes > self._head_bytes_max:
+            self._fail(ResponseTooLarge(f"more than {self._head_bytes_max} bytes beside the body"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone. A response without a length ends with it (RFC 9112, section 6.3)."""
         self._transport = None
         if self._pending is not None and not self._pending.done():
-            if exc is None and self._ends_with_connection:
+            if exc is None and self._ends_with_connection and not self._is_aborted:
                 self._complete(keeps_alive=False)
             else:
                 kind = ConnectionBroken if self._has_received else ConnectionStale
@@ -145,41 +155,48 @@ class Connection(asyncio.Protocol):
         """The head is whole: a body that is announced as too large is not waited for."""
         self._is_in_head = False
         self._status = self._parser.get_status_code()
-        length = self._headers.get("content-length")
-        self._ends_with_connection = length is None and "transfer-encoding" not in self._headers
-        if length is not None and int(length) > self._body_bytes_max:
+        if self._status < 200:
+            return
+        self._has_advanced = True
+        length, coding = self._headers.get("content-length"), self._headers.get("transfer-encoding")
+        self._ends_with_connection = length is None and coding is None
+        if coding is not None and coding.lower() != "chunked":
+            self._fail(ConnectionBroken(f"transfer coding {coding!r} was not asked for"))
+        elif length is not None and int(length) > self._body_bytes_max:
             self._fail(ResponseTooLarge(f"a body of {length} bytes"))
 
     def on_body(self, chunk: bytes) -> None:
         """A part of the body."""
-        self._body_bytes += len(chunk)
-        if self._body_bytes > self._body_bytes_max:
+        self._has_advanced = True
+        if len(self._body) + len(chunk) > self._body_bytes_max:
             self._fail(ResponseTooLarge(f"a body of more than {self._body_bytes_max} bytes"))
+        elif not self._body:
+            self._body = chunk  # most bodies come in one piece, which is not copied
         else:
-            self._chunks.append(chunk)
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += chunk
 
     def on_message_complete(self) -> None:
         """The response is whole, unless it only announces another one (RFC 9110, section 15.2)."""
         if self._status >= 200:
-            # The parser knows this inside the callback only.
-            self._complete(keeps_alive=self._parser.should_keep_alive())
+            # The parser knows this inside the callback only. What claims to have no body may have one all the same.
+            self._complete(keeps_alive=self._parser.should_keep_alive() and self._status not in (204, 304))
 
     # ----
 
     def _begin(self) -> None:
         self._is_in_head = True
-        self._head_bytes = 0
         self._status = 0
         self._headers: dict[str, str] = {}
-        self._chunks: list[bytes] = []
-        self._body_bytes = 0
+        self._body = b""
         self._ends_with_connection = False
 
     def _complete(self, *, keeps_alive: bool) -> None:
-        self._keeps_alive = keeps_alive
+        # A request that was answered before it was sent whole would be in the way of the next.
+        self._keeps_alive = keeps_alive and self._transport is not None and not self._transport.get_write_buffer_size()
         if self._pending is not None and not self._pending.done():
-            content = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-            self._pending.set_result(HttpResponse(self._status, self._headers, content))
+            self._pending.set_result(HttpResponse(self._status, self._headers, bytes(self._body)))
 
     def _fail(self, error: Exception) -> None:
         if self._pending is not None and not self._pending.done():

@@ -6,6 +6,11 @@ from typing import Final
 CODINGS: Final = "gzip, deflate"
 """The codings that are read, as Accept-Encoding names them."""
 
+CODINGS_MAX: Final = 3
+"""Codings on top of one another: one is usual, two are a proxy's mistake."""
+MEMBERS_MAX: Final = 16
+"""Members of one body: servers send one, some a few; looking behind each copies what is left."""
+
 _GZIP_BITS: Final = 16 + zlib.MAX_WBITS
 _ZLIB_BITS: Final = zlib.MAX_WBITS
 _RAW_BITS: Final = -zlib.MAX_WBITS
@@ -21,7 +26,10 @@ def decoded(content: bytes, codings: str, bytes_max: int) -> bytes | None:
     Raises:
         UnknownCoding: it cannot be read.
     """
-    for coding in reversed([each.strip().lower() for each in codings.split(",")]):
+    names = [each.strip().lower() for each in codings.split(",")]
+    if len(names) > CODINGS_MAX:
+        raise UnknownCoding(f"the body has {len(names)} codings")
+    for coding in reversed(names):
         if coding in ("", "identity"):
             continue
         try:
@@ -59,4 +67,6 @@ def _members(content: bytes, bits: int, bytes_max: int) -> bytes | None:
             raise zlib.error("it ends too early")
         parts.append(part)
         content = inflate.unused_data
+        if len(parts) == MEMBERS_MAX and content:
+            raise zlib.error(f"it has more than {MEMBERS_MAX} members")
     return b"".join(parts)

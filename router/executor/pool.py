@@ -6,7 +6,7 @@ connection to the first who waits. A connection that is gone leaves its place to
 never lost and never given twice: `_open` counts the connections and those being opened, `_connections` has the former.
 
 A kept connection can be closed by its peer at any moment. If that happens before a byte of the response arrived, a
-query is sent again, on another connection; a mutation may have been carried out and is not.
+query is sent once more, on a new connection; a mutation may have been carried out and is not.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -28,6 +29,7 @@ from router.executor.transport import SubgraphRequest, SubgraphResponse
 from router.limits import Limits
 
 _DEFAULTS: Final = Limits()
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OWN_HEADERS: Final = frozenset(
     {
@@ -36,6 +38,9 @@ _OWN_HEADERS: Final = frozenset(
         "content-length",
         "expect",
         "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
         "te",
         "trailer",
         "transfer-encoding",
@@ -65,26 +70,34 @@ class Origin:
     def of(cls, url: str) -> "Origin":
         """The parts of an http: or https: URL; raises ValueError for any other text."""
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or "\\" in url:
             raise ValueError(f"{url!r} is no http:// or https:// URL")
-        is_tls = parts.scheme == "https"
-        host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode()
+        host, is_tls = _host_of(parts.hostname), parts.scheme == "https"
         name = f"[{host}]" if ":" in host else host
-        target = quote(parts.path or "/", safe=_URL_SAFE) + (
-            f"?{quote(parts.query, safe=_URL_SAFE)}" if parts.query else ""
-        )
+        query = f"?{quote(parts.query, safe=_URL_SAFE)}" if parts.query else ""
         credentials = None
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
             credentials = f"Basic {base64.b64encode(pair).decode()}"
+        default_port = 443 if is_tls else 80
         return cls(
             host=host,
-            port=parts.port or (443 if is_tls else 80),
+            port=default_port if parts.port is None else parts.port,
             authority=name if parts.port is None else f"{name}:{parts.port}",
-            target=target,
+            target=quote(parts.path or "/", safe=_URL_SAFE) + query,
             is_tls=is_tls,
             credentials=credentials,
         )
+
+
+def _host_of(text: str) -> str:
+    """A host's name as DNS has it, or an IP address; raises ValueError for any other text."""
+    if ":" in text and "%" not in text:
+        return str(IPv6Address(text))
+    host = text.encode("idna").decode("ascii")
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{text!r} is no host of a URL")
+    return host
 
 
 @functools.cache
@@ -124,19 +137,17 @@ class ConnectionPool:
 
         `is_repeatable`: the request may be sent again where a kept connection turns out to have been closed.
         """
-        while True:
-            connection = self._take_idle() or await self._acquire(deadline)
-            if not connection.is_usable:
-                continue  # it was closed while it was handed on
-            is_fresh = connection.is_fresh
-            try:
-                return await connection.exchange(request, deadline)
-            except ConnectionStale:
-                if is_fresh or not is_repeatable:
-                    raise
-                self._close_idle()  # the peer has mostly closed them all
-            finally:
-                self._release(connection)
+        if self._is_closed:
+            raise ConnectionBroken("the transport is closed")
+        connection = await self._take(deadline)
+        is_fresh = connection.is_fresh
+        try:
+            return await self._use(connection, request, deadline)
+        except ConnectionStale:
+            if is_fresh or not is_repeatable:
+                raise
+        self._close_idle()  # the peer has mostly closed them all
+        return await self._use(await self._take_new(deadline), request, deadline)
 
     async def close(self) -> None:
         """End every connection; what is under way fails."""
@@ -144,6 +155,30 @@ class ConnectionPool:
         for connection in tuple(self._connections):
             connection.abort()
         await asyncio.sleep(0)  # the loop ends them in its next round
+
+    async def _use(self, connection: Connection, request: bytes, deadline: float) -> HttpResponse:
+        try:
+            return await connection.exchange(request, deadline)
+        finally:
+            self._pass_on(connection)
+
+    async def _take(self, deadline: float) -> Connection:
+        """A connection, kept or new."""
+        while True:
+            connection = self._take_idle() or await self._acquire(deadline)
+            if connection.is_usable:  # or it was closed while it was handed on
+                return connection
+
+    async def _take_new(self, deadline: float) -> Connection:
+        """A new connection; one that is handed on gives up its place for it."""
+        connection = await self._acquire(deadline)
+        if connection.is_fresh:
+            return connection
+        if connection not in self._connections:  # it is gone, and its place is another's
+            return await self._take_new(deadline)
+        self._connections.discard(connection)
+        connection.abort()
+        return await self._connect(deadline)
 
     def _take_idle(self) -> Connection | None:
         oldest = asyncio.get_running_loop().time() - self._idle_timeout_s
@@ -178,14 +213,13 @@ class ConnectionPool:
         """Fill a place that was taken; whatever goes wrong frees it."""
         loop = asyncio.get_running_loop()
         try:
-            if self._is_closed:
-                raise ConnectionBroken("the transport is closed")
             async with asyncio.timeout_at(min(deadline, loop.time() + self._connect_timeout_s)):
                 _, connection = await loop.create_connection(
                     self._new_connection, self._origin.host, self._origin.port, ssl=self._tls
                 )
-            if not connection.is_usable:
-                raise ConnectionBroken("the connection was closed at once")
+            if self._is_closed or not connection.is_usable:
+                connection.abort()
+                raise ConnectionBroken("it was closed at once")
         except BaseException:
             self._free_place()
             raise
@@ -195,16 +229,13 @@ class ConnectionPool:
     def _new_connection(self) -> Connection:
         return Connection(self._lost, head_bytes_max=self._head_bytes_max, body_bytes_max=self._body_bytes_max)
 
-    def _release(self, connection: Connection) -> None:
-        if connection.is_usable:
-            self._pass_on(connection)
-        else:
-            connection.abort()
-
     def _pass_on(self, connection: Connection | None) -> None:
         """Give a connection, or the place of one, to the first who waits; else put it aside."""
         if connection is None:
             self._free_place()
+            return
+        if self._is_closed or not connection.is_usable:
+            connection.abort()
             return
         turn = self._next_turn()
         if turn is not None:
@@ -259,6 +290,7 @@ class PooledTransport:
         origin = Origin.of(url)
         own = {} if origin.credentials is None else {"authorization": origin.credentials}
         fixed = {**own, **{name.lower(): value for name, value in (headers or {}).items()}, **JSON_HEADERS}
+        forward_headers = tuple(name.lower() for name in forward_headers)
         for name in (*fixed, *forward_headers):
             if not _TOKEN.fullmatch(name) or name in _OWN_HEADERS:
                 raise ValueError(f"{name!r} is no header that can be sent along")
@@ -304,7 +336,12 @@ class PooledTransport:
         coding = response.headers.get("content-encoding")
         if coding is None:
             return response.content
-        content = decoded(response.content, coding, self._subgraph.response_bytes_max)
+        try:
+            content = decoded(response.content, coding, self._subgraph.response_bytes_max)
+        except UnknownCoding:
+            if 200 <= response.status < 300:
+                raise
+            return b""  # the status says enough
         if content is None:
             raise ResponseTooLarge("the decoded body")
         return content
@@ -318,8 +355,12 @@ def _lines(headers: Mapping[str, str]) -> bytes:
     for name, value in headers.items():
         if _NO_FIELD_VALUE.search(value):
             raise _UnsendableHeader(f"the value of the header {name!r} holds a line break or NUL")
-    text = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return b"".join(_line(name, value) for name, value in headers.items())
+
+
+def _line(name: str, value: str) -> bytes:
+    text = f"{name}: {value}\r\n"
     try:
-        return text.encode("latin-1")  # as the server read them: what came as bytes goes as the same bytes
+        return text.encode("latin-1")  # as the server read it: what came as bytes goes as the same bytes
     except UnicodeEncodeError:
         return text.encode()
