@@ -31,7 +31,7 @@ class ConnectionStale(ConnectionBroken):
 
 
 class ResponseTooLarge(Exception):
-    """The response's body is larger than allowed."""
+    """The response's body, or what comes beside it, is larger than allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._pending: asyncio.Future[HttpResponse] | None = None
-        self._head_bytes = 0
+        self._bytes_beside_body = 0
         self._has_advanced = False
         self._body: bytes | bytearray = b""
         self._keeps_alive = True
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
         pending: asyncio.Future[HttpResponse] = loop.create_future()
         self._pending = pending
         self.is_fresh = self._has_received = False
-        self._head_bytes = 0
+        self._bytes_beside_body = 0
         self._begin()
         self._transport.write(request)
         timer = loop.call_at(deadline, self._fail, TimeoutError("no whole response in time"))
@@ -121,8 +121,8 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(ConnectionBroken(f"no HTTP/1.1: {error!r}"))
             return
-        self._head_bytes = 0 if self._has_advanced else self._head_bytes + len(data)
-        if self._head_bytes > self._head_bytes_max:
+        self._bytes_beside_body = 0 if self._has_advanced else self._bytes_beside_body + len(data)
+        if self._bytes_beside_body > self._head_bytes_max:
             self._fail(ResponseTooLarge(f"more than {self._head_bytes_max} bytes beside the body"))
 
     def connection_lost(self, exc: Exception | None) -> None:

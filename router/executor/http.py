@@ -6,6 +6,7 @@ A response that speaks GraphQL is an answer whatever its status (GraphQL over HT
 
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 from router.errors import ClientText, ErrorCode, InternalText, SubgraphError
 from router.executor.encoding import decode_json, encode_json
@@ -25,6 +26,8 @@ class HttpSubgraph:
 
     def __init__(self, url: str, *, forward_headers: tuple[str, ...], response_bytes_max: int) -> None:
         self.url = url
+        parts = urlsplit(url)
+        self._address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # a URL may hold a password
         self.response_bytes_max = response_bytes_max
         self._forward_headers = forward_headers
 
@@ -60,7 +63,7 @@ class HttpSubgraph:
         self, code: ErrorCode, request: SubgraphRequest, internal: str, text: ClientText | None = None
     ) -> SubgraphError:
         """An error with this subgraph's address in the text that only logs show."""
-        return SubgraphError(code, request.subgraph, text, internal=InternalText(f"{self.url}: {internal}"))
+        return SubgraphError(code, request.subgraph, text, internal=InternalText(f"{self._address}: {internal}"))
 
 
 def _graphql_payload(content: bytes) -> dict[str, object] | None:

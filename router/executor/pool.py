@@ -68,10 +68,14 @@ class Origin:
 
     @classmethod
     def of(cls, url: str) -> "Origin":
-        """The parts of an http: or https: URL; raises ValueError for any other text."""
+        """The parts of an http: or https: URL; raises ValueError, which does not show it, for any other text."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or "\\" in url:
-            raise ValueError(f"{url!r} is no http:// or https:// URL")
+            raise ValueError("its URL is no http:// or https:// URL")
+        try:
+            port = parts.port
+        except ValueError:
+            raise ValueError("its URL names no port that there is") from None
         host, is_tls = _host_of(parts.hostname), parts.scheme == "https"
         name = f"[{host}]" if ":" in host else host
         query = f"?{quote(parts.query, safe=_URL_SAFE)}" if parts.query else ""
@@ -82,8 +86,8 @@ class Origin:
         default_port = 443 if is_tls else 80
         return cls(
             host=host,
-            port=default_port if parts.port is None else parts.port,
-            authority=name if parts.port is None else f"{name}:{parts.port}",
+            port=default_port if port is None else port,
+            authority=name if port is None else f"{name}:{port}",
             target=quote(parts.path or "/", safe=_URL_SAFE) + query,
             is_tls=is_tls,
             credentials=credentials,
@@ -96,7 +100,7 @@ def _host_of(text: str) -> str:
         return str(IPv6Address(text))
     host = text.encode("idna").decode("ascii")
     if not _HOST.fullmatch(host):
-        raise ValueError(f"{text!r} is no host of a URL")
+        raise ValueError(f"{text!r} in its URL is no host")
     return host
 
 

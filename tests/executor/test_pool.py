@@ -514,6 +514,25 @@ def test_what_cannot_be_sent_is_refused_at_once(url: str, options: dict[str, Any
         PooledTransport(url, **options)
 
 
+@pytest.mark.parametrize("kind", [PooledTransport, HttpxTransport])
+async def test_a_password_in_a_url_is_not_logged(kind: type[PooledTransport] | type[HttpxTransport]) -> None:
+    """What a log shows of a subgraph that cannot be reached is its address, without the user."""
+    transport = kind("http://me:secret@127.0.0.1:1/graphql")
+    with pytest.raises(SubgraphError) as caught:
+        await transport.send(QUERY)
+    await transport.close()
+    assert str(caught.value.internal).count("http://127.0.0.1:1/graphql") == 1
+    assert "secret" not in str(caught.value.internal)
+
+
+@pytest.mark.parametrize("url", ["ftp://me:secret@host/", "http://me:sec/ret@host/", "http://me:secret@a b/"])
+def test_a_password_in_a_refused_url_is_not_shown(url: str) -> None:
+    """The reason does not repeat the URL."""
+    with pytest.raises(ValueError, match="its URL") as caught:
+        PooledTransport(url)
+    assert "sec" not in str(caught.value)
+
+
 # ---- TLS ----
 
 
