@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 .PHONY: run test fuzz storm mutants check format lint types imports bench interop lock supergraph docs explorer clean
 
 run: $(RUN_STAMP)
-	$(BIN)/python trifolio.py up $(ARGS)
+	$(BIN)/python -m brokerage up $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -64,9 +64,9 @@ $(VENV)/bin/python:
 	  || { echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(RUN_STAMP): $(VENV)/bin/python requirements-brokerage.lock pyproject.toml
+$(RUN_STAMP): $(VENV)/bin/python requirements-brokerage.lock router/pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-brokerage.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e ./router
 	@touch $@
 
 $(STAMP): $(RUN_STAMP) requirements-test.lock
@@ -80,7 +80,7 @@ $(BENCH_STAMP): $(STAMP) requirements-bench.lock
 # The schemas that the subgraphs' code states, and the supergraph that they compose to; tests prove that all are current.
 supergraph: $(STAMP)
 	$(BIN)/python tools/schemas.py
-	$(BIN)/python -m router compose --config supergraph.yaml --output supergraph.graphql
+	$(BIN)/python -m trifolio compose --config supergraph.yaml --output supergraph.graphql
 
 # The page of the services' error codes; a test proves that it is current.
 docs: $(STAMP)

@@ -113,7 +113,7 @@ async def measure() -> Figures:
 
 @asynccontextmanager
 async def _running(folder: Path) -> AsyncIterator[tuple[psutil.Process, Mapping[str, str]]]:
-    command = [sys.executable, "trifolio.py", "up", "--data", str(folder), "--port", str(_free_ports())]
+    command = [sys.executable, "-m", "brokerage", "up", "--data", str(folder), "--port", str(_free_ports())]
     process = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )

@@ -1,4 +1,4 @@
 """The brokerage put together from its parts: secrets, data folder, supervisor, demo data, one process.
 
-`trifolio.py` is its command line. Beside the two, nothing imports both the router and the subgraphs.
+`python -m brokerage` is its command line. Beside the two, nothing imports both the router and the subgraphs.
 """

@@ -119,7 +119,7 @@ class _Demo:
         """The session of a demo user."""
         response = await self._send("POST", "users", "/users/login", _credentials(user))
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            raise DemoFailed(f"{user.name} is not there; add the demo data with: python trifolio.py seed")
+            raise DemoFailed(f"{user.name} is not there; add the demo data with: python -m brokerage seed")
         return _answer(response)
 
     async def create(self, service: str, path: str, body: Mapping[str, object], token: str, *, key: str) -> Any:

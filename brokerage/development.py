@@ -20,8 +20,8 @@ from pathlib import Path
 
 from brokerage.secret_files import write_keys
 from brokerage.supervisor import ProcessSpec
-from router.config import Config, read_config
 from subgraphs.shared.settings import PREFIX, SERVICE_NAMES
+from trifolio.config import Config, read_config
 
 ROOT = Path(__file__).resolve().parents[1]
 SUPERGRAPH = ROOT / "supergraph.graphql"
@@ -117,7 +117,7 @@ class Development:
     def _router_spec(self) -> ProcessSpec:
         place = ("--host", self.host, "--port", str(self.port))
         files = ("--supergraph", str(SUPERGRAPH), "--settings", str(self.folder / "router.yaml"))
-        command = (sys.executable, "-m", "router", "serve", *files, *place)
+        command = (sys.executable, "-m", "trifolio", "serve", *files, *place)
         return self._spec("router", command, {})
 
     def _spec(self, name: str, command: tuple[str, ...], environment: Mapping[str, str]) -> ProcessSpec:

@@ -15,10 +15,10 @@ from starlette.applications import Starlette
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from router.config import Config
-from router.executor.local import LocalTransport
-from router.executor.transport import SubgraphRequest
-from router.gateway import Router
+from trifolio.config import Config
+from trifolio.executor.local import LocalTransport
+from trifolio.executor.transport import SubgraphRequest
+from trifolio.gateway import Router
 
 SHARED_PATHS = frozenset({"/health", "/ready", "/metrics"})
 """Every service has them; on the one port they are the router's."""

@@ -101,7 +101,7 @@ async def serve_until_stopped(
 def _server(app: Any, host: str, port: int, log: Path | None = None) -> _Server:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", filename=log)
     # These log every request, the first two with the addresses of the other services.
-    for name in ("httpx", "httpcore", "router.access"):
+    for name in ("httpx", "httpcore", "trifolio.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,

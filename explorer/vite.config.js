@@ -5,7 +5,7 @@ import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
 const here = import.meta.dirname;
-const output = resolve(here, "../router/server/explorer_files");
+const output = resolve(here, "../router/trifolio/server/explorer_files");
 const pages = resolve(here, "../subgraphs/shared/docs_files");
 const pageFiles = ["swagger-ui-bundle.js", "swagger-ui-bundle.js.LICENSE.txt", "swagger-ui.css", "LICENSE", "NOTICE"];
 const sources = ["index.html", "package.json", "package-lock.json", "vite.config.js", "src"];

@@ -1,4 +1,4 @@
-"""Writes the lock files: the versions that pip resolves from pyproject.toml, each set in a fresh environment.
+"""Writes the lock files: the versions that pip resolves from both pyproject.toml, each set in a fresh environment.
 
 The test set holds all the others, so it is resolved first and the rest is bound by it: one version per package
 everywhere. The files name no registry and no path, so they install from whichever registry a machine uses.
@@ -19,29 +19,31 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "requirements-brokerage.lock": ("brokerage",),
     "requirements-bench.lock": ("brokerage", "bench"),
 }
-"""Lock file -> the extras it holds beside the base; the first binds the others."""
+"""Lock file -> what it holds beside the router's own requirements; the first binds the others."""
 
 
 def main() -> None:
     """Writes every lock file, and prints what each holds."""
     bound_by: Path | None = None
-    for name, extras in LOCKS.items():
+    for name, parts in LOCKS.items():
         path = ROOT / name
-        versions = resolve(requirements(extras), bound_by)
-        what = ", ".join(("base", *extras))
+        versions = resolve(requirements(parts), bound_by)
+        what = ", ".join(("router", *parts))
         path.write_text(f"# Pinned versions of {what}; made by 'make lock'.\n" + "".join(f"{v}\n" for v in versions))
         bound_by = bound_by or path
         print(f"{name}: {len(versions)} packages")
 
 
-def requirements(extras: tuple[str, ...]) -> list[str]:
-    """The requirements of the base, of these extras and of the build itself, as pyproject.toml has them."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    optional = declared["project"]["optional-dependencies"]
+def requirements(parts: tuple[str, ...]) -> list[str]:
+    """What the router's build and the router need, and these parts: `brokerage`, or a dependency group's name."""
+    router = tomllib.loads((ROOT / "router" / "pyproject.toml").read_text())
+    application = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    brokerage = [each for each in application["project"]["dependencies"] if each != router["project"]["name"]]
+    groups = {**application["dependency-groups"], "brokerage": brokerage}
     return [
-        *declared["build-system"]["requires"],
-        *declared["project"]["dependencies"],
-        *(requirement for extra in extras for requirement in optional[extra]),
+        *router["build-system"]["requires"],
+        *router["project"]["dependencies"],
+        *(requirement for part in parts for requirement in groups[part]),
     ]
 
 

@@ -23,8 +23,8 @@ from brokerage.demo import fetch_token, seed
 from brokerage.development import ROOT, SUPERGRAPH, Development
 from brokerage.services import migrate_service
 from brokerage.supervisor import running
-from router.config import read_composition_config
 from subgraphs.shared.settings import SERVICE_NAMES
+from trifolio.config import read_composition_config
 
 HERE = Path(__file__).parent
 PORT = 4400

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 EXPLORER = ROOT / "explorer"
-OUTPUT = ROOT / "router" / "server" / "explorer_files"
+OUTPUT = ROOT / "router" / "trifolio" / "server" / "explorer_files"
 PAGES = ROOT / "subgraphs" / "shared" / "docs_files"
 SOURCES = ("index.html", "package.json", "package-lock.json", "vite.config.js", "src")
 

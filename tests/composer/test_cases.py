@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from router.composer import CompositionResult, Subgraph, compose
-from router.composer.diagnostics import Code
-from router.supergraph import Supergraph
+from trifolio.composer import CompositionResult, Subgraph, compose
+from trifolio.composer.diagnostics import Code
+from trifolio.supergraph import Supergraph
 
 CASES = Path(__file__).parent / "cases"
 REWRITE = os.environ.get("REWRITE_EXPECTED") == "1"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from router.composer import Subgraph, compose
-from router.composer.subgraph import SDL_BYTES_MAX
+from trifolio.composer import Subgraph, compose
+from trifolio.composer.subgraph import SDL_BYTES_MAX
 
 LINK = 'extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key", "@shareable"])\n'
 DEEP = 5_000

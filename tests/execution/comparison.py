@@ -10,16 +10,16 @@ from types import MappingProxyType
 from graphql import ExecutionResult, OperationDefinitionNode, parse
 from graphql.execution.values import get_variable_values
 
-from router.executor import Answer, PreparedPlan, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
-from router.executor.local import LocalTransport
-from router.plan import Plan
-from router.planner import plan
-from router.supergraph import Supergraph
 from tests.execution.joins import read_joins
 from tests.execution.monolith import Session, build_monolith, run_monolith
 from tests.execution.operations import Operation, generate
 from tests.execution.subgraphs import build_subgraph, subgraph_names
 from tests.execution.world import World
+from trifolio.executor import Answer, PreparedPlan, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
+from trifolio.executor.local import LocalTransport
+from trifolio.plan import Plan
+from trifolio.planner import plan
+from trifolio.supergraph import Supergraph
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from router.composer import Subgraph, compose
+from trifolio.composer import Subgraph, compose
 
 ATTEMPTS_MAX = 60
 LINK = (

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from router.errors import ErrorCode, SubgraphError
-from router.executor import Answer, SubgraphRequest, SubgraphResponse, Transport
 from tests.execution.comparison import Comparison
 from tests.execution.test_generated import SUPERGRAPHS
+from trifolio.errors import ErrorCode, SubgraphError
+from trifolio.executor import Answer, SubgraphRequest, SubgraphResponse, Transport
 
 OPERATIONS_PER_SUPERGRAPH = 12
 NONSENSE: tuple[Any, ...] = (None, True, -1, 2**40, 1.5, "nonsense", [], [None], {}, {"__typename": "Nobody"})

@@ -8,9 +8,9 @@ from typing import Any
 
 from graphql import GraphQLSchema, build_schema
 
-from router.executor import Answer, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
-from router.executor.local import LocalTransport
-from router.plan import (
+from trifolio.executor import Answer, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
+from trifolio.executor.local import LocalTransport
+from trifolio.plan import (
     Entry,
     Fetch,
     LeafShape,

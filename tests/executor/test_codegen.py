@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from router.cli import main
-from router.conditions import Condition
-from router.executor import execute, prepare
-from router.executor.codegen import FIELDS_MAX, UNEXPECTED, generate
-from router.executor.encoding import encode_json
-from router.executor.local import LocalTransport
-from router.plan import LeafShape, ListShape, ObjectShape, OutputField, Plan, Selection, Shape
 from tests.executor.shop import Canned, leaf, plan, products_schema
 from tests.executor.test_execute import GARBAGE
+from trifolio.command import main
+from trifolio.conditions import Condition
+from trifolio.executor import execute, prepare
+from trifolio.executor.codegen import FIELDS_MAX, UNEXPECTED, generate
+from trifolio.executor.encoding import encode_json
+from trifolio.executor.local import LocalTransport
+from trifolio.plan import LeafShape, ListShape, ObjectShape, OutputField, Plan, Selection, Shape
 
 VALUES = [
     None,

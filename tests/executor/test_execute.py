@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from router.errors import ErrorCode, InternalText, SubgraphError
-from router.executor.local import LocalTransport
-from router.limits import Limits
 from tests.executor.shop import PRODUCTS, Canned, answer, leaf, plan, products_schema, reviews_schema
+from trifolio.errors import ErrorCode, InternalText, SubgraphError
+from trifolio.executor.local import LocalTransport
+from trifolio.limits import Limits
 
 
 async def test_entities_are_asked_once_and_every_place_gets_its_own() -> None:

@@ -2,10 +2,10 @@
 
 from graphql import build_schema, get_introspection_query
 
-from router.executor import execute, prepare
-from router.executor.introspection import introspect
-from router.plan import OutputField, Plan, RawShape, Selection
 from tests.executor.shop import Canned, plan
+from trifolio.executor import execute, prepare
+from trifolio.executor.introspection import introspect
+from trifolio.plan import OutputField, Plan, RawShape, Selection
 
 SCHEMA = build_schema("type Query { products: [Product] } type Product { id: ID name: String }")
 

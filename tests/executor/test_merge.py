@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.executor.merge import copy_json, merge_response
+from trifolio.executor.merge import copy_json, merge_response
 
 CASES = [
     ({}, {"a": 1}, {"a": 1}, True),

@@ -18,11 +18,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from router.errors import ErrorCode, SubgraphError
-from router.executor.httpx import HttpxTransport
-from router.executor.pool import PooledTransport, _default_tls
-from router.executor.transport import SubgraphRequest
 from tests.executor.peers import Respond, reply, server
+from trifolio.errors import ErrorCode, SubgraphError
+from trifolio.executor.httpx import HttpxTransport
+from trifolio.executor.pool import PooledTransport, _default_tls
+from trifolio.executor.transport import SubgraphRequest
 
 QUERY = SubgraphRequest("users", "query", "{ me }", headers={"authorization": "Bearer x"})
 MUTATION = replace(QUERY, kind="mutation", operation="mutation { change }")

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from router.errors import ErrorCode
-from router.executor import execute, prepare
-from router.plan import (
+from tests.executor.shop import Canned
+from trifolio.errors import ErrorCode
+from trifolio.executor import execute, prepare
+from trifolio.plan import (
     Entry,
     Fetch,
     LeafShape,
@@ -20,7 +21,6 @@ from router.plan import (
     Shape,
     TypenameShape,
 )
-from tests.executor.shop import Canned
 
 LEVELS = 200
 

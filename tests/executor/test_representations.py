@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from router.errors import ErrorCode, SubgraphError
-from router.executor import execute, prepare
-from router.executor.merge import Json
-from router.executor.representations import collect, collect_trails, represent
-from router.plan import (
+from tests.executor.shop import Canned, answer, leaf, plan
+from trifolio.errors import ErrorCode, SubgraphError
+from trifolio.executor import execute, prepare
+from trifolio.executor.merge import Json
+from trifolio.executor.representations import collect, collect_trails, represent
+from trifolio.plan import (
     ContextArgument,
     Entry,
     Fetch,
@@ -22,7 +23,6 @@ from router.plan import (
     RepresentationField,
     Selection,
 )
-from tests.executor.shop import Canned, answer, leaf, plan
 
 TREE: Json = {
     "pets": [{"__typename": "Cat", "id": 1}, None, {"__typename": "Dog", "id": 2, "toys": [[{"n": 1}, None], None]}],

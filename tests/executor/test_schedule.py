@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from router.conditions import Condition
-from router.executor import execute, prepare
-from router.executor.prepare import PreparedFetch, PreparedPlan
-from router.executor.schedule import run
-from router.plan import Entry, Fetch, Plan, Selection
 from tests.executor.shop import Canned, leaf, plan
+from trifolio.conditions import Condition
+from trifolio.executor import execute, prepare
+from trifolio.executor.prepare import PreparedFetch, PreparedPlan
+from trifolio.executor.schedule import run
+from trifolio.plan import Entry, Fetch, Plan, Selection
 
 
 def prepared(*depends_on: tuple[int, ...]) -> PreparedPlan:

@@ -9,12 +9,12 @@ import pytest
 import strawberry
 from graphql import build_schema
 
-from router.errors import ErrorCode, SubgraphError
-from router.executor.httpx import HttpxTransport
-from router.executor.local import LocalTransport
-from router.executor.pool import PooledTransport
-from router.executor.transport import SubgraphRequest, SubgraphResponse
 from tests.executor.peers import Respond, reply, server
+from trifolio.errors import ErrorCode, SubgraphError
+from trifolio.executor.httpx import HttpxTransport
+from trifolio.executor.local import LocalTransport
+from trifolio.executor.pool import PooledTransport
+from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
 
 REQUEST = SubgraphRequest(
     subgraph="users",

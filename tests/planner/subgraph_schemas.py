@@ -11,7 +11,7 @@ from graphql.language import (
     ScalarTypeDefinitionNode,
 )
 
-from router.supergraph import Supergraph, TypeInSubgraph
+from trifolio.supergraph import Supergraph, TypeInSubgraph
 
 
 def subgraph_schemas(supergraph: Supergraph) -> dict[str, GraphQLSchema]:

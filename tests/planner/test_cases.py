@@ -9,12 +9,12 @@ from functools import cache
 import pytest
 from graphql import GraphQLSchema, parse, validate
 
-from router.planner import plan
-from router.supergraph import Supergraph
 from tests.execution.comparison import Comparison
 from tests.execution.operations import Operation
 from tests.planner.cases import Case, all_cases
 from tests.planner.subgraph_schemas import subgraph_schemas
+from trifolio.planner import plan
+from trifolio.supergraph import Supergraph
 
 
 @cache

@@ -6,11 +6,11 @@ from random import Random
 
 import pytest
 
-from router.errors import RouterError
-from router.planner import plan
-from router.supergraph import Supergraph
 from tests.execution.operations import generate
 from tests.planner.cases import SUPERGRAPHS
+from trifolio.errors import RouterError
+from trifolio.planner import plan
+from trifolio.supergraph import Supergraph
 
 DAMAGES_PER_SUPERGRAPH = 10
 OPERATIONS_PER_SUPERGRAPH = 4

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from router.plan import ListShape, ObjectShape, Plan, Selection, path_text
-from router.planner import plan
-from router.supergraph import Supergraph
 from tests.planner.cases import SUPERGRAPHS
+from trifolio.plan import ListShape, ObjectShape, Plan, Selection, path_text
+from trifolio.planner import plan
+from trifolio.supergraph import Supergraph
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from time import monotonic
 
 import pytest
 
-from router.errors import DocumentError, ErrorCode, OperationError, PlanningError, SupergraphError
-from router.planner import plan
-from router.supergraph import Supergraph
+from trifolio.errors import DocumentError, ErrorCode, OperationError, PlanningError, SupergraphError
+from trifolio.planner import plan
+from trifolio.supergraph import Supergraph
 
 SECONDS_MAX = 4.0
 """Twice what is promised on an idle machine, as tests share theirs."""

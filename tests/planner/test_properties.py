@@ -25,19 +25,19 @@ from graphql import (
 )
 from graphql.language import DirectiveNode, Visitor, visit
 
-from router.conditions import ALWAYS
-from router.operation import Flattener, read_operation
-from router.plan import Fetch, ObjectShape, Path, Plan, RepresentationField, Selection, Shape
-from router.planner import plan
-from router.planner.cells import Cells, Demand
-from router.planner.facts import Reaches, Rule, find_rules, root_rules
-from router.planner.liveness import Liveness
-from router.planner.search import Found, Moves, search
-from router.query_graph import query_graph
-from router.supergraph import Supergraph
 from tests.execution.operations import generate
 from tests.planner.cases import SUPERGRAPHS
 from tests.planner.subgraph_schemas import subgraph_schemas
+from trifolio.conditions import ALWAYS
+from trifolio.operation import Flattener, read_operation
+from trifolio.plan import Fetch, ObjectShape, Path, Plan, RepresentationField, Selection, Shape
+from trifolio.planner import plan
+from trifolio.planner.cells import Cells, Demand
+from trifolio.planner.facts import Reaches, Rule, find_rules, root_rules
+from trifolio.planner.liveness import Liveness
+from trifolio.planner.search import Found, Moves, search
+from trifolio.query_graph import query_graph
+from trifolio.supergraph import Supergraph
 
 OPERATIONS_PER_SUPERGRAPH = 25
 NAMES = tuple(sorted(path.stem for path in SUPERGRAPHS.glob("*.graphql")))

@@ -4,8 +4,8 @@ import pytest
 from graphql import GraphQLSchema, build_client_schema, introspection_from_schema, validate_schema
 from graphql.type import is_enum_type, is_input_object_type, is_object_type
 
-from router.errors import SupergraphError
-from router.supergraph import Supergraph, TypeReference
+from trifolio.errors import SupergraphError
+from trifolio.supergraph import Supergraph, TypeReference
 
 SDL = """
 schema

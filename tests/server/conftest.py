@@ -12,11 +12,11 @@ import httpx
 import pytest_asyncio
 import uvicorn
 
-from router.config import Config
-from router.executor.local import LocalTransport
-from router.executor.transport import Transport
-from router.gateway import Router
 from tests.server.subgraphs import Renames, people, places
+from trifolio.config import Config
+from trifolio.executor.local import LocalTransport
+from trifolio.executor.transport import Transport
+from trifolio.gateway import Router
 
 SUPERGRAPH = (Path(__file__).parent / "supergraph.graphql").read_text()
 
@@ -52,7 +52,7 @@ async def listening(app: Any) -> AsyncIterator[str]:
         lifespan="on",
         log_config=None,
         access_log=False,
-        http="router.server.protocol:BoundedProtocol",
+        http="trifolio.server.protocol:BoundedProtocol",
         loop="asyncio",
         ws="none",
         proxy_headers=False,

@@ -6,9 +6,9 @@ from typing import Any
 
 from graphql import GraphQLObjectType, GraphQLSchema, build_schema
 
-from router.executor.local import LocalTransport
-from router.executor.transport import SubgraphRequest
-from router.limits import Limits
+from trifolio.executor.local import LocalTransport
+from trifolio.executor.transport import SubgraphRequest
+from trifolio.limits import Limits
 
 _PEOPLE = """
     type Query {

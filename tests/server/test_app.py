@@ -11,16 +11,16 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from router.config import Config, SubgraphConfig
-from router.executor.httpx import HttpxTransport
-from router.executor.local import LocalTransport
-from router.executor.transport import SubgraphRequest, SubgraphResponse
-from router.gateway import Router
-from router.limits import Limits
-from router.server.explorer import ASSETS, CONTENT_SECURITY_POLICY, load_explorer
-from router.server.log import JsonFormatter
 from tests.server.conftest import SUPERGRAPH, Served, listening, serving
 from tests.server.subgraphs import people, places
+from trifolio.config import Config, SubgraphConfig
+from trifolio.executor.httpx import HttpxTransport
+from trifolio.executor.local import LocalTransport
+from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
+from trifolio.gateway import Router
+from trifolio.limits import Limits
+from trifolio.server.explorer import ASSETS, CONTENT_SECURITY_POLICY, load_explorer
+from trifolio.server.log import JsonFormatter
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -207,7 +207,7 @@ async def test_a_bug_in_a_transport_stays_in_the_log(caplog: pytest.LogCaptureFi
         response = await served.post(BOTH, headers={"x-request-id": "request-0001"})
     assert response.json()["data"] == {"me": {"name": "Ada", "homes": None}}
     assert "hunter2" not in response.text
-    [record] = [each for each in caplog.records if each.name == "router.error"]
+    [record] = [each for each in caplog.records if each.name == "trifolio.error"]
     line = json.loads(JsonFormatter().format(record))
     assert (line["request_id"], line["subgraph"]) == ("request-0001", "places")
     assert "hunter2" in line["cause"]
@@ -219,14 +219,14 @@ async def test_a_bug_in_the_router_is_a_500_with_an_id(
     """Whatever the router itself does wrong, the client gets a fixed text, and the log the stack under the id."""
 
     async def broken(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("/srv/router/engine.py")
+        raise ZeroDivisionError("/srv/router/trifolio/engine.py")
 
     monkeypatch.setattr(served.router, "answer", broken)
     response = await served.post(BOTH)
     assert response.status_code == 500
     assert response.json()["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
     assert "/srv" not in response.text
-    [record] = [each for each in caplog.records if each.name == "router.error"]
+    [record] = [each for each in caplog.records if each.name == "trifolio.error"]
     line = json.loads(JsonFormatter().format(record))
     assert line["request_id"] == response.headers["x-request-id"]
     assert "ZeroDivisionError" in line["exception"]
@@ -239,10 +239,10 @@ async def test_the_access_log_has_what_is_needed_and_no_secret(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One line per request: id, method, path, status, time; no query string, header, variable or document."""
-    caplog.set_level(logging.INFO, "router.access")
+    caplog.set_level(logging.INFO, "trifolio.access")
     headers = {"authorization": "Bearer s3cret", "apollo-require-preflight": "1"}
     await served.client.get("/graphql", params={"query": "{ caller }", "variables": '{"s3cret": 1}'}, headers=headers)
-    [record] = [each for each in caplog.records if each.name == "router.access"]
+    [record] = [each for each in caplog.records if each.name == "trifolio.access"]
     line = json.loads(JsonFormatter().format(record))
     assert (line["method"], line["path"], line["status"]) == ("GET", "/graphql", 200)
     assert line["ms"] > 0
@@ -252,19 +252,19 @@ async def test_the_access_log_has_what_is_needed_and_no_secret(
 
 async def test_the_access_log_has_the_codes_of_errors(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     """A request with errors is found by their codes."""
-    caplog.set_level(logging.INFO, "router.access")
+    caplog.set_level(logging.INFO, "trifolio.access")
     await served.post("{ nothing neither }")
     await served.client.put("/graphql")
-    lines = [json.loads(JsonFormatter().format(each)) for each in caplog.records if each.name == "router.access"]
+    lines = [json.loads(JsonFormatter().format(each)) for each in caplog.records if each.name == "trifolio.access"]
     assert [line["codes"] for line in lines] == [["GRAPHQL_VALIDATION_FAILED"], ["METHOD_NOT_ALLOWED"]]
 
 
 async def test_the_access_log_can_be_switched_off(caplog: pytest.LogCaptureFixture) -> None:
     """An operator whose proxy logs already may do without."""
-    caplog.set_level(logging.INFO, "router.access")
+    caplog.set_level(logging.INFO, "trifolio.access")
     async with serving(Config(access_log=False)) as served:
         await served.post(BOTH)
-    assert [each for each in caplog.records if each.name == "router.access"] == []
+    assert [each for each in caplog.records if each.name == "trifolio.access"] == []
 
 
 # ---- embedding ----

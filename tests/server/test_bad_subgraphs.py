@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from router.config import Config, SubgraphConfig
-from router.limits import Limits
-from router.server.log import JsonFormatter
 from tests.server.conftest import Served, serving
+from trifolio.config import Config, SubgraphConfig
+from trifolio.limits import Limits
+from trifolio.server.log import JsonFormatter
 
 QUERY = "{ me { name homes { city } } }"
 NAME_ONLY = {"me": {"name": "Ada", "homes": None}}

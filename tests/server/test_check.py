@@ -1,4 +1,4 @@
-"""What a new supergraph changes for clients: on schemas, and through `python -m router check`."""
+"""What a new supergraph changes for clients: on schemas, and through `python -m trifolio check`."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from graphql import build_schema
 
-from router.cli import main
-from router.schema_changes import find_broken_operations, find_changes
 from tests.server.subgraphs import PEOPLE_SDL, PLACES_SDL
+from trifolio.command import main
+from trifolio.schema_changes import find_broken_operations, find_changes
 
 OLD = """
     type Query { me: User, users(role: Role, filter: Filter): [User!] }

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from router.cli import main
 from tests.server.conftest import SUPERGRAPH, listening
 from tests.server.subgraphs import PEOPLE_SDL, PLACES_SDL, SubgraphApp, people, places
+from trifolio.command import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,7 +75,7 @@ async def test_compose_watches(folder: Path) -> None:
     """With --watch each change is composed: a good one is written, a bad one told, and the last good one stays."""
     made = folder / "made.graphql"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "router", "compose", "--watch", "--config", str(folder / "supergraph.yaml")),
+        *(sys.executable, "-m", "trifolio", "compose", "--watch", "--config", str(folder / "supergraph.yaml")),
         *("--output", str(made)),
         cwd=ROOT,
         stderr=asyncio.subprocess.PIPE,
@@ -201,7 +201,7 @@ def test_a_wrong_command_line_ends_with_2(arguments: tuple[str, ...], capsys: py
     with pytest.raises(SystemExit) as ended:
         run(*arguments)
     assert ended.value.code == 2
-    assert "usage: python -m router" in capsys.readouterr().err
+    assert "usage: trifolio" in capsys.readouterr().err
 
 
 def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> None:
@@ -219,11 +219,11 @@ def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) ->
 async def started(
     *arguments: str | Path, command: str = "serve", **environment: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """`python -m router serve` (or dev) as a process on a free port; yields it with the address that it prints."""
+    """`python -m trifolio serve` (or dev) as a process on a free port; yields it with the address that it prints."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "router",
+        "trifolio",
         command,
         "--port",
         "0",

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from router.config import Config, parse_config, read_composition_config
-from router.errors import ConfigError
-from router.limits import Limits
+from trifolio.config import Config, parse_config, read_composition_config
+from trifolio.errors import ConfigError
+from trifolio.limits import Limits
 
 ENVIRONMENT = {"USERS_URL": "http://users:4001/graphql", "USERS_SECRET": "s3cret", "TIMEOUT": "250", "EMPTY": ""}
 

@@ -1,4 +1,4 @@
-"""`python -m router dev`: what is served while subgraphs change, break, go and come back."""
+"""`python -m trifolio dev`: what is served while subgraphs change, break, go and come back."""
 
 import asyncio
 import logging
@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from router.config import Config, SubgraphConfig
-from router.dev import DevServer, repeat
-from router.executor.local import LocalTransport
 from tests.server.conftest import listening
 from tests.server.subgraphs import PEOPLE_SDL, SubgraphApp, people
+from trifolio.command.development import DevServer, repeat
+from trifolio.config import Config, SubgraphConfig
+from trifolio.executor.local import LocalTransport
 
 NAME = {"query": "{ me { name } }"}
 BOTH = {"query": "{ me { name homes { city } } }"}
@@ -100,7 +100,7 @@ async def test_a_change_is_served_once_it_composes(bench: Bench, caplog: pytest.
 
 async def test_a_subgraph_that_goes_keeps_its_last_schema(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """A subgraph that is gone costs its fields alone, and its return is told."""
-    caplog.set_level(logging.INFO, "router.dev")
+    caplog.set_level(logging.INFO, "trifolio.dev")
     bench.places.write_text(PLACES)
     await bench.refresh()
     bench.places.unlink()
@@ -108,7 +108,7 @@ async def test_a_subgraph_that_goes_keeps_its_last_schema(bench: Bench, caplog: 
     assert await bench.code(BOTH) == "SUBGRAPH_UNREACHABLE"
     bench.places.write_text(PLACES)
     await bench.refresh()
-    told = [record.getMessage() for record in caplog.records if record.name == "router.dev"]
+    told = [record.getMessage() for record in caplog.records if record.name == "trifolio.dev"]
     assert told[-2].endswith("its last schema stays")
     assert told[-1] == "places is back"
 
@@ -128,7 +128,7 @@ async def test_a_bug_in_one_look_does_not_end_the_watching(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever one look raises is logged, and the next one comes."""
-    monkeypatch.setattr("router.dev.INTERVAL_S", 0)
+    monkeypatch.setattr("trifolio.command.development.INTERVAL_S", 0)
     looks: asyncio.Queue[int] = asyncio.Queue()
 
     async def look() -> None:

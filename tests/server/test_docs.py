@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from router.config import Config, CorsConfig, HeadersConfig, OverrideConfig, SubgraphConfig, parse_config
-from router.errors import ErrorCode
-from router.limits import Limits
+from trifolio.config import Config, CorsConfig, HeadersConfig, OverrideConfig, SubgraphConfig, parse_config
+from trifolio.errors import ErrorCode
+from trifolio.limits import Limits
 
 PAGE = (Path(__file__).parents[2] / "docs" / "router.md").read_text()
 

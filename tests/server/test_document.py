@@ -8,9 +8,9 @@ from graphql import GraphQLSyntaxError, Lexer, Source, TokenKind, build_schema, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.document import check_text, choose_operation, read_document
-from router.errors import DocumentError, ErrorCode, OperationError
-from router.limits import Limits
+from trifolio.document import check_text, choose_operation, read_document
+from trifolio.errors import DocumentError, ErrorCode, OperationError
+from trifolio.limits import Limits
 
 SCHEMA = build_schema("type Query { me: User, hello(name: String): String } type User { id: ID!, friend: User }")
 LIMITS = Limits()

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from router.config import Config, CorsConfig
-from router.limits import Limits
-from router.server.http import client_address
 from tests.server.conftest import Served, serving
+from trifolio.config import Config, CorsConfig
+from trifolio.limits import Limits
+from trifolio.server.http import client_address
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -5,9 +5,9 @@ import contextlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.errors import RequestError
-from router.limits import Limits
-from router.server.http import (
+from trifolio.errors import RequestError
+from trifolio.limits import Limits
+from trifolio.server.http import (
     MediaType,
     check_content_type,
     client_address,
@@ -18,7 +18,7 @@ from router.server.http import (
     prefers_html,
     read_headers,
 )
-from router.server.log import request_id
+from trifolio.server.log import request_id
 
 HEADER = st.text(st.characters(max_codepoint=255), max_size=40) | st.lists(
     st.sampled_from(["application/json", "*/*", ";q=", "0.5", ",", ";charset=", "utf-8", "text/html", "q", "/", " "])

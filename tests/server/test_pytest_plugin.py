@@ -8,9 +8,9 @@ import pytest
 import strawberry
 from graphql import GraphQLSchema
 
-from router.executor.transport import SubgraphRequest
-from router.pytest_plugin import Federate
 from tests.server.subgraphs import people, places
+from trifolio.executor.transport import SubgraphRequest
+from trifolio.pytest_plugin import Federate
 
 
 @strawberry.federation.type(keys=["id"])
@@ -89,7 +89,7 @@ def test_the_plugin_is_there_where_the_package_is_installed(tmp_path: Path) -> N
     """A test elsewhere finds the fixture without naming the plugin, and pays nothing for it until it is used."""
     (tmp_path / "test_it.py").write_text(
         "import sys\n"
-        "def test_nothing_is_loaded(): assert 'router.gateway' not in sys.modules\n"
+        "def test_nothing_is_loaded(): assert 'trifolio.gateway' not in sys.modules\n"
         "def test_the_fixture_is_there(federate): assert callable(federate)\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]

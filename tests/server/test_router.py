@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from router.config import Config, OverrideConfig, SubgraphConfig
-from router.engine import LabelRules
-from router.errors import ConfigError, ErrorCode, SupergraphError
-from router.executor.local import LocalTransport
-from router.gateway import Router
-from router.limits import Limits
-from router.observer import FetchEnded, OperationEnded, OperationPlanned
 from tests.server.conftest import SUPERGRAPH
 from tests.server.subgraphs import Renames, people, places
+from trifolio.config import Config, OverrideConfig, SubgraphConfig
+from trifolio.engine import LabelRules
+from trifolio.errors import ConfigError, ErrorCode, SupergraphError
+from trifolio.executor.local import LocalTransport
+from trifolio.gateway import Router
+from trifolio.limits import Limits
+from trifolio.observer import FetchEnded, OperationEnded, OperationPlanned
 
 
 class Recorder:

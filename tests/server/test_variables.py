@@ -6,9 +6,9 @@ from graphql.execution.values import get_variable_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.errors import VariablesError
-from router.limits import Limits
-from router.variables import VariableDefinitions, coerce_variables, read_definitions
+from trifolio.errors import VariablesError
+from trifolio.limits import Limits
+from trifolio.variables import VariableDefinitions, coerce_variables, read_definitions
 
 SCHEMA = build_schema(
     "type Query { a(id: ID): Int } enum Color { RED } input Point { x: Int! y: Float = 1.5 } scalar Any"

@@ -27,11 +27,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy, so that the build leaves nothing in the tree."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "node_modules")
-    for name in ("router", "subgraphs"):
-        shutil.copytree(ROOT / name, source / name, ignore=ignored)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source / name)
+    shutil.copytree(ROOT / "router", source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build"))
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
     subprocess.run(build, check=True, capture_output=True, timeout=120)
     [built] = folder.glob("trifolio-*.whl")
@@ -66,15 +62,15 @@ def python(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest
 
 
 def run(python: Path, folder: Path, *arguments: str) -> str:
-    """What `python -m router ...` prints, run in `folder`, far from the source."""
-    command = [str(python), "-I", "-m", "router", *arguments]
+    """What `python -m trifolio ...` prints, run in `folder`, far from the source."""
+    command = [str(python), "-I", "-m", "trifolio", *arguments]
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 @contextmanager
 def served(python: Path, folder: Path) -> Iterator[str]:
     """The wheel's `serve` on a free port; yields the endpoint's address."""
-    command = [str(python), "-I", "-m", "router", "serve", "--supergraph", "made.graphql", "--port", "0"]
+    command = [str(python), "-I", "-m", "trifolio", "serve", "--supergraph", "made.graphql", "--port", "0"]
     process = subprocess.Popen(
         command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env={**os.environ}
     )
@@ -113,9 +109,9 @@ def test_the_wheel_composes_plans_and_serves(python: Path, tmp_path: Path) -> No
 def test_the_wheel_brings_the_router_alone(python: Path, tmp_path: Path) -> None:
     """The base needs none of the brokerage's libraries, and its modules are typed."""
     code = (
-        "import importlib.util as u, pathlib, router;"
+        "import importlib.util as u, pathlib, trifolio;"
         "assert not any(u.find_spec(name) for name in ('fastapi', 'strawberry', 'sqlalchemy', 'pydantic'));"
-        "assert (pathlib.Path(router.__file__).parent / 'py.typed').exists();"
-        "router.Router, router.LocalTransport, router.HttpxTransport, router.compose"
+        "assert (pathlib.Path(trifolio.__file__).parent / 'py.typed').exists();"
+        "trifolio.Router, trifolio.LocalTransport, trifolio.HttpxTransport, trifolio.compose"
     )
     subprocess.run([str(python), "-I", "-c", code], cwd=tmp_path, check=True, timeout=60)

@@ -1,4 +1,4 @@
-"""The brokerage as a user starts it: `python trifolio.py up`, on free ports and a folder of its own."""
+"""The brokerage as a user starts it: `python -m brokerage up`, on free ports and a folder of its own."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from brokerage.development import DEFAULT_HOST, read_urls
 from brokerage.supervisor import busy_ports
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = (sys.executable, str(ROOT / "trifolio.py"))
+PROGRAM = (sys.executable, "-m", "brokerage")
 PORTFOLIO = (ROOT / "docs" / "examples" / "30-portfolio.graphql").read_text()
 """The query that the project exists for."""
 PORTS_TAKEN = 4
@@ -41,7 +41,7 @@ class Brokerage:
         return tokens[0]
 
     def fresh_token(self, name: str) -> str:
-        """What `trifolio.py token NAME` prints."""
+        """What `python -m brokerage token NAME` prints."""
         command = [*PROGRAM, "token", name, "--data", str(self.folder)]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -92,4 +92,4 @@ def _read_welcome(process: subprocess.Popen[str]) -> str:
         lines.append(line)
         if line.startswith("To reset it"):
             return "".join(lines)
-    raise AssertionError(f"trifolio.py up ended with {process.wait()}:\n{''.join(lines)}")
+    raise AssertionError(f"brokerage up ended with {process.wait()}:\n{''.join(lines)}")

@@ -1,4 +1,4 @@
-"""The commands of trifolio.py, and what the running brokerage does when a part of it is away."""
+"""The commands of `python -m brokerage`, and what the running brokerage does when a part of it is away."""
 
 import os
 import re
@@ -80,7 +80,7 @@ def test_commands_say_where_there_is_no_brokerage(tmp_path: Path) -> None:
     for command in (("token", "alice"), ("seed",), ("audit",)):
         done = run(*command, "--data", str(tmp_path))
         assert done.returncode == 1
-        assert "python trifolio.py up" in done.stderr
+        assert "python -m brokerage up" in done.stderr
 
 
 def test_no_secret_is_readable_by_others(four_processes: Brokerage) -> None:

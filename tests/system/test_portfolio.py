@@ -30,10 +30,10 @@ def test_one_request_joins_profile_balances_and_holdings(brokerage: Brokerage) -
 
 
 def test_plan_asks_users_first_then_wallet_and_stocks_together(tmp_path: Path) -> None:
-    """`python -m router plan` shows three fetches: one to users, then two that wait for it alone."""
+    """`python -m trifolio plan` shows three fetches: one to users, then two that wait for it alone."""
     operation = tmp_path / "portfolio.graphql"
     operation.write_text(PORTFOLIO)
-    command = (sys.executable, "-m", "router", "plan", "--format", "json")
+    command = (sys.executable, "-m", "trifolio", "plan", "--format", "json")
     files = ("--supergraph", str(SUPERGRAPH), "--operation", str(operation))
     done = subprocess.run([*command, *files], cwd=ROOT, capture_output=True, text=True, check=True)
     fetches = json.loads(done.stdout)["fetches"]

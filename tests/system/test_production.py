@@ -36,7 +36,7 @@ def specs(tmp_path: Path) -> list[ProcessSpec]:
     settings.parent.mkdir()
     settings.write_text(moved((ROOT / "deploy" / "router.yaml").read_text(), moves))
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    router = ["-m", "router", "serve", "--supergraph", str(SUPERGRAPH), "--settings", str(settings)]
+    router = ["-m", "trifolio", "serve", "--supergraph", str(SUPERGRAPH), "--settings", str(settings)]
     services["router"]["command"] = [*router, "--port", str(port)]
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     return [process(services, name, moves, tmp_path) for name in (*SERVICE_NAMES, "router")]

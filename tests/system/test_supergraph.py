@@ -3,9 +3,9 @@
 from graphql import is_nullable_type
 
 from brokerage.development import ROOT, SUPERGRAPH
-from router.composer import Subgraph, compose
-from router.config import read_composition_config
-from router.supergraph import Supergraph
+from trifolio.composer import Subgraph, compose
+from trifolio.config import read_composition_config
+from trifolio.supergraph import Supergraph
 
 
 def test_supergraph_is_current() -> None:

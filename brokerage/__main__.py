@@ -1,0 +1,235 @@
+"""The brokerage on one machine: `python -m brokerage up`, and the commands that go with it.
+
+up [--in-process]     migrate, start everything, seed the demo data once, print addresses and a token
+seed                  the demo data again, into a running brokerage
+token NAME            a fresh access token of a demo user
+audit                 check the books of all services
+migrate               all databases to their newest schemas
+secrets FOLDER        the secret files that docker-compose.yml reads
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import uvloop
+
+from brokerage.audit import audit
+from brokerage.demo import DEMO_USERS, DemoFailed, fetch_token, seed
+from brokerage.development import (
+    DEFAULT_FOLDER,
+    DEFAULT_HOST,
+    DEFAULT_PORT,
+    SUPERGRAPH,
+    Development,
+    FolderInUse,
+    read_urls,
+)
+from brokerage.one_process import OneProcess
+from brokerage.secret_files import write_database_urls, write_keys
+from brokerage.services import create_service, migrate_service, read_settings, serve_until_stopped
+from brokerage.supervisor import ProcessFailed, busy_ports, supervise
+from subgraphs.shared.database import Database
+from subgraphs.shared.invariants import Violation
+from subgraphs.shared.settings import SERVICE_NAMES
+
+LAST_PORT = 65_535
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code: 0 done, 1 it failed and said why, 2 the command line is at fault."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except (ProcessFailed, DemoFailed, FolderInUse) as failure:
+        print(f"brokerage: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m brokerage", description="The Trifolio brokerage on one machine.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    data = argparse.ArgumentParser(add_help=False)
+    data.add_argument(
+        "--data", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="databases and keys (default: %(default)s)"
+    )
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument("--host", default=DEFAULT_HOST, help="the address to listen on (default: %(default)s)")
+
+    command = commands.add_parser("up", parents=[data, place], help="start everything")
+    command.add_argument(
+        "--port",
+        type=_port,
+        default=DEFAULT_PORT,
+        help="the router's; the services take the next three (default: 4000)",
+    )
+    command.add_argument("--in-process", action="store_true", help="everything in one process, on one port")
+    command.set_defaults(run=_up)
+
+    command = commands.add_parser("seed", parents=[data], help="put the demo data into a running brokerage")
+    command.set_defaults(run=_seed)
+
+    command = commands.add_parser("token", parents=[data], help="print a fresh access token of a demo user")
+    command.add_argument("name", choices=sorted(DEMO_USERS), metavar="NAME", help=", ".join(sorted(DEMO_USERS)))
+    command.set_defaults(run=_token)
+
+    command = commands.add_parser("audit", parents=[data], help="check the books of all services")
+    command.add_argument(
+        "--quiet", action="store_true", help="while it runs: compare the services too, as nobody sends requests"
+    )
+    command.set_defaults(run=_audit)
+
+    command = commands.add_parser("migrate", parents=[data], help="bring all databases to their newest schemas")
+    command.set_defaults(run=_migrate)
+
+    command = commands.add_parser("secrets", help="make the secret files that docker-compose.yml reads")
+    command.add_argument("folder", type=Path)
+    command.set_defaults(run=_secrets)
+    return parser
+
+
+def _port(text: str) -> int:
+    """The router's port: the next three must exist too."""
+    if text.isascii() and text.isdigit() and 0 < int(text) <= LAST_PORT - len(SERVICE_NAMES):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"choose a port from 1 to {LAST_PORT - len(SERVICE_NAMES)}")
+
+
+# ---- up ----
+
+
+def _up(options: argparse.Namespace) -> int:
+    development = Development(options.data.resolve(), options.host, options.port, in_process=options.in_process)
+    busy = busy_ports(options.host, sorted(set(development.ports.values())))
+    if busy:
+        taken = ", ".join(str(port) for port in busy)
+        print(f"brokerage: port {taken} of {options.host} is in use; choose another with --port", file=sys.stderr)
+        return 1
+    with development.locked():
+        development.prepare()
+        for service in SERVICE_NAMES:
+            migrate_service(service, development.database_url(service))
+        run = uvloop.run if development.in_process else asyncio.run
+        run(_run(development))
+    print("Stopped.")
+    return 0
+
+
+async def _run(development: Development) -> None:
+    async def welcome() -> None:
+        await seed(development.urls)
+        print(_welcome_text(development, await fetch_token(development.urls, "alice")), flush=True)
+
+    if development.in_process:
+        await _serve_in_process(development, welcome)
+    else:
+        await supervise(development.process_specs(), when_ready=welcome, when_failed=_complain)
+
+
+def _complain(failure: str) -> None:
+    print(f"brokerage: {failure}\nThe others go on; Ctrl-C stops them.", file=sys.stderr, flush=True)
+
+
+async def _serve_in_process(development: Development, when_ready: Callable[[], Awaitable[None]]) -> None:
+    services = {name: create_service(read_settings(name, development.settings(name))) for name in SERVICE_NAMES}
+    app = OneProcess(services, SUPERGRAPH.read_text(), development.router_config())
+    log = development.folder / "logs" / "one_process.log"
+    await serve_until_stopped(app, host=development.host, port=development.port, log=log, when_ready=when_ready)
+
+
+def _welcome_text(development: Development, token: str) -> str:
+    urls = development.urls
+    pages = {name: f"{urls[name]}/docs{f'/{name}' if development.in_process else ''}" for name in SERVICE_NAMES}
+    users = "\n".join(f"  {user.name:9} {user.email}, password {user.password}" for user in DEMO_USERS.values())
+    option = "" if development.folder == DEFAULT_FOLDER.resolve() else f" --data {development.folder}"
+    # As one calls it from here: another Python than this one may lack the packages.
+    program = f"{os.path.relpath(sys.executable)} -m brokerage"
+    return f"""
+Trifolio is ready. Ctrl-C stops it.
+
+  GraphQL   {urls["router"]}/graphql      (in a browser: GraphiQL)
+  users     {pages["users"]}
+  wallet    {pages["wallet"]}
+  stocks    {pages["stocks"]}
+
+Demo users, for development only:
+{users}
+
+A token of alice's, good for 15 minutes; a fresh one: {program} token alice{option}
+
+{token}
+
+Data: {development.folder}
+To reset it: stop, then rm -r {development.folder}
+"""
+
+
+# ---- the other commands ----
+
+
+def _seed(options: argparse.Namespace) -> int:
+    asyncio.run(seed(_running_urls(options.data)))
+    print("The demo data is there.")
+    return 0
+
+
+def _token(options: argparse.Namespace) -> int:
+    print(asyncio.run(fetch_token(_running_urls(options.data), options.name)))
+    return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    """Exit code 1 where an invariant is broken. What two services must agree on is compared only when all is quiet."""
+    urls = _running_urls(options.data)
+    ports = {urlsplit(url).port or 0 for url in urls.values()}
+    quiet = options.quiet or not busy_ports(urlsplit(urls["router"]).hostname or "", sorted(ports))
+    violations = asyncio.run(_audit_databases(Development(options.data.resolve()), quiet=quiet))
+    for violation in violations:
+        print(violation)
+    scope = "all services" if quiet else "each service alone, as the brokerage is running"
+    print(f"{len(violations)} broken invariants; checked: {scope}")
+    return 1 if violations else 0
+
+
+async def _audit_databases(development: Development, *, quiet: bool) -> tuple[Violation, ...]:
+    async with contextlib.AsyncExitStack() as stack:
+        databases = {name: Database.open(development.database_url(name)) for name in SERVICE_NAMES}
+        for database in databases.values():
+            stack.push_async_callback(database.close)
+        return await audit(**databases, quiet=quiet)
+
+
+def _running_urls(folder: Path) -> dict[str, str]:
+    try:
+        return read_urls(folder)
+    except FileNotFoundError:
+        raise DemoFailed(
+            f"{folder} holds no brokerage; start one with: python -m brokerage up --data {folder}"
+        ) from None
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    for service in SERVICE_NAMES:
+        migrate_service(service, Development(options.data.resolve()).database_url(service))
+        print(f"{service}: the schema is the newest")
+    return 0
+
+
+def _secrets(options: argparse.Namespace) -> int:
+    write_keys(options.folder)
+    write_database_urls(options.folder, host="postgres")
+    print(f"The secrets are in {options.folder}. Keep them out of version control.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

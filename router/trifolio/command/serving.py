@@ -1,0 +1,159 @@
+"""Serving over HTTP with uvicorn: one process or several on one socket, until a signal ends them.
+
+SIGTERM, SIGINT and SIGHUP end gracefully: the socket closes, requests in flight get their answers within
+`limits.shutdown_timeout_ms`, connections to subgraphs close. With several workers each has its own router, plan cache
+and metrics, and a worker that dies is replaced.
+"""
+
+import errno
+import gc
+import logging
+import logging.config
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from trifolio.command.development import DevServer
+from trifolio.config import Config
+from trifolio.errors import ConfigError
+from trifolio.gateway import Router
+from trifolio.limits import Limits
+from trifolio.server.app import App
+
+_KEEP_ALIVE_S: Final = 75
+"""75 s: longer than the 60 s of common load balancers, so that they and not we close idle connections."""
+_BACKLOG: Final = 2048
+"""2048 connections may wait to be accepted: a burst is served late rather than refused."""
+_GC_THRESHOLDS: Final = (10_000, 10, 10)
+"""A request makes thousands of short-lived objects and hardly a cycle: look for cycles rarely, but often enough that
+what forgotten plans leave behind (documents and generated code are cycles) stays in the tens of megabytes."""
+
+LOGGING: Final[dict[str, Any]] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "trifolio.server.log.JsonFormatter"}},
+    "handlers": {
+        "output": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"},
+        "errors": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "json"},
+    },
+    "root": {"handlers": ["errors"], "level": "INFO"},
+    "loggers": {
+        "trifolio.access": {"handlers": ["output"], "propagate": False},
+        # These log every request to a subgraph with its address.
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+    },
+}
+DEV_LOGGING: Final[dict[str, Any]] = {
+    **LOGGING,
+    "formatters": {"json": {"format": "%(asctime)s %(levelname)-7s %(message)s", "datefmt": "%H:%M:%S"}},
+    "loggers": {**LOGGING["loggers"], "trifolio.access": {"level": "WARNING"}, "uvicorn": {"level": "WARNING"}},
+}
+
+_log: Final = logging.getLogger("trifolio.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is served and where; workers get it as a copy."""
+
+    supergraph_sdl: str
+    config: Config
+    host: str = "127.0.0.1"
+    port: int = 4000
+    workers: int = 1
+
+
+def serve(serving: Serving) -> int:
+    """Serve until a signal; returns the exit code. Raises ConfigError where the port or the supergraph is no good."""
+    app = make_app(serving)
+    listener = listen(serving.host, serving.port)
+    logging.config.dictConfig(LOGGING)
+    _announce(serving.host, listener, serving.workers)
+    if serving.workers > 1:
+        factory = partial(make_app, serving)
+        config = _uvicorn_config(factory, serving.config.limits, workers=serving.workers)
+        Multiprocess(config, sockets=[listener]).run()
+        return 0
+    return run(_uvicorn_config(app, serving.config.limits), listener)
+
+
+def serve_dev(server: DevServer, host: str, port: int) -> int:
+    """Serve what is under development until a signal, with a log for people; returns the exit code."""
+    listener = listen(host, port)
+    logging.config.dictConfig(DEV_LOGGING)
+    _announce(host, listener, workers=1)
+    return run(_uvicorn_config(server, server.limits, log_config=DEV_LOGGING), listener)
+
+
+def run(config: uvicorn.Config, listener: socket.socket) -> int:
+    """Run one server in this process until a signal; returns the exit code."""
+    # uvicorn raises the signal that ended it once more when all is done: then it means that all is done.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # A terminal that closes ends the server as gracefully as SIGTERM does.
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _announce(host: str, listener: socket.socket, workers: int) -> None:
+    authority = f"[{host}]" if ":" in host else host
+    url = f"http://{authority}:{listener.getsockname()[1]}/graphql"
+    _log.info("serving GraphQL at %s", url, extra={"fields": {"url": url, "workers": workers}})
+
+
+def make_app(serving: Serving) -> App:
+    """The application of one worker, with what it keeps for good taken out of the garbage collector's sight."""
+    app = Router(serving.supergraph_sdl, config=serving.config).asgi()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    return app
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises ConfigError that says what to do where the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(f"port {port} of {host} is in use; choose another with --port") from error
+        raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from error
+    listener.setblocking(False)
+    listener.set_inheritable(True)
+    return listener
+
+
+def _uvicorn_config(
+    app: Any, limits: Limits, *, workers: int = 1, log_config: dict[str, Any] = LOGGING
+) -> uvicorn.Config:
+    """The settings of every server; with several workers `app` is what makes their application."""
+    return uvicorn.Config(
+        app,
+        factory=workers > 1,
+        workers=workers,
+        interface="asgi3",
+        http="trifolio.server.protocol:BoundedProtocol",
+        ws="none",
+        lifespan="on",
+        log_config=log_config,
+        log_level="info",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, limits.shutdown_timeout_ms // 1000),
+    )

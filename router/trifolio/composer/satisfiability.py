@@ -1,0 +1,265 @@
+"""Satisfiability: can everything that clients may ask be answered?
+
+A walk over all places of the API schema, from the root types down, with every way in which subgraphs can go on there
+(see `reachability`). A place is an object type together with the ways that led to it; a place with more ways than one
+already walked needs no second look, so the walk is finite. A field that no way resolves is an error, shown with a query
+that reaches it and, for each subgraph that could go on, the reason why it cannot.
+
+With progressive @override the walk is made with labels on and off, since both kinds of requests must be answered.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+from trifolio.composer.diagnostics import Code
+from trifolio.composer.reachability import Contexts, Reach, Reachability, Target, Way
+from trifolio.composer.sources import Merging, listed
+from trifolio.query_graph import EntryPoint, query_graph
+from trifolio.selections import SelectedField, field_set_text
+from trifolio.supergraph import CompositeType, Field, Supergraph
+
+LABELS_COMBINED_MAX: Final = 4
+"""Up to so many override labels all combinations are walked (16); beyond, none, each alone, and all together."""
+
+ERRORS_MAX: Final = 50
+"""Unsatisfiable fields reported; further ones are mostly the same cause met elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One field on the way from the root, and the runtime type of the object that it led to."""
+
+    parent: str
+    field: Field
+    runtime_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An object that a client's query can reach."""
+
+    type_name: str
+    ways: frozenset[Way]
+    contexts: Contexts
+    kind: str
+    path: tuple[Step, ...] = ()
+
+
+def check_satisfiability(merging: Merging, supergraph: Supergraph) -> bool:
+    """Report every field of the API schema that some query reaches and no subgraph can resolve there; True where there
+    is none."""
+    reported: set[tuple[str, str]] = set()
+    for labels in _label_sets(supergraph.labels):
+        _Walk(merging, supergraph, labels, reported).run()
+    return not merging.diagnostics.has_errors
+
+
+def _label_sets(labels: frozenset[str]) -> Iterator[frozenset[str]]:
+    names = sorted(labels)
+    sizes = range(len(names) + 1) if len(names) <= LABELS_COMBINED_MAX else sorted({0, 1, len(names)})
+    for size in sizes:
+        for chosen in combinations(names, size):
+            yield frozenset(chosen)
+
+
+class _Walk:
+    """One walk over the API schema; a class because the queue and what was seen live as long as the walk."""
+
+    def __init__(
+        self, merging: Merging, supergraph: Supergraph, labels: frozenset[str], reported: set[tuple[str, str]]
+    ) -> None:
+        self.merging = merging
+        self.supergraph = supergraph
+        self.reachability = Reachability(query_graph(supergraph, labels))
+        self.reported = reported
+        self.seen: dict[str, list[tuple[frozenset[Way], Contexts]]] = {}
+        self.queue: deque[Place] = deque()
+
+    def run(self) -> None:
+        """Walk everything, reporting as it goes."""
+        for kind, name in self.supergraph.roots.items():
+            subgraphs = self.supergraph.types[name].subgraphs
+            self.queue.append(Place(name, frozenset(Way(each, name) for each in subgraphs), frozenset(), kind))
+        while self.queue:
+            place = self.queue.popleft()
+            if not self._is_covered(place):
+                self._visit(place)
+
+    def _is_covered(self, place: Place) -> bool:
+        """Whether a place with fewer or the same means was walked already; if not, this one is remembered."""
+        seen = self.seen.setdefault(place.type_name, [])
+        if any(ways <= place.ways and contexts <= place.contexts for ways, contexts in seen):
+            return True
+        seen.append((place.ways, place.contexts))
+        return False
+
+    def _visit(self, place: Place) -> None:
+        reach = self.reachability.at(place.type_name, place.ways, place.contexts)
+        if not reach.typed:
+            self._report_untyped(place)
+            return
+        for field in self.supergraph.types[place.type_name].fields.values():
+            if field.inaccessible:
+                continue
+            targets = self.reachability.targets(reach, place.type_name, field.name)
+            if not targets:
+                self._report(place, reach, field)
+            elif field.type.name in self.supergraph.types and self._check_shared_types(place, field, targets):
+                self._go_on(place, field, targets)
+
+    def _go_on(self, place: Place, field: Field, targets: tuple[Target, ...]) -> None:
+        contexts = self.reachability.below(place.type_name, place.contexts)
+        target = self.supergraph.types[field.type.name]
+        for name in target.possible_types:
+            ways = self.reachability.arrivals(targets, name)
+            if ways:
+                step = Step(place.type_name, field, name if target.is_abstract else None)
+                self.queue.append(Place(name, ways, contexts, place.kind, (*place.path, step)))
+
+    # ---- shared fields of abstract types ----
+
+    def _check_shared_types(self, place: Place, field: Field, targets: tuple[Target, ...]) -> bool:
+        """Subgraphs that share a field have to have a runtime type of it in common: else the answer depends on whom
+        the router asks. False where they have none."""
+        coordinate = f"{place.type_name}.{field.name}"
+        if not self.supergraph.types[field.type.name].is_abstract:
+            return True
+        graph = self.reachability.graph
+        possible = {
+            target.subgraph: graph.possible_types(target.subgraph, target.type_name)
+            for target in sorted(targets, key=lambda target: (target.subgraph, target.type_name))
+            if not graph.is_interface_object(target.subgraph, target.type_name)
+        }
+        abstract = {each.subgraph for each in targets if self.supergraph.types[each.type_name].is_abstract}
+        if len(possible.keys() & abstract) < 2 or len(set(possible.values())) == 1:
+            return True
+        common = frozenset.intersection(*possible.values())
+        if (coordinate, "types") in self.reported:
+            return bool(common)
+        self.reported.add((coordinate, "types"))
+        spelled = ", ".join(f'{listed(sorted(names)) or "none"} in "{name}"' for name, names in possible.items())
+        places = [
+            (source.name, found.node)
+            for source, found in self.merging.fields(place.type_name, field.name)
+            if source.name in possible
+        ]
+        if common:
+            message = f'Shared field "{coordinate}" can return different types: {spelled}.'
+            code = Code.INCONSISTENT_RUNTIME_TYPES_FOR_SHAREABLE_RETURN
+        else:
+            message = f'Shared field "{coordinate}" has no possible type that all its subgraphs can return: {spelled}.'
+            code = Code.SHAREABLE_HAS_MISMATCHED_RUNTIME_TYPES
+        self.merging.diagnostics.add(code, message, places)
+        return bool(common)
+
+    # ---- reporting ----
+
+    def _report_untyped(self, place: Place) -> None:
+        names = sorted({way.on for way in place.ways})
+        if (names[0], "__typename") in self.reported:
+            return
+        self.reported.add((names[0], "__typename"))
+        subgraphs = sorted({way.subgraph for way in place.ways})
+        reasons = []
+        for name in subgraphs:
+            reasons.append(f'- from subgraph "{name}":')
+            reasons.append(f'  - cannot find the runtime type: "{names[0]}" is an @interfaceObject there.')
+            reasons += [
+                f'  - cannot move to subgraph "{other}", which has interface "{names[0]}", because it has no @key '
+                "there that can be resolved."
+                for other in sorted(self.supergraph.types[names[0]].subgraphs)
+                if other not in subgraphs
+            ]
+        self._add(place, "__typename", reasons)
+
+    def _report(self, place: Place, reach: Reach, field: Field) -> None:
+        if (place.type_name, field.name) in self.reported:
+            return
+        self.reported.add((place.type_name, field.name))
+        reasons: list[str] = []
+        for subgraph in sorted({way.subgraph for way in reach.ways}):
+            reasons.append(f'- from subgraph "{subgraph}":')
+            reasons += [f"  - {reason}" for reason in _reasons(self.reachability, place, reach, field, subgraph)]
+        self._add(place, f"{field.name}{_arguments(field)}{_more(self.supergraph, field)}", reasons)
+
+    def _add(self, place: Place, leaf: str, reasons: list[str]) -> None:
+        if len(self.reported) > ERRORS_MAX:
+            return
+        owners = [
+            (source.name, found.node) for source, found in self.merging.fields(place.type_name, leaf.split("(")[0])
+        ]
+        owners = owners or [(source.name, found.node) for source, found in self.merging.types(place.type_name)]
+        message = (
+            f"The following query cannot be answered by the subgraphs:\n{_witness(place, leaf)}\nbecause:\n"
+            + "\n".join(reasons)
+        )
+        self.merging.diagnostics.add(Code.SATISFIABILITY_ERROR, message, owners)
+
+
+def _reasons(reachability: Reachability, place: Place, reach: Reach, field: Field, subgraph: str) -> Iterator[str]:
+    """Why a subgraph at a place cannot resolve a field, itself or by moving to one that does."""
+    coordinate = f"{place.type_name}.{field.name}"
+    owners = reachability.subgraphs_with(place.type_name, field.name)
+    here = {way.subgraph for way in reach.ways}
+    if subgraph in owners:
+        requiring = reachability.graph.requiring(subgraph, owners[subgraph]).get(field.name)
+        needed = field_set_text(requiring.requires) if requiring else ""
+        yield f'cannot satisfy the @requires(fields: "{needed}") of field "{coordinate}".'
+    else:
+        yield f'cannot find field "{coordinate}".'
+    for owner in sorted(owners):
+        if owner in here:
+            continue
+        entries = [entry for entry in reachability.graph.entries(place.type_name) if entry.subgraph == owner]
+        moving = f'cannot move to subgraph "{owner}", which has field "{coordinate}", because'
+        if not entries:
+            yield f'{moving} type "{place.type_name}" has no resolvable @key there.'
+        for entry in entries:
+            lacking = _lacking(reachability, place, reach, entry)
+            yield f'{moving} its key "{field_set_text(entry.key)}" {lacking}.'
+
+
+def _lacking(reachability: Reachability, place: Place, reach: Reach, entry: EntryPoint) -> str:
+    """What of a key cannot be had, for a message."""
+    if not reachability.is_open(entry, reach):
+        return "can be used only for objects whose runtime type is known"
+    for node in entry.key:
+        if isinstance(node, SelectedField) and not reachability.has_all(
+            place.type_name, reach, (node,), place.contexts
+        ):
+            return f'needs "{place.type_name}.{field_set_text((node,))}", which cannot be had here'
+    return "cannot be had here without that subgraph itself"
+
+
+# ---- the witness ----
+
+
+def _witness(place: Place, leaf: str) -> str:
+    """A query that reaches a place and asks `leaf` there."""
+    lines = [place.kind if place.kind != "query" else ""]
+    lines[0] = f"{lines[0]} {{".lstrip()
+    closing = ["}"]
+    for step in place.path:
+        indent = "  " * len(closing)
+        lines.append(f"{indent}{step.field.name}{_arguments(step.field)} {{")
+        closing.append(indent + "}")
+        if step.runtime_type is not None:
+            indent = "  " * len(closing)
+            lines.append(f"{indent}... on {step.runtime_type} {{")
+            closing.append(indent + "}")
+    lines.append(f"{'  ' * len(closing)}{leaf}")
+    return "\n".join([*lines, *reversed(closing)])
+
+
+def _arguments(field: Field) -> str:
+    """Placeholders for the arguments that have to be given."""
+    required = [(name, each) for name, each in field.arguments.items() if each.non_null[0]]
+    return f"({', '.join(f'{name}: <any {each.name}>' for name, each in required)})" if required else ""
+
+
+def _more(supergraph: Supergraph, field: Field) -> str:
+    found: CompositeType | None = supergraph.types.get(field.type.name)
+    return " { ... }" if found is not None else ""

@@ -1,0 +1,228 @@
+"""From a query's text to one valid operation: limits, parse, validate, choose.
+
+A document is measured before anything recurses into it. The text is scanned once by a flat regular expression, which
+counts tokens and nesting without building anything; only what is small and shallow enough is parsed. Selections are
+then counted as if every fragment were spread, without spreading any: each fragment is measured once, and the numbers
+are added up in the order in which fragments use one another. Only then come the validation rules.
+
+Specification: GraphQL, sections 2 (language), 5 (validation) and 6.1 (executing requests).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLSchema,
+    NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    parse,
+    specified_rules,
+    validate,
+)
+from graphql.language import DocumentNode
+
+from trifolio.errors import AnswerError, ClientText, DocumentError, ErrorCode, OperationError
+from trifolio.limits import Limits
+
+# Strings and comments are matched whole, so that brackets in them do not count. The possessive quantifiers (`*+`, `++`)
+# never go back, so the scan is linear. A quotation mark that starts no complete string ends the scan: the parser will
+# refuse the document at that place.
+_TOKEN: Final = re.compile(
+    r"""
+    (?P<ignored>\#[^\r\n]*+)
+    | (?P<open>[{(\[])
+    | (?P<close>[})\]])
+    | (?P<string>\"""(?:[^"\\]++|\\\"""|\\|"{1,2}(?!"))*+\""" | "(?!"")(?:[^"\\\r\n]++|\\.)*+")
+    | (?P<broken>")
+    | [_A-Za-z][_0-9A-Za-z]*+
+    | -?[0-9][0-9.eE+\-]*+
+    | \.\.\.
+    | [!$&:=@|]
+    """,
+    re.VERBOSE,
+)
+
+
+def read_document(text: str, schema: GraphQLSchema, limits: Limits, *, introspection: bool) -> DocumentNode:
+    """Parse and validate `text` against the API schema. Raises DocumentError with every problem that was found."""
+    check_text(text, limits)
+    try:
+        document = parse(text, max_tokens=limits.document_tokens_max)
+        check_selections(document, limits)
+        rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
+        problems = validate(schema, document, rules, max_errors=limits.validation_errors_max)
+    except GraphQLError as error:
+        raise document_error(ErrorCode.GRAPHQL_PARSE_FAILED, [error]) from None
+    except RecursionError:
+        raise DocumentError(ErrorCode.DOCUMENT_TOO_DEEP) from None
+    if problems:
+        raise document_error(ErrorCode.GRAPHQL_VALIDATION_FAILED, problems)
+    return document
+
+
+def document_error(code: ErrorCode, problems: list[GraphQLError]) -> DocumentError:
+    """All of the problems under one code, with their places in the document."""
+    return DocumentError(code, all_errors=[answer_error(code, problem) for problem in problems])
+
+
+def answer_error(code: ErrorCode, problem: GraphQLError) -> AnswerError:
+    """What graphql-core said; it knows only the client's text and the API schema, so a client may read it."""
+    locations = tuple((place.line, place.column) for place in problem.locations or ())
+    return AnswerError(code, ClientText(problem.message), locations)
+
+
+def choose_operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
+    """The operation called `name`, or the only one. Raises OperationError (GraphQL specification, section 6.1)."""
+    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    if not name:
+        if len(operations) == 1:
+            return operations[0]
+        message = (
+            "The document has no operation." if not operations else "The document has several operations: name one."
+        )
+        raise OperationError(ErrorCode.OPERATION_RESOLUTION_FAILURE, ClientText(message))
+    for operation in operations:
+        if operation.name is not None and operation.name.value == name:
+            return operation
+    raise OperationError(
+        ErrorCode.OPERATION_RESOLUTION_FAILURE, ClientText(f"The document has no operation called {name!r}.")
+    )
+
+
+# ---- the text ----
+
+
+def check_text(text: str, limits: Limits) -> None:
+    """Refuse a text that is too long, has too many tokens, or is nested too deeply. Raises DocumentError."""
+    if len(text) > limits.document_bytes_max or len(text.encode(errors="replace")) > limits.document_bytes_max:
+        raise _beyond(ErrorCode.DOCUMENT_TOO_LARGE, limits.document_bytes_max, "bytes")
+    tokens = depth = 0
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup
+        if kind == "ignored":
+            continue
+        tokens += 1
+        if kind == "open":
+            depth += 1
+            if depth > limits.document_depth_max:
+                raise _beyond(ErrorCode.DOCUMENT_TOO_DEEP, limits.document_depth_max, "levels")
+        elif kind == "close":
+            depth -= 1
+        elif kind == "broken":
+            break
+        if tokens > limits.document_tokens_max:
+            raise _beyond(ErrorCode.TOO_MANY_TOKENS, limits.document_tokens_max, "tokens")
+
+
+def _beyond(code: ErrorCode, limit: int, unit: str) -> DocumentError:
+    return DocumentError(code, ClientText(f"{code.text} The limit is {limit:,} {unit}."))
+
+
+# ---- the selections ----
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """One operation or fragment by itself: fields and aliases that it writes, and the fragments that it spreads."""
+
+    fields: int
+    root_fields: int
+    aliases: int
+    spreads: tuple[str, ...]
+    root_spreads: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Expanded:
+    """The same with all fragments spread, counted up to one more than the limit."""
+
+    fields: int
+    root_fields: int
+
+
+def check_selections(document: DocumentNode, limits: Limits) -> None:
+    """Refuse a document with too many aliases, root fields, or fields once fragments are spread. Raises DocumentError.
+
+    A document whose fragments form a cycle passes: validation refuses it.
+    """
+    fragments = {}
+    operations = []
+    aliases = 0
+    for node in document.definitions:
+        if isinstance(node, OperationDefinitionNode | FragmentDefinitionNode):
+            measure = _measure(node.selection_set)
+            aliases += measure.aliases
+            if isinstance(node, FragmentDefinitionNode):
+                fragments[node.name.value] = measure
+            else:
+                operations.append(measure)
+    if aliases > limits.operation_aliases_max:
+        raise _beyond(ErrorCode.TOO_MANY_ALIASES, limits.operation_aliases_max, "aliases")
+    expanded = _expand_fragments(fragments, limits)
+    if expanded is None:
+        return
+    for measure in operations:
+        total = _expand(measure, expanded, limits)
+        if total.fields > limits.operation_selections_max:
+            raise _beyond(ErrorCode.TOO_MANY_SELECTIONS, limits.operation_selections_max, "fields")
+        if total.root_fields > limits.operation_root_fields_max:
+            raise _beyond(ErrorCode.TOO_MANY_ROOT_FIELDS, limits.operation_root_fields_max, "root fields")
+
+
+def _measure(selection_set: SelectionSetNode) -> _Measure:
+    fields = root_fields = aliases = 0
+    spreads: list[str] = []
+    root_spreads: list[str] = []
+    stack = [(selection_set, True)]
+    while stack:
+        current, is_root = stack.pop()
+        for selection in current.selections:
+            if isinstance(selection, FragmentSpreadNode):
+                spreads.append(selection.name.value)
+                if is_root:
+                    root_spreads.append(selection.name.value)
+                continue
+            is_field = isinstance(selection, FieldNode)
+            if isinstance(selection, FieldNode):
+                fields += 1
+                root_fields += is_root
+                aliases += selection.alias is not None
+            nested: SelectionSetNode | None = getattr(selection, "selection_set", None)
+            if nested is not None:
+                stack.append((nested, is_root and not is_field))
+    return _Measure(fields, root_fields, aliases, tuple(spreads), tuple(root_spreads))
+
+
+def _expand(measure: _Measure, expanded: Mapping[str, _Expanded], limits: Limits) -> _Expanded:
+    fields = measure.fields + sum(expanded[name].fields for name in measure.spreads if name in expanded)
+    roots = measure.root_fields + sum(expanded[name].root_fields for name in measure.root_spreads if name in expanded)
+    return _Expanded(min(fields, limits.operation_selections_max + 1), min(roots, limits.operation_root_fields_max + 1))
+
+
+def _expand_fragments(fragments: Mapping[str, _Measure], limits: Limits) -> dict[str, _Expanded] | None:
+    """Each fragment with what it spreads, innermost first; None where fragments form a cycle."""
+    expanded: dict[str, _Expanded] = {}
+    entered: set[str] = set()
+    stack = list(fragments)
+    while stack:
+        name = stack[-1]
+        if name in expanded:
+            stack.pop()
+            continue
+        waiting = [each for each in set(fragments[name].spreads) if each in fragments and each not in expanded]
+        if not waiting:
+            expanded[name] = _expand(fragments[name], expanded, limits)
+            stack.pop()
+        elif name in entered:
+            return None
+        else:
+            entered.add(name)
+            stack += waiting
+    return expanded

@@ -1,0 +1,53 @@
+"""The answer to one request: data, and everything that went wrong, each thing told once and at its place."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trifolio.errors import AnswerError
+from trifolio.executor.codegen import UNEXPECTED, Program
+from trifolio.executor.merge import Json
+from trifolio.executor.places import tell
+from trifolio.executor.projection import complete
+from trifolio.executor.tree import MergedTree
+from trifolio.plan import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A GraphQL response (GraphQL specification, section 7.1)."""
+
+    data: Json | None
+    errors: tuple[AnswerError, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """The response as JSON data; errors come first, as the specification recommends."""
+        if not self.errors:
+            return {"data": self.data}
+        return {"errors": [error.to_json() for error in self.errors], "data": self.data}
+
+
+def read_plain_answer(program: Program, tree: MergedTree, variables: Mapping[str, object]) -> Answer | None:
+    """The answer by generated code; None where anything is out of the ordinary."""
+    if tree.absences or tree.located:
+        return None
+    try:
+        return Answer(program.project(tree.root, [item.holds(variables) for item in program.conditions]))
+    except UNEXPECTED:
+        return None
+
+
+def read_answer(
+    selection: Selection,
+    tree: MergedTree,
+    variables: Mapping[str, object],
+    *,
+    told: Sequence[AnswerError] = (),
+    errors_max: int,
+) -> Answer:
+    """Complete the merged tree against the plan's selection; `told` are errors that have the client's paths already.
+
+    A fetch that failed is told where the answer lacks something for it, and nowhere else.
+    """
+    located = [*told, *tell(tree.located, tree, selection, variables)] if tree.located else list(told)
+    completed = complete(selection, tree, variables, located)
+    return Answer(completed.data, (*located, *completed.errors)[:errors_max])

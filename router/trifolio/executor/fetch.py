@@ -1,0 +1,108 @@
+"""One fetch from its inputs to the merged tree: ask, send, absorb, and take note of what went wrong on the way."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trifolio.errors import AnswerError, ErrorCode, InternalText, SubgraphError
+from trifolio.executor.codegen import UNEXPECTED, Program
+from trifolio.executor.encoding import decode_json
+from trifolio.executor.interpret import Ask, absorb, ask, ask_generated, fail, skip
+from trifolio.executor.prepare import PreparedFetch
+from trifolio.executor.transport import SubgraphRequest, SubgraphResponse, Transport
+from trifolio.executor.tree import MergedTree
+from trifolio.limits import Limits
+from trifolio.observer import FetchEnded, Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What one client's request brings to a plan, and the tree that its fetches fill."""
+
+    transports: Mapping[str, Transport]
+    variables: Mapping[str, object]
+    """As the client sent them: forwarded untouched."""
+    coerced: Mapping[str, object]
+    """With defaults: what @skip and @include look at."""
+    headers: Mapping[str, str]
+    context: object
+    limits: Limits
+    observer: Observer | None
+    tree: MergedTree
+    program: Program | None
+
+    async def perform(self, prepared: PreparedFetch) -> None:
+        """Send one fetch and merge its answer; whatever a subgraph or its transport does ends in the tree."""
+        fetch = prepared.fetch
+        if prepared.is_conditional and not fetch.condition.holds(self.coerced):
+            skip(self.tree, prepared)
+            return
+        asked = self._ask(prepared)
+        if asked is None:
+            return
+        if asked.representations > self.limits.representations_max:
+            fail(self.tree, asked, [_error(ErrorCode.TOO_MANY_REPRESENTATIONS, fetch.subgraph)])
+            return
+        started = time.perf_counter()
+        failure: SubgraphError | None = None
+        try:
+            absorb(self.tree, asked, _payload(await self._send(asked), fetch.subgraph))
+        except SubgraphError as error:
+            failure = error
+            fail(self.tree, asked, error.errors())
+        self._observe(fetch.subgraph, time.perf_counter() - started, failure)
+
+    def _ask(self, prepared: PreparedFetch) -> Ask | None:
+        """By generated code where there is some and nothing is out of the ordinary, else by the interpreter."""
+        find = self.program.asks.get(prepared.fetch.id) if self.program else None
+        if find is not None:
+            try:
+                return ask_generated(prepared, find(self.tree.root), self.variables)
+            except UNEXPECTED:
+                pass
+        return ask(self.tree, prepared, self.variables, self.coerced)
+
+    async def _send(self, asked: Ask) -> SubgraphResponse:
+        """Hand the request to its transport; an exception other than `SubgraphError` is a bug and fails this fetch."""
+        fetch = asked.prepared.fetch
+        transport = self.transports.get(fetch.subgraph)
+        if transport is None:
+            raise SubgraphError(
+                ErrorCode.SUBGRAPH_UNREACHABLE, fetch.subgraph, internal=InternalText("No transport is configured.")
+            )
+        request = SubgraphRequest(
+            subgraph=fetch.subgraph,
+            kind=fetch.kind,
+            operation=asked.operation,
+            variables=asked.variables,
+            headers=self.headers,
+            context=self.context,
+        )
+        try:
+            return await transport.send(request)
+        except SubgraphError:
+            raise
+        except Exception as error:
+            raise SubgraphError(
+                ErrorCode.INTERNAL_SERVER_ERROR, fetch.subgraph, internal=InternalText(repr(error))
+            ) from error
+
+    def _observe(self, subgraph: str, seconds: float, failure: SubgraphError | None) -> None:
+        if self.observer is not None:
+            code = None if failure is None else failure.code
+            self.observer.fetch_ended(FetchEnded(subgraph, seconds, code, failure))
+
+
+def _payload(response: SubgraphResponse, subgraph: str) -> object:
+    if response.body is None:
+        return response.payload
+    try:
+        return decode_json(response.body)
+    except ValueError as error:
+        raise SubgraphError(
+            ErrorCode.SUBGRAPH_RESPONSE_MALFORMED, subgraph, internal=InternalText(str(error))
+        ) from error
+
+
+def _error(code: ErrorCode, subgraph: str) -> AnswerError:
+    return AnswerError(code, code.text, subgraph=subgraph)

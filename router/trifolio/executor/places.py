@@ -1,0 +1,133 @@
+"""Where a place of the merged tree stands in the client's answer: everywhere it is shown, under the client's keys.
+
+A subgraph's error names keys of its own answer. Merged into the tree, the object that it concerns may be shown at many
+places (one entity in several items of a list), under other response keys, or nowhere at all (an input of a @requires):
+then the error goes to the nearest place above it that the client does see.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from trifolio.errors import AnswerError, PathKey
+from trifolio.executor.merge import Json
+from trifolio.executor.tree import LocatedError, MergedTree, runtime_type
+from trifolio.plan import ListShape, ObjectShape, OutputField, Selection, Shape
+
+ClientPath = tuple[PathKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An object as the client sees it."""
+
+    path: ClientPath
+    selection: Selection
+
+
+def find_places(
+    selection: Selection, root: Json, variables: Mapping[str, object], wanted: frozenset[int]
+) -> dict[int, list[Place]]:
+    """All places of the objects whose identities are `wanted`, in the answer's order."""
+    found: dict[int, list[Place]] = {}
+    pending: list[tuple[Json, Place]] = [(root, Place((), selection))]
+    while pending:
+        item, place = pending.pop()
+        if id(item) in wanted:
+            found.setdefault(id(item), []).append(place)
+        inner = [
+            pair
+            for field in _applicable(place.selection, item, variables)
+            for pair in _objects(field.shape, item.get(field.key), (*place.path, field.response_key))
+        ]
+        pending.extend(reversed(inner))
+    return found
+
+
+def _applicable(selection: Selection, item: Json, variables: Mapping[str, object]) -> Iterator[OutputField]:
+    """The fields that an object shows; all types' where its type is not known, as below a null."""
+    typename = runtime_type(item)
+    for field in selection.fields:
+        if field.types is not None and typename is not None and typename not in field.types:
+            continue
+        if field.condition.holds(variables):
+            yield field
+
+
+def _objects(shape: Shape, value: object, path: ClientPath) -> Iterator[tuple[Json, Place]]:
+    if isinstance(shape, ObjectShape) and isinstance(value, dict):
+        yield value, Place(path, shape.selection)
+    elif isinstance(shape, ListShape) and isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _objects(shape.item, item, (*path, index))
+
+
+def tell(
+    located: Sequence[LocatedError],
+    tree: MergedTree,
+    selection: Selection,
+    variables: Mapping[str, object],
+) -> list[AnswerError]:
+    """Every located error once for each place in the answer that it concerns, in the order of fetches."""
+    wanted = frozenset(id(item.place) for item in located if item.place is not None)
+    places = find_places(selection, tree.root, variables, wanted) if wanted else {}
+    by_error: dict[int, list[LocatedError]] = {}
+    for item in sorted(located, key=lambda item: item.fetch):
+        by_error.setdefault(id(item.error), []).append(item)
+    told: dict[AnswerError, None] = {}
+    for items in by_error.values():
+        told.update(dict.fromkeys(_tell_one(items, places, variables)))
+    return list(told)
+
+
+def _tell_one(
+    items: Sequence[LocatedError], places: Mapping[int, Sequence[Place]], variables: Mapping[str, object]
+) -> Iterator[AnswerError]:
+    """One error at every place that shows its field; where none does, once, at the nearest place above."""
+    followed = [
+        _follow(place, item.place, item.path, variables)
+        for item in items
+        if item.place is not None
+        for place in places.get(id(item.place), ())
+    ]
+    found = [each for several in followed for each in several]
+    shown = [each for each in found if each.is_whole] or found[:1]
+    if not shown:
+        yield items[0].error
+    for each in shown:
+        yield replace(items[0].error, path=each.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """Where keys of the merged tree lead in the answer."""
+
+    path: ClientPath
+    is_whole: bool
+    """False where the client's selection ends before the keys do."""
+
+
+def _follow(place: Place, item: Json, rest: Sequence[PathKey], variables: Mapping[str, object]) -> Iterator[_Followed]:
+    """The client's paths for keys that lead on from an object; cut off where the client's selection ends."""
+    if not rest:
+        yield _Followed(place.path, is_whole=True)
+        return
+    fields = [field for field in _applicable(place.selection, item, variables) if field.key == rest[0]]
+    if not fields:
+        yield _Followed(place.path, is_whole=False)
+    for field in fields:
+        path = (*place.path, field.response_key)
+        yield from _follow_value(field.shape, item.get(field.key), path, rest[1:], variables)
+
+
+def _follow_value(
+    shape: Shape, value: object, path: ClientPath, rest: Sequence[PathKey], variables: Mapping[str, object]
+) -> Iterator[_Followed]:
+    while rest and isinstance(shape, ListShape) and isinstance(rest[0], int):
+        index = rest[0]
+        value = value[index] if isinstance(value, list) and 0 <= index < len(value) else None
+        path, rest, shape = (*path, index), rest[1:], shape.item
+    if rest and isinstance(shape, ObjectShape):
+        item = value if isinstance(value, dict) else {}
+        yield from _follow(Place(path, shape.selection), item, rest, variables)
+    else:
+        yield _Followed(path, is_whole=True)

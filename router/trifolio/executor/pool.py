@@ -1,0 +1,370 @@
+"""Requests to a subgraph over HTTP/1.1 on connections that are kept: the transport that the router uses.
+
+How it works. A request takes the connection that was used last (`_idle` is a stack, so that those which are not needed
+grow old), opens one while there are fewer than `connections_max`, or waits for its turn. Who is done hands on his
+connection to the first who waits. A connection that is gone leaves its place to the first who waits, too; so places are
+never lost and never given twice: `_open` counts the connections and those being opened, `_connections` has the former.
+
+A kept connection can be closed by its peer at any moment. If that happens before a byte of the response arrived, a
+query is sent once more, on a new connection; a mutation may have been carried out and is not.
+"""
+
+import asyncio
+import base64
+import functools
+import re
+import ssl
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import Final
+from urllib.parse import quote, unquote, urlsplit
+
+from trifolio.errors import ErrorCode
+from trifolio.executor.connection import Connection, ConnectionBroken, ConnectionStale, HttpResponse, ResponseTooLarge
+from trifolio.executor.content_coding import CODINGS, UnknownCoding, decoded
+from trifolio.executor.http import JSON_HEADERS, HttpSubgraph
+from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
+from trifolio.limits import Limits
+
+_DEFAULTS: Final = Limits()
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+")
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OWN_HEADERS: Final = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Headers that say how a message is framed or what becomes of its connection: the transport's own."""
+_NO_FIELD_VALUE: Final = re.compile(r"[\0\r\n]")
+_URL_SAFE: Final = "/%:@!$&'()*+,;=?~"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a subgraph listens, out of its URL."""
+
+    host: str
+    port: int
+    authority: str
+    """The Host header."""
+    target: str
+    """Path and query."""
+    is_tls: bool
+    credentials: str | None
+    """The Authorization header of a URL with a user name."""
+
+    @classmethod
+    def of(cls, url: str) -> "Origin":
+        """The parts of an http: or https: URL; raises ValueError, which does not show it, for any other text."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "\\" in url:
+            raise ValueError("its URL is no http:// or https:// URL")
+        try:
+            port = parts.port
+        except ValueError:
+            raise ValueError("its URL names no port that there is") from None
+        host, is_tls = _host_of(parts.hostname), parts.scheme == "https"
+        name = f"[{host}]" if ":" in host else host
+        query = f"?{quote(parts.query, safe=_URL_SAFE)}" if parts.query else ""
+        credentials = None
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            credentials = f"Basic {base64.b64encode(pair).decode()}"
+        default_port = 443 if is_tls else 80
+        return cls(
+            host=host,
+            port=default_port if port is None else port,
+            authority=name if port is None else f"{name}:{port}",
+            target=quote(parts.path or "/", safe=_URL_SAFE) + query,
+            is_tls=is_tls,
+            credentials=credentials,
+        )
+
+
+def _host_of(text: str) -> str:
+    """A host's name as DNS has it, or an IP address; raises ValueError for any other text."""
+    if ":" in text and "%" not in text:
+        return str(IPv6Address(text))
+    host = text.encode("idna").decode("ascii")
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{text!r} in its URL is no host")
+    return host
+
+
+@functools.cache
+def _default_tls() -> ssl.SSLContext:
+    """Certificates are verified against those that the system trusts, or SSL_CERT_FILE; reading them takes its time."""
+    return ssl.create_default_context()
+
+
+class ConnectionPool:
+    """The connections to one origin. It belongs to the event loop that first sends through it."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        *,
+        connections_max: int,
+        connect_timeout_s: float,
+        idle_timeout_s: float,
+        head_bytes_max: int,
+        body_bytes_max: int,
+    ) -> None:
+        self._origin = origin
+        self._connections_max = connections_max
+        self._connect_timeout_s = connect_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+        self._head_bytes_max = head_bytes_max
+        self._body_bytes_max = body_bytes_max
+        self._tls = _default_tls() if origin.is_tls else None
+        self._open = 0
+        self._connections: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._is_closed = False
+
+    async def exchange(self, request: bytes, deadline: float, *, is_repeatable: bool) -> HttpResponse:
+        """The response to a whole request, until the loop's time is `deadline`; raises what `Connection.exchange` does.
+
+        `is_repeatable`: the request may be sent again where a kept connection turns out to have been closed.
+        """
+        if self._is_closed:
+            raise ConnectionBroken("the transport is closed")
+        connection = await self._take(deadline)
+        is_fresh = connection.is_fresh
+        try:
+            return await self._use(connection, request, deadline)
+        except ConnectionStale:
+            if is_fresh or not is_repeatable:
+                raise
+        self._close_idle()  # the peer has mostly closed them all
+        return await self._use(await self._take_new(deadline), request, deadline)
+
+    async def close(self) -> None:
+        """End every connection; what is under way fails."""
+        self._is_closed = True
+        for connection in tuple(self._connections):
+            connection.abort()
+        await asyncio.sleep(0)  # the loop ends them in its next round
+
+    async def _use(self, connection: Connection, request: bytes, deadline: float) -> HttpResponse:
+        try:
+            return await connection.exchange(request, deadline)
+        finally:
+            self._pass_on(connection)
+
+    async def _take(self, deadline: float) -> Connection:
+        """A connection, kept or new."""
+        while True:
+            connection = self._take_idle() or await self._acquire(deadline)
+            if connection.is_usable:  # or it was closed while it was handed on
+                return connection
+
+    async def _take_new(self, deadline: float) -> Connection:
+        """A new connection; one that is handed on gives up its place for it."""
+        connection = await self._acquire(deadline)
+        if connection.is_fresh:
+            return connection
+        if connection not in self._connections:  # it is gone, and its place is another's
+            return await self._take_new(deadline)
+        self._connections.discard(connection)
+        connection.abort()
+        return await self._connect(deadline)
+
+    def _take_idle(self) -> Connection | None:
+        oldest = asyncio.get_running_loop().time() - self._idle_timeout_s
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_usable and connection.idle_since >= oldest:
+                return connection
+            connection.abort()
+        return None
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().abort()
+
+    async def _acquire(self, deadline: float) -> Connection:
+        """A new connection, or the first that is handed on."""
+        if self._open < self._connections_max:
+            self._open += 1
+            return await self._connect(deadline)
+        turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout_at(deadline):
+                connection = await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():  # it came at the very moment when the caller gave up
+                self._pass_on(turn.result())
+            raise
+        return connection or await self._connect(deadline)
+
+    async def _connect(self, deadline: float) -> Connection:
+        """Fill a place that was taken; whatever goes wrong frees it."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(min(deadline, loop.time() + self._connect_timeout_s)):
+                _, connection = await loop.create_connection(
+                    self._new_connection, self._origin.host, self._origin.port, ssl=self._tls
+                )
+            if self._is_closed or not connection.is_usable:
+                connection.abort()
+                raise ConnectionBroken("it was closed at once")
+        except BaseException:
+            self._free_place()
+            raise
+        self._connections.add(connection)
+        return connection
+
+    def _new_connection(self) -> Connection:
+        return Connection(self._lost, head_bytes_max=self._head_bytes_max, body_bytes_max=self._body_bytes_max)
+
+    def _pass_on(self, connection: Connection | None) -> None:
+        """Give a connection, or the place of one, to the first who waits; else put it aside."""
+        if connection is None:
+            self._free_place()
+            return
+        if self._is_closed or not connection.is_usable:
+            connection.abort()
+            return
+        turn = self._next_turn()
+        if turn is not None:
+            turn.set_result(connection)
+        else:
+            connection.idle_since = asyncio.get_running_loop().time()
+            self._idle.append(connection)
+
+    def _free_place(self) -> None:
+        turn = self._next_turn()
+        if turn is not None:
+            turn.set_result(None)
+        else:
+            self._open -= 1
+
+    def _next_turn(self) -> "asyncio.Future[Connection | None] | None":
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                return turn
+        return None
+
+    def _lost(self, connection: Connection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if connection in self._connections:
+            self._connections.discard(connection)
+            self._free_place()
+
+
+class PooledTransport:
+    """POSTs to one subgraph's URL over kept-alive connections."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        forward_headers: tuple[str, ...] = ("authorization",),
+        timeout_ms: int = _DEFAULTS.fetch_timeout_ms,
+        connect_timeout_ms: int = _DEFAULTS.fetch_connect_timeout_ms,
+        idle_timeout_ms: int = _DEFAULTS.fetch_idle_timeout_ms,
+        header_bytes_max: int = _DEFAULTS.fetch_header_bytes_max,
+        response_bytes_max: int = _DEFAULTS.fetch_response_bytes_max,
+        connections_max: int = _DEFAULTS.fetch_connections_max,
+    ) -> None:
+        """`headers` go with every request, `forward_headers` (lower case) are taken over from the client's.
+
+        Raises:
+            ValueError: the URL, or a header, is none.
+        """
+        origin = Origin.of(url)
+        own = {} if origin.credentials is None else {"authorization": origin.credentials}
+        fixed = {**own, **{name.lower(): value for name, value in (headers or {}).items()}, **JSON_HEADERS}
+        forward_headers = tuple(name.lower() for name in forward_headers)
+        for name in (*fixed, *forward_headers):
+            if not _TOKEN.fullmatch(name) or name in _OWN_HEADERS:
+                raise ValueError(f"{name!r} is no header that can be sent along")
+        forwarded = tuple(name for name in forward_headers if name not in fixed)
+        self._subgraph = HttpSubgraph(url, forward_headers=forwarded, response_bytes_max=response_bytes_max)
+        self._timeout_s = timeout_ms / 1000
+        start = f"POST {origin.target} HTTP/1.1\r\nhost: {origin.authority}\r\naccept-encoding: {CODINGS}\r\n"
+        self._head = start.encode("ascii") + _lines(fixed)
+        self._pool = ConnectionPool(
+            origin,
+            connections_max=connections_max,
+            connect_timeout_s=connect_timeout_ms / 1000,
+            idle_timeout_s=idle_timeout_ms / 1000,
+            head_bytes_max=header_bytes_max,
+            body_bytes_max=response_bytes_max,
+        )
+
+    async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
+        """Send one request; raises SubgraphError where no GraphQL answer comes back in time."""
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        try:
+            message = self._message(request)
+            response = await self._pool.exchange(message, deadline, is_repeatable=request.kind == "query")
+            content = self._decoded(response)
+        except ResponseTooLarge as error:
+            raise self._subgraph.failure(ErrorCode.SUBGRAPH_RESPONSE_TOO_LARGE, request, str(error)) from error
+        except TimeoutError as error:
+            raise self._subgraph.failure(ErrorCode.SUBGRAPH_TIMEOUT, request, repr(error)) from error
+        except (OSError, ConnectionBroken, UnknownCoding, _UnsendableHeader) as error:
+            raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
+        return self._subgraph.answer(request, response.status, response.headers, content)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._pool.close()
+
+    def _message(self, request: SubgraphRequest) -> bytes:
+        body = self._subgraph.body_of(request)
+        length = b"content-length: %d\r\n\r\n" % len(body)
+        return b"".join((self._head, _lines(self._subgraph.forwarded(request)), length, body))
+
+    def _decoded(self, response: HttpResponse) -> bytes:
+        coding = response.headers.get("content-encoding")
+        if coding is None:
+            return response.content
+        try:
+            content = decoded(response.content, coding, self._subgraph.response_bytes_max)
+        except UnknownCoding:
+            if 200 <= response.status < 300:
+                raise
+            return b""  # the status says enough
+        if content is None:
+            raise ResponseTooLarge("the decoded body")
+        return content
+
+
+class _UnsendableHeader(ValueError):
+    """A header whose value would end the line that it stands in."""
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    for name, value in headers.items():
+        if _NO_FIELD_VALUE.search(value):
+            raise _UnsendableHeader(f"the value of the header {name!r} holds a line break or NUL")
+    return b"".join(_line(name, value) for name, value in headers.items())
+
+
+def _line(name: str, value: str) -> bytes:
+    text = f"{name}: {value}\r\n"
+    try:
+        return text.encode("latin-1")  # as the server read it: what came as bytes goes as the same bytes
+    except UnicodeEncodeError:
+        return text.encode()

@@ -1,0 +1,180 @@
+"""What is worked out once per plan rather than once per request."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    parse,
+)
+from graphql.language import FragmentSpreadNode
+
+from trifolio.conditions import ALWAYS
+from trifolio.executor.codegen import OnDemand
+from trifolio.executor.projection import make_room
+from trifolio.executor.tree import Brings
+from trifolio.plan import Entry, Fetch, Plan
+
+KeyPath = tuple[str, ...]
+"""Keys of the merged tree from the root down, list levels left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedFetch:
+    """A fetch and what its operation's text says about the merged tree."""
+
+    fetch: Fetch
+    is_entity_fetch: bool
+    is_conditional: bool
+    """Whether there are requests that do not send it."""
+    brings: tuple[Brings, ...]
+    """For every entry what its results bring."""
+    aliases: tuple[tuple[int, Entry], ...]
+    """The first entry of every alias, with its place in the fetch."""
+    shares_results: tuple[bool, ...]
+    """For every entry whether objects that sent one representation may hold the very same result.
+
+    They may where nothing else is merged into what the results bring, or where they stand at one position: there, one
+    key means one thing for all of them, whatever is fetched below. Not where ancestors tell them apart (@fromContext)
+    or where one representation stands for several types."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedPlan:
+    """A plan, ready to be executed for any number of requests at the same time."""
+
+    plan: Plan
+    fetches: tuple[PreparedFetch, ...]
+    name: str
+    """The operation's name or hash, for tracebacks."""
+    dependants: tuple[tuple[int, ...], ...]
+    """For every fetch, by its place in `fetches`, the places of those that wait for it."""
+    code: OnDemand
+    """The plan as Python."""
+
+
+def prepare(plan: Plan, *, name: str = "", interpret: int | None = 1) -> PreparedPlan:
+    """Read the fetches' operations and turn `depends_on` round.
+
+    The first `interpret` executions are interpreted, later ones run generated code; None: all are interpreted.
+    """
+    make_room(plan.selection)
+    index_of = {fetch.id: index for index, fetch in enumerate(plan.fetches)}
+    dependants: list[list[int]] = [[] for _ in plan.fetches]
+    for index, fetch in enumerate(plan.fetches):
+        for other in fetch.depends_on:
+            dependants[index_of[other]].append(index)
+    return PreparedPlan(
+        plan=plan,
+        fetches=tuple(_prepare_fetches(plan)),
+        name=name,
+        dependants=tuple(map(tuple, dependants)),
+        code=OnDemand(plan, name=name, after=interpret),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    """What the results of one alias write into the merged tree."""
+
+    keys: frozenset[str]
+    """The keys of each of its objects."""
+    containers: frozenset[KeyPath]
+    """The places below its objects that hold objects or lists of objects."""
+
+
+def _prepare_fetches(plan: Plan) -> Iterator[PreparedFetch]:
+    brought = [_read_operation(fetch) for fetch in plan.fetches]
+    has_context = any(entry.context for _, entry in plan.entries())
+    writes: Counter[KeyPath] = Counter()
+    for fetch, by_alias in zip(plan.fetches, brought, strict=True):
+        for alias in by_alias:
+            writes.update(_written(fetch, alias, by_alias[alias]))
+    for fetch, by_alias in zip(plan.fetches, brought, strict=True):
+        first = {entry.alias: (index, entry) for index, entry in reversed(list(enumerate(fetch.entries)))}
+        yield PreparedFetch(
+            fetch=fetch,
+            is_entity_fetch=fetch.is_entity_fetch,
+            is_conditional=fetch.condition != ALWAYS,
+            brings=tuple(Brings(fetch.id, _keys(entry, by_alias[entry.alias])) for entry in fetch.entries),
+            aliases=tuple(first[alias] for alias in by_alias),
+            shares_results=tuple(
+                _is_one_position(fetch, entry.alias, has_context=has_context)
+                or all(writes[path] == 1 for path in _containers(fetch, entry.alias, by_alias[entry.alias]))
+                for entry in fetch.entries
+            ),
+        )
+
+
+def _keys(entry: Entry, brought: _Brought) -> frozenset[str]:
+    return frozenset(key for _, key in entry.keys) if entry.keys else brought.keys
+
+
+def _is_one_position(fetch: Fetch, alias: str, *, has_context: bool) -> bool:
+    """Whether all objects that sent the same stand at one position and are of one type."""
+    entries = [entry for entry in fetch.entries if entry.alias == alias]
+    return (
+        len(entries) == 1 and len(entries[0].paths) == 1 and not entries[0].representation.typename and not has_context
+    )
+
+
+def _places(fetch: Fetch, alias: str) -> set[KeyPath]:
+    """Where the objects stand that take an alias's results."""
+    return {tuple(step.key for step in path) for entry in fetch.entries if entry.alias == alias for path in entry.paths}
+
+
+def _containers(fetch: Fetch, alias: str, brought: _Brought) -> set[KeyPath]:
+    """Where an alias's results bring objects that something else could be merged into."""
+    return {(*place, *below) for place in _places(fetch, alias) for below in brought.containers}
+
+
+def _written(fetch: Fetch, alias: str, brought: _Brought) -> set[KeyPath]:
+    """Every place whose objects an alias's results are merged into or bring."""
+    return _places(fetch, alias) | _containers(fetch, alias, brought)
+
+
+def _read_operation(fetch: Fetch) -> dict[str, _Brought]:
+    """What each alias of a fetch brings; a root fetch has one, the empty alias."""
+    document = parse(fetch.operation, no_location=True)
+    fragments = {item.name.value: item for item in document.definitions if isinstance(item, FragmentDefinitionNode)}
+    operation = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))
+    root = list(_fields(operation.selection_set, fragments))
+    if not fetch.is_entity_fetch:
+        return {"": _read_fields(root, fragments)}
+    aliases = dict.fromkeys(entry.alias for entry in fetch.entries)
+    return {
+        alias: _read_fields(
+            [pair for key, node in root if key == alias for pair in _fields(node.selection_set, fragments)], fragments
+        )
+        for alias in aliases
+    }
+
+
+def _read_fields(fields: list[tuple[str, FieldNode]], fragments: Mapping[str, FragmentDefinitionNode]) -> _Brought:
+    containers: set[KeyPath] = set()
+    pending: list[tuple[KeyPath, list[tuple[str, FieldNode]]]] = [((), fields)]
+    while pending:
+        path, inner = pending.pop()
+        for key, node in inner:
+            if node.selection_set is not None:
+                containers.add((*path, key))
+                pending.append(((*path, key), list(_fields(node.selection_set, fragments))))
+    return _Brought(frozenset(key for key, _ in fields), frozenset(containers))
+
+
+def _fields(
+    selection_set: SelectionSetNode | None, fragments: Mapping[str, FragmentDefinitionNode]
+) -> Iterator[tuple[str, FieldNode]]:
+    """The response keys of a selection set with their fields, those inside fragments included."""
+    for node in selection_set.selections if selection_set else ():
+        if isinstance(node, FieldNode):
+            yield (node.alias or node.name).value, node
+        elif isinstance(node, InlineFragmentNode):
+            yield from _fields(node.selection_set, fragments)
+        elif isinstance(node, FragmentSpreadNode):
+            yield from _fields(fragments[node.name.value].selection_set, fragments)

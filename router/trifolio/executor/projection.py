@@ -1,0 +1,289 @@
+"""Reading the answer off the merged tree, completed against the API schema.
+
+The shapes say what the client may get; the tree is what subgraphs sent, and may be anything. Every value is completed
+as the GraphQL specification's section 6.4.3 says: what does not fit becomes null with an error, a null where the schema
+promises a value makes its parent null, up to `data`. Errors are told once: a null that an error of a subgraph explains
+already gets no second one.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from trifolio.conditions import Condition
+from trifolio.errors import AnswerError, ClientText, ErrorCode, PathKey
+from trifolio.executor.merge import Json
+from trifolio.executor.tree import MergedTree, runtime_type
+from trifolio.plan import (
+    LeafShape,
+    ListShape,
+    ObjectShape,
+    OutputField,
+    Selection,
+    Shape,
+    TypenameShape,
+)
+
+
+class _Bubble:
+    """The null that may not stand where it is: the parent becomes null in its place."""
+
+
+_BUBBLE: Final = _Bubble()
+_REFUSED: Final = object()
+
+# ---- leaves ----
+
+
+def _as_int(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**31) <= value < 2**31:
+        return value
+    return _REFUSED
+
+
+def _as_float(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _REFUSED
+    return value if isinstance(value, int) and not isinstance(value, bool) else _REFUSED
+
+
+def _as_string(value: object) -> object:
+    return value if isinstance(value, str) else _REFUSED
+
+
+def _as_boolean(value: object) -> object:
+    return value if isinstance(value, bool) else _REFUSED
+
+
+def _as_id(value: object) -> object:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else _REFUSED
+
+
+_SCALARS: Final[Mapping[str, Callable[[object], object]]] = {
+    "Int": _as_int,
+    "Float": _as_float,
+    "String": _as_string,
+    "Boolean": _as_boolean,
+    "ID": _as_id,
+}
+
+
+def coerce_leaf(shape: LeafShape, value: object) -> object:
+    """`value` as the scalar or enum, or `REFUSED`; custom scalars pass as they are (sections 3.5 and 3.9)."""
+    if shape.values is not None:
+        return value if isinstance(value, str) and value in shape.values else _REFUSED
+    coerce = _SCALARS.get(shape.name)
+    return value if coerce is None else coerce(value)
+
+
+REFUSED: Final = _REFUSED
+"""What `coerce_leaf` returns for a value that does not fit."""
+
+# ---- the whole answer ----
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The answer's data and the errors that completing it found."""
+
+    data: Json | None
+    errors: tuple[AnswerError, ...]
+
+
+def complete(
+    selection: Selection, tree: MergedTree, variables: Mapping[str, object], told: Sequence[AnswerError]
+) -> Completed:
+    """Read the answer off `tree`; `told` are the errors that the answer has already, with their paths."""
+    completion = _Completion(tree, variables, told)
+    data = completion.selection(selection, tree.root)
+    return Completed(None if isinstance(data, _Bubble) else data, tuple(completion.errors))
+
+
+FRAMES_PER_LEVEL: Final = 4
+"""Calls between an object or list and what stands in it."""
+
+FRAMES_ELSEWHERE: Final = 1_000
+"""Calls above and below the interpreter: Python's own default."""
+
+
+def make_room(selection: Selection) -> None:
+    """Let Python recurse as deep as an answer can nest. Operations are limited in depth, and so is this.
+
+    Calls from Python to Python take no C stack, so that a higher limit costs memory alone, and only where it is used.
+    """
+    deepest = 0
+    pending: list[tuple[Shape, int]] = [(ObjectShape(selection), 0)]
+    while pending:
+        shape, depth = pending.pop()
+        deepest = max(deepest, depth)
+        if isinstance(shape, ListShape):
+            pending.append((shape.item, depth + 1))
+        elif isinstance(shape, ObjectShape):
+            pending.extend((field.shape, depth + 1) for field in shape.selection.fields)
+    frames = FRAMES_ELSEWHERE + deepest * FRAMES_PER_LEVEL
+    if frames > sys.getrecursionlimit():
+        sys.setrecursionlimit(frames)
+
+
+class _Completion:
+    """One walk over the shapes and the tree, which knows where it stands."""
+
+    def __init__(self, tree: MergedTree, variables: Mapping[str, object], told: Sequence[AnswerError]) -> None:
+        self.errors: list[AnswerError] = []
+        self._tree = tree
+        self._variables = variables
+        self._conditions: dict[Condition, bool] = {}
+        self._path: list[PathKey] = []
+        self._trail: list[tuple[Json, str]] = []
+        self._covered = _Covered(told)
+
+    def selection(self, selection: Selection, place: Json) -> Json | _Bubble:
+        """The object that the client sees for `place`."""
+        typename = runtime_type(place)
+        answer: Json = {}
+        for field in selection.fields:
+            if field.types is not None and typename not in field.types:
+                continue
+            if not self._holds(field.condition):
+                continue
+            self._path.append(field.response_key)
+            self._trail.append((place, field.key))
+            value = self._field(field, place, selection)
+            self._trail.pop()
+            self._path.pop()
+            if isinstance(value, _Bubble):
+                return value
+            answer[field.response_key] = value
+        return answer
+
+    def _holds(self, condition: Condition) -> bool:
+        holds = self._conditions.get(condition)
+        if holds is None:
+            holds = self._conditions[condition] = condition.holds(self._variables)
+        return holds
+
+    def _field(self, field: OutputField, place: Json, selection: Selection) -> object:
+        shape = field.shape
+        if isinstance(shape, TypenameShape):
+            typename = shape.constant or place.get(field.key)
+            if isinstance(typename, str) and (shape.constant or not selection.types or typename in selection.types):
+                return typename
+            return self._lacking(field) if typename is None else self._wrong(shape, ErrorCode.UNKNOWN_TYPENAME)
+        if field.key not in place:
+            return self._lacking(field)
+        return self._value(shape, place[field.key], field.coordinate)
+
+    def _value(self, shape: Shape, value: object, coordinate: str) -> object:
+        """`value` in its shape, null where it does not fit, or the bubble."""
+        if value is None:
+            return self._null(shape, coordinate)
+        if isinstance(shape, LeafShape):
+            coerced = coerce_leaf(shape, value)
+            return coerced if coerced is not _REFUSED else self._wrong(shape, ErrorCode.VALUE_NOT_COERCIBLE, coordinate)
+        if isinstance(shape, ObjectShape):
+            return self._object(shape, value, coordinate)
+        if isinstance(shape, ListShape):
+            return self._list(shape, value, coordinate)
+        return value
+
+    def _object(self, shape: ObjectShape, value: object, coordinate: str) -> object:
+        if not isinstance(value, dict):
+            return self._wrong(shape, ErrorCode.VALUE_NOT_COERCIBLE, coordinate)
+        possible = shape.selection.types
+        if possible and ("__typename" in value or len(possible) > 1):
+            if value.get("__typename") is None and self._depends_on_type(shape.selection):
+                return self._untyped(shape, value, coordinate)
+            if value.get("__typename") is not None and runtime_type(value) not in possible:
+                return self._wrong(shape, ErrorCode.UNKNOWN_TYPENAME, coordinate)
+        answer = self.selection(shape.selection, value)
+        if isinstance(answer, _Bubble) and not shape.non_null:
+            return None
+        return answer
+
+    def _depends_on_type(self, selection: Selection) -> bool:
+        """Whether it takes the object's type to say which fields it shows; a plan asks for the type only then."""
+        return any(field.types is not None and self._holds(field.condition) for field in selection.fields)
+
+    def _list(self, shape: ListShape, value: object, coordinate: str) -> object:
+        if not isinstance(value, list):
+            return self._wrong(shape, ErrorCode.VALUE_NOT_COERCIBLE, coordinate)
+        answer: list[object] = []
+        for index, item in enumerate(value):
+            self._path.append(index)
+            completed = self._value(shape.item, item, coordinate)
+            self._path.pop()
+            if isinstance(completed, _Bubble):
+                return completed if shape.non_null else None
+            answer.append(completed)
+        return answer
+
+    # ---- nulls and their reasons ----
+
+    def _null(self, shape: Shape, coordinate: str) -> object:
+        """A null that a subgraph sent, or that an error left behind."""
+        if not shape.non_null:
+            return None
+        if not self._covered.by(self._path):
+            field = f" for the field {coordinate}" if coordinate else ""
+            text = ClientText(f"There is no value{field}, which cannot be null.")
+            self.errors.append(AnswerError(ErrorCode.NULL_IN_NON_NULL, text, path=tuple(self._path)))
+        return _BUBBLE
+
+    def _lacking(self, field: OutputField) -> object:
+        """The tree has no such key: tell the reason that is known, if it is one to tell."""
+        absence = self._tree.explain(self._trail)
+        if absence is None and not self._covered.by(self._path):
+            code = ErrorCode.SUBGRAPH_RESPONSE_MALFORMED
+            unknown = AnswerError(code, ClientText("The subgraphs' answers lack this field."))
+            return self._absent(field.shape, (unknown,), field.coordinate)
+        return self._absent(field.shape, absence.errors if absence else (), field.coordinate)
+
+    def _untyped(self, shape: Shape, value: Json, coordinate: str) -> object:
+        """An object of an abstract type whose own type nobody told."""
+        absence = self._tree.explain([*self._trail, (value, "__typename")])
+        if absence is None:
+            return self._wrong(shape, ErrorCode.UNKNOWN_TYPENAME, coordinate)
+        return self._absent(shape, absence.errors, coordinate)
+
+    def _absent(self, shape: Shape, errors: Sequence[AnswerError], coordinate: str) -> object:
+        self.errors.extend(replace(error, path=tuple(self._path)) for error in errors)
+        if errors:
+            return _BUBBLE if shape.non_null else None
+        return self._null(shape, coordinate)
+
+    def _wrong(self, shape: Shape, code: ErrorCode, coordinate: str = "") -> object:
+        """A value that does not fit; the text names the field and the type, never the value."""
+        where = f"{coordinate}: " if coordinate else ""
+        expected = f" It should be {_expected(shape)}." if code is ErrorCode.VALUE_NOT_COERCIBLE else ""
+        text = ClientText(f"{where}{code.text}{expected}")
+        self.errors.append(AnswerError(code, text, path=tuple(self._path)))
+        return _BUBBLE if shape.non_null else None
+
+
+def _expected(shape: Shape) -> str:
+    if isinstance(shape, LeafShape):
+        return shape.name
+    return "a list" if isinstance(shape, ListShape) else "an object"
+
+
+class _Covered:
+    """Which places of the answer have an error already, at them, above them or below them."""
+
+    def __init__(self, told: Sequence[AnswerError]) -> None:
+        self._paths = {error.path for error in told if error.path is not None}
+        self._prefixes = {path[:length] for path in self._paths for length in range(len(path) + 1)}
+
+    def by(self, path: Sequence[PathKey]) -> bool:
+        """Whether an error at `path`, above it or below it was told."""
+        if not self._paths:
+            return False
+        here = tuple(path)
+        return here in self._prefixes or any(here[:length] in self._paths for length in range(len(here)))

@@ -1,0 +1,50 @@
+"""The seam between the executor and whatever carries a request to a subgraph: HTTP, memory, or a test's own.
+
+A transport says what became of one request. It either returns what the subgraph answered, decoded or as bytes, or it
+raises `SubgraphError` with a code of the catalogue; any other exception is a bug and is reported as one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from trifolio.plan import OperationKind
+
+
+@dataclass(frozen=True, slots=True)
+class SubgraphRequest:
+    """One GraphQL request to one subgraph."""
+
+    subgraph: str
+    kind: OperationKind
+    operation: str
+    variables: Mapping[str, object] = field(default_factory=dict)
+    """The client's variables that the operation uses and the representations: JSON values."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """The client's headers, names in lower case; the transport decides which of them the subgraph gets."""
+    context: object = None
+    """What the caller of the engine handed in; only transports within this process can use it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubgraphResponse:
+    """What a subgraph answered: `body` as bytes of JSON, or `payload` where it is decoded already.
+
+    A transport that does not need to look into the answer leaves the bytes alone, so that they are decoded once, and
+    straight into the shape that the plan wants. A payload belongs to the executor from here on, which may change it.
+    """
+
+    body: bytes | None = None
+    payload: object = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """The response's headers, names in lower case; empty where there are none."""
+
+
+class Transport(Protocol):
+    """Carries requests to one subgraph. One transport serves all requests of a process at the same time."""
+
+    async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
+        """Send one request and wait for its answer; raises `SubgraphError` where there is none worth reading."""
+
+    async def close(self) -> None:
+        """Release what the transport holds; nothing is sent after that."""

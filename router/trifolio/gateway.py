@@ -1,0 +1,113 @@
+"""The router that people embed: the engine with its transports made from a configuration, and its ASGI face."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from trifolio.config import Config, SubgraphConfig
+from trifolio.engine import Engine, Response
+from trifolio.errors import ConfigError
+from trifolio.executor import Transport
+from trifolio.executor.pool import PooledTransport
+from trifolio.observer import Observer
+from trifolio.server.app import App
+from trifolio.supergraph import Supergraph
+
+SECRET_HEADER = "x-router-secret"  # noqa: S105  # the header's name, not a secret
+"""By this header a subgraph knows the router."""
+
+
+class Router(Engine):
+    """Answers operations on a supergraph.
+
+        router = Router(supergraph_sdl, transports={"users": LocalTransport(schema)})
+        response = await router.execute("{ me { name } }", headers={"authorization": "Bearer ..."})
+        app = router.asgi()
+
+    Subgraphs without a transport are reached over HTTP, at the URL of the supergraph or of `config`. A router that is
+    not served by itself is closed with `await router.close()` or by `async with`.
+    """
+
+    def __init__(
+        self,
+        supergraph_sdl: str | Supergraph,
+        *,
+        config: Config | None = None,
+        transports: Mapping[str, Transport] | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        """Raises SupergraphError for a text that is no supergraph, ConfigError where names or URLs do not fit it."""
+        supergraph = Supergraph.parse(supergraph_sdl) if isinstance(supergraph_sdl, str) else supergraph_sdl
+        config = config or Config()
+        given = dict(transports or {})
+        for name in [*given, *config.subgraphs]:
+            if name not in supergraph.subgraphs:
+                known = ", ".join(supergraph.subgraphs)
+                raise ConfigError(f"the supergraph has no subgraph {name!r}; it has {known}")
+        made = {name: given.get(name) or make_transport(supergraph, config, name) for name in supergraph.subgraphs}
+        super().__init__(supergraph, transports=made, config=config, observer=observer)
+
+    async def execute(
+        self,
+        query: str,
+        *,
+        variables: Mapping[str, object] | None = None,
+        operation_name: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        context: object = None,
+    ) -> Response:
+        """Answer one operation; what is wrong with the request or a subgraph stands in the response.
+
+        `headers` are the client's, names in any case: those that the configuration forwards go on to the subgraphs.
+        `context` is handed to transports within this process.
+        """
+        return await self.answer(
+            query,
+            variables=variables,
+            operation_name=operation_name,
+            headers={name.lower(): value for name, value in (headers or {}).items()},
+            context=context,
+        )
+
+    def asgi(self, *, path: str = "/graphql") -> App:
+        """An ASGI application with the GraphQL endpoint at `path`, `/health`, `/ready` and `/metrics`.
+
+        Served by itself it closes the router when it ends. Mounted in another application (which passes no lifespan
+        on), closing stays with that application.
+        """
+        return App(self, path=path)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def make_transport(supergraph: Supergraph, config: Config, name: str) -> Transport:
+    """The way to a subgraph over HTTP, as the configuration says. Raises ConfigError where it has no URL."""
+    own = config.subgraphs.get(name, SubgraphConfig())
+    url = own.url or supergraph.subgraphs[name].url
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"the supergraph has no URL for subgraph {name!r}; set subgraphs.{name}.url in router.yaml")
+    limits = config.limits
+    forwarded = config.forwarded_headers(name)
+    if own.secret is not None:
+        # A subgraph that knows the router may believe it about the client's address, and needs it to limit attempts.
+        forwarded = (*forwarded, "x-forwarded-for")
+    try:
+        return PooledTransport(
+            url,
+            headers={SECRET_HEADER: own.secret.value} if own.secret else None,
+            forward_headers=forwarded,
+            timeout_ms=own.timeout_ms or limits.fetch_timeout_ms,
+            connect_timeout_ms=limits.fetch_connect_timeout_ms,
+            idle_timeout_ms=limits.fetch_idle_timeout_ms,
+            header_bytes_max=limits.fetch_header_bytes_max,
+            response_bytes_max=limits.fetch_response_bytes_max,
+            connections_max=limits.fetch_connections_max,
+        )
+    except ValueError as error:
+        raise ConfigError(f"subgraph {name!r} cannot be asked: {error}") from error

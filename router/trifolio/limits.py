@@ -1,0 +1,86 @@
+"""Every limit of the router, with its unit in its name, its default and its reason.
+
+`Limits` is plain values; `router.yaml` overrides them under `limits:` by the same names (router/trifolio/config.py).
+"""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request, one document and one fetch may cost. All counts are inclusive: the limit itself is allowed."""
+
+    # ---- the HTTP request ----
+
+    body_bytes_max: int = 2_000_000
+    """2 MB: a large operation with generous variables is under 100 kB; memory per connection stays bounded."""
+    body_timeout_ms: int = 10_000
+    """10 s from the headers to the body's last byte: slower is an attack that holds a connection, not a network."""
+    header_bytes_max: int = 32_768
+    """32 KiB for all headers together: tokens with many claims fit; proxies in front allow 8 to 32 KiB."""
+    header_timeout_ms: int = 10_000
+    """10 s from the first byte to the end of the headers, and from connecting to the first byte."""
+    header_count_max: int = 100
+    """100 header fields: browsers send about 20, proxies add a handful."""
+    url_bytes_max: int = 16_384
+    """16 KiB of path and query: the longest that a GET query may be; proxies in front allow 8 to 16 KiB."""
+    requests_in_flight_max: int = 10_000
+    """10,000 requests at once per process: beyond, a 503 at once is better than a time-out for everyone."""
+    shutdown_timeout_ms: int = 10_000
+    """10 s for requests in flight to end on SIGTERM; orchestrators kill after 30 s."""
+
+    # ---- the document ----
+
+    document_bytes_max: int = 200_000
+    """200 kB: the largest operations of generated clients are about 50 kB."""
+    document_tokens_max: int = 15_000
+    """15,000 tokens: parsing them takes about 50 ms, which one request may cost."""
+    document_depth_max: int = 200
+    """200 nested brackets of any kind: parser and validator recurse per level and must stay far from Python's limit."""
+    operation_aliases_max: int = 1_000
+    """1,000 aliases in the document: a client that batches by aliases has tens, an attack thousands."""
+    operation_root_fields_max: int = 200
+    """200 root fields: each can be a request to a subgraph."""
+    variables_depth_max: int = 64
+    """64 levels in a variable's value: encoders and the coercion of inputs recurse per level."""
+    operation_selections_max: int = 20_000
+    """20,000 selected fields after every fragment is spread: fragments that spread fragments grow exponentially."""
+    validation_errors_max: int = 50
+    """50 validation errors are reported: enough to mend a document, cheap to collect."""
+
+    # ---- planning ----
+
+    plan_cache_entries_max: int = 1_000
+    """1,000 operations: an application has tens to hundreds; a plan takes some forty times its document's text."""
+    plan_cache_text_bytes_max: int = 5_000_000
+    """5 MB of documents, some 200 MB of plans: the number alone would let large documents take gigabytes."""
+
+    operation_timeout_ms: int = 60_000
+    """60 s for all fetches of an operation together: longer than one fetch may take, shorter than proxies wait."""
+
+    # ---- the fetches ----
+
+    fetch_timeout_ms: int = 30_000
+    """30 s per fetch, overridden per subgraph: the longest that a client is likely to wait at all."""
+    fetch_connect_timeout_ms: int = 5_000
+    """5 s to connect: a subgraph in the same network connects in milliseconds."""
+    fetch_idle_timeout_ms: int = 4_000
+    """4 s unused, and a connection is not used again: uvicorn and Node close theirs after 5 s, at any bad moment."""
+    fetch_header_bytes_max: int = 65_536
+    """64 KiB for all headers of a subgraph's response: servers send one or two, with cookies a few more."""
+    fetch_response_bytes_max: int = 50_000_000
+    """50 MB per subgraph response: beyond, the router's memory would be the subgraph's to fill."""
+    fetch_connections_max: int = 100
+    """100 connections to each subgraph: as many as a small service can work on at once."""
+    representations_max: int = 10_000
+    """10,000 representations in one fetch: subgraphs have limits of their own, and lists this long want paging."""
+
+    # ---- the answer ----
+
+    answer_errors_max: int = 100
+    """100 errors in one answer: a broken subgraph under a long list would repeat itself thousands of times."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if getattr(self, each.name) < 1:
+                raise ValueError(f"{each.name} has to be at least 1")

@@ -1,0 +1,83 @@
+"""The protocol through which the phases report what they did; metrics, traces and logs listen above.
+
+The core knows only this module. The engine's default is no observer at all (`None`), so that a request that nobody
+watches pays one comparison per phase and no call; `emit` on a list of observers is the server's affair.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from trifolio.errors import ErrorCode, SubgraphError
+
+
+@dataclass(frozen=True, slots=True)
+class OperationEnded:
+    """One operation was answered."""
+
+    kind: str | None
+    """`query`, `mutation`, `subscription`; None where the request was refused before that was known."""
+    name: str | None
+    """The operation's name as the client wrote it. It is the client's text: never a metric's label."""
+    seconds: float
+    codes: tuple[str, ...]
+    """The codes of the answer's errors, in order, repeated as often as they occurred."""
+    plan_cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OperationPlanned:
+    """An operation was parsed, validated and planned, as it was not in the cache."""
+
+    seconds: float
+    fetches: int
+    proven_minimal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FetchEnded:
+    """One request to a subgraph ended."""
+
+    subgraph: str
+    seconds: float
+    code: ErrorCode | None
+    """None where the subgraph answered, even with GraphQL errors."""
+    failure: SubgraphError | None = None
+    """What the transport raised, with the internal text and the cause for the log."""
+
+
+class Observer(Protocol):
+    """What the engine and the executor tell. Methods must be quick and must not raise."""
+
+    def operation_planned(self, event: OperationPlanned, /) -> None:
+        """An operation was planned."""
+
+    def fetch_ended(self, event: FetchEnded, /) -> None:
+        """A request to a subgraph ended, well or badly."""
+
+    def operation_ended(self, event: OperationEnded, /) -> None:
+        """An operation was answered, or refused."""
+
+
+class Observers:
+    """Several observers as one."""
+
+    __slots__ = ("_observers",)
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = tuple(observers)
+
+    def operation_planned(self, event: OperationPlanned, /) -> None:
+        """Pass the event on to each."""
+        for observer in self._observers:
+            observer.operation_planned(event)
+
+    def fetch_ended(self, event: FetchEnded, /) -> None:
+        """Pass the event on to each."""
+        for observer in self._observers:
+            observer.fetch_ended(event)
+
+    def operation_ended(self, event: OperationEnded, /) -> None:
+        """Pass the event on to each."""
+        for observer in self._observers:
+            observer.operation_ended(event)

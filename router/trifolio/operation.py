@@ -1,0 +1,304 @@
+"""An operation, read from a document: its kind, its variables, and its selections flattened object by object.
+
+Flattening is the specification's CollectFields done for all requests at once: fragments are followed, type conditions
+become sets of runtime types, and @skip and @include become conditions over variables.
+
+Specification: GraphQL, sections 6.1 (GetOperation) and 6.3.2 (CollectFields).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from graphql import GraphQLError, parse, print_ast
+from graphql.language import (
+    BooleanValueNode,
+    DirectiveNode,
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionNode,
+    SelectionSetNode,
+    StringValueNode,
+    VariableDefinitionNode,
+    VariableNode,
+)
+
+from trifolio.conditions import ALWAYS, NEVER, Condition
+from trifolio.errors import ClientText, DocumentError, ErrorCode, OperationError
+from trifolio.supergraph import OperationKind, Supergraph
+
+FLATTENED_FIELDS_MAX: Final = 100_000
+"""Fields that all fragments of an operation may unfold to: far beyond honest operations, and some 100 MB of plan."""
+
+INTROSPECTION_FIELDS: Final = frozenset({"__schema", "__type"})
+"""Fields of the query root that the router answers itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable as the operation defines it."""
+
+    name: str
+    definition: str
+    """Its definition in GraphQL text, default value included: `$first: Int = 10`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of a document."""
+
+    kind: OperationKind
+    name: str | None
+    selection_set: SelectionSetNode
+    fragments: Mapping[str, FragmentDefinitionNode]
+    variables: Mapping[str, Variable]
+
+
+@dataclass(frozen=True, slots=True)
+class FlatField:
+    """A field that is selected on objects of some types under a condition."""
+
+    node: FieldNode
+    types: frozenset[str]
+    condition: Condition
+
+    @property
+    def response_key(self) -> str:
+        """The key that the client wants the field's value under."""
+        return self.node.alias.value if self.node.alias else self.node.name.value
+
+
+Contribution = tuple[SelectionSetNode, Condition]
+"""A selection set that applies to an object position, and when."""
+
+
+@dataclass(slots=True)
+class Collected:
+    """A response key at one of its places, with everything that is selected below it."""
+
+    field: FlatField
+    condition: Condition
+    """When the key stands at this place: its own condition, and none of those at earlier places."""
+    place: int
+    """0 at its first place."""
+    contributions: list[Contribution]
+    """In order; a selection set stands again where it applies under another condition, as that moves its fields."""
+
+    def contributions_here(self) -> list[Contribution]:
+        """The selections that apply when the key stands at this very place: where each place is executed by itself."""
+        here = [(node, condition.and_(self.condition)) for node, condition in self.contributions]
+        return [each for each in here if each[1] != NEVER]
+
+
+def collect(flat: Iterable[FlatField], type_name: str) -> list[Collected]:
+    """The response keys of an object of one type in order, as the specification's CollectFields finds them.
+
+    Where a condition can take a key's first place away, the key stands again at the next one, for when it does.
+    """
+    places: list[Collected] = []
+    by_key: dict[str, _Seen] = {}
+    for each in flat:
+        if type_name not in each.types:
+            continue
+        seen = by_key.get(each.response_key)
+        if seen is None:
+            seen = by_key[each.response_key] = _Seen(each.condition, [], {})
+            places.append(Collected(each, each.condition, 0, seen.contributions))
+        elif not each.condition.implies(seen.covered):
+            condition = each.condition.and_(seen.covered.negated())
+            seen.covered = seen.covered.or_(each.condition)
+            if condition != NEVER:
+                seen.places += 1
+                places.append(Collected(each, condition, seen.places, seen.contributions))
+        node = each.node.selection_set
+        if node is not None:
+            covered = seen.selections.get(id(node), NEVER)
+            if not each.condition.implies(covered):
+                seen.selections[id(node)] = covered.or_(each.condition)
+                seen.contributions.append((node, each.condition))
+    return places
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A response key while its appearances are collected."""
+
+    covered: Condition
+    contributions: list[Contribution]
+    selections: dict[int, Condition]
+    places: int = 0
+
+
+def read_operation(document: DocumentNode | str, name: str | None = None) -> Operation:
+    """Find the operation in a document (or its text).
+
+    Raises DocumentError where the text does not parse and OperationError where there is no operation, none of that
+    name, or several and no name.
+    """
+    if isinstance(document, str):
+        try:
+            document = parse(document, no_location=True)
+        except GraphQLError as error:
+            raise DocumentError(ErrorCode.GRAPHQL_PARSE_FAILED, ClientText(error.message)) from error
+    fragments: dict[str, FragmentDefinitionNode] = {}
+    operations: list[OperationDefinitionNode] = []
+    for node in document.definitions:
+        if isinstance(node, FragmentDefinitionNode):
+            fragments[node.name.value] = node
+        elif isinstance(node, OperationDefinitionNode):
+            operations.append(node)
+    chosen = _choose(operations, name)
+    variables = {}
+    for each in chosen.variable_definitions or ():
+        variables[each.variable.name.value] = Variable(each.variable.name.value, _definition_text(each))
+    kind: OperationKind = chosen.operation.value
+    return Operation(kind, chosen.name.value if chosen.name else None, chosen.selection_set, fragments, variables)
+
+
+def _definition_text(node: VariableDefinitionNode) -> str:
+    """A variable's definition without directives, which are between the client and the router."""
+    default = f" = {print_ast(node.default_value)}" if node.default_value is not None else ""
+    return f"${node.variable.name.value}: {print_ast(node.type)}{default}"
+
+
+def _choose(operations: list[OperationDefinitionNode], name: str | None) -> OperationDefinitionNode:
+    code = ErrorCode.OPERATION_RESOLUTION_FAILURE
+    if name is not None:
+        for operation in operations:
+            if operation.name and operation.name.value == name:
+                return operation
+        raise OperationError(code, ClientText(f'The document has no operation named "{name}".'))
+    if len(operations) == 1:
+        return operations[0]
+    message = "The document has several operations; say which by operationName." if operations else None
+    raise OperationError(code, ClientText(message or "The document has no operation."))
+
+
+def directive_condition(directives: Iterable[DirectiveNode] | None) -> Condition:
+    """What @skip and @include on one node say together."""
+    condition = ALWAYS
+    for directive in directives or ():
+        wanted = {"include": True, "skip": False}.get(directive.name.value)
+        if wanted is None:
+            continue
+        value = next((each.value for each in directive.arguments or () if each.name.value == "if"), None)
+        if isinstance(value, BooleanValueNode):
+            condition = condition if value.value is wanted else NEVER
+        elif isinstance(value, VariableNode):
+            condition = condition.and_(Condition.literal(value.name.value, wanted))
+    return condition
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """A fragment with @defer. Fields in it carry a condition over `variable`, which no client can name: it is true
+    where deferred parts are read, and false where the first answer is."""
+
+    variable: str
+    label: str | None
+    parent: str | None
+    """The variable of the deferral that it is nested in."""
+    condition: Condition
+    """When it is deferred at all: its `if` argument."""
+
+
+class Flattener:
+    """Flattens the selections of one operation, counting what it unfolds.
+
+    With `incremental`, fragments with @defer are told apart; without, @defer makes no difference.
+    """
+
+    def __init__(self, operation: Operation, supergraph: Supergraph, *, incremental: bool = False) -> None:
+        self.operation = operation
+        self.supergraph = supergraph
+        self.incremental = incremental
+        self.deferrals: dict[int, Deferral] = {}
+        """By the identity of the fragment's node, in the order in which they were met: outer ones before inner."""
+        self.met: dict[str, Deferral] = {}
+        """The deferrals that the last flattening met."""
+        self._unfolded = 0
+
+    def flatten(self, contributions: Iterable[Contribution], types: frozenset[str]) -> list[FlatField]:
+        """The fields selected on an object position with these possible runtime types, in the client's order.
+
+        Raises DocumentError for unknown fragments and where the operation unfolds to too many fields.
+        """
+        fields: list[FlatField] = []
+        visited: dict[tuple[str, frozenset[str]], Condition] = {}
+        self.met = {}
+        for selection_set, condition in contributions:
+            self._collect(selection_set, types, condition, fields, visited)
+        self._unfolded += len(fields)
+        if self._unfolded > FLATTENED_FIELDS_MAX:
+            raise DocumentError(ErrorCode.TOO_MANY_SELECTIONS)
+        return fields
+
+    def _collect(
+        self,
+        selection_set: SelectionSetNode,
+        types: frozenset[str],
+        condition: Condition,
+        fields: list[FlatField],
+        visited: dict[tuple[str, frozenset[str]], Condition],
+    ) -> None:
+        for node in selection_set.selections:
+            here = condition
+            if node.directives:
+                here = condition.and_(directive_condition(node.directives))
+                if here == NEVER:
+                    continue
+            if isinstance(node, FieldNode):
+                fields.append(FlatField(node, types, here))
+                continue
+            if self.incremental and node.directives:
+                here = here.and_(self._deferral_condition(node, condition))
+            if isinstance(node, InlineFragmentNode):
+                below, type_condition = node.selection_set, node.type_condition
+            else:
+                assert isinstance(node, FragmentSpreadNode)
+                fragment = self._fragment(node.name.value)
+                below, type_condition = fragment.selection_set, fragment.type_condition
+                seen = visited.get((node.name.value, types))
+                if seen is not None and here.implies(seen):
+                    continue
+                visited[node.name.value, types] = here if seen is None else seen.or_(here)
+            applicable = types & self._possible(type_condition.name.value) if type_condition else types
+            if applicable:
+                self._collect(below, applicable, here, fields, visited)
+
+    def _deferral_condition(self, node: SelectionNode, enclosing: Condition) -> Condition:
+        """The condition of what stands in a fragment with @defer."""
+        directive = next((each for each in node.directives or () if each.name.value == "defer"), None)
+        arguments = {each.name.value: each.value for each in directive.arguments or ()} if directive else {}
+        wanted, label = arguments.get("if"), arguments.get("label")
+        if directive is None or (isinstance(wanted, BooleanValueNode) and not wanted.value):
+            return ALWAYS
+        when = Condition.literal(wanted.name.value, True) if isinstance(wanted, VariableNode) else ALWAYS
+        if id(node) not in self.deferrals:
+            outer = [each.variable for each in self.deferrals.values() if each.variable in enclosing.variables]
+            self.deferrals[id(node)] = Deferral(
+                variable=f"@defer {len(self.deferrals)}",
+                label=label.value if isinstance(label, StringValueNode) else None,
+                parent=outer[-1] if outer else None,
+                condition=when,
+            )
+        deferral = self.deferrals[id(node)]
+        self.met[deferral.variable] = deferral
+        deferred = Condition.literal(deferral.variable, True)
+        return deferred.and_(when).or_(when.negated())
+
+    def _fragment(self, name: str) -> FragmentDefinitionNode:
+        if name not in self.operation.fragments:
+            message = f'The document has no fragment named "{name}".'
+            raise DocumentError(ErrorCode.GRAPHQL_VALIDATION_FAILED, ClientText(message))
+        return self.operation.fragments[name]
+
+    def _possible(self, type_name: str) -> frozenset[str]:
+        if type_name not in self.supergraph.types:
+            message = f'A fragment is on "{type_name}", which is no object, interface or union of the schema.'
+            raise DocumentError(ErrorCode.GRAPHQL_VALIDATION_FAILED, ClientText(message))
+        return self.supergraph.possible_types[type_name]

@@ -1,0 +1,64 @@
+"""The planner: from an operation to the fewest requests that answer it.
+
+A plan is the shortest sequence of requests, each to one subgraph, each using only facts known before it. `plan` lays
+out the operation's facts (`cells`), finds who can tell what (`facts`), searches the shortest sequence run by run
+(`runs`, `search`), decides what each request asks and waits for (`liveness`), and writes it down: fetches (`requests`,
+`printing`), the way the answer is read off (`projection`), and what stands apart (`deferral`, `introspection`).
+"""
+
+from graphql.language import DocumentNode
+
+from trifolio.conditions import ALWAYS
+from trifolio.operation import Flattener, read_operation
+from trifolio.plan import Plan
+from trifolio.planner.cells import Cells
+from trifolio.planner.deferral import deferred_parts, marked_fetches, parts_of
+from trifolio.planner.introspection import split_introspection
+from trifolio.planner.projection import Projector
+from trifolio.planner.requests import RequestWriter
+from trifolio.planner.runs import decide_requests
+from trifolio.query_graph import query_graph
+from trifolio.supergraph import Supergraph
+
+
+def plan(
+    operation: str | DocumentNode,
+    supergraph: Supergraph | str,
+    operation_name: str | None = None,
+    labels: frozenset[str] = frozenset(),
+    *,
+    incremental: bool = False,
+) -> Plan:
+    """Plan one operation of a document, given as text or parsed; the supergraph may be given as SDL text.
+
+    `labels` are the progressive @override labels that are on. With `incremental`, parts of a query under @defer are
+    planned apart; without, @defer makes no difference. The document is not validated: validate it against
+    `supergraph.api_schema` before, as here only what stands in the way of planning is noticed.
+
+    Raises DocumentError and OperationError where the operation does not fit the supergraph, PlanningError where it is
+    beyond the planner's limits or the supergraph has no way to a field, SupergraphError for malformed SDL.
+    """
+    if isinstance(supergraph, str):
+        supergraph = Supergraph.parse(supergraph)
+    graph = query_graph(supergraph, labels)
+    read = read_operation(operation, operation_name)
+    flattener = Flattener(read, supergraph, incremental=incremental and read.kind == "query")
+    cells = Cells(graph, flattener, read.kind)
+    selections = [(read.selection_set, ALWAYS)]
+    cells.client(selections)
+    parts = parts_of(tuple(flattener.deferrals.values()))
+    decided = decide_requests(cells, graph, read.kind, parts)
+    writer = RequestWriter(graph, read.variables)
+    fetches = writer.fetches(decided.requests)
+    projector = Projector(cells, flattener, writer.builder.typename_known)
+    deferred, first_places = deferred_parts(projector, cells.root, selections, parts)
+    introspection, variables = split_introspection(read, flattener)
+    return Plan(
+        kind=read.kind,
+        fetches=marked_fetches(fetches, decided.parts, parts, first_places),
+        selection=projector.selection(cells.root, selections, ALWAYS, parts[0].reading),
+        introspection=introspection,
+        introspection_variables=variables,
+        deferred=deferred,
+        proven_minimal=decided.proven_minimal,
+    )

@@ -1,0 +1,197 @@
+"""Who asks what: from a sequence of requests to demands and dependencies, from the last request to the first.
+
+When a request is reached, every demand on it is known, as only later requests make demands on it. For each demanded
+fact a rule of the request is chosen; the rule's need becomes demand on earlier requests, each fact on the one that has
+it soonest; and these are what the request waits for: a DAG, not the sequence. A request on which nothing was demanded
+is dropped.
+
+Conditions (@skip, @include) flow along: a need is wanted whenever something that rests on it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+from types import MappingProxyType
+
+from trifolio.conditions import NEVER, Condition
+from trifolio.planner.cells import Demand, bits
+from trifolio.planner.facts import Action, Rule
+from trifolio.planner.search import Found
+
+
+@dataclass(slots=True, eq=False)
+class Use:
+    """A rule that a request uses, and the facts wanted of it."""
+
+    rule: Rule
+    demand: Demand
+    alternatives: list[Rule] = field(default_factory=list)
+    """The same entry by other keys, for objects whose key is null: only where those keys are fetched anyway."""
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request of the plan."""
+
+    action: Action
+    uses: list[Use] = field(default_factory=list)
+    depends_on: set[int] = field(default_factory=set)
+    """Indexes of other requests in the same list."""
+    known: int = 0
+    """The facts that the requests it waits for have brought."""
+    step: int = 0
+    """Its place in the sequence that was found."""
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A rule that can be used in a step, and on which round trip its needs are there at the soonest."""
+
+    rule: Rule
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A step that has a fact, and on which round trip."""
+
+    level: int
+    step: int
+
+
+class Liveness:
+    """Decides the requests of one found sequence."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        found: Found,
+        known: int,
+        polymorphic: int,
+        not_before: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
+        """`known` facts are given; a fact in `not_before` is not taken from steps before that one."""
+        self.found = found
+        self.given = known
+        self.polymorphic = polymorphic
+        self.candidates: list[list[_Candidate]] = []
+        self.sources: dict[int, list[_Source]] = {}
+        """For each fact the steps that have it, each on an earlier round trip than the steps before it."""
+        by_action: dict[Action, list[Rule]] = {}
+        for rule in rules:
+            by_action.setdefault(rule.action, []).append(rule)
+        for index, step in enumerate(found.steps):
+            usable = [rule for rule in by_action[step.action] if rule.need & step.known == rule.need]
+            self.candidates.append([_Candidate(rule, 1 + self._level(rule.need)) for rule in usable])
+            for candidate in self.candidates[-1]:
+                for fact in bits((candidate.rule.gain | candidate.rule.vacuous) & ~known):
+                    if index < not_before.get(fact, 0):
+                        continue
+                    sources = self.sources.setdefault(fact, [])
+                    if not sources or candidate.level < sources[-1].level:
+                        sources.append(_Source(candidate.level, index))
+
+    def _level(self, need: int) -> int:
+        return max((self.sources[fact][-1].level for fact in bits(need & ~self.given)), default=0)
+
+    def _source(self, fact: int, before: int) -> int:
+        """The step that has a fact soonest, among those before the one that needs it."""
+        return next(source.step for source in reversed(self.sources[fact]) if source.step < before)
+
+    def requests(self, goal: Demand) -> list[Request]:
+        """The requests in order, each with what it asks and what it waits for; idle steps are left out."""
+        steps = self.found.steps
+        demands: list[Demand] = [{} for _ in steps]
+        requests = [Request(step.action, step=index) for index, step in enumerate(steps)]
+        for fact, condition in goal.items():
+            if not fact & self.given:
+                demands[self._source(fact, len(steps))][fact] = condition
+        for index in range(len(steps) - 1, -1, -1):
+            requests[index].uses = self._choose(index, demands[index])
+            for use in requests[index].uses:
+                condition = _any_of(use.demand)
+                for fact in bits(use.rule.need & ~self.given):
+                    source = self._source(fact, index)
+                    demands[source][fact] = demands[source].get(fact, NEVER).or_(condition)
+                    requests[index].depends_on.add(source)
+        self._find_alternatives(requests, demands)
+        return _without_idle(requests)
+
+    def _find_alternatives(self, requests: Sequence[Request], demands: Sequence[Demand]) -> None:
+        """Note for every entry the other keys whose facts the requests before it bring in any case."""
+        brought: list[int] = []
+        for index, request in enumerate(requests):
+            here = self.given
+            for other in request.depends_on:
+                here |= brought[other]
+            request.known = here
+            for use in request.uses:
+                use.alternatives = [
+                    candidate.rule
+                    for candidate in self.candidates[index]
+                    if _is_alternative(candidate.rule, use.rule) and candidate.rule.need & here == candidate.rule.need
+                ]
+            brought.append(reduce(or_, demands[index], here))
+
+    def depth(self, goal: Demand) -> int:
+        """How many round trips the requests take."""
+        depths: list[int] = []
+        for request in self.requests(goal):
+            depths.append(1 + max((depths[each] for each in request.depends_on), default=0))
+        return max(depths, default=0)
+
+    def _choose(self, index: int, demand: Demand) -> list[Use]:
+        """A rule for every demanded fact: as few rules as a greedy choice gives."""
+        left = 0
+        for candidate in self.candidates[index]:
+            left |= candidate.rule.gain
+        left &= reduce(or_, demand, 0)  # what nothing gains is vacuous: no such object can be there
+        uses: list[Use] = []
+        while left:
+            best = max(self.candidates[index], key=lambda candidate: _rank(candidate, left))
+            taken = best.rule.gain & left
+            left &= ~taken
+            uses.append(Use(best.rule, {fact: demand[fact] for fact in bits(taken)}))
+            for fact in bits(taken & self.polymorphic):
+                typename = fact << 1
+                if best.rule.gain & typename:  # who brings objects of several types says which, as it costs nothing
+                    demand[typename] = demand.get(typename, NEVER).or_(demand[fact])
+                    uses[-1].demand[typename] = demand[typename]
+        return uses
+
+
+def _rank(candidate: _Candidate, left: int) -> tuple[bool, bool, int, int, int]:
+    """Rules that cover something come first; an interface's name is sent only where nobody knows the types yet."""
+    rule = candidate.rule
+    covered = (rule.gain & left).bit_count()
+    is_last_resort = rule.kind == "interface entity" and not rule.cell.typename & left
+    return covered > 0, not is_last_resort, covered, -candidate.level, -rule.need.bit_count()
+
+
+def _is_alternative(rule: Rule, used: Rule) -> bool:
+    return (
+        rule is not used
+        and rule.cell is used.cell
+        and (rule.kind, rule.types, rule.requires) == (used.kind, used.types, used.requires)
+        and rule.entry is not None
+        and used.entry is not None
+        and rule.entry.type_name == used.entry.type_name
+        and rule.entry.key != used.entry.key
+        and not used.contexts
+    )
+
+
+def _any_of(demand: Demand) -> Condition:
+    condition = NEVER
+    for each in demand.values():
+        condition = condition.or_(each)
+    return condition
+
+
+def _without_idle(requests: list[Request]) -> list[Request]:
+    kept = [index for index, request in enumerate(requests) if request.uses]
+    renumbered = {old: new for new, old in enumerate(kept)}
+    for index in kept:
+        requests[index].depends_on = {renumbered[each] for each in requests[index].depends_on}
+    return [requests[index] for index in kept]

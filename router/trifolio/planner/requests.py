@@ -1,0 +1,334 @@
+"""From decided requests to the plan's fetches: entries, representations, aliases and the operations' text.
+
+The uses of an entity request become entries. Uses of one cell whose representations agree are asked together, a
+fragment per type; entries that send and ask the same at different paths share one alias. @requires keeps an alias of
+its own: what other fetches fail to bring takes only the fields with it that need it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import combinations
+from operator import or_
+
+from trifolio.conditions import ALWAYS, NEVER, Condition
+from trifolio.operation import Variable
+from trifolio.plan import (
+    ContextArgument,
+    Entry,
+    Fetch,
+    OperationKind,
+    Path,
+    PathStep,
+    Representation,
+    RepresentationField,
+)
+from trifolio.planner.cells import Cell, Class, Demand
+from trifolio.planner.facts import ContextNeed, Reach, Rule
+from trifolio.planner.liveness import Request, Use
+from trifolio.planner.printing import Block, BlockBuilder, conditional_texts, selection_text, variables_in
+from trifolio.query_graph import QueryGraph
+from trifolio.selections import FieldSet, parse_field_set
+
+
+@dataclass(slots=True, eq=False)
+class _EntityGroup:
+    """Uses at one cell with one representation."""
+
+    cell: Cell
+    types: set[str]
+    representation: Representation
+    fallbacks: tuple[Representation, ...]
+    context: tuple[ContextArgument, ...]
+    blocks: dict[str, Block]
+    """What is asked, by the type that it is asked on."""
+    condition: Condition
+
+    def text(self, head: str, given: Condition) -> str:
+        """The `_entities` field that begins with `head`."""
+        return " ".join(conditional_texts(head, self.condition, given, self._below))
+
+    def _below(self, given: Condition) -> str:
+        fragments = (f"...on {name}{selection_text(each, given)}" for name, each in self.blocks.items())
+        return "{" + " ".join(fragments) + "}"
+
+
+class RequestWriter:
+    """Writes the fetches of one plan."""
+
+    def __init__(self, graph: QueryGraph, variables: Mapping[str, Variable]) -> None:
+        self.graph = graph
+        self.variables = variables
+        self.builder = BlockBuilder(graph)
+        self._known = 0
+        """The facts that are there when the current fetch starts."""
+        self._context_types: dict[str, str] = {}
+        """The variables of the current fetch that carry context values, and their types."""
+
+    def fetches(self, requests: Sequence[Request]) -> tuple[Fetch, ...]:
+        """The fetches of all requests, in order; none repeats what a fetch that it waits for waits for."""
+        ancestors: list[set[int]] = []
+        fetches = []
+        for number, request in enumerate(requests):
+            indirect = {far for near in request.depends_on for far in ancestors[near]}
+            ancestors.append(indirect | request.depends_on)
+            fetches.append(self._fetch(number, request, request.depends_on - indirect))
+        return tuple(fetches)
+
+    def _fetch(self, number: int, request: Request, depends_on: set[int]) -> Fetch:
+        condition = NEVER
+        for use in request.uses:
+            for each in use.demand.values():
+                condition = condition.or_(each)
+        self._context_types = {}
+        self._known = request.known
+        subgraph, action = request.action
+        kind: OperationKind = "query" if action == "entities" else action
+        write = self._entity_entries if action == "entities" else self._root_entries
+        entries, body = write(request.uses, condition)
+        used = [name for name in sorted(variables_in(body)) if name in self.variables]
+        return Fetch(
+            id=number,
+            subgraph=subgraph,
+            kind=kind,
+            operation=self._operation(kind, used, entries, body),
+            entries=entries,
+            variables=tuple(used),
+            depends_on=tuple(sorted(depends_on)),
+            condition=condition,
+        )
+
+    def _operation(self, kind: OperationKind, used: list[str], entries: tuple[Entry, ...], body: str) -> str:
+        names = dict.fromkeys(entry.variable for entry in entries if entry.variable)
+        definitions = [f"${name}:[_Any!]!" for name in names]
+        definitions += [f"${name}:{type_text}" for name, type_text in self._context_types.items()]
+        definitions += [self.variables[name].definition for name in used]
+        if not definitions:
+            return body if kind == "query" else kind + body
+        return f"{kind}({','.join(definitions)}){body}"
+
+    def _path(self, cell: Cell) -> Path:
+        [path] = merged_paths([cell], self._known)
+        return path
+
+    # ---- root fields ----
+
+    def _root_entries(self, uses: Sequence[Use], given: Condition) -> tuple[tuple[Entry, ...], str]:
+        by_cell: dict[int, tuple[Rule, Block]] = {}
+        for use in uses:
+            block = self._block(use.rule.reach, use.demand)
+            _, before = by_cell.get(use.rule.cell.index, (use.rule, block))
+            by_cell[use.rule.cell.index] = (use.rule, before.merged(block))
+        if len(by_cell) == 1:
+            [(rule, block)] = by_cell.values()
+            return (Entry(paths=(self._path(rule.cell),)),), selection_text(block, given)
+        return self._shared_root(list(by_cell.values()), given)
+
+    def _shared_root(self, places: list[tuple[Rule, Block]], given: Condition) -> tuple[tuple[Entry, ...], str]:
+        """Several places that lead to the query root: every field gets a response key of its own in the request."""
+        whole = Block(places[0][1].type_name)
+        entries: list[Entry] = []
+        for rule, block in places:
+            keys = []
+            for key, each in block.fields[""].items():
+                response_key = f"_{len(entries)}_{key}"
+                keys.append((response_key, key))
+                whole.add("", response_key, each)
+            entries.append(Entry(paths=(self._path(rule.cell),), keys=tuple(keys)))
+        return tuple(entries), selection_text(whole, given)
+
+    def _block(self, reach: Reach, demand: Demand) -> Block:
+        return self.builder.build(reach, demand, reduce(or_, demand, 0))
+
+    # ---- entities ----
+
+    def _entity_entries(self, uses: Sequence[Use], given: Condition) -> tuple[tuple[Entry, ...], str]:
+        shared: dict[object, list[_EntityGroup]] = {}
+        for group in self._entity_groups(uses):
+            text = group.text("", given)
+            shared.setdefault((text, group.representation, group.fallbacks, group.context), []).append(group)
+        entries: list[Entry] = []
+        parts: list[str] = []
+        has_context = any(group.context for places in shared.values() for group in places)
+        for number, places in enumerate(shared.values()):
+            alias, variable = "_entities", "representations"
+            if len(shared) > 1 or has_context:
+                alias, variable = f"_e{number}", f"representations_{number}"
+            variable = self._free_name(variable)
+            entries += self._entries_of(places, alias, variable, given)
+            head = alias if alias == "_entities" else f"{alias}:_entities"
+            parts.append(places[0].text(f"{head}(representations:${variable})", given))
+        return tuple(entries), "{" + " ".join(parts) + "}"
+
+    def _entries_of(
+        self, places: Sequence[_EntityGroup], alias: str, variable: str, given: Condition
+    ) -> Iterator[Entry]:
+        """The entries that share one alias: one for each set of runtime types."""
+        first = places[0]
+        by_types: dict[tuple[str, ...], list[Cell]] = {}
+        for place in places:
+            types = tuple(sorted(place.types)) if len(place.types) < len(place.cell.types) else ()
+            by_types.setdefault(types, []).append(place.cell)
+        for types, cells in by_types.items():
+            yield Entry(
+                merged_paths(cells, self._known),
+                alias,
+                variable,
+                types,
+                first.representation,
+                first.fallbacks,
+                first.context,
+                condition=ALWAYS if given.implies(first.condition) else first.condition,
+            )
+
+    def _free_name(self, name: str) -> str:
+        """A variable's name that the client does not use."""
+        while name in self.variables:
+            name = "_" + name
+        return name
+
+    def _entity_groups(self, uses: Sequence[Use]) -> list[_EntityGroup]:
+        groups: dict[object, _EntityGroup] = {}
+        contexts = 0
+        for use in uses:
+            rule = use.rule
+            assert rule.entry is not None
+            context = tuple(self._context_argument(need, contexts + i) for i, need in enumerate(rule.contexts))
+            contexts += len(context)
+            wanted = reduce(or_, use.demand, 0)
+            for reach in rule.reach.by_representation(is_typed=rule.kind == "entity"):
+                if not reach.gain & wanted:
+                    continue
+                cls = reach.classes[0].cls
+                representation = self.representation(rule, cls)
+                fallbacks = tuple(dict.fromkeys(self.representation(each, cls) for each in use.alternatives))
+                key = (rule.cell.index, representation, fallbacks, context)
+                group = groups.get(key)
+                if group is None:
+                    group = groups[key] = _EntityGroup(rule.cell, set(), representation, fallbacks, context, {}, NEVER)
+                group.types |= set(cls.types if rule.kind == "entity" else rule.types)
+                for each in use.demand.values():
+                    group.condition = group.condition.or_(each)
+                for name in cls.types if rule.kind == "entity" else (rule.entry.type_name,):
+                    block = self._block(reach.on(name), use.demand)
+                    block.fill(
+                        (need.argument.name, f"${argument.variable}")
+                        for need, argument in zip(rule.contexts, context, strict=True)
+                    )
+                    if name in group.blocks:
+                        group.blocks[name] = group.blocks[name].merged(block)
+                    else:
+                        group.blocks[name] = block
+        return list(groups.values())
+
+    def _context_argument(self, need: ContextNeed, number: int) -> ContextArgument:
+        field_set = parse_field_set(need.argument.selection)
+        [value] = self._fields(need.ancestor.cell, need.ancestor.cls, field_set, is_required=True)
+        variable = self._free_name(f"context_{number}")
+        self._context_types[variable] = str(need.argument.type)
+        return ContextArgument(variable, need.ancestor.levels_up, value)
+
+    def representation(self, rule: Rule, cls: Class) -> Representation:
+        """How the objects of one class that a rule takes are shown to its subgraph."""
+        assert rule.entry is not None
+        fields = self._fields(rule.cell, cls, rule.entry.key, is_required=False)
+        fields = _merged((*fields, *self._fields(rule.cell, cls, rule.requires, is_required=True)))
+        if rule.kind != "entity":
+            return Representation(fields, rule.entry.type_name)
+        return Representation(fields, None if rule.cell.is_polymorphic else rule.cell.types[0])
+
+    def _fields(
+        self, cell: Cell, cls: Class, field_set: FieldSet, *, is_required: bool
+    ) -> tuple[RepresentationField, ...]:
+        fields = []
+        for node in self.graph.narrow(field_set, cls.representative):
+            if node.name == "__typename":
+                continue
+            child = cls.children[node.name, node.arguments, ""]
+            below: tuple[RepresentationField, ...] = ()
+            if child.cell is not None:
+                below = self._fields_below(child.cell, node.selection, is_required=is_required)
+            fields.append(RepresentationField(node.name, child.key, below, (), is_required))
+        return _merged(tuple(fields))
+
+    def _fields_below(self, cell: Cell, field_set: FieldSet, *, is_required: bool) -> tuple[RepresentationField, ...]:
+        if len(cell.types) == 1:
+            return self._fields(cell, cell.classes[0], field_set, is_required=is_required)
+        fields = [RepresentationField("__typename", "__typename", (), (), is_required)]
+        for cls in cell.classes:
+            here = self._fields(cell, cls, field_set, is_required=is_required)
+            fields += [replace(each, types=cls.types) for each in here]
+        return _merged(tuple(fields))
+
+
+def _merged(fields: tuple[RepresentationField, ...]) -> tuple[RepresentationField, ...]:
+    """Fields that are the same but for the types they stand on, or for what is read below them, become one."""
+    merged: list[RepresentationField] = []
+    for each in fields:
+        for index, other in enumerate(merged):
+            if (other.name, other.key, other.types) == (each.name, each.key, each.types):
+                below = _merged((*other.selection, *each.selection))
+                merged[index] = replace(other, selection=below, required=other.required and each.required)
+                break
+            if replace(other, types=()) == replace(each, types=()) and other.types and each.types:
+                merged[index] = replace(other, types=tuple(sorted({*other.types, *each.types})))
+                break
+        else:
+            merged.append(each)
+    return tuple(merged)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A path step, with the types that it would have to name to mean all."""
+
+    key: str
+    lists: int
+    types: tuple[str, ...]
+    possible: tuple[str, ...]
+
+
+def merged_paths(cells: Iterable[Cell], known: int) -> tuple[Path, ...]:
+    """The paths to some cells where the facts of `known` are there; what differs in one step's types alone is joined.
+
+    A step is limited to types only where the objects' `__typename` is there to look at; elsewhere all are entered,
+    which can ask too much but never too little.
+    """
+    alike: dict[tuple[str, ...], list[tuple[_Step, ...]]] = {}
+    for steps in dict.fromkeys(_steps(cell, known) for cell in cells):
+        alike.setdefault(tuple(step.key for step in steps), []).append(steps)
+    paths = [path for group in alike.values() for path in _all_joined(group)]
+    return tuple(
+        tuple(
+            PathStep(step.key, step.lists, step.types if len(step.types) < len(step.possible) else ()) for step in path
+        )
+        for path in paths
+    )
+
+
+def _all_joined(paths: list[tuple[_Step, ...]]) -> list[tuple[_Step, ...]]:
+    for one, other in combinations(paths, 2):
+        both = _joined(one, other)
+        if both is not None:
+            return _all_joined([both if path == one else path for path in paths if path != other])
+    return paths
+
+
+def _steps(cell: Cell, known: int) -> tuple[_Step, ...]:
+    steps: list[_Step] = []
+    while cell.parent is not None:
+        cell, child = cell.parent
+        types = tuple(name for cls in child.classes for name in cls.types) if known & cell.typename else cell.types
+        steps.append(_Step(child.key, child.type.lists, types, cell.types))
+    return tuple(reversed(steps))
+
+
+def _joined(one: tuple[_Step, ...], other: tuple[_Step, ...]) -> tuple[_Step, ...] | None:
+    different = [index for index, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    if len(different) != 1:
+        return None
+    [index] = different
+    a, b = one[index], other[index]
+    if a.possible != b.possible:
+        return None
+    return (*one[:index], replace(a, types=tuple(sorted({*a.types, *b.types}))), *one[index + 1 :])

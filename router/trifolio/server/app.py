@@ -1,0 +1,290 @@
+"""The ASGI application: the GraphQL endpoint, health, readiness, metrics and the explorer.
+
+Raw ASGI, no framework: a path is looked up in a dictionary, and its handler returns a `Reply`. Everything that can go
+wrong on the way is a `RouterError` and becomes a reply with its status and code, or is a bug: then the client gets a
+fixed text and the request's id, under which the log has the rest.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import orjson
+
+from trifolio.config import Config
+from trifolio.engine import Engine
+from trifolio.errors import ErrorCode, InternalError, InternalText, RequestError, RouterError
+from trifolio.server.cors import make_cors
+from trifolio.server.explorer import ASSETS, Explorer, StaticFile, load_explorer
+from trifolio.server.http import (
+    ClientDisconnected,
+    GraphQLRequest,
+    Headers,
+    MediaType,
+    Receive,
+    Scope,
+    Send,
+    check_content_type,
+    client_address,
+    decode_body,
+    decode_query_string,
+    is_preflighted,
+    negotiate,
+    prefers_html,
+    read_body,
+    read_headers,
+    status_of,
+)
+from trifolio.server.log import FailureLog, access_log, current_request_id, error_log, request_id
+from trifolio.server.metrics import CONTENT_TYPE, Metrics
+
+RawHeaders = tuple[tuple[bytes, bytes], ...]
+
+_JSON_HEADERS: Final[RawHeaders] = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+_GRAPHQL_HEADERS: Final[Mapping[MediaType, RawHeaders]] = {
+    media_type: (
+        (b"content-type", media_type.content_type),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    )
+    for media_type in MediaType
+}
+_BODILESS: Final = {204, 304}
+_ALLOW: Final = {"graphql": b"GET, POST, OPTIONS", "read": b"GET, HEAD"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP response, whole."""
+
+    status: int
+    headers: RawHeaders
+    body: bytes
+    codes: tuple[str, ...] = ()
+    """The codes of the errors in it, for the log."""
+
+
+Handler = Callable[[Scope, Headers, Receive], Awaitable[Reply]]
+
+
+class App:
+    """Serves one engine; an instance lives as long as its process serves."""
+
+    def __init__(self, engine: Engine, *, path: str = "/graphql") -> None:
+        self._engine = engine
+        self._config = engine.config
+        self.limits = engine.config.limits
+        self._cors = make_cors(engine.config.cors)
+        self._explorer = _explorer(engine.config)
+        self._metrics = Metrics(engine.supergraph.subgraphs)
+        self._ready = True
+        self._assets_prefix = f"{path.rpartition('/')[0]}/{ASSETS}/"
+        self._handlers: dict[str, Handler] = {
+            path: self._graphql,
+            "/health": self._health,
+            "/ready": self._readiness,
+            "/metrics": self._show_metrics,
+        }
+        engine.add_observer(self._metrics)
+        engine.add_observer(FailureLog())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+
+    def drain(self) -> None:
+        """Say at /ready that no new requests should come; those that come are still answered."""
+        self._ready = False
+
+    @property
+    def requests_in_flight(self) -> int:
+        """How many requests are being served."""
+        return self._metrics.requests_in_flight
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                self.drain()
+                await self._engine.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    # ---- one request ----
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        identity = request_id(_header(scope, b"x-request-id"))
+        current_request_id.set(identity)
+        self._metrics.requests_in_flight += 1
+        try:
+            reply = await self._reply(scope, receive, identity)
+        except ClientDisconnected:
+            return
+        finally:
+            self._metrics.requests_in_flight -= 1
+        headers = [*reply.headers, (b"x-request-id", identity.encode())]
+        if reply.status not in _BODILESS:
+            headers.append((b"content-length", str(len(reply.body)).encode()))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+        self._metrics.response_sent(reply.status)
+        if self._config.access_log:
+            fields: dict[str, object] = {
+                "request_id": identity,
+                "method": scope["method"],
+                "path": scope["path"][:200],
+                "status": reply.status,
+                "ms": round((time.perf_counter() - started) * 1000, 3),
+            }
+            if reply.codes:
+                fields["codes"] = sorted(set(reply.codes))
+            access_log.info("request", extra={"fields": fields})
+
+    async def _reply(self, scope: Scope, receive: Receive, identity: str) -> Reply:
+        """The response to any request; nothing raises but the client's going away."""
+        cors: RawHeaders = ()
+        try:
+            headers = read_headers(scope, self.limits)
+            headers["x-request-id"] = identity
+            headers["x-forwarded-for"] = client_address(scope, headers, self._config.trusted_proxies) or ""
+            cors = self._cors.answer_headers(headers)
+            reply = await self._handler(scope)(scope, headers, receive)
+        except RouterError as refusal:
+            reply = _refuse(refusal)
+        except ClientDisconnected:
+            raise
+        except Exception as bug:  # noqa: BLE001  # the last resort: any bug is logged with its request id
+            error_log.exception("the router failed", extra={"fields": {"request_id": identity}})
+            reply = _refuse(InternalError(InternalText(repr(bug))))
+        return replace(reply, headers=(*reply.headers, *cors)) if cors else reply
+
+    def _handler(self, scope: Scope) -> Handler:
+        path: str = scope["path"]
+        root: str = scope.get("root_path") or ""
+        if root and path.startswith(root):
+            path = path[len(root) :] or "/"
+        handler = self._handlers.get(path)
+        if handler is not None:
+            return handler
+        if self._explorer is not None and path.startswith(self._assets_prefix):
+            return self._asset(path.removeprefix(self._assets_prefix))
+        raise RequestError(ErrorCode.NOT_FOUND)
+
+    # ---- GraphQL ----
+
+    async def _graphql(self, scope: Scope, headers: Headers, receive: Receive) -> Reply:
+        method = scope["method"]
+        accept = headers.get("accept", "")
+        if method in {"GET", "HEAD"} and self._explorer is not None and prefers_html(accept):
+            return _send_file(self._explorer.page, headers)
+        if method == "OPTIONS":
+            return Reply(204, ((b"allow", _ALLOW["graphql"]), *self._cors.preflight), b"")
+        if method not in {"GET", "POST"}:
+            return _not_allowed(_ALLOW["graphql"])
+        if self._metrics.requests_in_flight > self.limits.requests_in_flight_max:
+            raise RouterError(ErrorCode.OVERLOADED)
+        media_type = negotiate(accept)
+        if media_type is None:
+            raise RequestError(ErrorCode.NOT_ACCEPTABLE)
+        if method == "POST":
+            check_content_type(headers)
+            request = decode_body(await read_body(receive, headers, self.limits))
+        else:
+            request = decode_query_string(scope["query_string"])
+            if self._config.csrf_protection and not is_preflighted(headers):
+                # Nothing runs in either case; a mutation is told what would help it.
+                kind = self._engine.kind_of(request.query or "", request.operation_name, headers)
+                raise RequestError(ErrorCode.MUTATION_OVER_GET if kind == "mutation" else ErrorCode.CSRF_REJECTED)
+        return await self._answer(request, headers, media_type, queries_only=method == "GET")
+
+    async def _answer(
+        self, request: GraphQLRequest, headers: Headers, media_type: MediaType, *, queries_only: bool
+    ) -> Reply:
+        response = await self._engine.answer(
+            request.query or "",
+            variables=request.variables,
+            operation_name=request.operation_name,
+            headers=headers,
+            queries_only=queries_only,
+        )
+        status = status_of(response.refusal, media_type)
+        reply_headers = _GRAPHQL_HEADERS[media_type]
+        if status == 405:
+            reply_headers = (*reply_headers, (b"allow", b"POST"))
+        codes = tuple(error.code.name for error in response.errors) if response.errors else ()
+        return Reply(status, reply_headers, response.encode(), codes)
+
+    # ---- the rest ----
+
+    async def _health(self, scope: Scope, headers: Headers, receive: Receive) -> Reply:
+        if scope["method"] not in {"GET", "HEAD"}:
+            return _not_allowed(_ALLOW["read"])
+        return Reply(200, _JSON_HEADERS, b'{"status":"ok"}')
+
+    async def _readiness(self, scope: Scope, headers: Headers, receive: Receive) -> Reply:
+        if scope["method"] not in {"GET", "HEAD"}:
+            return _not_allowed(_ALLOW["read"])
+        if not self._ready:
+            raise RouterError(ErrorCode.NOT_READY)
+        return Reply(200, _JSON_HEADERS, b'{"status":"ready"}')
+
+    async def _show_metrics(self, scope: Scope, headers: Headers, receive: Receive) -> Reply:
+        if scope["method"] not in {"GET", "HEAD"}:
+            return _not_allowed(_ALLOW["read"])
+        return Reply(200, ((b"content-type", CONTENT_TYPE),), self._metrics.text().encode())
+
+    def _asset(self, name: str) -> Handler:
+        async def send_asset(scope: Scope, headers: Headers, receive: Receive) -> Reply:
+            assert self._explorer is not None
+            file = self._explorer.assets.get(name)
+            if file is None:
+                raise RequestError(ErrorCode.NOT_FOUND)
+            if scope["method"] not in {"GET", "HEAD"}:
+                return _not_allowed(_ALLOW["read"])
+            return _send_file(file, headers)
+
+        return send_asset
+
+
+def _explorer(config: Config) -> Explorer | None:
+    return load_explorer(title=config.explorer_title, examples=config.explorer_examples) if config.explorer else None
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
+def _send_file(file: StaticFile, headers: Headers) -> Reply:
+    if headers.get("if-none-match") == file.etag.decode():
+        return Reply(304, (file.headers[1:]), b"")
+    return Reply(200, file.headers, file.body)
+
+
+def _refuse(refusal: RouterError) -> Reply:
+    """What is refused before there is an operation: a GraphQL error body under the code's own status."""
+    body = orjson.dumps({"errors": [error.to_json() for error in refusal.errors()]})
+    headers = _GRAPHQL_HEADERS[MediaType.JSON]
+    if refusal.code.status == 503:
+        headers = (*headers, (b"retry-after", b"1"))
+    if refusal.code is ErrorCode.MUTATION_OVER_GET:
+        headers = (*headers, (b"allow", b"POST"))
+    return Reply(refusal.code.status, headers, body, (refusal.code.name,))
+
+
+def _not_allowed(allow: bytes) -> Reply:
+    reply = _refuse(RequestError(ErrorCode.METHOD_NOT_ALLOWED))
+    return replace(reply, headers=(*reply.headers, (b"allow", allow)))

@@ -1,0 +1,122 @@
+"""GraphiQL for browsers: a page at the endpoint and its assets beside it, from files that ship with the package.
+
+The files are a pinned build (its recipe is in the repository); nothing is loaded from anywhere else, and the
+content-security-policy says so to the browser. Every file is read once, at start, so that a request can only name what
+is in the table: there is no path to traverse.
+"""
+
+import hashlib
+import json
+import mimetypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from trifolio.errors import ConfigError
+
+FILES: Final = Path(__file__).parent / "explorer_files"
+ASSETS: Final = "graphql-assets"
+"""The folder of the assets, which the page names relative to itself."""
+
+_SETTINGS: Final = "explorer.json"
+"""What the page asks for at its start: its title, and the examples that open as tabs."""
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; worker-src 'self'; img-src 'self' data:;"
+    " font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+)
+_SECURITY_HEADERS: Final = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+# Assets carry a hash of their content in their names, so a browser may keep them for good; the page names them.
+_ASSET_CACHING: Final = b"public, max-age=31536000, immutable"
+_PAGE_CACHING: Final = b"no-cache"
+
+_FALLBACK: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>GraphQL endpoint</title></head><body>
+<h1>This is a GraphQL endpoint</h1>
+<p>Send operations with POST and content-type application/json. The explorer's files are not part of this
+installation; any GraphQL client can read the schema from here by introspection.</p>
+</body></html>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """One file, ready to send."""
+
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    etag: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Explorer:
+    """The page and its assets by file name."""
+
+    page: StaticFile
+    assets: Mapping[str, StaticFile]
+
+
+def load_explorer(folder: Path = FILES, *, title: str = "", examples: Path | None = None) -> Explorer:
+    """Read the files; where there is no page, the explorer is a page that says what the endpoint is.
+
+    The page is called `title` and opens the operations in the folder `examples` as tabs. Raises ConfigError where they
+    cannot be read.
+    """
+    page = folder / "index.html"
+    if not page.is_file():
+        return Explorer(_static_file(_FALLBACK.encode(), "index.html", _PAGE_CACHING), {})
+    assets = {
+        path.name: _static_file(path.read_bytes(), path.name, _ASSET_CACHING)
+        for path in sorted((folder / ASSETS).glob("*"))
+        if path.is_file()
+    }
+    settings = json.dumps({"title": title, "examples": [] if examples is None else _examples(examples)})
+    assets[_SETTINGS] = _static_file(settings.encode(), _SETTINGS, _PAGE_CACHING)
+    return Explorer(_static_file(page.read_bytes(), page.name, _PAGE_CACHING), assets)
+
+
+def _examples(folder: Path) -> list[dict[str, str]]:
+    try:
+        return [
+            {"name": path.stem, "query": path.read_text(encoding="utf-8"), "variables": _variables(path)}
+            for path in sorted(folder.iterdir())
+            if path.suffix == ".graphql"
+        ]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"explorer_examples: {error}") from error
+
+
+def _variables(operation: Path) -> str:
+    path = operation.with_suffix(".json")
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _static_file(body: bytes, name: str, caching: bytes) -> StaticFile:
+    media_type = _MEDIA_TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'.encode()
+    headers = (
+        (b"content-type", media_type.encode()),
+        (b"cache-control", caching),
+        (b"etag", etag),
+        *_SECURITY_HEADERS,
+    )
+    return StaticFile(body, headers, etag)
+
+
+# The machine's own table of types may lack these or know other names for them.
+_MEDIA_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".ttf": "font/ttf",
+    ".woff2": "font/woff2",
+    ".json": "application/json",
+    ".map": "application/json",
+}

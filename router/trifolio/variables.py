@@ -1,0 +1,116 @@
+"""A request's variables: checked against the operation's definitions, with defaults in place.
+
+Nearly all variables are texts, ids, numbers and booleans that are given and right. Those are recognized by their Python
+type alone; whatever else comes goes the long way through graphql-core, which also knows what to say when it is wrong.
+
+Specification: GraphQL, section 6.1.2 (coercing variable values).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from graphql import (
+    GraphQLSchema,
+    NamedTypeNode,
+    NonNullTypeNode,
+    OperationDefinitionNode,
+    VariableDefinitionNode,
+    parse,
+    print_ast,
+)
+from graphql.execution.values import get_variable_values
+
+from trifolio.document import answer_error
+from trifolio.errors import ClientText, ErrorCode, VariablesError
+from trifolio.limits import Limits
+
+_NONE: Final[Mapping[str, object]] = MappingProxyType({})
+_PLAIN_TYPES: Final[Mapping[str, type]] = {"String": str, "ID": str, "Boolean": bool, "Int": int}
+_INT_MAX: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class VariableDefinitions:
+    """An operation's variable definitions, read once."""
+
+    nodes: Sequence[VariableDefinitionNode]
+    plain: tuple[tuple[str, type], ...] | None
+    """Name and Python type of each, where all are of plain types; None where one is not."""
+
+
+def read_definitions(nodes: Sequence[VariableDefinitionNode]) -> VariableDefinitions:
+    """Look which definitions can be checked by the values' Python types.
+
+    The definitions are copied: a node with its place in the text keeps the whole document and its tokens alive.
+    """
+    nodes = _without_places(nodes)
+    plain = []
+    for node in nodes:
+        inner = node.type.type if isinstance(node.type, NonNullTypeNode) else node.type
+        kind = _PLAIN_TYPES.get(inner.name.value) if isinstance(inner, NamedTypeNode) else None
+        if kind is None:
+            return VariableDefinitions(nodes, None)
+        plain.append((node.variable.name.value, kind))
+    return VariableDefinitions(nodes, tuple(plain))
+
+
+def _without_places(nodes: Sequence[VariableDefinitionNode]) -> Sequence[VariableDefinitionNode]:
+    if not nodes:
+        return ()
+    text = f"query ({', '.join(map(print_ast, nodes))}) {{ copied }}"
+    [operation] = parse(text, no_location=True).definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    return operation.variable_definitions or ()
+
+
+def coerce_variables(
+    schema: GraphQLSchema, definitions: VariableDefinitions, given: Mapping[str, object] | None, limits: Limits
+) -> Mapping[str, object]:
+    """The variables with their defaults. Raises VariablesError with every problem."""
+    if not definitions.nodes:
+        return _NONE
+    given = given or _NONE
+    if definitions.plain is not None:
+        coerced = _coerce_plain(definitions.plain, given)
+        if coerced is not None:
+            return coerced
+    limit = limits.variables_depth_max
+    if any(isinstance(value, dict | list) and _is_deeper(value, limit) for value in given.values()):
+        text = f"{ErrorCode.BAD_USER_INPUT.text} A variable's value is nested more than {limit} levels deep."
+        raise VariablesError(ErrorCode.BAD_USER_INPUT, ClientText(text))
+    result = get_variable_values(schema, definitions.nodes, dict(given), max_errors=limits.validation_errors_max)
+    if isinstance(result, list):
+        code = ErrorCode.BAD_USER_INPUT
+        raise VariablesError(code, all_errors=[answer_error(code, problem) for problem in result])
+    return result.coerced
+
+
+def _coerce_plain(plain: tuple[tuple[str, type], ...], given: Mapping[str, object]) -> Mapping[str, object] | None:
+    """The values where each is given and of the right Python type; None where one needs the long way."""
+    coerced = {}
+    for name, kind in plain:
+        value = given.get(name)
+        if type(value) is not kind or value == "":  # the empty text is no ID
+            return None
+        if kind is int and not -_INT_MAX <= value <= _INT_MAX:  # type: ignore[operator]  # its type was just compared
+            return None
+        coerced[name] = value
+    return coerced
+
+
+def _is_deeper(value: object, limit: int) -> bool:
+    """Whether lists and objects are nested more than `limit` deep; level by level, without recursion."""
+    level: list[object] = [value]
+    for _ in range(limit):
+        nested: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                nested.extend(each.values())
+            elif isinstance(each, list):
+                nested.extend(each)
+        level = nested
+        if not level:
+            return False
+    return any(isinstance(each, dict | list) for each in level)
