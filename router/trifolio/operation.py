@@ -34,6 +34,10 @@ from trifolio.supergraph import OperationKind, Supergraph
 FLATTENED_FIELDS_MAX: Final = 100_000
 """Fields that all fragments of an operation may unfold to: far beyond honest operations, and some 100 MB of plan."""
 
+DEFERRALS_MAX: Final = 20
+"""Deferred parts of an operation, counted at every position that one stands at: each is planned by a search of its own.
+Beyond them @defer makes no difference, which the specification leaves to the server."""
+
 INTROSPECTION_FIELDS: Final = frozenset({"__schema", "__type"})
 """Fields of the query root that the router answers itself."""
 
@@ -193,6 +197,18 @@ def directive_condition(directives: Iterable[DirectiveNode] | None) -> Condition
     return condition
 
 
+_DEFERRAL: Final = "@defer"
+"""How the variables of deferrals begin; no client's variable does."""
+
+
+_NO_DEFERRALS: Final[frozenset[str]] = frozenset()
+
+
+def deferrals_in(condition: Condition) -> frozenset[str]:
+    """The variables of the deferrals that a condition speaks of."""
+    return frozenset(name for name in condition.variables if name.startswith(_DEFERRAL))
+
+
 @dataclass(frozen=True, slots=True)
 class Deferral:
     """A fragment with @defer. Fields in it carry a condition over `variable`, which no client can name: it is true
@@ -216,20 +232,27 @@ class Flattener:
         self.operation = operation
         self.supergraph = supergraph
         self.incremental = incremental
-        self.deferrals: dict[int, Deferral] = {}
-        """By the identity of the fragment's node, in the order in which they were met: outer ones before inner."""
+        self.deferrals: dict[tuple[int, int, str | None], Deferral] = {}
+        """By the position that the fragment stands at, the identity of its node and the deferral around it, in the
+        order in which they were met: outer ones before inner. One fragment that is spread at several positions, or in
+        and out of another deferral, makes a part at each."""
         self.met: dict[str, Deferral] = {}
         """The deferrals that the last flattening met."""
+        self._position = 0
         self._unfolded = 0
 
-    def flatten(self, contributions: Iterable[Contribution], types: frozenset[str]) -> list[FlatField]:
+    def flatten(
+        self, contributions: Iterable[Contribution], types: frozenset[str], *, position: int
+    ) -> list[FlatField]:
         """The fields selected on an object position with these possible runtime types, in the client's order.
 
-        Raises DocumentError for unknown fragments and where the operation unfolds to too many fields.
+        `position` tells the operation's object positions apart: the same number for the same one. Raises DocumentError
+        for unknown fragments and where the operation unfolds to too many fields.
         """
         fields: list[FlatField] = []
-        visited: dict[tuple[str, frozenset[str]], Condition] = {}
+        visited: dict[tuple[str, frozenset[str], frozenset[str]], Condition] = {}
         self.met = {}
+        self._position = position
         for selection_set, condition in contributions:
             self._collect(selection_set, types, condition, fields, visited)
         self._unfolded += len(fields)
@@ -243,7 +266,7 @@ class Flattener:
         types: frozenset[str],
         condition: Condition,
         fields: list[FlatField],
-        visited: dict[tuple[str, frozenset[str]], Condition],
+        visited: dict[tuple[str, frozenset[str], frozenset[str]], Condition],
     ) -> None:
         for node in selection_set.selections:
             here = condition
@@ -262,10 +285,12 @@ class Flattener:
                 assert isinstance(node, FragmentSpreadNode)
                 fragment = self._fragment(node.name.value)
                 below, type_condition = fragment.selection_set, fragment.type_condition
-                seen = visited.get((node.name.value, types))
+                # In another deferral it is looked at again: what is deferred in it is a part of its own there.
+                visit = node.name.value, types, deferrals_in(here) if self.deferrals else _NO_DEFERRALS
+                seen = visited.get(visit)
                 if seen is not None and here.implies(seen):
                     continue
-                visited[node.name.value, types] = here if seen is None else seen.or_(here)
+                visited[visit] = here if seen is None else seen.or_(here)
             applicable = types & self._possible(type_condition.name.value) if type_condition else types
             if applicable:
                 self._collect(below, applicable, here, fields, visited)
@@ -278,15 +303,20 @@ class Flattener:
         if directive is None or (isinstance(wanted, BooleanValueNode) and not wanted.value):
             return ALWAYS
         when = Condition.literal(wanted.name.value, True) if isinstance(wanted, VariableNode) else ALWAYS
-        if id(node) not in self.deferrals:
-            outer = [each.variable for each in self.deferrals.values() if each.variable in enclosing.variables]
-            self.deferrals[id(node)] = Deferral(
-                variable=f"@defer {len(self.deferrals)}",
+        around = deferrals_in(enclosing)
+        outer = [each.variable for each in self.deferrals.values() if each.variable in around]
+        parent = outer[-1] if outer else None
+        key = (self._position, id(node), parent)
+        if key not in self.deferrals:
+            if len(self.deferrals) >= DEFERRALS_MAX:
+                return ALWAYS
+            self.deferrals[key] = Deferral(
+                variable=f"{_DEFERRAL} {len(self.deferrals)}",
                 label=label.value if isinstance(label, StringValueNode) else None,
-                parent=outer[-1] if outer else None,
+                parent=parent,
                 condition=when,
             )
-        deferral = self.deferrals[id(node)]
+        deferral = self.deferrals[key]
         self.met[deferral.variable] = deferral
         deferred = Condition.literal(deferral.variable, True)
         return deferred.and_(when).or_(when.negated())

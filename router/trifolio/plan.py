@@ -24,7 +24,7 @@ from typing import Literal
 
 from graphql import parse, print_ast
 
-from trifolio.conditions import ALWAYS, Condition
+from trifolio.conditions import ALWAYS, NEVER, Condition
 
 # ---- where things stand in the merged tree ----
 
@@ -211,6 +211,9 @@ class OutputField:
     condition: Condition = ALWAYS
     coordinate: str = ""
     """`Type.field`, for messages."""
+    fails_part: Condition = NEVER
+    """Only in deferred parts. Where it holds, a null that may not stand here ends the whole part, and not the object
+    around it: that object belongs to another part, or to the first answer, and has gone to the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +232,17 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """A part of the answer that @defer lets come later (planned here; streaming is the server's affair)."""
+    """A part of the answer that @defer lets come later, at every object of one position."""
 
     path: Path
+    """Where the objects stand in the merged tree."""
+    response_keys: tuple[str, ...]
+    """The client's keys for the steps of `path`."""
     selection: Selection
+    """What the part brings. Objects that the first answer or a part around this one has shown stand here again, with
+    what is new in them."""
+    needs: tuple[int, ...]
+    """The ids of the fetches that bring it."""
     label: str | None = None
     condition: Condition = ALWAYS
     parent: int | None = None
@@ -302,6 +312,7 @@ class Plan:
                 {
                     "path": path_text(part.path),
                     "label": part.label,
+                    "needs": list(part.needs),
                     "condition": str(part.condition),
                     "parent": part.parent,
                 }

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from graphql import ExecutionResult, OperationDefinitionNode, parse
 from graphql.execution.values import get_variable_values
 
+from tests.execution.incremental import Whole, answer_in_parts, collected, reference, with_defer, without_defer
 from tests.execution.joins import read_joins
 from tests.execution.monolith import Session, build_monolith, run_monolith
 from tests.execution.operations import Operation, generate
@@ -76,16 +77,18 @@ class Comparison:
         self._joins = read_joins(sdl)
         self._world = world = World(self._joins, failing=failing)
         self._monolith = build_monolith(world)
+        self._deferring = with_defer(self._monolith)
         self._supergraph = Supergraph.parse(sdl)
         self.transports: Mapping[str, Transport] = {
             name: _Unhurried(LocalTransport(build_subgraph(world, name))) for name in subgraph_names(self._joins)
         }
 
-    def generate(self, seed: str) -> tuple[Operation, frozenset[str]]:
-        """The operation and the override labels that a seed stands for."""
+    def generate(self, seed: str, *, deferring: bool = False) -> tuple[Operation, frozenset[str]]:
+        """The operation and the override labels that a seed stands for; with `deferring`, queries have @defer."""
         random = Random(seed)
         labels = frozenset(label for label in self._joins.labels if random.random() < 0.5)
-        return replace(generate(self._monolith, random), salt=seed), labels
+        schema = self._deferring if deferring else self._monolith
+        return replace(generate(schema, random, deferring=deferring), salt=seed), labels
 
     def expected(self, operation: Operation) -> ExecutionResult:
         """What the big schema answers."""
@@ -157,3 +160,43 @@ class Comparison:
         if generated != answer:
             errors.append(f"generated code: {generated}")
         return Difference(operation, labels, expected.data, answer.data, errors, made)
+
+    async def compare_in_parts(
+        self, operation: Operation, labels: frozenset[str] = frozenset()
+    ) -> tuple[Difference | None, Whole]:
+        """None where the parts of a deferred operation come to what it answers at once, and to what graphql-core's
+        incremental executor comes to; and the answer as it was put together, by the generated code."""
+        self._world.salt = operation.salt
+        document = parse(operation.text)
+        expected = await reference(self._deferring, document, operation.variables, Session())
+        whole = Whole(None)
+        made: Plan | None = None
+        refusals: list[str] = []
+        try:
+            made = plan(operation.text, self._supergraph, labels=labels, incremental=True)
+            wholes = []
+            for interpret in (None, 0):
+                session = Session(labels, operation.salt)
+                first = await answer_in_parts(
+                    prepare(made, interpret=interpret),
+                    document,
+                    operation.variables,
+                    schema=self._supergraph.api_schema,
+                    transports=self.transports,
+                    session=session,
+                )
+                wholes.append(await collected(first))
+                refusals += session.refusals
+            whole = wholes[-1]
+        except Exception as error:  # noqa: BLE001 # whatever it is, it is a difference
+            return Difference(operation, labels, expected.data, repr(error), None, made), whole
+        undeferred = run_monolith(self._monolith, parse(without_defer(document)), operation.variables)
+        # A null that ends a part stops there, and goes on without @defer.
+        twins = [expected] if expected.failed else [expected, Whole(undeferred.data, list(undeferred.errors or ()))]
+        same = {each.canonical for each in (*wholes, *twins)}
+        # Where a type comes with a part, more is asked than is shown, and can fail.
+        fails = all(each.errors for each in wholes) or not any(each.errors for each in twins)
+        if len(same) == 1 and fails and (self._world.failing or not whole.errors or expected.errors) and not refusals:
+            return None, whole
+        errors = [*[str(error.to_json()) for error in whole.errors[:5]], *refusals, expected.errors, undeferred.errors]
+        return Difference(operation, labels, [expected.data, undeferred.data], whole.data, errors, made), whole

@@ -50,19 +50,21 @@ class _Scope:
     inner: dict[str, "_Scope"] = field(default_factory=dict)
 
 
-def generate(schema: GraphQLSchema, random: Random) -> Operation:
-    """A valid operation; the same `random` state gives the same one."""
+def generate(schema: GraphQLSchema, random: Random, *, deferring: bool = False) -> Operation:
+    """A valid operation; the same `random` state gives the same one. With `deferring`, queries have @defer."""
     for _ in range(ATTEMPTS_MAX):
-        operation = _Generator(schema, random).operation()
+        operation = _Generator(schema, random, deferring=deferring).operation()
         if not validate(schema, parse(operation.text)):
             return operation
     return Operation("{ __typename }", {})
 
 
 class _Generator:
-    def __init__(self, schema: GraphQLSchema, random: Random) -> None:
+    def __init__(self, schema: GraphQLSchema, random: Random, *, deferring: bool = False) -> None:
         self._schema = schema
         self._random = random
+        self._deferring = deferring
+        self._labels = 0
         self._definitions: dict[str, str] = {}
         self._values: dict[str, Any] = {}
         self._fragments: dict[str, tuple[str, str]] = {}
@@ -100,6 +102,8 @@ class _Generator:
             roll *= 0.5
         if roll < 0.06:
             return self._typename(scope)
+        if self._deferring and not isinstance(parent, GraphQLUnionType):
+            roll *= 0.6
         if roll < (0.35 if is_abstract else 0.14) and depth < DEPTH_MAX + 2:
             return self._inline_fragment(parent, depth, scope)
         if roll < (0.42 if is_abstract else 0.2) and depth < DEPTH_MAX + 2:
@@ -119,8 +123,8 @@ class _Generator:
     def _inline_fragment(self, parent: Any, depth: int, scope: _Scope) -> str:
         on = self._narrower(parent)
         if on is parent and self._chance(0.3):
-            return f"...{self._conditions()} {self._selection(parent, depth + 1, scope)}"
-        return f"... on {on.name}{self._conditions()} {self._selection(on, depth + 1, scope)}"
+            return f"...{self._conditions()}{self._deferral()} {self._selection(parent, depth + 1, scope)}"
+        return f"... on {on.name}{self._conditions()}{self._deferral()} {self._selection(on, depth + 1, scope)}"
 
     def _spread(self, parent: Any, depth: int, scope: _Scope) -> str:
         possible = set(self._possible(parent))
@@ -136,7 +140,19 @@ class _Generator:
             text = self._selection(on, depth + 1, scope)
             name = f"F{len(self._fragments)}"
             self._fragments[name] = (on.name, text)
-        return f"...{name}{self._conditions()}"
+        return f"...{name}{self._conditions()}{self._deferral()}"
+
+    def _deferral(self) -> str:
+        """@defer on a fragment, in most cases without a condition."""
+        if not self._deferring or self._chance(0.4):
+            return ""
+        arguments = []
+        if self._chance(0.6):
+            self._labels += 1
+            arguments.append(f'label: "L{self._labels}"')
+        if self._chance(0.2):
+            arguments.append(f"if: {self._boolean()}")
+        return f" @defer({', '.join(arguments)})" if arguments else " @defer"
 
     def _possible(self, of: Any) -> Sequence[GraphQLObjectType]:
         return [of] if isinstance(of, GraphQLObjectType) else self._schema.get_possible_types(of)
@@ -195,16 +211,19 @@ class _Generator:
     def _conditions(self) -> str:
         if self._plain or not self._chance(0.1):
             return ""
-        directive = self._random.choice(("skip", "include"))
+        return f" @{self._random.choice(('skip', 'include'))}(if: {self._boolean()})"
+
+    def _boolean(self) -> str:
+        """A constant or a variable."""
         if self._chance(0.2):
-            return f" @{directive}(if: {self._random.choice(('true', 'false'))})"
+            return self._random.choice(("true", "false"))
         name = self._random.choice(("on", "off", "some"))
         if name not in self._definitions:
             default = f" = {self._random.choice(('true', 'false'))}" if self._chance(0.3) else ""
             self._definitions[name] = f"${name}: Boolean!{default}"
             if not default or self._chance(0.5):
                 self._values[name] = self._chance(0.5)
-        return f" @{directive}(if: ${name})"
+        return f"${name}"
 
     def _arguments(self, definition: GraphQLField) -> str:
         parts = []

@@ -10,20 +10,30 @@ from trifolio.errors import AnswerError
 from trifolio.executor.answer import Answer, read_answer, read_plain_answer
 from trifolio.executor.fetch import Execution
 from trifolio.executor.introspection import introspect
+from trifolio.executor.parts import FirstAnswer, Increment, Later, Part, Parts, Pending, deliver
+from trifolio.executor.places import Place, tell
 from trifolio.executor.prepare import PreparedPlan, prepare
 from trifolio.executor.schedule import run
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse, Transport
 from trifolio.executor.tree import MergedTree
 from trifolio.limits import Limits
 from trifolio.observer import Observer
+from trifolio.plan import Plan
 
 __all__ = [
     "Answer",
+    "FirstAnswer",
+    "Increment",
+    "Later",
+    "Part",
+    "Parts",
+    "Pending",
     "PreparedPlan",
     "SubgraphRequest",
     "SubgraphResponse",
     "Transport",
     "execute",
+    "execute_in_parts",
     "prepare",
 ]
 
@@ -49,14 +59,50 @@ async def execute(
     and @include. `schema` is the API schema, asked for introspection alone. Nothing that a subgraph does raises: it
     becomes null with an error. Cancelling the call cancels every fetch in flight.
     """
-    plan = prepared.plan
-    tree = MergedTree()
-    told: tuple[AnswerError, ...] = ()
-    if plan.introspection is not None and schema is not None:
-        used = {name: variables[name] for name in plan.introspection_variables if name in variables}
-        tree.root, told = introspect(plan.introspection, schema, used)
+    plan, tree = prepared.plan, MergedTree()
+    told = _introspect(plan, tree, schema, variables)
     program = prepared.code.program()
     execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program)
     await run(prepared, execution.perform)
     answer = read_plain_answer(program, tree, coerced) if program and not told else None
-    return answer or read_answer(plan.selection, tree, coerced, told=told, errors_max=limits.answer_errors_max)
+    if answer is not None:
+        return answer
+    if tree.located:
+        told += tuple(item.error for item in tell(tree.located, [(tree.root, Place((), plan.selection))], coerced))
+    return read_answer(plan.selection, tree, coerced, told=told, errors_max=limits.answer_errors_max)
+
+
+async def execute_in_parts(
+    prepared: PreparedPlan,
+    *,
+    transports: Mapping[str, Transport],
+    deadline: float,
+    schema: GraphQLSchema | None = None,
+    variables: Mapping[str, object] = _EMPTY,
+    coerced: Mapping[str, object] = _EMPTY,
+    headers: Mapping[str, str] = _EMPTY,
+    context: object = None,
+    limits: Limits = _LIMITS,
+    observer: Observer | None = None,
+) -> FirstAnswer:
+    """Answer one request with a plan that has deferred parts: the first answer, and what comes later.
+
+    As `execute`, but at the event loop's time `deadline` the fetches end: before the first answer that raises
+    TimeoutError, after it the parts that are left fail.
+    """
+    tree = MergedTree()
+    told = _introspect(prepared.plan, tree, schema, variables)
+    program = prepared.code.program()
+    execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program)
+    return await deliver(prepared, execution, told, deadline)
+
+
+def _introspect(
+    plan: Plan, tree: MergedTree, schema: GraphQLSchema | None, variables: Mapping[str, object]
+) -> tuple[AnswerError, ...]:
+    """Put what the operation asks of the schema itself into the tree; returns the errors of that."""
+    if plan.introspection is None or schema is None:
+        return ()
+    used = {name: variables[name] for name in plan.introspection_variables if name in variables}
+    tree.root, told = introspect(plan.introspection, schema, used)
+    return told

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from trifolio.errors import AnswerError
 from trifolio.executor.codegen import UNEXPECTED, Program
 from trifolio.executor.merge import Json
-from trifolio.executor.places import tell
 from trifolio.executor.projection import complete
 from trifolio.executor.tree import MergedTree
 from trifolio.plan import Selection
@@ -48,6 +47,5 @@ def read_answer(
 
     A fetch that failed is told where the answer lacks something for it, and nowhere else.
     """
-    located = [*told, *tell(tree.located, tree, selection, variables)] if tree.located else list(told)
-    completed = complete(selection, tree, variables, located)
-    return Answer(completed.data, (*located, *completed.errors)[:errors_max])
+    completed = complete(selection, tree, variables, told)
+    return Answer(completed.data, (*told, *completed.errors)[:errors_max])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from trifolio.errors import AnswerError, PathKey
 from trifolio.executor.merge import Json
-from trifolio.executor.tree import LocatedError, MergedTree, runtime_type
+from trifolio.executor.tree import LocatedError, runtime_type
 from trifolio.plan import ListShape, ObjectShape, OutputField, Selection, Shape
 
 ClientPath = tuple[PathKey, ...]
@@ -25,11 +25,11 @@ class Place:
 
 
 def find_places(
-    selection: Selection, root: Json, variables: Mapping[str, object], wanted: frozenset[int]
+    starts: Sequence[tuple[Json, Place]], variables: Mapping[str, object], wanted: frozenset[int]
 ) -> dict[int, list[Place]]:
-    """All places of the objects whose identities are `wanted`, in the answer's order."""
+    """All places of the objects whose identities are `wanted`, in the answer's order, from these objects on."""
     found: dict[int, list[Place]] = {}
-    pending: list[tuple[Json, Place]] = [(root, Place((), selection))]
+    pending: list[tuple[Json, Place]] = list(reversed(starts))
     while pending:
         item, place = pending.pop()
         if id(item) in wanted:
@@ -61,26 +61,46 @@ def _objects(shape: Shape, value: object, path: ClientPath) -> Iterator[tuple[Js
             yield from _objects(shape.item, item, (*path, index))
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An error as the client reads it."""
+
+    error: AnswerError
+    """With its path in the answer, where it has one."""
+    origin: AnswerError
+    """What the subgraph reported, without path: one object for all places of one error."""
+
+
 def tell(
     located: Sequence[LocatedError],
-    tree: MergedTree,
-    selection: Selection,
+    starts: Sequence[tuple[Json, Place]],
     variables: Mapping[str, object],
-) -> list[AnswerError]:
-    """Every located error once for each place in the answer that it concerns, in the order of fetches."""
+    *,
+    whole_only: bool = False,
+) -> list[Told]:
+    """Every located error once for each place in the answer that it concerns, in the order of fetches.
+
+    The answer is what is shown from `starts` on: objects of the merged tree with their places. With `whole_only`,
+    errors about what is not shown there are left out.
+    """
     wanted = frozenset(id(item.place) for item in located if item.place is not None)
-    places = find_places(selection, tree.root, variables, wanted) if wanted else {}
+    places = find_places(starts, variables, wanted) if wanted else {}
     by_error: dict[int, list[LocatedError]] = {}
     for item in sorted(located, key=lambda item: item.fetch):
         by_error.setdefault(id(item.error), []).append(item)
-    told: dict[AnswerError, None] = {}
+    told: dict[AnswerError, Told] = {}
     for items in by_error.values():
-        told.update(dict.fromkeys(_tell_one(items, places, variables)))
-    return list(told)
+        for error in _tell_one(items, places, variables, whole_only=whole_only):
+            told.setdefault(error, Told(error, items[0].error))
+    return list(told.values())
 
 
 def _tell_one(
-    items: Sequence[LocatedError], places: Mapping[int, Sequence[Place]], variables: Mapping[str, object]
+    items: Sequence[LocatedError],
+    places: Mapping[int, Sequence[Place]],
+    variables: Mapping[str, object],
+    *,
+    whole_only: bool,
 ) -> Iterator[AnswerError]:
     """One error at every place that shows its field; where none does, once, at the nearest place above."""
     followed = [
@@ -90,9 +110,11 @@ def _tell_one(
         for place in places.get(id(item.place), ())
     ]
     found = [each for several in followed for each in several]
-    shown = [each for each in found if each.is_whole] or found[:1]
-    if not shown:
-        yield items[0].error
+    shown = [each for each in found if each.is_whole]
+    if not shown and not whole_only:
+        shown = found[:1]
+        if not shown:
+            yield items[0].error
     for each in shown:
         yield replace(items[0].error, path=each.path)
 

@@ -15,7 +15,7 @@ from typing import Final
 from trifolio.conditions import Condition
 from trifolio.errors import AnswerError, ClientText, ErrorCode, PathKey
 from trifolio.executor.merge import Json
-from trifolio.executor.tree import MergedTree, runtime_type
+from trifolio.executor.tree import MergedTree, Trail, runtime_type
 from trifolio.plan import (
     LeafShape,
     ListShape,
@@ -32,6 +32,8 @@ class _Bubble:
 
 
 _BUBBLE: Final = _Bubble()
+_FAILURE: Final = _Bubble()
+"""The null that ends a deferred part, as the parent is not the part's to take away."""
 _REFUSED: Final = object()
 
 # ---- leaves ----
@@ -104,6 +106,26 @@ def complete(
     """Read the answer off `tree`; `told` are the errors that the answer has already, with their paths."""
     completion = _Completion(tree, variables, told)
     data = completion.selection(selection, tree.root)
+    return Completed(None if isinstance(data, _Bubble) else data, tuple(completion.errors))
+
+
+def complete_part(
+    selection: Selection,
+    tree: MergedTree,
+    variables: Mapping[str, object],
+    told: Sequence[AnswerError],
+    place: Json,
+    shown: Json,
+    trail: Trail,
+    path: Sequence[PathKey],
+) -> Completed:
+    """Read a deferred part off `tree` at the object `place`, which the client has as `shown` at `path`.
+
+    What the client has of it is not read again, but for the objects and lists around what is new. No data: the part
+    failed. `trail` leads from the tree's root to the object.
+    """
+    completion = _PartCompletion(tree, variables, told, shown, trail, path)
+    data = completion.selection(selection, place)
     return Completed(None if isinstance(data, _Bubble) else data, tuple(completion.errors))
 
 
@@ -204,7 +226,7 @@ class _Completion:
             if value.get("__typename") is not None and runtime_type(value) not in possible:
                 return self._wrong(shape, ErrorCode.UNKNOWN_TYPENAME, coordinate)
         answer = self.selection(shape.selection, value)
-        if isinstance(answer, _Bubble) and not shape.non_null:
+        if answer is _BUBBLE and not shape.non_null:
             return None
         return answer
 
@@ -221,7 +243,7 @@ class _Completion:
             completed = self._value(shape.item, item, coordinate)
             self._path.pop()
             if isinstance(completed, _Bubble):
-                return completed if shape.non_null else None
+                return completed if shape.non_null or completed is _FAILURE else None
             answer.append(completed)
         return answer
 
@@ -266,6 +288,78 @@ class _Completion:
         text = ClientText(f"{where}{code.text}{expected}")
         self.errors.append(AnswerError(code, text, path=tuple(self._path)))
         return _BUBBLE if shape.non_null else None
+
+
+_NOT_SHOWN: Final = object()
+
+
+class _PartCompletion(_Completion):
+    """A walk over a deferred part, which knows beside where it stands what the client has there."""
+
+    def __init__(
+        self,
+        tree: MergedTree,
+        variables: Mapping[str, object],
+        told: Sequence[AnswerError],
+        shown: Json,
+        trail: Trail,
+        path: Sequence[PathKey],
+    ) -> None:
+        super().__init__(tree, variables, told)
+        self._path = list(path)
+        self._trail = list(trail)
+        self._shown: object = shown
+
+    def selection(self, selection: Selection, place: Json) -> Json | _Bubble:
+        """The object with what is new in it."""
+        typename = runtime_type(place)
+        here = self._shown
+        answer: Json = {}
+        for field in selection.fields:
+            if field.types is not None and typename not in field.types:
+                continue
+            if not self._holds(field.condition):
+                continue
+            shown = here.get(field.response_key, _NOT_SHOWN) if isinstance(here, dict) else _NOT_SHOWN
+            if shown is None or (shown is not _NOT_SHOWN and not _is_composite(field.shape)):
+                continue
+            self._path.append(field.response_key)
+            self._trail.append((place, field.key))
+            self._shown = shown
+            value = self._field(field, place, selection)
+            self._shown = here
+            self._trail.pop()
+            self._path.pop()
+            if isinstance(value, _Bubble):
+                return _FAILURE if self._holds(field.fails_part) else value
+            answer[field.response_key] = value
+        return answer
+
+    def _list(self, shape: ListShape, value: object, coordinate: str) -> object:
+        here = self._shown
+        if not isinstance(here, list) or not isinstance(value, list):
+            return super()._list(shape, value, coordinate)
+        answer: list[object] = []
+        for index, item in enumerate(value):
+            self._shown = here[index] if index < len(here) else _NOT_SHOWN
+            if self._shown is None:
+                answer.append(None)
+                continue
+            self._path.append(index)
+            completed = self._value(shape.item, item, coordinate)
+            self._path.pop()
+            if isinstance(completed, _Bubble):
+                self._shown = here
+                return completed if shape.non_null or completed is _FAILURE else None
+            answer.append(completed)
+        self._shown = here
+        return answer
+
+
+def _is_composite(shape: Shape) -> bool:
+    while isinstance(shape, ListShape):
+        shape = shape.item
+    return isinstance(shape, ObjectShape)
 
 
 def _expected(shape: Shape) -> str:

@@ -50,8 +50,8 @@ def plan(
     decided = decide_requests(cells, graph, read.kind, parts)
     writer = RequestWriter(graph, read.variables)
     fetches = writer.fetches(decided.requests)
-    projector = Projector(cells, flattener, writer.builder.typename_known)
-    deferred, first_places = deferred_parts(projector, cells.root, selections, parts)
+    projector = Projector(cells, flattener, writer.builder.typename_known, [part.reading for part in parts])
+    deferred, first_places = deferred_parts(projector, cells.root, selections, parts, decided.needs)
     introspection, variables = split_introspection(read, flattener)
     return Plan(
         kind=read.kind,

@@ -21,9 +21,19 @@ from functools import reduce
 from operator import or_
 from typing import Final
 
+from graphql.language import SelectionSetNode
+
 from trifolio.conditions import NEVER, Condition
 from trifolio.errors import ClientText, DocumentError, ErrorCode, OperationError, PlanningError
-from trifolio.operation import INTROSPECTION_FIELDS, Collected, Contribution, FlatField, Flattener, collect
+from trifolio.operation import (
+    INTROSPECTION_FIELDS,
+    Collected,
+    Contribution,
+    FlatField,
+    Flattener,
+    collect,
+    deferrals_in,
+)
 from trifolio.query_graph import QueryGraph
 from trifolio.selections import Arguments, FieldSet, SelectedField, canonical_arguments, parse_field_set
 from trifolio.supergraph import Field, OperationKind, TypeReference
@@ -108,9 +118,20 @@ class _Wish:
 
     response_key: str
     condition: Condition
-    contributions: dict[int, Contribution]
-    """By the identity of the selection set."""
+    contributions: dict[tuple[int, frozenset[str]], Contribution]
+    """By the identity of the selection set, and by the deferrals that it stands in: a fragment that is deferred in it
+    is a part of its own inside each of them."""
     is_composite: bool = False
+
+    def add(self, selection_set: SelectionSetNode, condition: Condition) -> None:
+        """Note a selection set below the field; where it is there under a wider condition, nothing is new."""
+        there = [wanted for node, wanted in self.contributions.values() if node is selection_set]
+        if there and condition.implies(reduce(Condition.or_, there)):
+            return
+        key = id(selection_set), deferrals_in(condition)
+        seen = self.contributions.get(key)
+        merged = condition if seen is None else seen[1].or_(condition)
+        self.contributions[key] = (selection_set, merged)
 
 
 @dataclass(slots=True, eq=False)
@@ -283,7 +304,7 @@ class Cells:
         todo: list[tuple[Cell, list[Contribution]]] = [(self.root, list(contributions))]
         while todo:
             cell, here = todo.pop()
-            flat = self.flattener.flatten(here, frozenset(cell.types))
+            flat = self.flattener.flatten(here, frozenset(cell.types), position=cell.index)
             self._split(cell, flat)
             self._want_typename(cell, flat)
             wishes = {id(cls): self._wishes(cell, cls, flat) for cls in cell.classes}
@@ -309,9 +330,7 @@ class Cells:
             wish.condition = wish.condition.or_(each.condition)
             wish.is_composite = wish.is_composite or node.selection_set is not None
             for selection_set, condition in each.contributions_here() if identity[2] else each.contributions:
-                seen = wish.contributions.get(id(selection_set))
-                merged = condition if seen is None else seen[1].or_(condition)
-                wish.contributions[id(selection_set)] = (selection_set, merged)
+                wish.add(selection_set, condition)
         return wishes
 
     def _selected(self, cell: Cell, cls: Class, flat: list[FlatField]) -> list[Collected]:

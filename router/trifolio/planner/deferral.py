@@ -5,6 +5,16 @@ variables false a condition says what the first answer needs; with one of them a
 needs besides. Parts are planned one after the other, each from the facts that are known by then, but for its own:
 those it gets by requests of its own wherever an entity lets it enter again, so that slow fields do not delay the first
 answer.
+
+Two parts can share fields, and a part can stand around fields of another. A null that may not stand where it is makes
+its parent null; where the parent is not the part's alone, as it was shown before or another part shows it too, the part
+ends there instead (`OutputField.fails_part`), and the parent stays.
+
+    { me { name ... @defer { pet { name } } ... @defer { pet { age } } } }      age: Int!
+
+`pet` belongs to both parts, `age` to the second alone: without an age the second part fails, and the pet has its name.
+
+Specification: the incremental delivery of the GraphQL working group (https://specs.apollo.dev/incremental/v0.2/).
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +50,9 @@ def parts_of(deferrals: Sequence[Deferral]) -> list[Part]:
         while parent is not None:
             around[parent] = True
             parent = parents[parent]
-        parts.append(Part(each, Reading({**nothing, **around, each.variable: True}, {**nothing, **around})))
+        parts.append(
+            Part(each, Reading({**nothing, **around, each.variable: True}, {**nothing, **around}, each.variable))
+        )
     return parts
 
 
@@ -51,24 +63,59 @@ def goal_of(part: Part, goal: Demand) -> Demand:
 
 
 def deferred_parts(
-    projector: Projector, root: Cell, contributions: Sequence[Contribution], parts: Sequence[Part]
+    projector: Projector,
+    root: Cell,
+    contributions: Sequence[Contribution],
+    parts: Sequence[Part],
+    needs: Sequence[tuple[int, ...]],
 ) -> tuple[tuple[Deferred, ...], Mapping[str, int]]:
-    """The plan's deferred parts, one for each place that a deferred fragment stands at, and each deferral's first."""
-    places = list(projector.deferred_places(root, contributions))
+    """The plan's deferred parts, one for each place that a deferred fragment stands at, and each deferral's first.
+
+    `needs` has for every part the ids of the fetches that bring it. Raises PlanningError where telling which part a
+    null ends takes conditions beyond the limits.
+    """
+    places = list(projector.deferred_places(root, contributions)) if len(parts) > 1 else []
     found: list[Deferred] = []
-    first: dict[str, int] = {}
-    for part in parts:
+    by_variable: dict[str, list[int]] = {}
+    for number, part in enumerate(parts):
         deferral = part.deferral
-        for other, cell, here in places:
-            if deferral is None or other is not deferral:
+        for place in places:
+            if deferral is None or place.deferral is not deferral:
                 continue
-            selection = projector.selection(cell, here, ALWAYS, part.reading)
+            selection = projector.selection(place.cell, place.contributions, ALWAYS, part.reading)
             if selection.fields:
-                first.setdefault(deferral.variable, len(found))
-                [path] = merged_paths([cell], _EVERYTHING_KNOWN)
-                parent = first.get(deferral.parent) if deferral.parent is not None else None
-                found.append(Deferred(path, selection, deferral.label, deferral.condition, parent))
-    return tuple(found), first
+                parent = _enclosing(deferral.parent, place.response_keys, by_variable, found, parts)
+                [path] = merged_paths([place.cell], _EVERYTHING_KNOWN)
+                by_variable.setdefault(deferral.variable, []).append(len(found))
+                found.append(
+                    Deferred(
+                        path,
+                        place.response_keys,
+                        selection,
+                        needs[number] if needs else (),
+                        deferral.label,
+                        deferral.condition,
+                        parent,
+                    )
+                )
+    return tuple(found), {variable: indexes[0] for variable, indexes in by_variable.items()}
+
+
+def _enclosing(
+    variable: str | None,
+    response_keys: tuple[str, ...],
+    by_variable: Mapping[str, Sequence[int]],
+    found: Sequence[Deferred],
+    parts: Sequence[Part],
+) -> int | None:
+    """The part that a place is nested in: the nearest that shows anything, and of its places the one around this."""
+    parents = {each.deferral.variable: each.deferral.parent for each in parts if each.deferral}
+    while variable is not None:
+        for index in reversed(by_variable.get(variable, ())):
+            if response_keys[: len(found[index].response_keys)] == found[index].response_keys:
+                return index
+        variable = parents[variable]
+    return None
 
 
 def marked_fetches(

@@ -16,7 +16,7 @@ from trifolio.planner.printing import conditional_texts, variables_in
 def split_introspection(operation: Operation, flattener: Flattener) -> tuple[str | None, tuple[str, ...]]:
     """The operation with the `__schema` and `__type` fields alone, and the variables that it uses; None without any."""
     root = flattener.supergraph.types[flattener.supergraph.roots[operation.kind]]
-    flat = flattener.flatten([(operation.selection_set, ALWAYS)], frozenset({root.name}))
+    flat = flattener.flatten([(operation.selection_set, ALWAYS)], frozenset({root.name}), position=0)
     at_once = {each.variable: True for each in flattener.deferrals.values()}
     fields = [
         replace(each, condition=each.condition.assuming(at_once))

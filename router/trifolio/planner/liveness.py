@@ -8,7 +8,7 @@ is dropped.
 Conditions (@skip, @include) flow along: a need is wanted whenever something that rests on it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
@@ -69,15 +69,19 @@ class Liveness:
         found: Found,
         known: int,
         polymorphic: int,
-        not_before: Mapping[int, int] = MappingProxyType({}),
+        span: Mapping[int, tuple[int, int]] = MappingProxyType({}),
     ) -> None:
-        """`known` facts are given; a fact in `not_before` is not taken from steps before that one."""
+        """`known` facts are given. A fact of the goal that has a `span` is taken from the steps from its first number
+        to before its second; what requests need of one another they take wherever it is."""
         self.found = found
         self.given = known
         self.polymorphic = polymorphic
+        self.span = span
         self.candidates: list[list[_Candidate]] = []
         self.sources: dict[int, list[_Source]] = {}
         """For each fact the steps that have it, each on an earlier round trip than the steps before it."""
+        self.goal_sources: dict[int, list[_Source]] = {}
+        """The same within the fact's span, where it has one."""
         by_action: dict[Action, list[Rule]] = {}
         for rule in rules:
             by_action.setdefault(rule.action, []).append(rule)
@@ -86,11 +90,11 @@ class Liveness:
             self.candidates.append([_Candidate(rule, 1 + self._level(rule.need)) for rule in usable])
             for candidate in self.candidates[-1]:
                 for fact in bits((candidate.rule.gain | candidate.rule.vacuous) & ~known):
-                    if index < not_before.get(fact, 0):
-                        continue
-                    sources = self.sources.setdefault(fact, [])
-                    if not sources or candidate.level < sources[-1].level:
-                        sources.append(_Source(candidate.level, index))
+                    source = _Source(candidate.level, index)
+                    _add_source(self.sources.setdefault(fact, []), source)
+                    start, end = span.get(fact, (0, 0))
+                    if start <= index < end:
+                        _add_source(self.goal_sources.setdefault(fact, []), source)
 
     def _level(self, need: int) -> int:
         return max((self.sources[fact][-1].level for fact in bits(need & ~self.given)), default=0)
@@ -99,6 +103,14 @@ class Liveness:
         """The step that has a fact soonest, among those before the one that needs it."""
         return next(source.step for source in reversed(self.sources[fact]) if source.step < before)
 
+    def _goal_source(self, fact: int) -> int:
+        """The step that a fact of the goal is taken from."""
+        return self.goal_sources[fact][-1].step if fact in self.span else self._source(fact, len(self.found.steps))
+
+    def sources_of(self, goal: Iterable[int]) -> set[int]:
+        """The steps that bring facts of the goal."""
+        return {self._goal_source(fact) for fact in goal if not fact & self.given}
+
     def requests(self, goal: Demand) -> list[Request]:
         """The requests in order, each with what it asks and what it waits for; idle steps are left out."""
         steps = self.found.steps
@@ -106,7 +118,7 @@ class Liveness:
         requests = [Request(step.action, step=index) for index, step in enumerate(steps)]
         for fact, condition in goal.items():
             if not fact & self.given:
-                demands[self._source(fact, len(steps))][fact] = condition
+                demands[self._goal_source(fact)][fact] = condition
         for index in range(len(steps) - 1, -1, -1):
             requests[index].uses = self._choose(index, demands[index])
             for use in requests[index].uses:
@@ -159,6 +171,11 @@ class Liveness:
                     demand[typename] = demand.get(typename, NEVER).or_(demand[fact])
                     uses[-1].demand[typename] = demand[typename]
         return uses
+
+
+def _add_source(sources: list[_Source], source: _Source) -> None:
+    if not sources or source.level < sources[-1].level:
+        sources.append(source)
 
 
 def _rank(candidate: _Candidate, left: int) -> tuple[bool, bool, int, int, int]:

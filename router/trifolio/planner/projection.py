@@ -6,13 +6,13 @@ alike share its output field. A condition is left out where that of the enclosin
 Specification: GraphQL, sections 6.3.2 (CollectFields) and 6.4.3 (value completion).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from trifolio.conditions import ALWAYS, NEVER, Condition
 from trifolio.errors import DocumentError, ErrorCode
-from trifolio.operation import INTROSPECTION_FIELDS, Collected, Contribution, Deferral, Flattener, collect
+from trifolio.operation import INTROSPECTION_FIELDS, Collected, Contribution, Deferral, Flattener, collect, deferrals_in
 from trifolio.plan import LeafShape, ListShape, ObjectShape, OutputField, RawShape, Selection, Shape, TypenameShape
 from trifolio.planner.cells import Cell, Cells, ChildKey, Class
 from trifolio.selections import canonical_arguments
@@ -29,78 +29,124 @@ class Reading:
     inside: Mapping[str, bool]
     outside: Mapping[str, bool] | None = None
     """For a deferred part: what they are for the part around it, whose leaves are not read again."""
+    variable: str | None = None
+    """The part's own deferral's."""
+    _memo: dict[tuple[Condition, Condition], Condition] = field(default_factory=dict)
 
     def composite(self, condition: Condition) -> Condition:
         """When a field with a selection belongs to the part."""
         return condition.assuming(self.inside) if self.inside else condition
 
-    def leaf(self, condition: Condition) -> Condition:
-        """When a leaf belongs to the part."""
-        inside = self.composite(condition)
-        return inside if self.outside is None else inside.and_(condition.assuming(self.outside).negated())
+    def leaf(self, condition: Condition, everywhere: Condition | None = None) -> Condition:
+        """When a leaf belongs to the part: `condition` at its place, `everywhere` at all places of its response key."""
+        if self.outside is None:
+            return self.composite(condition)
+        key = condition, everywhere or condition
+        if key not in self._memo:
+            self._memo[key] = self.composite(condition).and_(key[1].assuming(self.outside).negated())
+        return self._memo[key]
 
 
 WHOLE: Final = Reading({})
 """The reading of an operation without @defer."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DeferredPlace:
+    """An object position of the answer that a deferred fragment stands at, with all selections there."""
+
+    deferral: Deferral
+    cell: Cell
+    contributions: list[Contribution]
+    response_keys: tuple[str, ...]
+    """The client's keys that lead there."""
+
+
 class Projector:
     """Builds the selections of one plan."""
 
-    def __init__(self, cells: Cells, flattener: Flattener, typename_known: Mapping[int, Condition]) -> None:
+    def __init__(
+        self,
+        cells: Cells,
+        flattener: Flattener,
+        typename_known: Mapping[int, Condition],
+        readings: Sequence[Reading] = (WHOLE,),
+    ) -> None:
+        """`readings` are those of the first answer and of every deferred part."""
         self.cells = cells
         self.flattener = flattener
         self.supergraph: Supergraph = cells.graph.supergraph
         self.typename_known = typename_known
+        self.readings = readings
         self._memo: dict[object, Selection] = {}
         self._selections: dict[object, Selection] = {}
         self._sizes: dict[int, int] = {}
         """By the identity of a selection, the fields that it unfolds to."""
 
     def selection(
-        self, cell: Cell, contributions: Iterable[Contribution], given: Condition = ALWAYS, reading: Reading = WHOLE
+        self,
+        cell: Cell,
+        contributions: Iterable[Contribution],
+        given: Condition = ALWAYS,
+        reading: Reading = WHOLE,
+        around: Condition | None = None,
     ) -> Selection:
-        """What the client reads at a cell, where `given` is known to hold."""
+        """What the client reads at a cell, where `given` is known to hold.
+
+        `around` is, within a deferred part, when the client asked for the object at all; None at the part's own place.
+        """
         contributions = list(contributions)
-        key = (cell.index, tuple((id(node), condition) for node, condition in contributions), given, reading)
+        key = (cell.index, tuple((id(node), condition) for node, condition in contributions), given, reading, around)
         if key not in self._memo:
-            self._memo[key] = self._selection(cell, contributions, given, reading)
+            self._memo[key] = self._selection(cell, contributions, given, reading, around)
         return self._memo[key]
 
-    def deferred_places(
-        self, root: Cell, contributions: Iterable[Contribution]
-    ) -> Iterator[tuple[Deferral, Cell, list[Contribution]]]:
-        """Every deferral with every cell that it stands at, and all selections there."""
-        todo: list[tuple[Cell, list[Contribution]]] = [(root, list(contributions))]
+    def deferred_places(self, root: Cell, contributions: Iterable[Contribution]) -> Iterator[DeferredPlace]:
+        """Every place of every deferral, outer ones first."""
+        todo: list[tuple[Cell, list[Contribution], tuple[str, ...]]] = [(root, list(contributions), ())]
         done: set[object] = set()
         while todo:
-            cell, here = todo.pop(0)
-            flat = self.flattener.flatten(here, frozenset(cell.types))
+            cell, here, keys = todo.pop(0)
+            flat = self.flattener.flatten(here, frozenset(cell.types), position=cell.index)
             for deferral in self.flattener.met.values():
-                yield deferral, cell, here
+                yield DeferredPlace(deferral, cell, here, keys)
             for cls in cell.classes:
                 for each in collect(flat, cls.representative):
                     child = cls.children.get(self._identity(cell, each))
-                    key = child and (child.fact, tuple(id(node) for node, _ in each.contributions))
+                    path = (*keys, each.field.response_key)
+                    key = child and (child.fact, path, tuple(id(node) for node, _ in each.contributions))
                     if child is not None and child.cell is not None and key not in done:
                         done.add(key)
-                        todo.append((child.cell, each.contributions))
+                        todo.append((child.cell, each.contributions, path))
 
     def _identity(self, cell: Cell, collected: Collected) -> ChildKey:
         node = collected.field.node
         return self.cells.identity(cell, node.name.value, canonical_arguments(node.arguments), collected)
 
     def _selection(
-        self, cell: Cell, contributions: list[Contribution], given: Condition, reading: Reading
+        self,
+        cell: Cell,
+        contributions: list[Contribution],
+        given: Condition,
+        reading: Reading,
+        around: Condition | None,
     ) -> Selection:
-        flat = self.flattener.flatten(contributions, frozenset(cell.types))
+        flat = self.flattener.flatten(contributions, frozenset(cell.types), position=cell.index)
         known = self.typename_known.get(cell.index, NEVER)
         is_known = not cell.is_polymorphic or reading.composite(self.cells.goal[cell.exists]).implies(known)
         places = {id(each): index for index, each in enumerate(flat)}
         by_field: dict[tuple[int, object], tuple[OutputField, list[str]]] = {}
         for cls in cell.classes:
-            for each in collect(flat, cls.representative):
-                output = self._output(cell, cls, each, given, reading)
+            collected = collect(flat, cls.representative)
+            everywhere: dict[str, Condition] = {}
+            if reading.outside is not None:
+                for each in collected:
+                    key = each.field.response_key
+                    everywhere[key] = everywhere.get(key, NEVER).or_(each.condition)
+            for each in collected:
+                output = self._output(
+                    cell, cls, each, given, reading, everywhere.get(each.field.response_key, each.condition), around
+                )
                 if output is None:
                     continue
                 place = places[id(each.field)]
@@ -126,14 +172,28 @@ class Projector:
         return found
 
     def _output(
-        self, cell: Cell, cls: Class, collected: Collected, given: Condition, reading: Reading
+        self,
+        cell: Cell,
+        cls: Class,
+        collected: Collected,
+        given: Condition,
+        reading: Reading,
+        everywhere: Condition,
+        around: Condition | None,
     ) -> OutputField | None:
-        """The output field of a response key at one of its places; None where it is no part of the reading."""
+        """The output field of a response key at one of its places; None where it is no part of the reading.
+
+        `everywhere` is when the key stands at any of its places.
+        """
         node = collected.field.node
         name, response_key = node.name.value, collected.field.response_key
-        condition = (reading.composite if node.selection_set else reading.leaf)(collected.condition)
+        if node.selection_set:
+            condition = reading.composite(collected.condition)
+        else:
+            condition = reading.leaf(collected.condition, everywhere)
         if condition == NEVER:
             return None
+        fails_part = NEVER if around is None else self._differs(everywhere, around)
         condition = ALWAYS if given.implies(condition) else condition
         coordinate = f"{cls.representative if not cell.is_polymorphic else cell.type_name}.{name}"
         if name == "__typename":
@@ -141,7 +201,7 @@ class Projector:
             return OutputField(response_key, "__typename", TypenameShape(constant), None, condition, coordinate)
         if name in INTROSPECTION_FIELDS:
             raw = RawShape(non_null=name == "__schema")
-            return OutputField(response_key, response_key, raw, None, condition, coordinate)
+            return OutputField(response_key, response_key, raw, None, condition, coordinate, fails_part)
         child = cls.children[self._identity(cell, collected)]
         if child.cell is None:
             shape = leaf_shape(child.type, self.supergraph)
@@ -149,11 +209,27 @@ class Projector:
             inside = given if condition == ALWAYS else given.and_(condition)
             is_serial = self.cells.is_mutation and cell is self.cells.root
             below = collected.contributions_here() if is_serial else collected.contributions
-            selection = self.selection(child.cell, below, inside, reading)
+            shown = None if reading.outside is None else everywhere
+            selection = self.selection(child.cell, below, inside, reading, shown)
             if reading.outside is not None and not selection.fields:
-                return None
+                # With nothing new in it, the object is worth showing where it is new itself.
+                condition = reading.leaf(collected.condition, everywhere)
+                if condition == NEVER:
+                    return None
             shape = _wrapped(ObjectShape(selection, child.type.non_null[-1]), child.type)
-        return OutputField(response_key, child.key, shape, None, condition, coordinate)
+        return OutputField(response_key, child.key, shape, None, condition, coordinate, fails_part)
+
+    def _differs(self, asked: Condition, around: Condition) -> Condition:
+        """When a field and the object around it do not belong to the same parts."""
+        differs = NEVER
+        concerned = deferrals_in(asked) | deferrals_in(around)
+        for reading in self.readings:
+            if reading.variable is not None and reading.variable not in concerned:
+                continue  # neither belongs to that part
+            mine, theirs = reading.leaf(asked), reading.leaf(around)
+            if mine != theirs:
+                differs = differs.or_(mine.and_(theirs.negated())).or_(theirs.and_(mine.negated()))
+        return differs
 
 
 def _selection_below(output: OutputField) -> Selection | None:
@@ -168,7 +244,15 @@ def _identity(output: OutputField) -> object:
     below = _selection_below(output)
     if below is None:
         return output
-    return output.response_key, output.key, id(below), output.types, output.condition, output.coordinate
+    return (
+        output.response_key,
+        output.key,
+        id(below),
+        output.types,
+        output.condition,
+        output.coordinate,
+        output.fails_part,
+    )
 
 
 def _by_knowledge(output: OutputField, known: Condition) -> Iterator[OutputField]:

@@ -15,7 +15,7 @@ from typing import Final
 
 from trifolio.conditions import NEVER
 from trifolio.errors import ClientText, ErrorCode, PlanningError
-from trifolio.planner.cells import Cells, Child, Demand, bits, path_keys
+from trifolio.planner.cells import Cells, Child, Demand, path_keys
 from trifolio.planner.deferral import Part, goal_of
 from trifolio.planner.facts import ClassReach, Reach, Reaches, Rule, find_rules, root_rules
 from trifolio.planner.liveness import Liveness, Request
@@ -36,6 +36,8 @@ class Decided:
     proven_minimal: bool
     parts: tuple[int, ...] = ()
     """For each request the part of the operation that it serves, where parts are deferred."""
+    needs: tuple[tuple[int, ...], ...] = ()
+    """For each part the requests that bring its facts, where parts are deferred."""
 
 
 def decide_requests(cells: Cells, graph: QueryGraph, kind: OperationKind, parts: Sequence[Part] = ()) -> Decided:
@@ -92,7 +94,8 @@ def _decide_parts(cells: Cells, reaches: Reaches, rules: Sequence[Rule], parts: 
     steps: list[Step] = []
     part_of_step: list[int] = []
     whole: Demand = {}
-    not_before: dict[int, int] = {}
+    span: dict[int, tuple[int, int]] = {}
+    """What is new in a part comes from its own requests; what an earlier part reads, from no later part's."""
     known, proven = 0, True
     for number, part in enumerate(parts):
         goal = goal_of(part, cells.goal)
@@ -100,21 +103,30 @@ def _decide_parts(cells: Cells, reaches: Reaches, rules: Sequence[Rule], parts: 
         start = known & ~own
         usable = rules if own & root_fields else entries  # root fields are not asked twice for what stands below them
         found = search(usable, start, _facts(goal), partial(_depth_from, usable, start, goal))
-        if found is not None:
-            not_before |= dict.fromkeys(bits(own), len(steps))
-        else:  # no way to enter again: it comes along with what it stands in
+        first = len(steps)
+        if found is None:  # no way to enter again: it comes along with what it stands in
             found = search(rules, known, _facts(goal), partial(_depth_from, rules, known, goal))
             if found is None:
                 return None
+            first = 0
         steps += found.steps
         part_of_step += [number] * len(found.steps)
         known |= found.known
         proven = proven and found.proven_minimal
         for fact, condition in goal.items():
             whole[fact] = whole.get(fact, NEVER).or_(condition)
+            span.setdefault(fact, (first, len(steps)))
     all_found = Found(tuple(steps), known, proven)
-    requests = Liveness(rules, all_found, 0, cells.polymorphic, not_before).requests(whole)
-    return Decided(tuple(requests), proven, tuple(part_of_step[request.step] for request in requests))
+    liveness = Liveness(rules, all_found, 0, cells.polymorphic, span)
+    requests = liveness.requests(whole)
+    by_step = {request.step: index for index, request in enumerate(requests)}
+    sources = [liveness.sources_of(goal_of(part, cells.goal)) for part in parts]
+    return Decided(
+        tuple(requests),
+        proven,
+        tuple(part_of_step[request.step] for request in requests),
+        tuple(tuple(sorted(by_step[step] for step in steps if step in by_step)) for steps in sources),
+    )
 
 
 def _decide_serially(cells: Cells, reaches: Reaches, rules: Sequence[Rule], kind: OperationKind) -> Decided | None:

@@ -1,0 +1,411 @@
+"""An answer in parts: the first answer, then what @defer left for later, each part when its fetches have ended.
+
+All fetches of the plan run as one graph over one merged tree (`schedule.run`); those of deferred parts start like the
+others, when their inputs are there. The first answer is read as soon as the fetches that belong to it have ended, and a
+part as soon as those in its `needs` have. What the client has seen is kept (`_shown`), as it decides what comes next: a
+part stands at an object that was shown, says what is new in it, and is announced together with the answer, or the part,
+that shows the object.
+
+    { me { id ... @defer(label: "pets") { pets { name ... @defer { vet { name } } } } } }
+
+    first answer    {"me": {"id": 1}}                        pending: pets at me
+    then            {"pets": [{"name": "Rex"}]} at me        pending: a part at me.pets[0]
+    then            {"vet": {"name": "Ann"}} at me.pets[0]
+
+A part that fails (a null that may not stand, `OutputField.fails_part`) has no data; the parts inside it never come. Who
+stops reading closes the parts, which ends every fetch in flight.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from trifolio.errors import AnswerError, ErrorCode
+from trifolio.executor.answer import Answer, read_answer, read_plain_answer
+from trifolio.executor.fetch import Execution
+from trifolio.executor.merge import Json, copy_json
+from trifolio.executor.places import ClientPath, Place, tell
+from trifolio.executor.prepare import PreparedFetch, PreparedPlan
+from trifolio.executor.projection import complete_part
+from trifolio.executor.schedule import run
+from trifolio.executor.tree import LocatedError, Trail
+from trifolio.plan import Deferred
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A part that will come."""
+
+    id: str
+    """What tells it from the other parts of its answer."""
+    path: ClientPath
+    """The object of the answer that it belongs to."""
+    label: str | None
+    """The label of its @defer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """What is new in one object of the answer: none of its keys were there before."""
+
+    sub_path: ClientPath
+    """The object, from the part's own object on."""
+    data: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part that has come."""
+
+    pending: Pending
+    data: Json | None
+    """What is new, in the objects and lists that lead to it: to be merged into the part's object. None: it failed."""
+    increments: tuple[Increment, ...] = ()
+    """The same, object by object."""
+    errors: tuple[AnswerError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What comes at once."""
+
+    parts: tuple[Part, ...]
+    pending: tuple[Pending, ...]
+    """Parts that stand in these, and are to come."""
+    has_next: bool
+    """Whether anything is to come after this."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAnswer:
+    """The answer without its deferred parts."""
+
+    answer: Answer
+    pending: tuple[Pending, ...] = ()
+    later: "Later | None" = None
+    """The parts, where there are any."""
+
+
+class Later(Protocol):
+    """What comes after the first answer. Whoever does not read it to its end closes it."""
+
+    def __aiter__(self) -> "Later": ...
+
+    async def __anext__(self) -> Parts: ...
+
+    async def aclose(self) -> None:
+        """End every fetch in flight. It may be called at any time, and more than once."""
+
+
+async def deliver(
+    prepared: PreparedPlan, execution: Execution, told: tuple[AnswerError, ...], deadline: float
+) -> FirstAnswer:
+    """Answer one request whose plan has deferred parts.
+
+    `told` are errors that are known before anything is fetched; `deadline` is the loop's time at which the fetches end:
+    before the first answer that raises TimeoutError, after it the parts that are left fail.
+    """
+    delivery = _Delivery(prepared, execution, deadline)
+    try:
+        answer = await delivery.first(told)
+    except BaseException:
+        await delivery.aclose()
+        raise
+    if not delivery.is_pending:
+        await delivery.aclose()
+        return FirstAnswer(answer)
+    return FirstAnswer(answer, delivery.announced(), delivery)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """An object of the answer that a deferred part stands at."""
+
+    pending: Pending
+    place: Json
+    """The object in the merged tree."""
+    trail: Trail
+    """How the merged tree leads to it."""
+    shown: Json
+    """The object as the client has it."""
+
+
+class _Delivery:
+    """The parts of one answer, as they come."""
+
+    def __init__(self, prepared: PreparedPlan, execution: Execution, deadline: float) -> None:
+        plan = prepared.plan
+        self._prepared = prepared
+        self._execution = execution
+        self._tree = execution.tree
+        self._variables = execution.coerced
+        self._deadline = deadline
+        self._errors_left = execution.limits.answer_errors_max
+        self._progress = asyncio.Event()
+        self._bug: Exception | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._open = {fetch.id for fetch in plan.fetches}
+        """The fetches that have not ended."""
+        self._of_first = {fetch.id for fetch in plan.fetches if fetch.deferred is None}
+        self._active = [part.condition.holds(self._variables) for part in plan.deferred]
+        self._spots: dict[int, list[_Spot]] = {}
+        """By index of the deferred part, where it is to come."""
+        self._shown: Json = {}
+        self._count = 0
+        self._told: set[tuple[int, ClientPath | None]] = set()
+        """Errors that subgraphs located and that were told, by identity and path."""
+
+    # ---- the fetches ----
+
+    async def _perform(self, prepared: PreparedFetch) -> None:
+        await self._execution.perform(prepared)
+        self._open.discard(prepared.fetch.id)
+        self._progress.set()
+
+    async def _wait(self, is_enough: Callable[[], bool]) -> None:
+        """Until the fetches that have ended are enough. Raises TimeoutError at the deadline, and what is a bug."""
+        running = self._running
+        if running is None:
+            running = self._running = asyncio.ensure_future(run(self._prepared, self._perform))
+            running.add_done_callback(lambda _: self._progress.set())
+        while not is_enough():
+            if running.done():
+                running.result()
+                raise AssertionError("every fetch has ended, and yet one is missing")
+            self._progress.clear()
+            async with asyncio.timeout_at(self._deadline):
+                await self._progress.wait()
+
+    async def aclose(self) -> None:
+        """End every fetch in flight; nothing comes after that."""
+        self._spots.clear()
+        running = self._running
+        if running is not None:
+            running.cancel()
+            await asyncio.wait({running})
+            if not running.cancelled():
+                running.exception()  # it has been said where it was met
+
+    # ---- the first answer ----
+
+    async def first(self, told: tuple[AnswerError, ...]) -> Answer:
+        """Wait for the fetches of the first answer and read it."""
+        await self._wait(lambda: self._of_first.isdisjoint(self._open))
+        answer = self._read_first(told)
+        self._errors_left -= len(answer.errors)
+        if answer.data is not None:
+            shown = copy_json(answer.data)
+            assert isinstance(shown, dict)
+            self._shown = shown
+            self._announce(None, frozenset())
+        return answer if self.is_pending else Answer(answer.data, (*answer.errors, *self._rest()))
+
+    def _read_first(self, told: tuple[AnswerError, ...]) -> Answer:
+        plan, tree, program = self._prepared.plan, self._tree, self._execution.program
+        if program is not None and not told:
+            answer = read_plain_answer(program, tree, self._variables)
+            if answer is not None:
+                return answer
+        located = [item for item in tree.located if item.fetch in self._of_first]
+        # What a part shows is told with the part.
+        mine = self._tell(located, [(tree.root, Place((), plan.selection))], whole_only=True)
+        return read_answer(plan.selection, tree, self._variables, told=(*told, *mine), errors_max=self._errors_left)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether a part is to come that was announced."""
+        return any(self._spots.values())
+
+    def announced(self) -> tuple[Pending, ...]:
+        """The parts that are announced and have not come."""
+        return tuple(spot.pending for spots in self._spots.values() for spot in spots)
+
+    # ---- the parts ----
+
+    def __aiter__(self) -> "_Delivery":
+        return self
+
+    async def __anext__(self) -> Parts:
+        """What comes next. A bug is raised after the parts that it took have failed."""
+        if not self.is_pending:
+            await self.aclose()
+            if self._bug is not None:
+                bug, self._bug = self._bug, None
+                raise bug
+            raise StopAsyncIteration
+        try:
+            await self._wait(lambda: bool(self._ready()))
+            return self._take()
+        except TimeoutError:
+            return self._fail(ErrorCode.OPERATION_TIMEOUT)
+        except Exception as bug:  # noqa: BLE001  # it is raised when the parts that it took have been read
+            self._bug = bug
+            return self._fail(ErrorCode.INTERNAL_SERVER_ERROR)
+
+    def _ready(self) -> list[int]:
+        deferred = self._prepared.plan.deferred
+        return [index for index, spots in self._spots.items() if spots and self._open.isdisjoint(deferred[index].needs)]
+
+    def _take(self) -> Parts:
+        """Every part that is ready, and those inside them that are ready at once."""
+        came: list[Part] = []
+        announced: list[Pending] = []
+        while ready := self._ready():
+            index = ready[0]
+            found = self._read(index, self._spots.pop(index))
+            came += found
+            announced += self._announce(index, frozenset(part.pending.path for part in found if part.data is not None))
+        if not self.is_pending:
+            came[-1] = replace(came[-1], errors=(*came[-1].errors, *self._rest()))
+        return Parts(tuple(came), tuple(announced), self.is_pending)
+
+    def _fail(self, code: ErrorCode) -> Parts:
+        spots = [spot for several in self._spots.values() for spot in several]
+        self._spots.clear()
+        failed = (
+            Part(spot.pending, None, errors=(AnswerError(code, code.text, path=spot.pending.path),)) for spot in spots
+        )
+        return Parts(tuple(failed), (), has_next=False)
+
+    def _parent(self, part: Deferred) -> int | None:
+        """The part around this one, for this request: those that are not deferred for it belong to what is around."""
+        parent = part.parent
+        while parent is not None and not self._active[parent]:
+            parent = self._prepared.plan.deferred[parent].parent
+        return parent
+
+    # ---- where they stand ----
+
+    def _announce(self, index: int | None, came: frozenset[ClientPath]) -> list[Pending]:
+        """Find the parts that stand in a part which came at these objects; None: in the first answer.
+
+        A part with nothing to add at an object has come there as it is, and what stands in it is found at once.
+        """
+        announced: list[Pending] = []
+        for inner, part in enumerate(self._prepared.plan.deferred):
+            if not self._active[inner] or self._parent(part) != index:
+                continue
+            idle: set[ClientPath] = set()
+            for spot in self._find_spots(part, None if index is None else came):
+                if self._adds_something(part, spot.place):
+                    announced.append(spot.pending)
+                    self._spots.setdefault(inner, []).append(spot)
+                else:
+                    idle.add(spot.pending.path)
+            if idle:
+                announced += self._announce(inner, frozenset(idle))
+        return announced
+
+    def _find_spots(self, part: Deferred, within: frozenset[ClientPath] | None) -> Iterator[_Spot]:
+        """The objects that the client has seen at a part's position, in the objects where the part around it came."""
+        parent = self._parent(part)
+        outer = None if parent is None else len(self._prepared.plan.deferred[parent].path)
+        found: list[tuple[ClientPath, Json, Trail, object]] = [((), self._tree.root, (), self._shown)]
+        for number, step in enumerate((*part.path, None)):
+            if number == outer and within is not None:
+                found = [each for each in found if each[0] in within]
+            if step is None:
+                break
+            key = part.response_keys[number]
+            found = [
+                (path, value, (*trail, (item, step.key)), shown)
+                for up, item, trail, above in found
+                if isinstance(above, dict) and (not step.types or _may_be(item, step.types))
+                for path, value, shown in _entered(item.get(step.key), above.get(key), step.lists, (*up, key))
+            ]
+        for path, item, trail, shown in found:
+            if isinstance(shown, dict):
+                yield _Spot(Pending(str(self._count), path, part.label), item, trail, shown)
+                self._count += 1
+
+    def _adds_something(self, part: Deferred, item: Json) -> bool:
+        """Whether a part has a field for an object; it may have where the object's type comes with the part."""
+        return any(
+            (field.types is None or _may_be(item, field.types)) and field.condition.holds(self._variables)
+            for field in part.selection.fields
+        )
+
+    # ---- what they say ----
+
+    def _read(self, index: int, spots: Sequence[_Spot]) -> list[Part]:
+        part = self._prepared.plan.deferred[index]
+        starts = [(spot.place, Place(spot.pending.path, part.selection)) for spot in spots]
+        located = self._tell(self._tree.located, starts, whole_only=True)
+        return [self._read_at(part, spot, located) for spot in spots]
+
+    def _read_at(self, part: Deferred, spot: _Spot, located: Sequence[AnswerError]) -> Part:
+        path = spot.pending.path
+        mine = [error for error in located if error.path is not None and error.path[: len(path)] == path]
+        completed = complete_part(
+            part.selection, self._tree, self._variables, mine, spot.place, spot.shown, spot.trail, path
+        )
+        errors = self._counted((*mine, *completed.errors))
+        if completed.data is None:
+            return Part(spot.pending, None, errors=errors)
+        increments: list[Increment] = []
+        _show(spot.shown, completed.data, (), increments)
+        return Part(spot.pending, completed.data, tuple(increments), errors)
+
+    def _counted(self, errors: Sequence[AnswerError]) -> tuple[AnswerError, ...]:
+        kept = tuple(errors[: self._errors_left])
+        self._errors_left -= len(kept)
+        return kept
+
+    def _tell(
+        self, located: Sequence[LocatedError], starts: Sequence[tuple[Json, Place]], *, whole_only: bool
+    ) -> list[AnswerError]:
+        """The located errors that concern what is shown from `starts` on, without those that were told before."""
+        fresh = []
+        for told in tell(located, starts, self._variables, whole_only=whole_only):
+            key = (id(told.origin), told.error.path)
+            if key not in self._told:
+                self._told.add(key)
+                fresh.append(told.error)
+        return fresh
+
+    def _rest(self) -> tuple[AnswerError, ...]:
+        """The errors that nothing has shown, each at the nearest place that the first answer has."""
+        told = {identity for identity, _ in self._told}
+        left = [item for item in self._tree.located if id(item.error) not in told]
+        root = [(self._tree.root, Place((), self._prepared.plan.selection))]
+        return self._counted(self._tell(left, root, whole_only=False))
+
+
+def _may_be(item: Json, types: Collection[str]) -> bool:
+    """Whether an object is, or may turn out to be, of one of the types."""
+    return "__typename" not in item or item["__typename"] in types
+
+
+def _entered(value: object, shown: object, lists: int, path: ClientPath) -> Iterator[tuple[ClientPath, Json, object]]:
+    """The objects below a value of the merged tree, through so many lists, with what the client has of each."""
+    found: list[tuple[ClientPath, object, object]] = [(path, value, shown)]
+    for _ in range(lists):
+        found = [
+            ((*above, index), item, seen[index])
+            for above, items, seen in found
+            if isinstance(items, list) and isinstance(seen, list)
+            for index, item in enumerate(items[: len(seen)])
+        ]
+    return ((at, item, seen) for at, item, seen in found if isinstance(item, dict))
+
+
+def _show(shown: Json, data: Json, sub_path: ClientPath, increments: list[Increment]) -> None:
+    """Add a part's data to what the client has, and note object by object what is new."""
+    fresh: Json = {}
+    inner: list[tuple[object, object, ClientPath]] = []
+    for key, value in data.items():
+        if key not in shown:
+            fresh[key] = value
+            shown[key] = copy_json(value)
+        else:
+            inner.append((shown[key], value, (*sub_path, key)))
+    if fresh:
+        increments.append(Increment(sub_path, fresh))
+    while inner:
+        seen, value, path = inner.pop(0)
+        if isinstance(seen, dict) and isinstance(value, dict):
+            _show(seen, value, path, increments)
+        elif isinstance(seen, list) and isinstance(value, list):
+            pairs = zip(seen, value, strict=False)
+            inner[:0] = [(mine, theirs, (*path, index)) for index, (mine, theirs) in enumerate(pairs)]

@@ -1,0 +1,38 @@
+"""Random operations with @defer: put together, the parts of the router's answers are the whole answers."""
+
+import pytest
+
+from tests.execution.comparison import Comparison
+from tests.execution.random_supergraphs import random_supergraph
+from tests.execution.test_generated import SUPERGRAPHS
+
+SDLS = {path.stem: path.read_text() for path in SUPERGRAPHS}
+OPERATIONS_PER_SUPERGRAPH = 60
+RANDOM_SUPERGRAPHS = 12
+OPERATIONS_PER_RANDOM_SUPERGRAPH = 30
+
+
+async def compare(comparison: Comparison, name: str, operations: int) -> int:
+    """Compare operations by their seeds; a failure says how to replay it. Returns how many parts came."""
+    parts = 0
+    for number in range(operations):
+        seed = f"{name}/{number}"
+        operation, labels = comparison.generate(seed, deferring=True)
+        difference, whole = await comparison.compare_in_parts(operation, labels)
+        assert difference is None, f"python -m tests.execution --deferring --replay {seed}\n{difference}"
+        parts += whole.parts
+    return parts
+
+
+@pytest.mark.parametrize("failing", [False, True], ids=["all is well", "leaves fail"])
+@pytest.mark.parametrize("name", [path.stem for path in SUPERGRAPHS])
+async def test_parts_come_to_the_whole_answer(name: str, *, failing: bool) -> None:
+    """Whatever is deferred, the parts merge to what the operation answers without @defer, errors included."""
+    assert await compare(Comparison(SDLS[name], failing=failing), name, OPERATIONS_PER_SUPERGRAPH) > 0
+
+
+@pytest.mark.parametrize("number", range(RANDOM_SUPERGRAPHS))
+async def test_parts_of_what_composes_come_to_the_whole_answer(number: int) -> None:
+    """The same for random supergraphs."""
+    name = f"random-{number}"
+    await compare(Comparison(random_supergraph(name)), name, OPERATIONS_PER_RANDOM_SUPERGRAPH)
