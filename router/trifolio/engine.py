@@ -30,8 +30,8 @@ from trifolio.executor import PreparedPlan, Transport, execute, prepare
 from trifolio.executor.encoding import encode_json
 from trifolio.limits import Limits
 from trifolio.observer import Observer, Observers, OperationEnded, OperationPlanned
-from trifolio.plan import OperationKind
 from trifolio.planner import plan
+from trifolio.query_plan import OperationKind
 from trifolio.supergraph import Supergraph
 from trifolio.variables import VariableDefinitions, coerce_variables, read_definitions
 

@@ -18,8 +18,8 @@ from tests.execution.subgraphs import build_subgraph, subgraph_names
 from tests.execution.world import World
 from trifolio.executor import Answer, PreparedPlan, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
 from trifolio.executor.local import LocalTransport
-from trifolio.plan import Plan
 from trifolio.planner import plan
+from trifolio.query_plan import Plan
 from trifolio.supergraph import Supergraph
 
 

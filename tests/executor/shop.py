@@ -10,7 +10,7 @@ from graphql import GraphQLSchema, build_schema
 
 from trifolio.executor import Answer, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
 from trifolio.executor.local import LocalTransport
-from trifolio.plan import (
+from trifolio.query_plan import (
     Entry,
     Fetch,
     LeafShape,

@@ -15,7 +15,7 @@ from trifolio.executor import execute, prepare
 from trifolio.executor.codegen import FIELDS_MAX, UNEXPECTED, generate
 from trifolio.executor.encoding import encode_json
 from trifolio.executor.local import LocalTransport
-from trifolio.plan import LeafShape, ListShape, ObjectShape, OutputField, Plan, Selection, Shape
+from trifolio.query_plan import LeafShape, ListShape, ObjectShape, OutputField, Plan, Selection, Shape
 
 VALUES = [
     None,

@@ -5,7 +5,7 @@ from graphql import build_schema, get_introspection_query
 from tests.executor.shop import Canned, plan
 from trifolio.executor import execute, prepare
 from trifolio.executor.introspection import introspect
-from trifolio.plan import OutputField, Plan, RawShape, Selection
+from trifolio.query_plan import OutputField, Plan, RawShape, Selection
 
 SCHEMA = build_schema("type Query { products: [Product] } type Product { id: ID name: String }")
 

@@ -9,7 +9,7 @@ import pytest
 from tests.executor.shop import Canned
 from trifolio.errors import ErrorCode
 from trifolio.executor import execute, prepare
-from trifolio.plan import (
+from trifolio.query_plan import (
     Entry,
     Fetch,
     LeafShape,

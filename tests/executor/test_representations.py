@@ -10,7 +10,7 @@ from trifolio.errors import ErrorCode, SubgraphError
 from trifolio.executor import execute, prepare
 from trifolio.executor.merge import Json
 from trifolio.executor.representations import collect, collect_trails, represent
-from trifolio.plan import (
+from trifolio.query_plan import (
     ContextArgument,
     Entry,
     Fetch,

@@ -10,7 +10,7 @@ from trifolio.conditions import Condition
 from trifolio.executor import execute, prepare
 from trifolio.executor.prepare import PreparedFetch, PreparedPlan
 from trifolio.executor.schedule import run
-from trifolio.plan import Entry, Fetch, Plan, Selection
+from trifolio.query_plan import Entry, Fetch, Plan, Selection
 
 
 def prepared(*depends_on: tuple[int, ...]) -> PreparedPlan:

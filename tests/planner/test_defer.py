@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.planner.cases import SUPERGRAPHS
-from trifolio.plan import ListShape, ObjectShape, Plan, Selection, path_text
 from trifolio.planner import plan
+from trifolio.query_plan import ListShape, ObjectShape, Plan, Selection, path_text
 from trifolio.supergraph import Supergraph
 
 

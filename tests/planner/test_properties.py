@@ -30,13 +30,13 @@ from tests.planner.cases import SUPERGRAPHS
 from tests.planner.subgraph_schemas import subgraph_schemas
 from trifolio.conditions import ALWAYS
 from trifolio.operation import Flattener, read_operation
-from trifolio.plan import Fetch, ObjectShape, Path, Plan, RepresentationField, Selection, Shape
 from trifolio.planner import plan
 from trifolio.planner.cells import Cells, Demand
 from trifolio.planner.facts import Reaches, Rule, find_rules, root_rules
 from trifolio.planner.liveness import Liveness
 from trifolio.planner.search import Found, Moves, search
 from trifolio.query_graph import query_graph
+from trifolio.query_plan import Fetch, ObjectShape, Path, Plan, RepresentationField, Selection, Shape
 from trifolio.supergraph import Supergraph
 
 OPERATIONS_PER_SUPERGRAPH = 25

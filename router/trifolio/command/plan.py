@@ -10,8 +10,8 @@ from trifolio.command.files import read_text
 from trifolio.config import Config
 from trifolio.document import choose_operation, read_document
 from trifolio.executor.codegen import generate
-from trifolio.plan import Plan
 from trifolio.planner import plan
+from trifolio.query_plan import Plan
 from trifolio.supergraph import Supergraph
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from trifolio.executor.transport import SubgraphRequest, SubgraphResponse, Trans
 from trifolio.executor.tree import MergedTree
 from trifolio.limits import Limits
 from trifolio.observer import Observer
-from trifolio.plan import Plan
+from trifolio.query_plan import Plan
 
 __all__ = [
     "Answer",

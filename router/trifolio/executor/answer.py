@@ -8,7 +8,7 @@ from trifolio.executor.codegen import UNEXPECTED, Program
 from trifolio.executor.merge import Json
 from trifolio.executor.projection import complete
 from trifolio.executor.tree import MergedTree
-from trifolio.plan import Selection
+from trifolio.query_plan import Selection
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from weakref import finalize
 
 from trifolio.conditions import ALWAYS, Condition
 from trifolio.executor.merge import Json
-from trifolio.plan import (
+from trifolio.query_plan import (
     Entry,
     Fetch,
     LeafShape,

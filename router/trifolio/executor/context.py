@@ -27,7 +27,7 @@ from graphql import (
 
 from trifolio.executor.merge import Json
 from trifolio.executor.tree import Trail
-from trifolio.plan import ContextArgument, RepresentationField
+from trifolio.query_plan import ContextArgument, RepresentationField
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from trifolio.executor.merge import Json, copy_json, merge_response
 from trifolio.executor.prepare import PreparedFetch
 from trifolio.executor.representations import Batch, collect, collect_trails, missing_trail, represent
 from trifolio.executor.tree import Brings, LocatedError, MergedTree, Trail
-from trifolio.plan import Entry, Path
+from trifolio.query_plan import Entry, Path
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from trifolio.executor.prepare import PreparedFetch, PreparedPlan
 from trifolio.executor.projection import complete_part
 from trifolio.executor.schedule import run
 from trifolio.executor.tree import LocatedError, Trail
-from trifolio.plan import Deferred
+from trifolio.query_plan import Deferred
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from trifolio.errors import AnswerError, PathKey
 from trifolio.executor.merge import Json
 from trifolio.executor.tree import LocatedError, runtime_type
-from trifolio.plan import ListShape, ObjectShape, OutputField, Selection, Shape
+from trifolio.query_plan import ListShape, ObjectShape, OutputField, Selection, Shape
 
 ClientPath = tuple[PathKey, ...]
 

@@ -18,7 +18,7 @@ from trifolio.conditions import ALWAYS
 from trifolio.executor.codegen import OnDemand
 from trifolio.executor.projection import make_room
 from trifolio.executor.tree import Brings
-from trifolio.plan import Entry, Fetch, Plan
+from trifolio.query_plan import Entry, Fetch, Plan
 
 KeyPath = tuple[str, ...]
 """Keys of the merged tree from the root down, list levels left out."""

@@ -16,7 +16,7 @@ from trifolio.conditions import Condition
 from trifolio.errors import AnswerError, ClientText, ErrorCode, PathKey
 from trifolio.executor.merge import Json
 from trifolio.executor.tree import MergedTree, Trail, runtime_type
-from trifolio.plan import (
+from trifolio.query_plan import (
     LeafShape,
     ListShape,
     ObjectShape,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from trifolio.executor.encoding import encode_json
 from trifolio.executor.merge import Json, merge_response
 from trifolio.executor.tree import Trail
-from trifolio.plan import Entry, Path, Representation, RepresentationField
+from trifolio.query_plan import Entry, Path, Representation, RepresentationField
 
 # ---- where the objects are ----
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from trifolio.plan import OperationKind
+from trifolio.query_plan import OperationKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from graphql.language import DocumentNode
 
 from trifolio.conditions import ALWAYS
 from trifolio.operation import Flattener, read_operation
-from trifolio.plan import Plan
 from trifolio.planner.cells import Cells
 from trifolio.planner.deferral import deferred_parts, marked_fetches, parts_of
 from trifolio.planner.introspection import split_introspection
@@ -18,6 +17,7 @@ from trifolio.planner.projection import Projector
 from trifolio.planner.requests import RequestWriter
 from trifolio.planner.runs import decide_requests
 from trifolio.query_graph import query_graph
+from trifolio.query_plan import Plan
 from trifolio.supergraph import Supergraph
 
 

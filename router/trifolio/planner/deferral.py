@@ -22,10 +22,10 @@ from dataclasses import dataclass, replace
 
 from trifolio.conditions import ALWAYS, NEVER
 from trifolio.operation import Contribution, Deferral
-from trifolio.plan import Deferred, Fetch
 from trifolio.planner.cells import Cell, Demand
 from trifolio.planner.projection import Projector, Reading
 from trifolio.planner.requests import merged_paths
+from trifolio.query_plan import Deferred, Fetch
 
 _EVERYTHING_KNOWN = -1
 """All facts at once, as a set."""

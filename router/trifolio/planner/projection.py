@@ -13,8 +13,17 @@ from typing import Final
 from trifolio.conditions import ALWAYS, NEVER, Condition
 from trifolio.errors import DocumentError, ErrorCode
 from trifolio.operation import INTROSPECTION_FIELDS, Collected, Contribution, Deferral, Flattener, collect, deferrals_in
-from trifolio.plan import LeafShape, ListShape, ObjectShape, OutputField, RawShape, Selection, Shape, TypenameShape
 from trifolio.planner.cells import Cell, Cells, ChildKey, Class
+from trifolio.query_plan import (
+    LeafShape,
+    ListShape,
+    ObjectShape,
+    OutputField,
+    RawShape,
+    Selection,
+    Shape,
+    TypenameShape,
+)
 from trifolio.selections import canonical_arguments
 from trifolio.supergraph import Supergraph, TypeReference
 

@@ -13,7 +13,12 @@ from operator import or_
 
 from trifolio.conditions import ALWAYS, NEVER, Condition
 from trifolio.operation import Variable
-from trifolio.plan import (
+from trifolio.planner.cells import Cell, Class, Demand
+from trifolio.planner.facts import ContextNeed, Reach, Rule
+from trifolio.planner.liveness import Request, Use
+from trifolio.planner.printing import Block, BlockBuilder, conditional_texts, selection_text, variables_in
+from trifolio.query_graph import QueryGraph
+from trifolio.query_plan import (
     ContextArgument,
     Entry,
     Fetch,
@@ -23,11 +28,6 @@ from trifolio.plan import (
     Representation,
     RepresentationField,
 )
-from trifolio.planner.cells import Cell, Class, Demand
-from trifolio.planner.facts import ContextNeed, Reach, Rule
-from trifolio.planner.liveness import Request, Use
-from trifolio.planner.printing import Block, BlockBuilder, conditional_texts, selection_text, variables_in
-from trifolio.query_graph import QueryGraph
 from trifolio.selections import FieldSet, parse_field_set
 
 
