@@ -1,7 +1,10 @@
 """What an import loads: the planner alone is light, and the package's names are there when asked for."""
 
+import ast
+import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,11 +39,86 @@ def test_the_package_itself_loads_nothing() -> None:
     assert not [name for name in loaded_by("import trifolio") if name.startswith("trifolio.")]
 
 
+EXPORTS = [
+    "AnswerError",
+    "ClientText",
+    "CompositionResult",
+    "Config",
+    "ConfigError",
+    "ConfigurationError",
+    "CorsConfig",
+    "Diagnostic",
+    "DocumentError",
+    "ErrorCode",
+    "Fetch",
+    "HeadersConfig",
+    "HttpxTransport",
+    "InternalError",
+    "InternalText",
+    "Limits",
+    "LocalTransport",
+    "Location",
+    "OperationError",
+    "OverrideConfig",
+    "Plan",
+    "PlanningError",
+    "PooledTransport",
+    "RequestError",
+    "Response",
+    "Router",
+    "RouterError",
+    "Secret",
+    "Subgraph",
+    "SubgraphConfig",
+    "SubgraphError",
+    "SubgraphRequest",
+    "SubgraphResponse",
+    "Supergraph",
+    "SupergraphError",
+    "Transport",
+    "VariablesError",
+    "compose",
+    "parse_config",
+    "plan",
+    "read_config",
+]
+"""The promise to whoever imports the package: a name that comes or goes is a change to the changelog too."""
+
+
+def test_the_exported_names_are_these() -> None:
+    """What `trifolio` exports is written down once more, so that no name comes or goes by accident."""
+    assert trifolio.__all__ == EXPORTS
+
+
 @pytest.mark.parametrize("name", trifolio.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    """What the package promises can be imported, and is listed."""
-    assert callable(getattr(trifolio, name))
+    """What the package promises can be imported, is listed, and is named as where it is defined."""
+    value = getattr(trifolio, name)
+    assert callable(value)
+    assert value.__name__ == name
     assert name in dir(trifolio)
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    """The imports that only type checkers read bring the names of the table, each from the module that it says."""
+    tree = ast.parse(Path(trifolio.__file__).read_text(encoding="utf-8"))
+    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    assert {alias.name: node.module for node in imports for alias in node.names} == trifolio._EXPORTS
+
+
+def test_no_module_takes_an_exported_name() -> None:
+    """`from trifolio import plan` is the function, whatever was imported before: no module has an exported name."""
+    modules = {module.name for module in pkgutil.iter_modules(trifolio.__path__)}
+    assert not modules & set(trifolio.__all__)
+
+
+def test_every_name_can_be_imported_first() -> None:
+    """No name needs another module to have been imported before it."""
+    code = "import sys, trifolio; getattr(trifolio, sys.argv[1])"
+    for module in sorted(set(trifolio._EXPORTS.values())):
+        name = next(name for name, where in trifolio._EXPORTS.items() if where == module)
+        subprocess.run([sys.executable, "-c", code, name], check=True, timeout=60)
 
 
 def test_another_name_is_an_attribute_error() -> None:
