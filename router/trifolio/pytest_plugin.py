@@ -5,8 +5,12 @@
         response = asyncio.run(router.execute("{ me { name reviews { text } } }"))
         assert response.data == {"me": {"name": "Ada", "reviews": []}}
 
-The schemas are Strawberry's, or graphql-core's (Ariadne's) with `_service`. They are composed as `python -m trifolio
-compose` would; what does not compose fails the test with every diagnostic.
+The schemas are Strawberry's, or graphql-core's (Ariadne's) with `_service`. They are composed as `trifolio compose`
+would; what does not compose fails the test with every diagnostic.
+
+The plugin is in every test run where Trifolio is installed, so it takes nothing but the name of its fixture, and gives
+way: it imports the router when the fixture is asked for, a fixture `federate` of the tests' own stands before it, and
+`-p no:trifolio` leaves it out.
 """
 
 from collections.abc import Mapping
@@ -14,9 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-if (
-    TYPE_CHECKING
-):  # the plugin is loaded in every test run where Trifolio is installed: the router only where it is used
+if TYPE_CHECKING:  # the router is imported where it is used, not in every test run
     from trifolio.executor.local import ContextFactory
     from trifolio.gateway import Router
 
@@ -31,7 +33,6 @@ class Federate(Protocol):
 @pytest.fixture
 def federate() -> Federate:
     """Make a router out of schema objects, each reached through memory."""
-    # Imported late, so that test runs that do not use the plugin do not pay for it.
     from trifolio.command.sources import sdl_of_schema
     from trifolio.composer import Subgraph, compose
     from trifolio.executor.local import LocalTransport

@@ -85,13 +85,55 @@ def test_what_does_not_compose_fails_the_test(federate: Federate) -> None:
         federate({"people": broken})
 
 
+# ---- in other people's test runs ----
+
+
+def run_of(folder: Path, *options: str, **files: str) -> str:
+    """What pytest says about these files in a folder elsewhere, run as a process of its own."""
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(folder)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60).stdout
+
+
 def test_the_plugin_is_there_where_the_package_is_installed(tmp_path: Path) -> None:
-    """A test elsewhere finds the fixture without naming the plugin, and pays nothing for it until it is used."""
-    (tmp_path / "test_it.py").write_text(
+    """A test elsewhere finds the fixture without naming the plugin."""
+    said = run_of(tmp_path, test_it="def test_the_fixture_is_there(federate): assert callable(federate)\n")
+    assert "1 passed" in said, said
+
+
+def test_a_run_that_does_not_use_the_fixture_pays_nothing(tmp_path: Path) -> None:
+    """The plugin alone is imported: no other module of the router, and no library of its own beyond pytest."""
+    text = (
         "import sys\n"
-        "def test_nothing_is_loaded(): assert 'trifolio.gateway' not in sys.modules\n"
-        "def test_the_fixture_is_there(federate): assert callable(federate)\n"
+        "def test_nothing_is_loaded():\n"
+        "    ours = {name for name in sys.modules if name.partition('.')[0] == 'trifolio'}\n"
+        "    assert ours == {'trifolio', 'trifolio.pytest_plugin'}\n"
+        "    libraries = {'graphql', 'httptools', 'httpx', 'msgspec', 'orjson', 'uvicorn', 'uvloop', 'yaml'}\n"
+        "    assert not libraries & set(sys.modules)\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "2 passed" in done.stdout, done.stdout
+    # Other plugins are left out, for what they import is theirs to answer for.
+    said = run_of(tmp_path, "-p", "no:asyncio", "-p", "no:hypothesispytest", "-p", "no:xdist", test_it=text)
+    assert "1 passed" in said, said
+
+
+def test_the_plugin_can_be_switched_off(tmp_path: Path) -> None:
+    """With `-p no:trifolio` there is no such fixture, and nothing of the package is imported."""
+    text = (
+        "import sys\n"
+        "def test_it_is_not_there(federate): pass\n"
+        "def test_it_is_not_loaded(): assert 'trifolio' not in sys.modules\n"
+    )
+    said = run_of(tmp_path, "-p", "no:trifolio", test_it=text)
+    assert "fixture 'federate' not found" in said
+    assert "1 passed, 1 error" in said, said
+
+
+@pytest.mark.parametrize("options", [[], ["-p", "no:trifolio"]], ids=["plugin on", "plugin off"])
+def test_a_fixture_of_ones_own_comes_first(tmp_path: Path, options: list[str]) -> None:
+    """A fixture of the same name in a conftest.py is the one that tests get, whether the plugin is on or off."""
+    conftest = "import pytest\n@pytest.fixture\ndef federate(): return 'their own'\n"
+    said = run_of(
+        tmp_path, *options, conftest=conftest, test_it="def test_it(federate): assert federate == 'their own'\n"
+    )
+    assert "1 passed" in said, said
