@@ -5,33 +5,23 @@ This takes up to a minute and needs a package registry for the wheel's dependenc
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from tests.packaging.conftest import Distributions
 from tests.server.subgraphs import PEOPLE_SDL, PLACES_SDL
-
-ROOT = Path(__file__).parents[2]
+from trifolio.command import COMMANDS
 
 pytestmark = pytest.mark.wheel
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy, so that the build leaves nothing in the tree."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    shutil.copytree(ROOT / "router", source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build"))
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
-    subprocess.run(build, check=True, capture_output=True, timeout=120)
-    [built] = folder.glob("trifolio-*.whl")
-    return built
 
 
 def interpreter_of(version: str) -> str | None:
@@ -48,15 +38,21 @@ def interpreter_of(version: str) -> str | None:
 
 
 @pytest.fixture(scope="module", params=["3.11", "3.12", "3.13"])
-def python(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python(
+    request: pytest.FixtureRequest, distributions: Distributions, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The interpreter of an environment that has the wheel and what it depends on, nothing else."""
     base = interpreter_of(request.param)
     if base is None:
         pytest.skip(f"this machine has no Python {request.param}")
-    environment = tmp_path_factory.mktemp("environment")
-    subprocess.run([base, "-m", "venv", str(environment)], check=True, capture_output=True, timeout=120)
-    interpreter = environment / "bin" / "python"
-    install = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)]
+    return environment_with(distributions.wheel, base, tmp_path_factory.mktemp("environment"))
+
+
+def environment_with(project: Path, base: str, folder: Path) -> Path:
+    """Install a wheel or a project's folder into a new environment; returns the environment's interpreter."""
+    subprocess.run([base, "-m", "venv", str(folder)], check=True, capture_output=True, timeout=120)
+    interpreter = folder / "bin" / "python"
+    install = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(project)]
     subprocess.run(install, check=True, capture_output=True, timeout=300)
     return interpreter
 
@@ -112,6 +108,21 @@ def test_the_wheel_brings_the_router_alone(python: Path, tmp_path: Path) -> None
         "import importlib.util as u, pathlib, trifolio;"
         "assert not any(u.find_spec(name) for name in ('fastapi', 'strawberry', 'sqlalchemy', 'pydantic'));"
         "assert (pathlib.Path(trifolio.__file__).parent / 'py.typed').exists();"
-        "trifolio.Router, trifolio.LocalTransport, trifolio.HttpxTransport, trifolio.compose"
+        "[getattr(trifolio, name) for name in trifolio.__all__]"
     )
     subprocess.run([str(python), "-I", "-c", code], cwd=tmp_path, check=True, timeout=60)
+
+
+def test_the_projects_folder_alone_gives_the_command(distributions: Distributions, tmp_path: Path) -> None:
+    """`pip install ./router` brings `trifolio` with all its commands; `python -m trifolio` is the same."""
+    python = environment_with(distributions.source, sys.executable, tmp_path / "environment")
+    command, module = [str(python.with_name("trifolio"))], [str(python), "-m", "trifolio"]
+    assert printed(command, "--help") == printed(module, "--help")
+    listed = re.findall(r"^    (\w+)  ", printed(command, "--help"), flags=re.MULTILINE)
+    assert listed == list(COMMANDS)
+    assert printed(command, "--version") == f"trifolio {version('trifolio')}\n"
+
+
+def printed(command: list[str], option: str) -> str:
+    """What a command prints for one option."""
+    return subprocess.run([*command, option], capture_output=True, text=True, check=True, timeout=60).stdout
