@@ -82,9 +82,10 @@ supergraph: $(STAMP)
 	$(BIN)/python tools/schemas.py
 	$(BIN)/python -m trifolio compose --config supergraph.yaml --output supergraph.graphql
 
-# The page of the services' error codes; a test proves that it is current.
+# The pages that are made from the code: the services' error codes, the names of the package; tests prove them current.
 docs: $(STAMP)
 	$(BIN)/python tools/error_codes.py
+	$(BIN)/python -m tools.api_page
 
 # The explorer's build is committed; only who changes explorer/ needs Node.
 explorer:

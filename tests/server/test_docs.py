@@ -1,15 +1,21 @@
-"""docs/router.md says what the code says."""
+"""docs/router.md and docs/api.md say what the code says."""
 
-from dataclasses import fields
+import inspect
+import re
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 
+import trifolio
+from tools.api_page import PAGE as API_PAGE
+from tools.api_page import api_page
 from trifolio.config import Config, CorsConfig, HeadersConfig, OverrideConfig, SubgraphConfig, parse_config
 from trifolio.errors import ErrorCode
 from trifolio.limits import Limits
 
 PAGE = (Path(__file__).parents[2] / "docs" / "router.md").read_text()
+NAMES = api_page()
 
 
 @pytest.mark.parametrize("limit", fields(Limits), ids=lambda each: each.name)
@@ -34,3 +40,37 @@ def test_every_key_of_router_yaml_is_documented(tmp_path: Path) -> None:
     assert config.limits == Limits()
     assert (config.introspection, config.explorer, config.csrf_protection, config.access_log) == (True,) * 4
     assert (config.cors.allow_headers, config.cors.max_age_s) == (CorsConfig().allow_headers, CorsConfig().max_age_s)
+
+
+# ---- docs/api.md ----
+
+
+def test_the_page_of_names_is_current() -> None:
+    """docs/api.md is what the source says; after a change: make docs."""
+    assert API_PAGE.read_text(encoding="utf-8") == NAMES
+
+
+@pytest.mark.parametrize("name", trifolio.__all__)
+def test_every_exported_name_is_described(name: str) -> None:
+    """The page has a section about each name, with its methods, and shows nothing that only its own module knows."""
+    _, found, rest = NAMES.partition(f"\n## `{name}`\n")
+    assert found
+    section = rest.partition("\n## ")[0]
+    assert len(section.split()) > 5
+    assert not re.search(r"(?<![\w.])_[a-zA-Z]\w*", re.sub(r"`_(?:entities|service|Any)\b", "", section))
+    value = getattr(trifolio, name)
+    if isinstance(value, type):
+        own = [key for key, each in vars(value).items() if not key.startswith("_") and inspect.isfunction(each)]
+        assert [key for key in own if f"\n### `{name}.{key}`\n" not in section] == []
+        if is_dataclass(value):
+            shown = [each.name for each in fields(value) if not each.name.startswith("_")]
+            assert [key for key in shown if f"\n- `{key}: " not in section] == []
+
+
+def test_the_page_of_names_has_lines_that_can_be_read() -> None:
+    """No line but a table's is longer than the repository's Markdown has them, and every link leads to a section."""
+    assert [line for line in NAMES.splitlines() if len(line) > 120 and not line.startswith("|")] == []
+    headings = re.findall(r"^##+ `(.+)`$", NAMES, flags=re.MULTILINE)
+    anchors = [re.sub(r"[^\w-]", "", heading.lower()) for heading in headings]
+    anchors = [f"{each}-{seen}" if (seen := anchors[:at].count(each)) else each for at, each in enumerate(anchors)]
+    assert set(re.findall(r"\]\(#([^)]+)\)", NAMES)) <= set(anchors)
