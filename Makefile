@@ -55,7 +55,7 @@ lock:
 	$(PYTHON) tools/lock.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) router/build router/dist router/*.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -80,7 +80,7 @@ $(BENCH_STAMP): $(STAMP) requirements-bench.lock
 # The schemas that the subgraphs' code states, and the supergraph that they compose to; tests prove that all are current.
 supergraph: $(STAMP)
 	$(BIN)/python tools/schemas.py
-	$(BIN)/python -m trifolio compose --config supergraph.yaml --output supergraph.graphql
+	$(BIN)/trifolio compose --config supergraph.yaml --output supergraph.graphql
 
 # The pages that are made from the code: the services' error codes, the names of the package; tests prove them current.
 docs: $(STAMP)

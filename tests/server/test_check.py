@@ -1,4 +1,4 @@
-"""What a new supergraph changes for clients: on schemas, and through `python -m trifolio check`."""
+"""What a new supergraph changes for clients: on schemas, and through `trifolio check`."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`python -m trifolio dev`: what is served while subgraphs change, break, go and come back."""
+"""`trifolio dev`: what is served while subgraphs change, break, go and come back."""
 
 import asyncio
 import logging

@@ -30,7 +30,7 @@ def test_one_request_joins_profile_balances_and_holdings(brokerage: Brokerage) -
 
 
 def test_plan_asks_users_first_then_wallet_and_stocks_together(tmp_path: Path) -> None:
-    """`python -m trifolio plan` shows three fetches: one to users, then two that wait for it alone."""
+    """`trifolio plan` shows three fetches: one to users, then two that wait for it alone."""
     operation = tmp_path / "portfolio.graphql"
     operation.write_text(PORTFOLIO)
     command = (sys.executable, "-m", "trifolio", "plan", "--format", "json")

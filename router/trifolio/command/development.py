@@ -1,4 +1,4 @@
-"""`python -m trifolio dev`: serve subgraphs under development, and recompose when one of them changes.
+"""`trifolio dev`: serve subgraphs under development, and recompose when one of them changes.
 
 Every second each subgraph is asked for its SDL. What composes is served from then on; what does not is told in one line
 per problem, and the last supergraph that did stays in place. A subgraph that is down keeps its last SDL; one that has
