@@ -29,6 +29,7 @@ class Secret:
     """A value that only a subgraph may read. `repr` hides it, and in a file it is never written out."""
 
     value: str = field(repr=False)
+    """The secret itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,9 @@ class CorsConfig:
         "x-apollo-operation-name",
         "x-request-id",
     )
+    """The request headers that such pages may send."""
     expose_headers: tuple[str, ...] = ("x-request-id",)
+    """The response headers that such pages may read."""
     max_age_s: int = 7200
     """How long a browser may remember a preflight's answer: two hours is the most that Chromium takes."""
 
@@ -99,10 +102,15 @@ class Config:
     """Everything that `router.yaml` can say."""
 
     subgraphs: Mapping[str, SubgraphConfig] = field(default_factory=dict)
+    """What is particular to a subgraph, by its name."""
     headers: HeadersConfig = HeadersConfig()
+    """What of the client's headers the subgraphs get."""
     limits: Limits = field(default_factory=Limits)
+    """What a request may cost."""
     cors: CorsConfig = CorsConfig()
+    """Which web pages may call the router."""
     override: OverrideConfig = OverrideConfig()
+    """How progressive @override is decided."""
     trusted_proxies: int = 0
     """How many proxies stand in front, each of which adds the address that it sees to X-Forwarded-For: the client's
     address is that many places from the header's end. With 0 it is the connection's, and the header is not believed."""

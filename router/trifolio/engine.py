@@ -45,7 +45,9 @@ class Response:
     """A GraphQL response (GraphQL specification, section 7.1)."""
 
     data: Mapping[str, object] | None
+    """What was asked for; None where the operation was refused, or where null reached the root."""
     errors: tuple[AnswerError, ...] = ()
+    """What went wrong, each with its code and, where it is about a field, with its path."""
     refusal: RouterError | None = None
     """Why the operation was not executed to its end; None where it was, whatever became of its fields."""
 

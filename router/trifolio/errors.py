@@ -33,6 +33,7 @@ class InternalText:
     """Text for logs alone: addresses, causes, what a library said. Not a `str`, so it cannot be put into an answer."""
 
     text: str
+    """What only logs and tracebacks show."""
 
 
 class Fault(StrEnum):
@@ -141,11 +142,15 @@ class AnswerError:
     """One element of an answer's `errors` (GraphQL specification, section 7.1.2)."""
 
     code: ErrorCode
+    """What went wrong."""
     message: ClientText
+    """The same in words."""
     locations: tuple[tuple[int, int], ...] = ()
     """Line and column in the client's document, from 1."""
     path: tuple[PathKey, ...] | None = None
+    """Where in the answer: response keys and list indexes from its root. None where it is about the whole request."""
     subgraph: str | None = None
+    """The subgraph at fault, where one is."""
     subgraph_code: str | None = None
     """The code that the subgraph gave its own error: clients see it in place of SUBGRAPH_ERROR."""
 

@@ -132,13 +132,17 @@ class Fetch:
     id: int
     """From 0, in an order in which every fetch follows those that it depends on."""
     subgraph: str
+    """The subgraph's name."""
     kind: OperationKind
+    """Whether `operation` is a query, a mutation or a subscription."""
     operation: str
     """The operation's text, ready to send."""
     entries: tuple[Entry, ...]
+    """Where the result enters the merged tree."""
     variables: tuple[str, ...] = ()
     """The client's variables that `operation` uses: forwarded untouched, left out where the client left them out."""
     depends_on: tuple[int, ...] = ()
+    """The ids of the fetches that have to end before this one starts."""
     condition: Condition = ALWAYS
     """Where it does not hold the request is not sent, and its dependants find nothing to ask."""
     deferred: int | None = None
@@ -254,13 +258,18 @@ class Plan:
     """Everything the executor needs to answer one operation, for every request that sends it."""
 
     kind: OperationKind
+    """Whether it is a query, a mutation or a subscription."""
     fetches: tuple[Fetch, ...]
+    """The requests to subgraphs, each after those that it depends on."""
     selection: Selection
+    """How the answer is read off the merged tree."""
     introspection: str | None = None
     """An operation with the `__schema` and `__type` fields alone, for the router's own schema. Its result stands in the
     merged tree under the response keys and is read through `RawShape`."""
     introspection_variables: tuple[str, ...] = ()
+    """The client's variables that `introspection` uses."""
     deferred: tuple[Deferred, ...] = ()
+    """The parts of the answer that @defer lets come later."""
     proven_minimal: bool = True
     """False where the search ended at its budget with a plan that may not be the shortest."""
 

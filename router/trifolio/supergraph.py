@@ -157,9 +157,11 @@ class Supergraph:
     """A parsed supergraph; compared by identity. Immutable, but for what is built when first asked for."""
 
     sdl: str
+    """The text that it was parsed from."""
     subgraphs: Mapping[str, SubgraphReference]
     """By subgraph name, in name order."""
     types: Mapping[str, CompositeType]
+    """Objects, interfaces and unions, by name: which subgraph has which of their fields."""
     enums: Mapping[str, frozenset[str]]
     """The values that clients may see, by enum."""
     roots: Mapping[OperationKind, str]

@@ -213,8 +213,11 @@ class Location:
     """A place in a subgraph's SDL; lines and columns count from 1."""
 
     subgraph: str
+    """The subgraph's name."""
     line: int
+    """The line in its SDL."""
     column: int
+    """The column in that line."""
 
     def __str__(self) -> str:
         """`users:12:3`."""
@@ -226,10 +229,15 @@ class Diagnostic:
     """One finding of composition."""
 
     code: str
+    """The code that Apollo's composition gives such a finding; docs/diagnostics.md has them all."""
     severity: Severity
+    """`error`, which leaves no supergraph, or `hint`."""
     message: str
+    """What is wrong, and what to write instead where that can be said."""
     subgraphs: tuple[str, ...] = ()
+    """The subgraphs that are to blame."""
     locations: tuple[Location, ...] = ()
+    """The places that are to blame; none where there is nothing written to point at."""
 
     def __str__(self) -> str:
         """`error KEY_INVALID_FIELDS users:3:11: message`."""

@@ -68,8 +68,11 @@ class Subgraph:
     """What `compose()` takes: a subgraph's name, its routing URL, and its schema in SDL."""
 
     name: str
+    """Unique among the subgraphs; diagnostics, plans and metrics call it by this."""
     url: str
+    """Where a router reaches it, unless its configuration says otherwise."""
     sdl: str
+    """The text that it answers to `_service { sdl }`."""
 
 
 QUERY: Final = ROOT_TYPES["query"]

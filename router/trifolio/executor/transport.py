@@ -16,8 +16,11 @@ class SubgraphRequest:
     """One GraphQL request to one subgraph."""
 
     subgraph: str
+    """The subgraph's name."""
     kind: OperationKind
+    """Whether `operation` is a query, a mutation or a subscription."""
     operation: str
+    """The operation's text."""
     variables: Mapping[str, object] = field(default_factory=dict)
     """The client's variables that the operation uses and the representations: JSON values."""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -35,7 +38,9 @@ class SubgraphResponse:
     """
 
     body: bytes | None = None
+    """The answer's JSON text in UTF-8."""
     payload: object = None
+    """The answer as JSON values: a mapping with `data` and `errors`. It counts where there is no `body`."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """The response's headers, names in lower case; empty where there are none."""
 
