@@ -254,9 +254,7 @@ class LabelRules:
 
     def __init__(self, labels: frozenset[str], config: Config) -> None:
         configured = config.override.labels
-        percents = {
-            label: match for label in labels if (match := _PERCENT.fullmatch(label)) and label not in configured
-        }
+        percents = {label: match for label in labels if (match := _PERCENT.fullmatch(label))}
         self.always = frozenset(label for label in labels if configured.get(label))
         self.percents = [(float(match[1]), label) for label, match in percents.items()]
         self.sticky_header = config.override.sticky_header.lower()

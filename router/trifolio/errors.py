@@ -247,11 +247,36 @@ class ConfigurationError(RouterError):
     """The operator's fault, found when files are read. Clients never see it, so its text may name files and lines."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """One mistake in a file that an operator wrote."""
+
+    message: str
+    """What is wrong."""
+    suggestion: str = ""
+    """What to write instead; empty where the message says it all."""
+    file: str = ""
+    line: int | None = None
+    path: str = ""
+    """The key's path, such as `cors.origins[0]`; of a key that is unknown or missing, that of the mapping it is in."""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line is not None else self.file
+        text = ": ".join(part for part in (place, self.path, self.message) if part)
+        return f"{text}; {self.suggestion}" if self.suggestion else text
+
+
 class ConfigError(ConfigurationError):
     """supergraph.yaml or router.yaml cannot be used; the text says where and what to write instead."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(ErrorCode.CONFIG_INVALID, ClientText(message))
+    def __init__(self, message: str = "", *, problems: Sequence[ConfigProblem] = ()) -> None:
+        """Either a message, or every problem of a file: then the message has a line for each."""
+        self.problems = tuple(problems) or (ConfigProblem(message),)
+        super().__init__(ErrorCode.CONFIG_INVALID, ClientText("\n".join(map(str, self.problems))))
+
+    def errors(self) -> tuple[AnswerError, ...]:
+        """One element for each problem."""
+        return tuple(AnswerError(self.code, ClientText(str(problem))) for problem in self.problems)
 
 
 class SupergraphError(ConfigurationError):

@@ -9,12 +9,10 @@ from trifolio.engine import Engine, Response
 from trifolio.errors import ConfigError
 from trifolio.executor import Transport
 from trifolio.executor.pool import PooledTransport
+from trifolio.header_fields import SECRET_HEADER
 from trifolio.observer import Observer
 from trifolio.server.app import App
 from trifolio.supergraph import Supergraph
-
-SECRET_HEADER = "x-router-secret"  # noqa: S105  # the header's name, not a secret
-"""By this header a subgraph knows the router."""
 
 
 class Router(Engine):

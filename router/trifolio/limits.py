@@ -1,14 +1,18 @@
 """Every limit of the router, with its unit in its name, its default and its reason.
 
-`Limits` is plain values; `router.yaml` overrides them under `limits:` by the same names (router/trifolio/config.py).
+`Limits` is plain values; `router.yaml` overrides them under `limits:` by the same names.
 """
 
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one request, one document and one fetch may cost. All counts are inclusive: the limit itself is allowed."""
+
+    MINIMUM: ClassVar[int] = 1
+    """The smallest value that a limit can have."""
 
     # ---- the HTTP request ----
 
@@ -82,5 +86,5 @@ class Limits:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            if getattr(self, each.name) < 1:
-                raise ValueError(f"{each.name} has to be at least 1")
+            if getattr(self, each.name) < self.MINIMUM:
+                raise ValueError(f"{each.name} has to be at least {self.MINIMUM}")

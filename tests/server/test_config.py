@@ -104,6 +104,51 @@ def test_a_refusal_names_the_line_to_fix(text: str, line: int, problem: str) -> 
     assert "hunter2" not in refusal.value.message
 
 
+SEVERAL = """\
+subgraphs:
+  users:
+    url: users:4001
+    secret: {env: NOWHERE}
+  wallet:
+    timeout_ms: ${NOWHERE}
+headers:
+  forward: ["x-*", accept-language, te]
+limits:
+  body_bytes: 1
+  url_bytes_max: 0
+override:
+  labels: {"percent(5)": true, 5: true}
+introspection: 5
+"""
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    """A file with several mistakes is refused with each of them, in the order of their lines."""
+    with pytest.raises(ConfigError) as refusal:
+        parse(SEVERAL)
+    places = [(problem.line, problem.path) for problem in refusal.value.problems]
+    assert places == [
+        (3, "subgraphs.users.url"),
+        (4, "subgraphs.users.secret"),
+        (6, "subgraphs.wallet.timeout_ms"),
+        (8, "headers.forward[0]"),
+        (8, "headers.forward[2]"),
+        (10, "limits"),
+        (11, "limits.url_bytes_max"),
+        (13, "override.labels"),
+        (13, "override.labels"),
+        (14, "introspection"),
+    ]
+    assert [error.message for error in refusal.value.errors()] == refusal.value.message.splitlines()
+
+
+@pytest.mark.parametrize("text", ["a: &a [*a]\n", "introspection: !!python/name:os\n", "a: \0\n", "? [a]\n: b\n"])
+def test_yaml_of_any_kind_is_read_or_refused(text: str) -> None:
+    """What YAML can say and settings cannot is refused like any other mistake."""
+    with pytest.raises(ConfigError):
+        parse(text)
+
+
 ROVER = """\
 federation_version: =2.9.3
 subgraphs:

@@ -36,6 +36,8 @@ def test_every_key_of_router_yaml_is_documented(tmp_path: Path) -> None:
     for cls in (Config, SubgraphConfig, HeadersConfig, CorsConfig, OverrideConfig):
         for each in fields(cls):
             assert f"{each.name}:" in example
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "10-me.graphql").write_text("{ me { name } }")
     config = parse_config(example, name="example", folder=tmp_path, environment={"USERS_ROUTER_SECRET": "s"})
     assert config.limits == Limits()
     assert (config.introspection, config.explorer, config.csrf_protection, config.access_log) == (True,) * 4

@@ -206,10 +206,10 @@ def test_percent_labels_split_requests_and_stick() -> None:
 
 
 def test_configured_labels_hold_or_not_for_every_request() -> None:
-    """The configuration decides other labels, and overrules percent(n)."""
-    config = Config(override=OverrideConfig(labels={"on": True, "off": False, "percent(100)": False, "unused": True}))
+    """The configuration decides all labels but percent(n)."""
+    config = Config(override=OverrideConfig(labels={"on": True, "off": False, "unused": True}))
     rules = LabelRules(frozenset({"on", "off", "neither", "percent(100)"}), config)
-    assert rules.decide({}) == {"on"}
+    assert rules.decide({}) == {"on", "percent(100)"}
 
 
 def test_a_supergraph_without_labels_decides_nothing() -> None:

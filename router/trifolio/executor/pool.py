@@ -26,28 +26,11 @@ from trifolio.executor.connection import Connection, ConnectionBroken, Connectio
 from trifolio.executor.content_coding import CODINGS, UnknownCoding, decoded
 from trifolio.executor.http import JSON_HEADERS, HttpSubgraph
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
+from trifolio.header_fields import CONNECTION_FIELDS, is_field_name
 from trifolio.limits import Limits
 
 _DEFAULTS: Final = Limits()
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+")
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_OWN_HEADERS: Final = frozenset(
-    {
-        "accept-encoding",
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Headers that say how a message is framed or what becomes of its connection: the transport's own."""
 _NO_FIELD_VALUE: Final = re.compile(r"[\0\r\n]")
 _URL_SAFE: Final = "/%:@!$&'()*+,;=?~"
 
@@ -296,7 +279,7 @@ class PooledTransport:
         fixed = {**own, **{name.lower(): value for name, value in (headers or {}).items()}, **JSON_HEADERS}
         forward_headers = tuple(name.lower() for name in forward_headers)
         for name in (*fixed, *forward_headers):
-            if not _TOKEN.fullmatch(name) or name in _OWN_HEADERS:
+            if not is_field_name(name) or name in CONNECTION_FIELDS:
                 raise ValueError(f"{name!r} is no header that can be sent along")
         forwarded = tuple(name for name in forward_headers if name not in fixed)
         self._subgraph = HttpSubgraph(url, forward_headers=forwarded, response_bytes_max=response_bytes_max)

@@ -1,0 +1,259 @@
+"""What router.yaml and supergraph.yaml can say, as frozen values.
+
+The dataclasses are the format, for the reader and for the JSON Schema alike: a field is a key, its type what a value
+may be, its text what editors show. A value made in Python follows the same forms, or is a ValueError.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Final, get_type_hints
+
+from trifolio.config.forms import (
+    AllowedHeader,
+    Between,
+    Distinct,
+    ExposedHeader,
+    FederationVersion,
+    ForwardedHeader,
+    HeaderName,
+    HttpUrl,
+    Label,
+    Mistake,
+    Origin,
+    PluginReference,
+    SchemaReference,
+    mistakes_in,
+)
+from trifolio.limits import Limits
+
+OTHER_KEYS: Final = {"read": "other keys"}
+"""Metadata of the field that takes all keys of a mapping that are no fields, as plain YAML."""
+PLACE: Final = {"read": "place"}
+"""Metadata of the field that says where the mapping stands, such as `router.yaml:12`."""
+
+PROXIES_MAX: Final = 32
+"""32 proxies in a row: more are a mistake, and a request that passed them would have no room for other headers."""
+CORS_MAX_AGE_S: Final = 86_400
+"""24 hours: what Firefox takes for a preflight's answer, and no browser takes more."""
+
+
+@cache
+def hints_of(cls: type) -> dict[str, Any]:
+    """The types of a dataclass's fields, with the forms of their values."""
+    return get_type_hints(cls, include_extras=True)
+
+
+class Checked:
+    """A value of the settings: its fields have the forms that their types name, and it follows its own rules."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def rules(values: Mapping[str, Any]) -> Iterator[Mistake]:
+        """What is wrong between the fields; one that could not be read has a value that is equal to nothing."""
+        return iter(())
+
+    def __post_init__(self) -> None:
+        values = {each.name: getattr(self, each.name) for each in fields(self)}  # type: ignore[arg-type]  # a dataclass
+        cls: type = type(self)
+        for name, hint in hints_of(cls).items():
+            for mistake in mistakes_in(hint, values[name]):
+                raise ValueError(str(Mistake(mistake.message, mistake.suggestion, (name, *mistake.key))))
+        for mistake in self.rules(values):
+            raise ValueError(str(mistake))
+
+
+# ---- router.yaml ----
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that only a subgraph may read. `repr` hides it, and in a file it is never written out."""
+
+    value: str = field(repr=False)
+    """The secret itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubgraphConfig(Checked):
+    """How the router reaches one subgraph."""
+
+    url: HttpUrl | None = None
+    """Overrides the URL in the supergraph."""
+    timeout_ms: Annotated[int, Between(1)] | None = None
+    """Overrides `limits.fetch_timeout_ms`."""
+    forward_headers: Annotated[tuple[ForwardedHeader, ...], Distinct()] | None = None
+    """Overrides `headers.forward`."""
+    secret: Secret | None = None
+    """Sent as `x-router-secret`, by which the subgraph knows the router: `{env: NAME}` or `{file: PATH}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadersConfig(Checked):
+    """Which of the client's headers go on to the subgraphs."""
+
+    forward: Annotated[tuple[ForwardedHeader, ...], Distinct()] = ("authorization",)
+    """Their names, in any case, each written out: there are no patterns."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorsConfig(Checked):
+    """Which web pages of other origins may call the router; none by default."""
+
+    origins: Annotated[tuple[Origin, ...], Distinct()] = ()
+    """Exact origins such as `https://app.example.com`, as a browser sends them: no path, no pattern, no port that the
+    scheme has anyhow. Or `*` alone for all."""
+    credentials: bool = False
+    """Whether browsers may send cookies along; not with the origin `*`."""
+    allow_headers: Annotated[tuple[AllowedHeader, ...], Distinct()] = (
+        "authorization",
+        "content-type",
+        "apollo-require-preflight",
+        "x-apollo-operation-name",
+        "x-request-id",
+    )
+    """The headers that pages may send; `*` without credentials stands for all but `authorization`."""
+    expose_headers: Annotated[tuple[ExposedHeader, ...], Distinct()] = ("x-request-id",)
+    """The headers of an answer that pages may read; `*` without credentials stands for all."""
+    max_age_s: Annotated[int, Between(0, CORS_MAX_AGE_S)] = 7200
+    """How long a browser may remember a preflight's answer: two hours is the most that Chromium takes."""
+
+    @staticmethod
+    def rules(values: Mapping[str, Any]) -> Iterator[Mistake]:
+        """The star stands alone, and with credentials it is a name like any other, which nobody has."""
+        origins, credentials = values["origins"], values["credentials"] is True
+        if isinstance(origins, tuple) and "*" in origins and (len(origins) > 1 or credentials):
+            yield Mistake(
+                "the origin * stands alone and without credentials", "list the exact origins instead", ("origins",)
+            )
+        for key in ("allow_headers", "expose_headers"):
+            if credentials and isinstance(values[key], tuple) and "*" in values[key]:
+                yield Mistake("with credentials * is no wildcard", "list the headers instead", (key,))
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideConfig(Checked):
+    """How progressive @override is decided, once per request."""
+
+    labels: Mapping[Label, bool] = field(default_factory=dict)
+    """Labels that are on or off for every request; off without an entry. `percent(n)` is decided by its percentage."""
+    sticky_header: HeaderName = "authorization"
+    """Requests with the same value of this header fall on the same side of a `percent(n)`; without it chance decides,
+    by the request's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginConfig(Checked):
+    """One plug-in: a class, and the options that it is made with."""
+
+    python: PluginReference
+    """The class, as `package.module:Name`."""
+    options: Mapping[str, object] = field(default_factory=dict, metadata=OTHER_KEYS)
+    """All keys but `python`, as plain YAML: they are the class's to check."""
+    place: str = field(default="", compare=False, metadata=PLACE)
+    """Where it stands, such as `router.yaml:12`; empty where no file was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config(Checked):
+    """Everything that `router.yaml` can say."""
+
+    subgraphs: Mapping[str, SubgraphConfig] = field(default_factory=dict)
+    """How the router reaches each subgraph, by the name that it has in the supergraph."""
+    headers: HeadersConfig = HeadersConfig()
+    """Which of the client's headers go on to the subgraphs."""
+    limits: Limits = field(default_factory=Limits)
+    """What one request, one document and one fetch may cost."""
+    cors: CorsConfig = CorsConfig()
+    """Which web pages of other origins may call the router."""
+    override: OverrideConfig = OverrideConfig()
+    """How progressive @override is decided."""
+    trusted_proxies: Annotated[int, Between(0, PROXIES_MAX)] = 0
+    """How many proxies stand in front, each of which adds the address that it sees to X-Forwarded-For: the client's
+    address is that many places from the header's end. With 0 it is the connection's, and the header is not believed."""
+    introspection: bool = True
+    """Whether `__schema` and `__type` are answered; `__typename` always is."""
+    explorer: bool = True
+    """Whether browsers get GraphiQL at the endpoint."""
+    explorer_title: str = "Trifolio router"
+    """What its page is called."""
+    explorer_examples: Path | None = None
+    """A folder of operations that open as its tabs, in the order of their file names: `20-orders.graphql`, and beside
+    it `20-orders.json` with the variables, if there are any."""
+    csrf_protection: bool = True
+    """Whether requests that a browser sends without a preflight are refused."""
+    access_log: bool = True
+    """Whether every request is logged, one JSON object per line."""
+
+    def forwarded_headers(self, subgraph: str) -> tuple[str, ...]:
+        """The names of the client's headers that `subgraph` gets, in lower case."""
+        own = self.subgraphs.get(subgraph, _NO_SUBGRAPH_CONFIG).forward_headers
+        return tuple(name.lower() for name in (self.headers.forward if own is None else own))
+
+
+_NO_SUBGRAPH_CONFIG: Final = SubgraphConfig()
+
+
+# ---- supergraph.yaml ----
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaSource(Checked):
+    """Where a subgraph's SDL comes from: exactly one of the first four."""
+
+    file: str | None = None
+    """A path, relative to the file that names it."""
+    subgraph_url: HttpUrl | None = None
+    """A running subgraph, asked for `_service { sdl }`."""
+    sdl: str | None = None
+    """The text itself."""
+    python: SchemaReference | None = None
+    """`package.module:attribute`, a Strawberry, Ariadne or graphql-core schema. Trifolio's own, not known to Rover."""
+    introspection_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers to send to `subgraph_url`."""
+
+    @staticmethod
+    def rules(values: Mapping[str, Any]) -> Iterator[Mistake]:
+        """There is one source."""
+        if len([name for name in ("file", "subgraph_url", "sdl", "python") if values[name] is not None]) != 1:
+            yield Mistake("give exactly one of file, subgraph_url, sdl, python")
+
+
+@dataclass(frozen=True, slots=True)
+class SubgraphSource(Checked):
+    """One subgraph to compose."""
+
+    schema: SchemaSource
+    """Where its SDL comes from."""
+    routing_url: str | None = None
+    """Where the router will reach it; may be left out where `schema.subgraph_url` says it."""
+
+    @staticmethod
+    def rules(values: Mapping[str, Any]) -> Iterator[Mistake]:
+        """There is a URL."""
+        schema = values["schema"]
+        if values["routing_url"] is None and isinstance(schema, SchemaSource) and schema.subgraph_url is None:
+            yield Mistake("routing_url is missing", "only with schema.subgraph_url it can be left out")
+
+    @property
+    def url(self) -> str:
+        """The URL that the supergraph gets."""
+        return self.routing_url or self.schema.subgraph_url or ""
+
+
+@dataclass(frozen=True, slots=True)
+class CompositionConfig(Checked):
+    """Everything that `supergraph.yaml` can say, in Rover's format."""
+
+    subgraphs: Mapping[str, SubgraphSource]
+    """The subgraphs by name."""
+    federation_version: FederationVersion | None = None
+    """`2`, or `=2.x.y`; composition is the same for all of federation 2."""
+
+    @staticmethod
+    def rules(values: Mapping[str, Any]) -> Iterator[Mistake]:
+        """There is something to compose."""
+        if values["subgraphs"] == {}:
+            yield Mistake("subgraphs is empty", "name at least one")
