@@ -1,10 +1,25 @@
 """router.yaml and supergraph.yaml: what is read, and which line a refusal names."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
-from trifolio.config import Config, parse_config, read_composition_config
+from trifolio.config import (
+    Config,
+    CorsConfig,
+    HeadersConfig,
+    OverrideConfig,
+    PluginConfig,
+    SubgraphConfig,
+    parse_config,
+    read_composition_config,
+)
+from trifolio.config.json_schema import json_schema
+from trifolio.config.reader import parse as parse_as
 from trifolio.errors import ConfigError
 from trifolio.limits import Limits
 
@@ -147,6 +162,89 @@ def test_yaml_of_any_kind_is_read_or_refused(text: str) -> None:
     """What YAML can say and settings cannot is refused like any other mistake."""
     with pytest.raises(ConfigError):
         parse(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """A file with plug-ins in it."""
+
+    plugins: tuple[PluginConfig, ...] = ()
+
+
+PLUGINS = """\
+plugins:
+- python: shop.plugins:Audit
+- python: shop.plugins:Limit.PerUser
+  requests_max: ${MAX:-5}
+  key: "${MAX:-5}"
+  secret: {env: NOWHERE}
+  options: [1, {deep: "${NAME}"}]
+  place: here
+"""
+
+
+def test_a_plugin_takes_any_options() -> None:
+    """All keys of a plug-in but `python` are its options: plain YAML, with the environment's values in texts."""
+    reading = parse_as(PLUGINS, Plugins, name="router.yaml", folder=Path(), environment={"NAME": "n"})
+    assert reading.unwrap().plugins == (
+        PluginConfig("shop.plugins:Audit"),
+        PluginConfig(
+            "shop.plugins:Limit.PerUser",
+            {
+                "requests_max": 5,
+                "key": "5",
+                "secret": {"env": "NOWHERE"},
+                "options": [1, {"deep": "n"}],
+                "place": "here",
+            },
+        ),
+    )
+    assert [each.place for each in reading.unwrap().plugins] == ["router.yaml:2", "router.yaml:3"]
+
+
+def test_the_schema_leaves_a_plugins_options_free() -> None:
+    """Editors know `python` of a plug-in, and take what else stands there."""
+    validator = Draft202012Validator(json_schema(Plugins, title="plug-ins"))
+    assert list(validator.iter_errors(yaml.safe_load(PLUGINS))) == []
+    assert list(validator.iter_errors({"plugins": [{"python": "shop.plugins"}]}))
+    assert list(validator.iter_errors({"plugins": [{"key": 1}]}))
+
+
+WRONG_PLUGINS = {
+    "no class": ("plugins:\n- python: shop.plugins\n", 2, "package.module:Name"),
+    "a path": ("plugins:\n- python: shop/plugins.py:Audit\n", 2, "package.module:Name"),
+    "nothing": ("plugins:\n- a: 1\n", 2, "python is missing"),
+    "no mapping": ("plugins: [shop.plugins:Audit]\n", 1, "has to be a mapping"),
+    "an option twice": ("plugins:\n- python: a:B\n  c: {d: 1,\n      d: 2}\n", 4, "stands here twice"),
+    "an unset variable": ("plugins:\n- python: a:B\n  c: ['${NOWHERE}']\n", 3, "the environment has no NOWHERE"),
+    "no YAML value": ("plugins:\n- python: a:B\n  c: !!int x\n", 3, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("text", "line", "problem"), WRONG_PLUGINS.values(), ids=WRONG_PLUGINS)
+def test_a_plugin_that_cannot_be_read_is_refused(text: str, line: int, problem: str) -> None:
+    """A malformed reference, or an option that YAML cannot say, is refused with its line."""
+    reading = parse_as(text, Plugins, name="router.yaml", folder=Path(), environment={})
+    [told] = map(str, reading.problems)
+    assert told.startswith(f"router.yaml:{line}: ")
+    assert problem in told
+
+
+NO_VALUES = {
+    "a header": lambda: HeadersConfig(forward=("x y",)),
+    "an origin": lambda: CorsConfig(origins=("https://a/",)),
+    "a label": lambda: OverrideConfig(labels={"percent(5)": True}),
+    "a time-out": lambda: SubgraphConfig(timeout_ms=0),
+    "a reference": lambda: PluginConfig("nothing"),
+    "a combination": lambda: CorsConfig(origins=("*",), credentials=True),
+}
+
+
+@pytest.mark.parametrize("make", NO_VALUES.values(), ids=NO_VALUES)
+def test_values_made_in_python_have_the_same_forms(make: Callable[[], object]) -> None:
+    """What a file may not say is a ValueError in Python."""
+    with pytest.raises(ValueError, match=": "):
+        make()
 
 
 ROVER = """\

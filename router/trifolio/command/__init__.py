@@ -15,7 +15,7 @@ from typing import Final
 
 from trifolio.errors import RouterError
 
-COMMANDS: Final = ("compose", "check", "plan", "serve", "dev")
+COMMANDS: Final = ("compose", "check", "plan", "serve", "dev", "config")
 """In the order in which the help lists them; each is a module here with `add_to(commands)`."""
 
 _BROKEN_PIPE: Final = 128 + 13

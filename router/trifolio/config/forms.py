@@ -199,7 +199,7 @@ _NO_ORIGIN_SCHEMES: Final = {"ws": "http", "wss": "https"}
 
 
 def _http_url(url: str) -> Mistake | None:
-    shown = re.sub(r"//[^/?#]*@", "//", url)  # a URL may hold a password
+    shown = _without_password(url)
     try:
         parts = urlsplit(url)
         is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -212,6 +212,10 @@ def _http_url(url: str) -> Mistake | None:
     return None
 
 
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^/?#]*@", "//", url)
+
+
 def _origin(text: str) -> Mistake | None:
     """Origins are compared letter by letter with what a browser sends (RFC 6454, section 6.2)."""
     if text == "*":
@@ -222,14 +226,13 @@ def _origin(text: str) -> Mistake | None:
         return Mistake(
             f"{text!r} never matches, a browser sends one exact origin", "list each origin, or * alone for all"
         )
+    shown = _without_password(text)
     match = _ORIGIN.fullmatch(text)
-    if match is None:
-        return Mistake(f"{text!r} is no origin", "an origin is scheme://host or scheme://host:port")
-    sent = _sent_by_browsers(match[1].lower(), match[2])
+    sent = None if match is None else _sent_by_browsers(match[1].lower(), match[2])
     if sent is None:
-        return Mistake(f"{text!r} is no origin", "an origin is scheme://host or scheme://host:port")
+        return Mistake(f"{shown!r} is no origin", "an origin is scheme://host or scheme://host:port")
     if sent != text:
-        return Mistake(f"{text!r} never matches", f"write {sent!r}, which is what a browser sends")
+        return Mistake(f"{shown!r} never matches", f"write {sent!r}, which is what a browser sends")
     return None
 
 
