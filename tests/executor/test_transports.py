@@ -12,7 +12,7 @@ from graphql import build_schema
 from tests.executor.peers import Respond, reply, server
 from trifolio.errors import ErrorCode, SubgraphError
 from trifolio.executor.httpx import HttpxTransport
-from trifolio.executor.local import LocalTransport
+from trifolio.executor.local import LocalContext, LocalTransport
 from trifolio.executor.pool import PooledTransport
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
 
@@ -179,6 +179,51 @@ async def test_local_strawberry_schema() -> None:
     transport = LocalTransport(schema, context_factory=lambda request: {"token": request.headers["authorization"]})
     request = SubgraphRequest("users", "query", '{ user(id: "7") }', headers={"authorization": "me"})
     assert (await transport.send(request)).payload == {"data": {"user": "me 7"}}
+
+
+async def test_a_resolver_finds_the_request_in_memory_as_behind_http() -> None:
+    """Without a context factory, `info.context["request"].headers` has the client's headers, names in any case."""
+
+    @strawberry.type
+    class Query:
+        @strawberry.field
+        def seen(self, info: strawberry.Info) -> list[str]:
+            headers = info.context["request"].headers
+            return [
+                headers.get("Accept-Language", "none"),
+                headers["accept-language"],
+                headers.get("x-other", "none"),
+                str("ACCEPT-LANGUAGE" in headers),
+                info.context.headers["accept-language"],
+                info.context.subgraph,
+                str(info.context.context),
+                str(info.context.get("response")),
+            ]
+
+        @strawberry.field
+        def response(self, info: strawberry.Info) -> str | None:
+            return str(info.context["response"])
+
+    request = SubgraphRequest(
+        "users", "query", "{ seen response }", headers={"accept-language": "fi", "authorization": "s3cret"}, context=7
+    )
+    response = await LocalTransport(strawberry.Schema(query=Query)).send(request)
+    assert isinstance(response.payload, dict)
+    assert response.payload["data"] == {
+        "seen": ["fi", "fi", "none", "True", "fi", "users", "7", "None"],
+        "response": None,
+    }
+
+
+def test_the_context_in_memory_is_the_request() -> None:
+    """What resolvers get is a SubgraphRequest with all of its fields; no token is in its headers' repr."""
+    context = LocalContext.of(REQUEST)
+    assert isinstance(context, SubgraphRequest)
+    assert (context.operation, context.variables, context.headers) == (
+        REQUEST.operation, REQUEST.variables, REQUEST.headers,
+    )  # fmt: skip
+    assert ("request" in context, "response" in context) == (True, False)
+    assert "Bearer" not in repr(context.headers)
 
 
 async def test_local_timeout() -> None:

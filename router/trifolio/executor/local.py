@@ -2,14 +2,15 @@
 
 Only a router in Python can do this for subgraphs in Python. Being the same process it needs no secret; what it hands on
 is the request itself, so that resolvers find the caller where they look for it: a schema's context is built from the
-`SubgraphRequest` by `context_factory`, and is the request where there is none.
+`SubgraphRequest` by `context_factory`, and is a `LocalContext` where there is none.
 """
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import fields
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 from graphql import DocumentNode, ExecutionResult, GraphQLError, GraphQLSchema, execute, parse, validate
 
@@ -34,6 +35,61 @@ class ExecutableSchema(Protocol):
         """Execute one operation and return an object with `data` and `errors`."""
 
 
+class LocalHeaders(Mapping[str, str]):
+    """A request's headers, whose names are found in any case."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        """`headers` have names in lower case."""
+        self._headers = headers
+
+    def __getitem__(self, name: str) -> str:
+        return self._headers[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._headers)
+
+    def __len__(self) -> int:
+        return len(self._headers)
+
+    def __repr__(self) -> str:
+        # Their values can be tokens.
+        return f"{type(self).__name__}({', '.join(self._headers)})"
+
+
+_REQUEST_FIELDS: Final = tuple(each.name for each in fields(SubgraphRequest))
+
+
+class LocalContext(SubgraphRequest):
+    """What resolvers see as their context where no `context_factory` makes another: the request, in both ways.
+
+    It is the `SubgraphRequest`, with its fields as attributes. And it has what Strawberry's views put into theirs, so
+    that a resolver that reads `info.context["request"].headers` finds them as it does behind HTTP.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, request: SubgraphRequest) -> Self:
+        """The context of a request."""
+        values = {name: getattr(request, name) for name in _REQUEST_FIELDS}
+        return cls(**{**values, "headers": LocalHeaders(request.headers)})
+
+    def __getitem__(self, key: str) -> Self:
+        """`context["request"]` is this very request. Raises KeyError for anything else: there is no response."""
+        if key == "request":
+            return self
+        raise KeyError(key)
+
+    def get(self, key: str, default: object = None) -> object:
+        """`context["request"]`, or the default for any other key."""
+        return self if key == "request" else default
+
+    def __contains__(self, key: object) -> bool:
+        return key == "request"
+
+
 class LocalTransport:
     """Executes requests on a schema in memory: a graphql-core `GraphQLSchema`, or a Strawberry schema."""
 
@@ -54,8 +110,10 @@ class LocalTransport:
         """Execute the request's operation."""
         try:
             async with asyncio.timeout(self._timeout_ms / 1000):
-                context: Any = request
-                if self._context_factory is not None:
+                context: Any
+                if self._context_factory is None:
+                    context = LocalContext.of(request)
+                else:
                     context = self._context_factory(request)
                     if inspect.isawaitable(context):
                         context = await context
