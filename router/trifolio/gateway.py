@@ -70,6 +70,9 @@ class Router(Engine):
     def asgi(self, *, path: str = "/graphql") -> App:
         """An ASGI application with the GraphQL endpoint at `path`, `/health`, `/ready` and `/metrics`.
 
+        With the path "" (or "/") the endpoint is the application's own root: `Mount("/graphql", router.asgi(path=""))`.
+        Raises ValueError for a path without its slash, or that of something else.
+
         Served by itself it closes the router when it ends. Mounted in another application (which passes no lifespan
         on), closing stays with that application.
         """

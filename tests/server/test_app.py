@@ -293,6 +293,45 @@ async def test_the_endpoint_can_stand_at_another_path() -> None:
         assert (await served.client.post("/graphql", json={"query": BOTH})).status_code == 404
 
 
+@pytest.mark.parametrize("path", ["", "/"])
+async def test_the_endpoint_can_be_where_it_is_mounted(path: str) -> None:
+    """With an empty path the endpoint is at the mount's own root, the explorer's files and the rest below it."""
+    transports = {"people": LocalTransport(people()), "places": LocalTransport(places())}
+    async with Router(SUPERGRAPH, transports=transports) as router:
+        host = Starlette(routes=[Mount("/graphql", router.asgi(path=path))])
+        async with (
+            listening(host) as url,
+            httpx.AsyncClient(base_url=url, trust_env=False, follow_redirects=True) as client,
+        ):
+            for place in ("/graphql", "/graphql/"):
+                answer = await client.post(place, json={"query": BOTH})
+                assert answer.json()["data"]["me"]["name"] == "Ada"
+            assert (await client.get("/graphql/health")).status_code == 200
+            page = await client.get("/graphql", headers={"accept": "text/html"})
+            asset = re.search(rf"\./({ASSETS}/[^\"]+)", page.text)
+            assert asset
+            assert (await client.get(f"/graphql/{asset[1]}")).status_code == 200
+
+
+NO_PATHS = {
+    "graphql": "write '/graphql'",
+    "health": "write '/health'",
+    "/health": "is taken",
+    "/ready": "is taken",
+    "/metrics": "is taken",
+    "/graphql?x": "no request has the path",
+    "/graph%20ql": "no request has the path",
+}
+
+
+@pytest.mark.parametrize(("path", "cure"), NO_PATHS.items(), ids=NO_PATHS)
+async def test_an_endpoint_that_nobody_reaches_is_refused(path: str, cure: str) -> None:
+    """A path that no request has, or that something else has, is a ValueError with the cure."""
+    async with Router(SUPERGRAPH) as router:
+        with pytest.raises(ValueError, match=cure):
+            router.asgi(path=path)
+
+
 async def test_a_websocket_is_refused() -> None:
     """There are no subscriptions: a websocket is closed before it opens."""
     sent = []

@@ -5,6 +5,7 @@ wrong on the way is a `RouterError` and becomes a reply with its status and code
 fixed text and the request's id, under which the log has the rest.
 """
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -51,6 +52,8 @@ _GRAPHQL_HEADERS: Final[Mapping[MediaType, RawHeaders]] = {
     for media_type in MediaType
 }
 _BODILESS: Final = {204, 304}
+_OTHER_PATHS: Final = ("/health", "/ready", "/metrics")
+"""What is served beside the endpoint; none of them can be its own path."""
 _ALLOW: Final = {"graphql": b"GET, POST, OPTIONS", "read": b"GET, HEAD"}
 
 
@@ -72,6 +75,8 @@ class App:
     """Serves one engine; an instance lives as long as its process serves."""
 
     def __init__(self, engine: Engine, *, path: str = "/graphql") -> None:
+        """Raises ValueError for a `path` at which nothing can be served; the root may be written "" as well as "/"."""
+        path = _endpoint(path)
         self._engine = engine
         self._config = engine.config
         self.limits = engine.config.limits
@@ -254,6 +259,19 @@ class App:
             return _send_file(file, headers)
 
         return send_asset
+
+
+def _endpoint(path: str) -> str:
+    """The path of the GraphQL endpoint, as requests have it."""
+    if path == "":
+        return "/"
+    if not path.startswith("/"):
+        raise ValueError(f"the path {path!r} has no slash at its start; write {f'/{path}'!r}")
+    if path in _OTHER_PATHS:
+        raise ValueError(f"{path!r} is taken; the endpoint can be anywhere but at {', '.join(_OTHER_PATHS)}")
+    if re.search(r"[?#]|%[0-9A-Fa-f]{2}", path):
+        raise ValueError(f"no request has the path {path!r}; write it decoded, and without a query")
+    return path
 
 
 def _explorer(config: Config) -> Explorer | None:
