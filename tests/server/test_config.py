@@ -137,6 +137,14 @@ introspection: 5
 """
 
 
+def test_a_secret_that_no_header_can_carry_is_refused(tmp_path: Path) -> None:
+    """A secret's file has one line; what it holds is not shown."""
+    (tmp_path / "secret").write_text("hunter2\nhunter3\n")
+    with pytest.raises(ConfigError, match="several lines") as refusal:
+        parse("subgraphs: {users: {secret: {file: secret}}}\n", tmp_path)
+    assert "hunter" not in refusal.value.message
+
+
 def test_every_mistake_is_told_at_once() -> None:
     """A file with several mistakes is refused with each of them, in the order of their lines."""
     with pytest.raises(ConfigError) as refusal:

@@ -10,7 +10,10 @@ import pytest
 import trifolio
 from tools.api_page import PAGE as API_PAGE
 from tools.api_page import api_page
+from trifolio.command import COMMANDS
 from trifolio.config import Config, CorsConfig, HeadersConfig, OverrideConfig, SubgraphConfig, parse_config
+from trifolio.config.effect import CUT_BY
+from trifolio.config.values import CORS_MAX_AGE_S, PROXIES_MAX
 from trifolio.errors import ErrorCode
 from trifolio.limits import Limits
 
@@ -76,3 +79,18 @@ def test_the_page_of_names_has_lines_that_can_be_read() -> None:
     anchors = [re.sub(r"[^\w-]", "", heading.lower()) for heading in headings]
     anchors = [f"{each}-{seen}" if (seen := anchors[:at].count(each)) else each for at, each in enumerate(anchors)]
     assert set(re.findall(r"\]\(#([^)]+)\)", NAMES)) <= set(anchors)
+
+
+def test_what_is_refused_is_documented() -> None:
+    """The table of refusals names every limit that another one cuts, and the bounds that hold."""
+    refused = PAGE.split("### What is refused")[1].split("###")[0]
+    for pair in CUT_BY:
+        assert all(f"`{name}`" in refused for name in pair)
+    assert f"above {PROXIES_MAX} |" in refused
+    assert f"above {CORS_MAX_AGE_S:,} |" in refused
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_documented(command: str) -> None:
+    """The page shows every command of the command line."""
+    assert f"`{command} " in PAGE or f"trifolio {command} " in PAGE

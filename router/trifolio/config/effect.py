@@ -16,7 +16,7 @@ from trifolio.limits import Limits
 Written = Mapping[Key, Any]
 """What a file says, by key; a value that could not be read is equal to nothing, and of no type that is asked for."""
 
-_CUT_BY: Final = (
+CUT_BY: Final = (
     ("fetch_timeout_ms", "operation_timeout_ms"),
     ("fetch_connect_timeout_ms", "operation_timeout_ms"),
     ("header_count_max", "header_bytes_max"),
@@ -42,7 +42,7 @@ def _limit(written: Written, name: str) -> Any:
 
 
 def _limits(written: Written) -> Iterator[Mistake]:
-    for name, cutter in _CUT_BY:
+    for name, cutter in CUT_BY:
         yield from _cut(("limits", name), written.get(("limits", name)), cutter, _limit(written, cutter))
     connect = written.get(("limits", "fetch_connect_timeout_ms"))
     fetches = [_limit(written, "fetch_timeout_ms"), *(value for _, value in _of_subgraphs(written, "timeout_ms"))]
