@@ -51,8 +51,9 @@ interop: $(STAMP)
 	$(BIN)/python -m bench.interop
 
 # The lock files hold pinned versions only: no registry is named, so they install from whichever one a machine uses.
+# What is pinned stays, as far as the requirements allow; for newer versions: make lock ARGS=--upgrade
 lock:
-	$(PYTHON) tools/lock.py
+	$(PYTHON) tools/lock.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) router/build router/dist router/*.egg-info
