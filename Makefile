@@ -80,12 +80,12 @@ $(BENCH_STAMP): $(STAMP) requirements-bench.lock
 
 # The schemas that the subgraphs' code states, and the supergraph that they compose to; tests prove that all are current.
 supergraph: $(STAMP)
-	$(BIN)/python tools/schemas.py
+	$(BIN)/python -m tools.schemas
 	$(BIN)/trifolio compose --config supergraph.yaml --output supergraph.graphql
 
 # The pages that are made from the code: the services' error codes, the names of the package; tests prove them current.
 docs: $(STAMP)
-	$(BIN)/python tools/error_codes.py
+	$(BIN)/python -m tools.error_codes
 	$(BIN)/python -m tools.api_page
 
 # The explorer's build is committed; only who changes explorer/ needs Node.

@@ -1,1 +1,1 @@
-"""What makes files of this repository out of others; run by make."""
+"""Programs that write files of the repository from its code; `make` runs them."""
