@@ -109,7 +109,7 @@ class _Demo:
         return bool(_answer(listed)["items"])
 
     async def register(self, user: DemoUser) -> None:
-        """Registers a user; one who is registered stays as he is."""
+        """Registers a user; one who is registered already stays as before."""
         body = {**_credentials(user), "name": user.name.title(), "type": user.type}
         response = await self._send("POST", "users", "/users/register", body)
         if response.status_code != httpx.codes.CONFLICT:

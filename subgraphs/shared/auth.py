@@ -127,7 +127,7 @@ class RemoteKeys:
                 if self._wants_fetch(kid):
                     await self._fetch()
         if self._keys is None or (kid not in self._keys and not self._reachable):
-            raise Refusal(UNAVAILABLE, "Tokens cannot be verified for the moment.", retry_after_s=1)
+            raise Refusal(UNAVAILABLE, "Tokens cannot be verified at the moment.", retry_after_s=1)
         return self._keys.get(kid)
 
     def _knows(self, kid: str) -> bool:

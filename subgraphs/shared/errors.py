@@ -133,7 +133,7 @@ INVALID_PRICE = ErrorCode(
     'Write a plain decimal number above zero as a string, such as "12.3".',
 )
 UNKNOWN_CURRENCY = ErrorCode(
-    "unknown-currency", 422, "The currency is not supported", "Use one that is: errors names them."
+    "unknown-currency", 422, "The currency is not supported", "Use one of those listed in errors."
 )
 IDEMPOTENCY_KEY_REUSED = ErrorCode(
     "idempotency-key-reused", 422, "The idempotency key was used for another request", "Use a new one."
@@ -147,9 +147,9 @@ INTERNAL_ERROR = ErrorCode(
     "The service failed",
     "Try again later; if it fails again, tell the request's id to whoever runs the service.",
 )
-UNAVAILABLE = ErrorCode("unavailable", 503, "The service cannot answer for the moment", "Try again in a moment.")
+UNAVAILABLE = ErrorCode("unavailable", 503, "The service cannot answer at the moment", "Try again in a moment.")
 
-ONLY_THE_USER = "Only the user himself may see this. Ask `me` for your own."
+ONLY_THE_USER = "Only the user may see this. Ask `me` for your own."
 """The detail of `not-found` at a field of a user that is for that user alone."""
 
 COMMON_CODES: tuple[ErrorCode, ...] = (

@@ -143,7 +143,7 @@ class SubgraphSchema(strawberry.federation.Schema):
             if resolve is None:
                 found[slot] = Refusal(
                     MALFORMED_REQUEST,
-                    "The representation names no entity of this subgraph. Send one with its __typename and key.",
+                    "This representation is not of an entity of this subgraph. Send __typename and a key.",
                 )
             else:
                 slots.setdefault(resolve, []).append(slot)

@@ -5,7 +5,7 @@ import re
 from subgraphs.shared.errors import FieldError
 
 ID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-NO_ID = "This is no id: ids are UUIDs in lower case."
+NO_ID = "This is not an id: ids are UUIDs in lower case."
 
 _ID = re.compile(ID_PATTERN, re.ASCII)
 

@@ -15,5 +15,5 @@ _CHARACTER_NOT_IN_REPERTOIRE = "22021"
 def text_refusal(error: Exception) -> Refusal | None:
     """The refusal of a request with a text that the database cannot hold; None for any other error."""
     if isinstance(error, DBAPIError) and sqlstate_of(error) == _CHARACTER_NOT_IN_REPERTOIRE:
-        return Refusal(INVALID_REQUEST, "A text in the request holds the character U+0000. Leave it out.")
+        return Refusal(INVALID_REQUEST, "A text in the request contains the character U+0000. Leave it out.")
     return None

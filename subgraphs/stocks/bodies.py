@@ -114,7 +114,7 @@ class OrderBody(ResponseBody):
 
     id: IdText
     user_id: IdText = Field(description="The investor whose order it is.")
-    placed_by: IdText = Field(description="The investor, or his broker.")
+    placed_by: IdText = Field(description="The investor, or the investor's broker.")
     authorization_id: IdText | None
     stock_id: IdText
     symbol: str

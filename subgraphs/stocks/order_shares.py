@@ -56,7 +56,7 @@ async def _reserve_committed(connection: Connection, order: Order, authorization
 
 
 async def exchange(connection: Connection, order: Order, fill: Fill, now: int) -> None:
-    """Moves the reserved shares between the market and the investor, and his cost with them."""
+    """Moves the reserved shares between the market and the investor, and their cost with them."""
     assert order.holding_id is not None
     market_id, own_id, quantity = holding_id_of(MARKET, order.stock_id), order.holding_id, order.quantity
     if order.side is Side.BUY:

@@ -60,19 +60,19 @@ CURRENCY_MISMATCH = ErrorCode(
 INSUFFICIENT_FUNDS = ErrorCode(
     "insufficient-funds",
     422,
-    "The money does not suffice",
+    "There is not enough money",
     "Order less, or add money: an order needs the highest price that it may cost, and the fees.",
 )
 INSUFFICIENT_SHARES = ErrorCode(
     "insufficient-shares",
     422,
-    "The shares do not suffice",
-    "Name fewer, or free some that are committed to brokers or reserved for orders.",
+    "There are not enough free shares",
+    "Choose fewer, or free some that are committed to brokers or reserved for orders.",
 )
 INSUFFICIENT_LIQUIDITY = ErrorCode(
     "insufficient-liquidity",
     422,
-    "The market has not that many shares to sell",
+    "The market does not have that many shares for sale",
     "Order fewer, or wait until others have sold theirs.",
 )
 MARKET_CLOSED = ErrorCode(

@@ -73,7 +73,7 @@ def checked(intent: OrderIntent) -> OrderIntent:
     if not intent.automated and intent.time_in_force is not TimeInForce.DAY:
         errors.append(FieldError("timeInForce", "A market order executes at once; leave timeInForce out."))
     if (intent.time_in_force is TimeInForce.GTD) is not (intent.expires_at is not None):
-        errors.append(FieldError("expiresAt", "Give expiresAt for timeInForce gtd, and for no other."))
+        errors.append(FieldError("expiresAt", "Give expiresAt with timeInForce gtd, and with no other."))
     if intent.client_order_id is not None and not _is_client_order_id(intent.client_order_id):
         errors.append(FieldError("clientOrderId", f"Use 1 to {CLIENT_ORDER_ID_CHARACTERS_MAX} printable characters."))
     if errors:

@@ -230,7 +230,7 @@ class OrderSaga:
             raise Refusal(UNKNOWN_AUTHORIZATION) from refused
         except PeerUnavailable as failure:
             raise Refusal(
-                UNAVAILABLE, "Authorizations cannot be verified for the moment. Try again in a moment.", retry_after_s=1
+                UNAVAILABLE, "Authorizations cannot be verified at the moment. Try again in a moment.", retry_after_s=1
             ) from failure
         if verified.mandate.broker_id != caller.id:
             raise Refusal(UNKNOWN_AUTHORIZATION)

@@ -88,7 +88,7 @@ class User:
         holdings = await info.context.service.stocks.all_holdings(info.context.caller, self.id)
         return [holding_node(holding) for holding in holdings]
 
-    @strawberry.field(description="The user's orders, newest first; a broker's include those he placed.")
+    @strawberry.field(description="The user's orders, newest first; a broker's include those placed for investors.")
     async def orders(
         self,
         info: Info,
@@ -121,7 +121,7 @@ class User:
         totals = await _market_values(info, self.id)
         if self.balances is None:
             raise Refusal(
-                UNAVAILABLE, "The balances cannot be read for the moment. Try again in a moment.", retry_after_s=1
+                UNAVAILABLE, "The balances cannot be read at the moment. Try again in a moment.", retry_after_s=1
             )
         for balance in self.balances:
             minor = parse_amount(balance.total, balance.currency, zero_allowed=True)

@@ -1,6 +1,6 @@
 """Stocks, holdings and share commitments: what may be read, and how a commitment is opened, changed and closed.
 
-Every private read names its viewer, and the store filters by him. A commitment is decided under the locks of its
+Every private read names its viewer, and the store filters by the viewer. A commitment is decided under the locks of its
 holding and of its own row, taken in that order.
 """
 

@@ -30,7 +30,7 @@ class Settings(ServiceSettings):
     fee_minimums: dict[str, int] = Field(default_factory=lambda: {"EUR": 100, "USD": 100, "JPY": 100})
     """The least fee of an order per currency, in minor units; JSON in the environment."""
     broker_fee_rate_ppm: int = Field(default=10_000, ge=0, le=1_000_000)
-    """The broker's fee on an order that he placed: 1 %."""
+    """The broker's fee on an order placed for an investor: 1 %."""
     request_drive_ms: int = Field(default=2_000, ge=0)
     """How long a request drives its order before it answers 202: at most an order's lease. With 0 it tries once."""
     loops: bool = True

@@ -196,7 +196,9 @@ def _rollover(body: RolloverBody) -> Rollover:
     """An order's rollover; one that brought nothing has the amount 0."""
     capital = body.type == "capital"
     if not capital and (body.stockholding_id is None or body.stock_id is None):
-        raise Refusal(INVALID_REQUEST, fields=(FieldError("stockholdingId", "Shares are of a holding and a stock."),))
+        raise Refusal(
+            INVALID_REQUEST, fields=(FieldError("stockholdingId", "Shares belong to a holding and a stock."),)
+        )
     if capital:
         amount = parse_amount(body.amount, body.currency, zero_allowed=True)
     else:

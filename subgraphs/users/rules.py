@@ -27,7 +27,7 @@ INVALID_CREDENTIALS = ErrorCode(
 )
 INVALID_REFRESH_TOKEN = ErrorCode("invalid-refresh-token", 401, "The refresh token is not valid", "Log in again.")
 PROFILE_NOT_YOURS = ErrorCode(
-    "profile-not-yours", 403, "Only the user himself may change this profile", "Send the change with your own id."
+    "profile-not-yours", 403, "Only the user may change this profile", "Send the change with your own id."
 )
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
@@ -35,7 +35,7 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user as one viewer sees him: `email` is None for everybody but himself. Names are not verified."""
+    """A user as one viewer sees them: `email` is None for everybody else. Names are not verified."""
 
     id: str
     name: str
@@ -122,7 +122,7 @@ def _checked_name(name: str, errors: list[FieldError]) -> str:
 def _checked_email(email: str, errors: list[FieldError]) -> str:
     email = normal_email(email)
     if len(email) > EMAIL_CHARACTERS_MAX or not email.isprintable() or not _EMAIL.fullmatch(email):
-        errors.append(FieldError("email", "This is no e-mail address."))
+        errors.append(FieldError("email", "This is not an e-mail address."))
     return email
 
 

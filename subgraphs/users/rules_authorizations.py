@@ -21,8 +21,10 @@ Status = Literal["pending", "active", "failed", "revoking", "revoked", "expired"
 INVESTORS_ONLY = ErrorCode(
     "investors-only", 403, "Only investors give authorizations", "Ask the investor to: brokers receive them."
 )
-NOT_THE_INVESTOR = ErrorCode("not-the-investor", 403, "Only the investor may revoke an authorization", "Ask him to.")
-SELF_AUTHORIZATION = ErrorCode("self-authorization", 422, "Nobody authorizes himself", "Name a broker.")
+NOT_THE_INVESTOR = ErrorCode(
+    "not-the-investor", 403, "Only the investor may revoke an authorization", "Ask the investor to."
+)
+SELF_AUTHORIZATION = ErrorCode("self-authorization", 422, "You cannot authorize yourself", "Name a broker.")
 UNKNOWN_BROKER = ErrorCode(
     "unknown-broker", 422, "There is no such broker", "Choose one from the list of users of that type."
 )
@@ -33,15 +35,15 @@ INVALID_WINDOW = ErrorCode(
     "invalid-window",
     422,
     "The authorization would be over before it begins",
-    "Name an endsAt in the future and after startsAt.",
+    "Choose an endsAt in the future and after startsAt.",
 )
 INSUFFICIENT_FUNDS = ErrorCode(
-    "insufficient-funds", 422, "The money does not suffice", "Authorize less, or deposit money first."
+    "insufficient-funds", 422, "There is not enough money", "Authorize less, or deposit money first."
 )
 INSUFFICIENT_SHARES = ErrorCode(
     "insufficient-shares",
     422,
-    "The shares do not suffice",
+    "There are not enough free shares",
     "Authorize fewer, or free some that are committed to brokers or reserved for orders.",
 )
 AUTHORIZATION_ENDED = ErrorCode(

@@ -132,7 +132,7 @@ class AuthorizationSaga:
             raise unknown from error
         except PeerUnavailable as error:
             raise Refusal(
-                UNAVAILABLE, "Stockholdings cannot be read for the moment. Try again in a moment.", retry_after_s=1
+                UNAVAILABLE, "Stockholdings cannot be read at the moment. Try again in a moment.", retry_after_s=1
             ) from error
         if holding.user_id != caller.id:
             raise unknown

@@ -160,7 +160,7 @@ class UsersService:
             await asyncio.sleep(FORGET_INTERVAL_S)
 
     async def user(self, caller: Caller, user_id: str) -> User:
-        """A user as the caller sees him; raises Refusal `not-found`."""
+        """A user as the caller may see them; raises Refusal `not-found`."""
         found = await self.users_by_id(caller, [user_id])
         if user_id not in found:
             raise Refusal(NOT_FOUND, NO_SUCH_USER)

@@ -222,7 +222,7 @@ class AuthorizationsService:
                 await _continue(connection, caller, rollover, root_id, child_id, now)
             stored_fingerprint, answer = await store.find_rollover(connection, rollover.order_id)
             if stored_fingerprint != fingerprint:
-                raise Refusal(IDEMPOTENCY_KEY_REUSED, "This order rolled over otherwise before.")
+                raise Refusal(IDEMPOTENCY_KEY_REUSED, "This order has already rolled over in another way.")
             return answer
 
         return await self._database.write(work)

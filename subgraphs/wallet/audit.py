@@ -1,7 +1,7 @@
 """Whether the wallet's books are right: invariants I1, I2 and I7, checked by SQL over the whole journal.
 
 I1  every operation sums to zero per currency, so all accounts do; every balance is the sum of its postings;
-    every user's list of transactions adds up to what he has;
+    every user's list of transactions adds up to what the user has;
 I2  no account of a user is negative, and no closed one holds money;
 I7  every request has the answer stored that a repetition gets.
 

@@ -55,7 +55,7 @@ class BalanceBody(ResponseBody):
 
 
 class BalancesBody(ResponseBody):
-    """A user's money in every currency he ever had."""
+    """A user's money in every currency they ever had."""
 
     balances: list[BalanceBody]
 
@@ -235,7 +235,7 @@ def _balance_routes(service: WalletService) -> APIRouter:
 
     @router.get("/balance", summary="Returns a user's balance", responses=problem_responses(*SIGNED_IN))
     async def get_balance(caller: UserCaller) -> BalancesBody:
-        """The caller's money per currency. His profile is at users' `GET /users/{userId}`; GraphQL joins the two."""
+        """The caller's money per currency. The profile is at users' `GET /users/{userId}`; GraphQL joins the two."""
         balances = await service.balances(caller)
         return BalancesBody(balances=[BalanceBody.of(balance) for balance in balances])
 

@@ -34,9 +34,9 @@ BALANCE_MINOR_MAX = 10**16
 """What one user may have available by deposits, in minor units: a thousand largest deposits, and far below 2**63."""
 
 INSUFFICIENT_FUNDS = ErrorCode(
-    "insufficient-funds", 422, "The money does not suffice", "Name less, or deposit money first."
+    "insufficient-funds", 422, "There is not enough money", "Choose a smaller amount, or deposit money first."
 )
-BALANCE_LIMIT = ErrorCode("balance-limit", 422, "The balance would be above what one user may have", "Deposit less.")
+BALANCE_LIMIT = ErrorCode("balance-limit", 422, "The balance would exceed what one user may have", "Deposit less.")
 HOLD_MISSING = ErrorCode("hold-missing", 409, "There is no hold for this order", "Send the hold first.")
 HOLD_VOIDED = ErrorCode(
     "hold-voided", 409, "The order's hold was given back", "The order is over: send nothing more for it."
@@ -44,9 +44,9 @@ HOLD_VOIDED = ErrorCode(
 HOLD_POSTED = ErrorCode(
     "hold-posted", 409, "The order's hold was already spent", "The order is settled: send nothing more for it."
 )
-HOLD_EXCEEDED = ErrorCode("hold-exceeded", 422, "Cost and fees are above the hold", "Post what is held at most.")
+HOLD_EXCEEDED = ErrorCode("hold-exceeded", 422, "Cost and fees exceed the hold", "Post at most what is held.")
 FEES_EXCEED_PROCEEDS = ErrorCode(
-    "fees-exceed-proceeds", 422, "The fees are above the proceeds", "Cap them at the proceeds."
+    "fees-exceed-proceeds", 422, "The fees exceed the proceeds", "Cap them at the proceeds."
 )
 COMMITMENT_CLOSED = ErrorCode(
     "commitment-closed", 409, "The commitment is closed", "Its authorization has ended: send nothing more for it."
@@ -70,7 +70,7 @@ OPERATION_FORBIDDEN = ErrorCode(
     "operation-forbidden",
     403,
     "This service may not send that operation",
-    "Let the service send it whose operation it is.",
+    "Only the service that the operation belongs to may send it.",
 )
 
 WALLET_CODES: tuple[ErrorCode, ...] = (
@@ -175,7 +175,7 @@ class Balance:
 
 
 def balances_of(sums: Iterable[tuple[AccountKind, str, int]]) -> tuple[Balance, ...]:
-    """A user's balances, by currency code, out of the sums of his accounts per kind and currency."""
+    """A user's balances, by currency code, out of the sums of the user's accounts per kind and currency."""
     by_currency: dict[str, dict[AccountKind, int]] = {}
     for kind, currency, amount in sums:
         by_currency.setdefault(currency, {})[kind] = amount

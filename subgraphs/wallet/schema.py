@@ -37,7 +37,9 @@ class TransactionKind(Enum):
     WITHDRAW = strawberry.enum_value("withdraw", description="Money went out.")
     TRADE = strawberry.enum_value("trade", description="What an order cost or brought.")
     FEE = strawberry.enum_value("fee", description="The house's fee on an order.")
-    COMMISSION = strawberry.enum_value("commission", description="The broker's fee on an order; he sees it come in.")
+    COMMISSION = strawberry.enum_value(
+        "commission", description="The broker's fee on an order, which the broker sees come in."
+    )
     ROLLOVER = strawberry.enum_value("rollover", description="Proceeds that stay set aside for the broker.")
 
 

@@ -79,7 +79,7 @@ class WalletService:
     # ---- reading ----
 
     async def balances(self, caller: Caller, *, of_user: str | None = None) -> tuple[Balance, ...]:
-        """A user's money, one balance per currency he ever had.
+        """A user's money, one balance per currency they ever had.
 
         Args:
             of_user: whose money; anybody's but the caller's own raises Refusal `not-found`. None is the caller.
@@ -89,7 +89,7 @@ class WalletService:
             return balances_of(await store.balance_sums(connection, viewer.id))
 
     async def balance(self, caller: Caller, currency: str, *, of_user: str | None = None) -> Balance:
-        """A user's money in one currency, zero if he never had any; raises Refusal `unknown-currency`, `not-found`."""
+        """A user's money in one currency, zero if there was none; raises Refusal `unknown-currency`, `not-found`."""
         decimals_of(currency)
         found = [balance for balance in await self.balances(caller, of_user=of_user) if balance.currency == currency]
         return found[0] if found else Balance(currency)
@@ -230,7 +230,7 @@ async def _carry_out(
 
 
 def _require_self(caller: Caller, of_user: str | None) -> Caller:
-    """The caller, if what he asks for is his own: another user's money is as if it did not exist."""
+    """The caller, if what is asked for is the caller's own: another user's money is as if it did not exist."""
     viewer = require_user(caller)
     if of_user not in (None, viewer.id):
         raise Refusal(NOT_FOUND, ONLY_THE_USER)

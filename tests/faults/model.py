@@ -42,7 +42,7 @@ class Deal:
 
 
 def deal(side: str, shares: int, price: int, *, by_broker: bool) -> Deal:
-    """The deal of an order; a seller's fees never exceed what he gets, the broker's share first."""
+    """The deal of an order; a seller's fees never exceed what the sale brings, the broker's share first."""
     amount = value(shares, price)
     commission = upwards(amount, COMMISSION_PPM) if by_broker else 0
     fee = max(upwards(amount, FEE_PPM), FEE_CENTS_MIN)

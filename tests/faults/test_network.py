@@ -47,7 +47,7 @@ class Request:
 
 @dataclass(slots=True)
 class Run:
-    """One seed: an investor, his broker, one stock, and everything they ask for."""
+    """One seed: an investor, a broker, one stock, and everything they ask for."""
 
     brokerage: Brokerage
     seed: str

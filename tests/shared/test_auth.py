@@ -74,8 +74,8 @@ async def code_of(check: TokenVerifier, header: str) -> str:
     return caught.value.code.code
 
 
-async def test_a_users_token_names_him_and_his_role() -> None:
-    """The caller is the subject with his role; without a header he is anonymous; the scheme's case does not matter."""
+async def test_a_users_token_names_the_user_and_the_role() -> None:
+    """The caller has the token's subject and role; without a header, none. The case of the scheme does not matter."""
     token = user_token(KEY, "u1", "broker", now=NOW)
     check = verifier()
     assert await check.caller(f"Bearer {token}") == Caller("user", "u1", "broker")

@@ -26,7 +26,9 @@ async def test_an_id_is_a_uuid_through_both_faces(desk: Desk, text: str) -> None
     for field in ("stockId", "authorizationId"):
         answer = await desk.place(bob, **{field: text})
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request"), field
-        assert answer.json()["errors"] == [{"field": field, "message": "This is no id: ids are UUIDs in lower case."}]
+        assert answer.json()["errors"] == [
+            {"field": field, "message": "This is not an id: ids are UUIDs in lower case."}
+        ]
         assert await placed_by_graphql(desk, bob, **{field: text}) == [("INVALID_REQUEST", field)]
     assert [call for call in desk.network.calls if call[0] == "users"] == []
 
@@ -93,7 +95,7 @@ async def test_a_cursor_of_another_list_is_refused(desk: Desk) -> None:
             assert codes == ([] if of == name else ["INVALID_CURSOR"]), (of, name)
 
 
-async def test_a_broker_cancels_nothing_after_his_mandates_end(desk: Desk) -> None:
+async def test_a_broker_cancels_nothing_after_the_mandates_end(desk: Desk) -> None:
     """Its last moment is the end, whether or not the sweeper has come; the investor may still cancel."""
     alice, bob = await parties(desk)
     capital = await authorize(desk, alice, bob, endsAt="2027-01-15T08:05:00Z")

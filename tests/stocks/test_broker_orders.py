@@ -73,7 +73,7 @@ async def remaining(desk: Desk, viewer: Caller, authorization_id: str) -> str | 
 
 
 async def test_a_broker_buys_with_the_investors_committed_money(desk: Desk) -> None:
-    """Cost and fees come out of the commitment, the shares go to the child mandate, the broker gets his fee."""
+    """Cost and fees come out of the commitment, the shares go to the child mandate, the broker gets the fee."""
     alice, bob = await parties(desk)
     capital = await authorize(desk, alice, bob)
     response = await desk.place(bob, quantity="5", authorizationId=capital["id"])
@@ -131,7 +131,7 @@ async def test_a_mandate_rolls_over_and_back(desk: Desk) -> None:
     await desk.check_books()
 
 
-async def test_a_broker_is_refused_for_his_reasons(desk: Desk, subtests: pytest.Subtests) -> None:
+async def test_a_broker_is_refused_for_reasons_of_brokers(desk: Desk, subtests: pytest.Subtests) -> None:
     """Foreign, missing, ended, not begun, of the wrong kind, stock or currency, or too small: each has its code."""
     alice, bob = await parties(desk)
     await desk.bought(alice, "10")
@@ -165,7 +165,7 @@ async def test_a_broker_is_refused_for_his_reasons(desk: Desk, subtests: pytest.
             {"authorizationId": capital["id"], "type": "limit", "limitPrice": "1"},
             "automated-order-invalid",
         ),
-        ("the investor himself", alice, {"authorizationId": capital["id"]}, "authorization-not-allowed"),
+        ("the investor in person", alice, {"authorizationId": capital["id"]}, "authorization-not-allowed"),
     ]
     before, holding = await desk.balance(alice), await desk.holding(alice)
     for name, caller, changes, code in cases:
@@ -286,8 +286,8 @@ async def test_a_hold_after_the_revoke_rejects_the_order(desk: Desk) -> None:
     await desk.check_books()
 
 
-async def test_a_broker_sees_and_cancels_what_he_placed_while_his_mandate_lives(desk: Desk) -> None:
-    """The order that waits for the wallet is his to see; to cancel it he needs an active mandate."""
+async def test_a_broker_sees_and_cancels_own_orders_while_the_mandate_lives(desk: Desk) -> None:
+    """A broker sees the order that waits for the wallet; to cancel it takes an active mandate."""
     alice, bob = await parties(desk)
     capital = await authorize(desk, alice, bob)
     desk.network.cut("wallet")

@@ -211,9 +211,9 @@ async def test_a_key_with_another_body_is_refused(desk: Desk) -> None:
     first = await desk.place(alice, key="k1")
     other = await desk.place(alice, key="k1", quantity="2")
     assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
-    his = await desk.place(bob, key="k1")
-    assert his.status_code == 201
-    assert his.json()["id"] != first.json()["id"]
+    other = await desk.place(bob, key="k1")
+    assert other.status_code == 201
+    assert other.json()["id"] != first.json()["id"]
     assert (await desk.place(alice, key="")).json()["code"] == "invalid-idempotency-key"
 
 

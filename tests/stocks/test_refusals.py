@@ -191,7 +191,7 @@ async def reused_key(make_desk: DeskFactory) -> Case:
 
 
 async def users_down(make_desk: DeskFactory) -> Case:
-    """A broker's order while his mandate cannot be verified."""
+    """A broker's order while the mandate cannot be verified."""
     desk = await make_desk()
     desk.network.cut("users")
     return order(desk, broker(), authorizationId=NOBODY)
@@ -205,12 +205,12 @@ async def foreign_mandate(make_desk: DeskFactory) -> Case:
 
 
 async def without_mandate(make_desk: DeskFactory) -> Case:
-    """A broker's order for himself."""
+    """A broker's order on the broker's own account."""
     return order(await make_desk(), broker())
 
 
 async def too_few_shares(make_desk: DeskFactory) -> Case:
-    """A broker's sale of more than his mandate is over."""
+    """A broker's sale of more than the mandate is over."""
     desk = await make_desk()
     alice, bob = await parties(desk)
     await desk.bought(alice, "10")

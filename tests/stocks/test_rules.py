@@ -172,7 +172,7 @@ def test_an_automated_order_ends_with_its_day_its_term_or_its_date() -> None:
 
 
 def test_conditions_look_from_the_right_side() -> None:
-    """A buyer's stop is reached from below and his limit met from above; a seller's the other way round."""
+    """A buyer's stop is reached from below and the limit met from above; a seller's the other way round."""
     assert stop_reached(Side.BUY, 10, 10)
     assert not stop_reached(Side.BUY, 9, 10)
     assert stop_reached(Side.SELL, 9, 10)

@@ -85,8 +85,8 @@ async def test_a_mandate_that_is_refused_leaves_the_key_free(desk: Desk) -> None
     assert (await desk.place(bob, key="k", authorizationId=capital["id"])).status_code == 201
 
 
-async def test_a_broker_withdraws_what_he_earned_and_nothing_else(desk: Desk) -> None:
-    """His fee is his own; the investor's money that he may trade with is not his to take out."""
+async def test_a_broker_withdraws_what_was_earned_and_nothing_else(desk: Desk) -> None:
+    """A broker may take out fees, but none of the investor's money that the mandate is over."""
     alice, bob = await parties(desk)
     capital = await authorize(desk, alice, bob)
     await desk.place(bob, quantity="5", authorizationId=capital["id"])

@@ -38,7 +38,7 @@ async def set_scene(desk: Desk, caller: str) -> Scene:
     holding = await desk.bought(alice, "10")
     mandate = (await over_shares(desk, alice, bob, "4"))["id"]
     own = (await desk.place(alice, side="sell", type="limit", limitPrice="500", timeInForce="gtc")).json()["id"]
-    his = (await desk.place(bob, side="sell", authorizationId=mandate)).json()["id"]
+    placed = (await desk.place(bob, side="sell", authorizationId=mandate)).json()["id"]
     if caller == "her broker, revoked":
         assert (await revoke(desk, alice, {"id": mandate})).status_code == 200
     if caller == "her broker, expired":
@@ -67,7 +67,7 @@ async def set_scene(desk: Desk, caller: str) -> Scene:
         "stocks": STOCKS,
         **dict.fromkeys(BROKERS, bob),
     }
-    return Scene(holding["id"], mandate, own, his, alice, people)
+    return Scene(holding["id"], mandate, own, placed, alice, people)
 
 
 PUBLIC = dict.fromkeys(CALLERS, OK)
@@ -131,7 +131,7 @@ async def test_every_route_knows_its_callers(desk: Desk, caller: str) -> None:
 
 
 async def test_a_broker_does_not_see_the_investors_own_orders(desk: Desk) -> None:
-    """Bob's mandate opens the orders he placed, and no other of alice's."""
+    """Bob's mandate opens the orders that bob placed, and no other of alice's."""
     scene = await set_scene(desk, "her broker")
     bob = scene.callers["her broker"]
     assert (await desk.send(bob, "GET", f"/orders/{scene.own_order}")).status_code == 404
@@ -178,7 +178,7 @@ def shown(answer: dict[str, Any], field: str) -> str:
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("caller", CALLERS)
 async def test_every_root_field_knows_its_callers(desk: Desk, caller: str) -> None:
-    """Each root field gives each caller what REST gives him."""
+    """Each root field gives each caller what REST gives."""
     scene = await set_scene(desk, caller)
     roots = [schema.query, schema.mutation]
     names = {

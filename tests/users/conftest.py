@@ -65,7 +65,7 @@ class Client:
     counter: int = field(default=0)
 
     async def person(self, role: str = "investor", name: str = "Alice Example") -> Person:
-        """Registers somebody and logs him in."""
+        """Registers somebody and logs them in."""
         self.counter += 1
         email = f"person{self.counter}@example.com"
         body = {"name": name, "email": email, "password": PASSWORD, "type": role}

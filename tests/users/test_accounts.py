@@ -194,7 +194,7 @@ async def test_attempts_are_counted_per_address_over_all_replicas(make_client: C
 
 
 async def test_an_address_header_counts_only_beside_the_routers_secret(make_client: ClientFactory) -> None:
-    """A client cannot dodge the limit by naming another address; the router can name it for him."""
+    """A client cannot dodge the limit by naming another address; the router can name it for them."""
     client = await make_client(login_attempts_per_address_max=1)
     body = {"email": "nobody@example.com", "password": "wrong password"}
 

@@ -11,8 +11,8 @@ from tests.users.mandates import grant, stock_columns
 HOLDING, STOCK = str(uuid.uuid4()), str(uuid.uuid4())
 
 
-async def test_an_investor_sees_what_he_granted(client: Client) -> None:
-    """All members of a capital authorization, the broker with his registration date, no holding."""
+async def test_an_investor_sees_what_was_granted(client: Client) -> None:
+    """All members of a capital authorization, the broker with the registration date, no holding."""
     alice, bob = await client.person(name="Alice"), await client.person("broker", name="Bob")
     mandate = await grant(client, alice, bob)
     response = await client.http.get(f"/authorizations/{mandate}", headers=alice.bearer)
@@ -36,7 +36,7 @@ async def test_an_investor_sees_what_he_granted(client: Client) -> None:
 
 
 async def test_a_broker_sees_the_stock_but_not_the_holding(client: Client) -> None:
-    """The broker learns which stock he may trade; which holding it is stays the investor's."""
+    """The broker learns which stock may be traded; which holding it is stays the investor's."""
     alice, bob = await client.person(), await client.person("broker")
     mandate = await grant(client, alice, bob, **stock_columns(HOLDING, STOCK))
     seen = {}
@@ -92,7 +92,7 @@ async def test_the_list_is_filtered(client: Client, query: str, count: int) -> N
 
 
 async def test_graphql_lists_ones_own(client: Client) -> None:
-    """`me.authorizations` shows the mandate with both parties; the viewer's own address is his to see."""
+    """`me.authorizations` shows the mandate with both parties; of the addresses, the viewer sees only their own."""
     alice, bob = await client.person(), await client.person("broker", name="Bob")
     mandate = await grant(client, alice, bob)
     query = """{ me { authorizations(status: ACTIVE) { edges { node {

@@ -35,7 +35,7 @@ def test_the_committed_sdl_is_current() -> None:
 
 
 async def test_me_is_the_caller(client: Client) -> None:
-    """A user reads his whole profile."""
+    """A user reads the whole of their own profile."""
     alice = await client.person()
     assert (await client.graphql(ME, person=alice))["data"]["me"] == {
         "id": alice.id,

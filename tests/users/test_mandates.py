@@ -278,7 +278,7 @@ async def test_a_revoke_gives_the_rest_back_and_is_repeatable(desk: Desk) -> Non
 
 
 async def test_only_the_investor_revokes(desk: Desk) -> None:
-    """The broker is told that he may not, a stranger that there is nothing; the mandate stays."""
+    """The broker is told that this is the investor's to do, a stranger that there is nothing; the mandate stays."""
     mandate = await desk.granted()
     eve = await desk.client.person()
     answers = [(await desk.revoke(mandate, person)) for person in (desk.bob, eve)]

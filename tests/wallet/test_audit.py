@@ -22,7 +22,7 @@ async def damage(database: Database, *statements: str) -> None:
 
 
 async def books(wallet: WalletService) -> str:
-    """An investor with 100.00, of which 30.00 are held and 20.00 committed; his id."""
+    """An investor with 100.00, of which 30.00 are held and 20.00 committed; the investor's id."""
     alice = investor()
     await wallet.move(alice, "deposit", "USD", "100.00", key=None)
     await wallet.apply(STOCKS, Hold(new_id(), alice.id, "USD", 3_000))
@@ -63,7 +63,7 @@ async def test_an_operation_that_does_not_sum_to_zero_is_found(wallet: WalletSer
 
 
 async def test_a_transaction_missing_from_the_list_is_found(wallet: WalletService, database: Database) -> None:
-    """A user's list that does not add up to what he has is reported for that user."""
+    """A user's list that does not add up to what the user has is reported for that user."""
     alice = await books(wallet)
     await damage(database, "DELETE FROM transactions")
     assert await found(database) == [("I1", f"user {alice}")]

@@ -33,7 +33,7 @@ def movement(direction: Direction, amount: int) -> Transaction:
     ],
 )
 def test_a_movement_beyond_the_limits_is_refused(direction: Direction, amount: int, available: int, code: str) -> None:
-    """Nobody withdraws more than he has, or deposits beyond what one user may have; the text says how much it is."""
+    """Nobody withdraws more than they have, or deposits beyond what one user may have; the text says how much it is."""
     with pytest.raises(Refusal) as caught:
         move_money(movement(direction, amount), available)
     assert caught.value.code.code == code

@@ -140,8 +140,8 @@ async def test_a_withdrawal_short_of_funds_is_a_payload_error(client: Client) ->
     assert response == {"data": {"withdraw": {"transaction": None, "errors": [{"code": "INSUFFICIENT_FUNDS"}]}}}
 
 
-async def test_a_users_entities_show_his_money_to_him_alone(client: Client) -> None:
-    """The owner reads his balances; for anybody else they are null with NOT_FOUND and the path, and the rest stays."""
+async def test_a_users_entities_show_money_to_the_owner_alone(client: Client) -> None:
+    """The owner reads the balances; for anybody else they are null with NOT_FOUND and the path, and the rest stays."""
     alice, mallory = investor(), investor()
     await deposit(client, alice)
     asked = [representation("User", alice.id), representation("User", mallory.id)]

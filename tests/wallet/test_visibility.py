@@ -20,7 +20,7 @@ from subgraphs.wallet.service import WalletService
 from tests.wallet.conftest import STOCKS, USERS, Client, broker, investor, new_id
 
 REFUSED = {"anonymous": "UNAUTHENTICATED", "service": "FORBIDDEN", "user": "NOT_FOUND"}
-"""Kind of caller -> the code that stands for what he may not see."""
+"""Kind of caller -> the code that stands for what such a caller may not see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +145,14 @@ async def test_a_field_shows_nobody_elses_money(client: Client, world: World, na
 
 
 def remaining_for(watcher: str) -> list[Any]:
-    """What a user sees of the two mandates: his own alone, of a closed one that nothing remains."""
+    """What a user sees of the two mandates: their own alone, of a closed one that nothing remains."""
     active = {"amount": "14.85"} if watcher == "her broker" else None
     closed = {"amount": "0.00"} if watcher == "revoked broker" else None
     return [active, closed]
 
 
 def hidden(data: Any) -> bool:
-    """Whether nothing but ids that the watcher sent himself is left."""
+    """Whether nothing but ids that the watcher sent is left."""
     if isinstance(data, dict):
         return all(hidden(value) for key, value in data.items() if key != "id")
     if isinstance(data, list):

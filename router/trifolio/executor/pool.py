@@ -1,9 +1,10 @@
 """Requests to a subgraph over HTTP/1.1 on connections that are kept: the transport that the router uses.
 
 How it works. A request takes the connection that was used last (`_idle` is a stack, so that those which are not needed
-grow old), opens one while there are fewer than `connections_max`, or waits for its turn. Who is done hands on his
-connection to the first who waits. A connection that is gone leaves its place to the first who waits, too; so places are
-never lost and never given twice: `_open` counts the connections and those being opened, `_connections` has the former.
+grow old), opens one while there are fewer than `connections_max`, or waits for its turn. A request that is
+done hands its connection on to the first that waits. A connection that is gone leaves its place to the first that
+waits, too; so places are never lost and never given twice: `_open` counts the connections and those being opened,
+`_connections` has the former.
 
 A kept connection can be closed by its peer at any moment. If that happens before a byte of the response arrived, a
 query is sent once more, on a new connection; a mutation may have been carried out and is not.
