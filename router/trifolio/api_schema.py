@@ -10,7 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from graphql import GraphQLError, GraphQLSchema, build_ast_schema, value_from_ast_untyped
+from graphql import (
+    GraphQLDeferDirective,
+    GraphQLError,
+    GraphQLSchema,
+    build_ast_schema,
+    value_from_ast_untyped,
+)
 from graphql.language import (
     ConstDirectiveNode,
     DefinitionNode,
@@ -34,6 +40,14 @@ from trifolio.errors import SupergraphError
 _BUILT_IN_DIRECTIVES: Final = frozenset({"deprecated", "specifiedBy", "oneOf"})
 
 _Node = TypeVar("_Node")
+
+
+def with_defer(schema: GraphQLSchema) -> GraphQLSchema:
+    """The API schema of a router that answers in parts: with @defer, unless the graph has a directive of that name."""
+    if schema.get_directive(GraphQLDeferDirective.name) is not None:
+        return schema
+    parts: Any = schema.to_kwargs()
+    return GraphQLSchema(**{**parts, "directives": (*parts["directives"], GraphQLDeferDirective), "assume_valid": True})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,68 +1,52 @@
 """From a request to an answer, without a word of HTTP: limits, plan (cached), variables, execution.
 
-Everything that follows from the query's text alone is done once and kept: one dictionary look-up by text, operation
-name and @override labels brings the plan, ready to execute. What is left per request is to read the variables.
+Everything that follows from the query's text alone is done once and kept: one dictionary look-up by `PlanKey` brings
+the plan, ready to execute. What is left per request is to read the variables. Where plug-ins have hooks, a request goes
+through them on its way; where none has, none of that is touched.
 """
 
 import asyncio
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from graphql import OperationType
+from graphql.language import DocumentNode
 
+from trifolio.api_schema import with_defer
 from trifolio.config import Config
 from trifolio.document import choose_operation, read_document
 from trifolio.errors import (
     AnswerError,
+    ConfigurationError,
     ErrorCode,
+    InternalError,
+    InternalText,
     OperationError,
     PlanningError,
     RequestError,
     RouterError,
 )
-from trifolio.executor import PreparedPlan, Transport, execute, prepare
-from trifolio.executor.encoding import encode_json
+from trifolio.executor import Around, PreparedPlan, Transport, execute, execute_in_parts, prepare
+from trifolio.hiding import SelectedFields, selected_fields, without_fields
 from trifolio.limits import Limits
 from trifolio.observer import Observer, Observers, OperationEnded, OperationPlanned
+from trifolio.parts import Parts
 from trifolio.planner import plan
-from trifolio.query_plan import OperationKind
+from trifolio.plugins import Hooks, OperationContext, RequestContext
+from trifolio.query_plan import OperationKind, Plan
+from trifolio.response import Response, ResponsePart
 from trifolio.supergraph import Supergraph
 from trifolio.variables import VariableDefinitions, coerce_variables, read_definitions
 
 _EMPTY: Final[Mapping[str, object]] = MappingProxyType({})
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-_NO_LABELS: Final[frozenset[str]] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A GraphQL response (GraphQL specification, section 7.1)."""
-
-    data: Mapping[str, object] | None
-    """What was asked for; None where the operation was refused, or where null reached the root."""
-    errors: tuple[AnswerError, ...] = ()
-    """What went wrong, each with its code and, where it is about a field, with its path."""
-    refusal: RouterError | None = None
-    """Why the operation was not executed to its end; None where it was, whatever became of its fields."""
-
-    def to_json(self) -> dict[str, object]:
-        """The response as JSON data: errors first, no `data` where the operation was refused."""
-        body: dict[str, object] = {}
-        if self.errors:
-            body["errors"] = [error.to_json() for error in self.errors]
-        if self.refusal is None:
-            body["data"] = self.data
-        return body
-
-    def encode(self) -> bytes:
-        """The response as JSON text."""
-        return encode_json(self.to_json())
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +57,22 @@ class PreparedOperation:
     name: str | None
     plan: PreparedPlan
     variables: VariableDefinitions
+    selected: SelectedFields | None
+    """What it selects, where plug-ins want to know."""
 
 
-PlanKey = tuple[str, str | None, frozenset[str]]
-"""What a plan follows from: the document's text, the operation's name, the @override labels that hold."""
+class PlanKey(NamedTuple):
+    """What a plan follows from."""
+
+    text: str
+    """The document's."""
+    operation_name: str | None
+    labels: frozenset[str] = _NOTHING
+    """The @override labels that hold."""
+    incremental: bool = False
+    """Whether what is under @defer may come later."""
+    hidden: frozenset[str] = _NOTHING
+    """Fields that the caller may not see, as `Type.field`."""
 
 
 class PlanCache:
@@ -98,10 +94,10 @@ class PlanCache:
     def put(self, key: PlanKey, operation: PreparedOperation) -> None:
         """Keep an operation that `get` did not find; those used longest ago make room for it."""
         self._entries[key] = operation
-        self._text_bytes += len(key[0])
+        self._text_bytes += len(key.text)
         while len(self._entries) > self._entries_max or self._text_bytes > self._text_bytes_max:
-            (text, _, _), _ = self._entries.popitem(last=False)
-            self._text_bytes -= len(text)
+            oldest, _ = self._entries.popitem(last=False)
+            self._text_bytes -= len(oldest.text)
 
 
 class Engine:
@@ -114,18 +110,34 @@ class Engine:
         transports: Mapping[str, Transport],
         config: Config,
         observer: Observer | None = None,
+        plugins: Sequence[object] = (),
     ) -> None:
+        """Raises ConfigError for an object that is no plug-in."""
         self.supergraph = supergraph
         self.config = config
         self.transports = transports
-        self._schema = supergraph.api_schema
+        self._schema = with_defer(supergraph.api_schema)
+        self._defers = self._schema is not supergraph.api_schema
         self._observer = observer
         self._plans = PlanCache(config.limits)
         self._labels = LabelRules(supergraph.labels, config)
+        self._hooks = Hooks(plugins, config.limits) if plugins else None
 
     def add_observer(self, observer: Observer) -> None:
         """Report to `observer` as well, from the next request on."""
         self._observer = observer if self._observer is None else Observers((self._observer, observer))
+
+    async def start(self) -> None:
+        """Let the plug-ins open what they need; the first request does it where nobody did. Raises ConfigError."""
+        if self._hooks is not None:
+            await self._hooks.start()
+
+    async def close(self) -> None:
+        """Let the plug-ins close what they opened, and close every transport; nothing may be answered after that."""
+        if self._hooks is not None:
+            await self._hooks.stop()
+        for transport in self.transports.values():
+            await transport.close()
 
     async def answer(
         self,
@@ -135,72 +147,152 @@ class Engine:
         operation_name: str | None = None,
         headers: Mapping[str, str] = _NO_HEADERS,
         context: object = None,
+        extensions: Mapping[str, object] | None = None,
+        method: str | None = None,
         queries_only: bool = False,
+        incremental: bool = False,
     ) -> Response:
         """Answer one operation; what is wrong with the request or a subgraph stands in the response, nothing raises.
 
         `headers` have names in lower case; the transports decide what of them goes on. `context` is handed to
-        transports within this process. With `queries_only`, mutations are refused.
+        transports within this process, `extensions` and `method` to plug-ins. With `queries_only`, mutations are
+        refused. With `incremental`, what is under @defer may come later (`Response.later`).
         """
-        started = time.perf_counter()
-        key = self._key(query, operation_name, headers)
-        operation = self._plans.get(key)
-        is_cached = operation is not None
+        if self._hooks is None:
+            return await self._answer(
+                query, variables, operation_name, headers, context, queries_only=queries_only, incremental=incremental
+            )
+        request = RequestContext(
+            query, operation_name, variables, dict(headers), extensions or {}, context=context, method=method
+        )
+        return await self._answer_through(self._hooks, request, queries_only=queries_only, incremental=incremental)
+
+    async def stream(
+        self,
+        query: str,
+        *,
+        variables: Mapping[str, object] | None = None,
+        operation_name: str | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        context: object = None,
+    ) -> AsyncGenerator[ResponsePart, None]:
+        """Answer one operation in parts: the first has all that is not deferred. As `answer`, nothing raises.
+
+        Who stops reading closes the generator, which ends every fetch in flight.
+        """
+        response = await self.answer(
+            query,
+            variables=variables,
+            operation_name=operation_name,
+            headers=headers,
+            context=context,
+            incremental=True,
+        )
+        later = response.later
+        if later is None:
+            yield ResponsePart(response.data, response.errors, extensions=response.extensions)
+            return
         try:
-            if operation is None:
-                operation = self._prepare(*key)
-            if queries_only and operation.kind != "query":
-                raise OperationError(ErrorCode.MUTATION_OVER_GET)
-            coerced = coerce_variables(self._schema, operation.variables, variables, self.config.limits)
-        except (RequestError, PlanningError) as refusal:
-            response = Response(None, refusal.errors(), refusal)
-        else:
-            response = await self._execute(operation, variables or _EMPTY, coerced, headers, context)
-        if self._observer is not None:
-            self._observer.operation_ended(_ended(operation, response, time.perf_counter() - started, is_cached))
-        return response
+            yield ResponsePart(response.data, response.errors, has_next=True, extensions=response.extensions)
+            async for parts in later:
+                last = len(parts.parts) - 1
+                for index, part in enumerate(parts.parts):
+                    yield ResponsePart(
+                        part.data,
+                        part.errors,
+                        part.pending.path,
+                        part.pending.label,
+                        has_next=parts.has_next or index < last,
+                        extensions=part.extensions,
+                    )
+        finally:
+            await later.aclose()
 
     def kind_of(self, query: str, operation_name: str | None, headers: Mapping[str, str]) -> OperationKind | None:
         """What `answer` would execute, without executing it; None where it would refuse."""
-        key = self._key(query, operation_name, headers)
+        key = self._key(query, operation_name, headers, incremental=False)
         try:
-            return (self._plans.get(key) or self._prepare(*key)).kind
+            return (self._plans.get(key) or self._prepare(key)).kind
         except (RequestError, PlanningError):
             return None
 
-    async def close(self) -> None:
-        """Close every transport; nothing may be answered after that."""
-        for transport in self.transports.values():
-            await transport.close()
-
-    def _key(self, query: str, operation_name: str | None, headers: Mapping[str, str]) -> PlanKey:
-        return (query, operation_name, self._labels.decide(headers) if self._labels.in_use else _NO_LABELS)
+    def _key(self, query: str, operation_name: str | None, headers: Mapping[str, str], *, incremental: bool) -> PlanKey:
+        labels = self._labels.decide(headers) if self._labels.in_use else _NOTHING
+        return PlanKey(query, operation_name, labels, incremental and self._defers and "@defer" in query)
 
     # ---- once per operation ----
 
-    def _prepare(self, query: str, operation_name: str | None, labels: frozenset[str]) -> PreparedOperation:
+    def _prepare(self, key: PlanKey) -> PreparedOperation:
         """Everything that follows from the text; kept for the next request. Raises RequestError or PlanningError."""
         started = time.perf_counter()
         limits = self.config.limits
-        document = read_document(query, self._schema, limits, introspection=self.config.introspection)
-        chosen = choose_operation(document, operation_name)
+        document = read_document(key.text, self._schema, limits, introspection=self.config.introspection)
+        chosen = choose_operation(document, key.operation_name)
         if chosen.operation is OperationType.SUBSCRIPTION:
             raise OperationError(ErrorCode.SUBSCRIPTION_NOT_SUPPORTED)
         name = chosen.name.value if chosen.name else None
-        made = plan(document, self.supergraph, operation_name=name, labels=labels)
+        wants_fields = self._hooks is not None and self._hooks.sees_operations
+        shown = without_fields(document, self._schema, key.hidden)
+        made = self._plan(shown, name, key)
         operation = PreparedOperation(
             kind=made.kind,
             name=name,
             plan=prepare(made, name=name or ""),
             variables=read_definitions(chosen.variable_definitions or ()),
+            selected=selected_fields(document, self._schema) if wants_fields else None,
         )
-        self._plans.put((query, operation_name, labels), operation)
+        self._plans.put(key, operation)
         if self._observer is not None:
             seconds = time.perf_counter() - started
             self._observer.operation_planned(OperationPlanned(seconds, len(made.fetches), made.proven_minimal))
         return operation
 
+    def _plan(self, document: DocumentNode, name: str | None, key: PlanKey) -> Plan:
+        """The operation's plan, in parts where that can be planned within the limits."""
+        if key.incremental:
+            try:
+                return plan(document, self.supergraph, operation_name=name, labels=key.labels, incremental=True)
+            except PlanningError:
+                pass  # parts are more work to plan; a server may answer at once
+        return plan(document, self.supergraph, operation_name=name, labels=key.labels)
+
     # ---- once per request ----
+
+    async def _answer(
+        self,
+        query: str,
+        variables: Mapping[str, object] | None,
+        operation_name: str | None,
+        headers: Mapping[str, str],
+        context: object,
+        *,
+        queries_only: bool,
+        incremental: bool,
+        request: RequestContext | None = None,
+    ) -> Response:
+        """Answer one operation, for a `request` where plug-ins have hooks."""
+        started = time.perf_counter()
+        key = self._key(query, operation_name, headers, incremental=incremental)
+        operation = self._plans.get(key)
+        is_cached = operation is not None
+        try:
+            if operation is None:
+                operation = self._prepare(key)
+            if queries_only and operation.kind != "query":
+                raise OperationError(ErrorCode.MUTATION_OVER_GET)
+            if operation.selected is not None and request is not None:
+                operation = await self._shown(key, operation, request)
+            coerced = coerce_variables(self._schema, operation.variables, variables, self.config.limits)
+        except (RequestError, PlanningError, InternalError) as refusal:
+            response = Response(None, refusal.errors(), refusal)
+        else:
+            around = self._hooks.around_fetches(request) if self._hooks is not None and request is not None else None
+            response = await self._execute(operation, variables or _EMPTY, coerced, headers, context, around)
+        if self._observer is not None:
+            if response.later is not None:
+                return replace(response, later=_Observed(response, self._observer, operation, started, is_cached))
+            self._observer.operation_ended(_ended(operation, response.errors, started, is_cached))
+        return response
 
     async def _execute(
         self,
@@ -209,9 +301,12 @@ class Engine:
         coerced: Mapping[str, object],
         headers: Mapping[str, str],
         context: object,
+        around: Around | None,
     ) -> Response:
         limits = self.config.limits
         try:
+            if operation.plan.plan.deferred:
+                return await self._execute_in_parts(operation, variables, coerced, headers, context, around)
             async with asyncio.timeout(limits.operation_timeout_ms / 1000):
                 answer = await execute(
                     operation.plan,
@@ -223,21 +318,153 @@ class Engine:
                     context=context,
                     limits=limits,
                     observer=self._observer,
+                    around=around,
                 )
         except TimeoutError:
-            refusal = RouterError(ErrorCode.OPERATION_TIMEOUT)
-            return Response(None, refusal.errors(), refusal)
+            return _timed_out()
         return Response(answer.data, answer.errors)
 
+    async def _execute_in_parts(
+        self,
+        operation: PreparedOperation,
+        variables: Mapping[str, object],
+        coerced: Mapping[str, object],
+        headers: Mapping[str, str],
+        context: object,
+        around: Around | None,
+    ) -> Response:
+        limits = self.config.limits
+        first = await execute_in_parts(
+            operation.plan,
+            transports=self.transports,
+            deadline=asyncio.get_running_loop().time() + limits.operation_timeout_ms / 1000,
+            schema=self._schema,
+            variables=variables,
+            coerced=coerced,
+            headers=headers,
+            context=context,
+            limits=limits,
+            observer=self._observer,
+            around=around,
+        )
+        return Response(first.answer.data, first.answer.errors, pending=first.pending, later=first.later)
 
-def _ended(operation: PreparedOperation | None, response: Response, seconds: float, is_cached: bool) -> OperationEnded:
+    # ---- where plug-ins have hooks ----
+
+    async def _answer_through(
+        self, hooks: Hooks, request: RequestContext, *, queries_only: bool, incremental: bool
+    ) -> Response:
+        """Answer one operation through the hooks, all under one clock."""
+        limits = self.config.limits
+        deadline = asyncio.get_running_loop().time() + limits.operation_timeout_ms / 1000
+        try:
+            async with asyncio.timeout_at(deadline):
+                await hooks.start()
+                response = await hooks.on_request(request)
+                if response is None:
+                    response = await self._answer(
+                        request.query,
+                        request.variables,
+                        request.operation_name,
+                        request.headers,
+                        request.context,
+                        queries_only=queries_only,
+                        incremental=incremental,
+                        request=request,
+                    )
+        except TimeoutError:
+            response = _timed_out()
+        except ConfigurationError as failure:
+            hidden = InternalError(InternalText(failure.message))
+            response = Response(None, hidden.errors(), hidden)
+        except RouterError as refusal:
+            response = Response(None, refusal.errors(), refusal)
+        grace = asyncio.get_running_loop().time() + limits.plugin_response_timeout_ms / 1000
+        try:
+            async with asyncio.timeout_at(max(deadline, grace)):
+                return await hooks.on_response(request, response)
+        except TimeoutError:
+            if response.later is not None:
+                await response.later.aclose()
+            return _timed_out()
+
+    async def _shown(self, key: PlanKey, operation: PreparedOperation, request: RequestContext) -> PreparedOperation:
+        """The operation as its caller may have it. Raises RouterError where a plug-in refuses it."""
+        assert self._hooks is not None
+        assert operation.selected is not None
+        seen = OperationContext(
+            request,
+            operation.kind,
+            operation.name,
+            operation.selected.coordinates,
+            operation.selected.introspects,
+            self.supergraph.labels,
+            set(key.labels),
+        )
+        await self._hooks.on_operation(seen)
+        wanted = key._replace(labels=frozenset(seen.labels), hidden=seen.fields.intersection(seen.hidden))
+        if wanted == key:
+            return operation
+        return self._plans.get(wanted) or self._prepare(wanted)
+
+
+def _timed_out() -> Response:
+    refusal = RouterError(ErrorCode.OPERATION_TIMEOUT)
+    return Response(None, refusal.errors(), refusal)
+
+
+def _ended(
+    operation: PreparedOperation | None, errors: Sequence[AnswerError], started: float, is_cached: bool
+) -> OperationEnded:
     return OperationEnded(
         kind=operation.kind if operation else None,
         name=operation.name if operation else None,
-        seconds=seconds,
-        codes=tuple(error.subgraph_code or error.code.name for error in response.errors),
+        seconds=time.perf_counter() - started,
+        codes=tuple(error.own_code or error.code.name for error in errors),
         plan_cached=is_cached,
     )
+
+
+class _Observed:
+    """The later parts of an answer; when they end, however they end, the operation has ended."""
+
+    def __init__(
+        self,
+        response: Response,
+        observer: Observer,
+        operation: PreparedOperation | None,
+        started: float,
+        is_cached: bool,
+    ) -> None:
+        assert response.later is not None
+        self._later = response.later
+        self._observer: Observer | None = observer
+        self._operation = operation
+        self._started = started
+        self._is_cached = is_cached
+        self._errors = list(response.errors)
+
+    def __aiter__(self) -> "_Observed":
+        return self
+
+    async def __anext__(self) -> Parts:
+        try:
+            parts = await self._later.__anext__()
+        except BaseException:
+            self._end()
+            raise
+        for part in parts.parts:
+            self._errors += part.errors
+        return parts
+
+    async def aclose(self) -> None:
+        await self._later.aclose()
+        self._end()
+
+    def _end(self) -> None:
+        if self._observer is not None:
+            self._observer.operation_ended(_ended(self._operation, self._errors, self._started, self._is_cached))
+            self._observer = None
 
 
 # ---- progressive @override ----

@@ -6,7 +6,8 @@ The tree says whose fault it is, and so who can mend it:
     ├── RequestError            the client's: the request is refused before anything is fetched
     │   ├── DocumentError       the document does not parse, is not valid, or is beyond a limit
     │   ├── OperationError      no operation, or no such operation, or one that this method may not run
-    │   └── VariablesError      the variables do not fit the operation
+    │   ├── VariablesError      the variables do not fit the operation
+    │   └── Refused             a plug-in will not have it
     ├── SubgraphError           a subgraph's: one fetch failed, the rest of the answer stands
     ├── ConfigurationError      the operator's: refused at start, never while serving
     │   ├── ConfigError         supergraph.yaml or router.yaml
@@ -86,6 +87,8 @@ class ErrorCode(Enum):
     INTROSPECTION_DISABLED = (Fault.CLIENT, 400, "This router does not answer introspection.")
     OPERATION_RESOLUTION_FAILURE = (Fault.CLIENT, 400, "The document does not have the operation to execute.")
     MUTATION_OVER_GET = (Fault.CLIENT, 405, "GET runs queries only. Send this operation with POST.")
+    UNAUTHORIZED_FIELD_OR_TYPE = (Fault.CLIENT, 200, "The caller may not see this field.")
+    PLUGIN_REFUSED = (Fault.CLIENT, 403, "This router does not serve this request.")
     SUBSCRIPTION_NOT_SUPPORTED = (Fault.CLIENT, 400, "This router does not serve subscriptions.")
     BAD_USER_INPUT = (Fault.CLIENT, 400, "The variables do not fit the operation.")
 
@@ -151,8 +154,8 @@ class AnswerError:
     """Where in the answer: response keys and list indexes from its root. None where it is about the whole request."""
     subgraph: str | None = None
     """The subgraph at fault, where one is."""
-    subgraph_code: str | None = None
-    """The code that the subgraph gave its own error: clients see it in place of SUBGRAPH_ERROR."""
+    own_code: str | None = None
+    """The code that a subgraph gave its own error, or a plug-in its refusal: clients see it in place of ours."""
 
     def to_json(self) -> dict[str, object]:
         """The element as JSON data: `message`, then `locations`, `path` and `extensions` where there are any."""
@@ -161,7 +164,7 @@ class AnswerError:
             element["locations"] = [{"line": line, "column": column} for line, column in self.locations]
         if self.path is not None:
             element["path"] = list(self.path)
-        extensions: dict[str, object] = {"code": self.subgraph_code or self.code.name}
+        extensions: dict[str, object] = {"code": self.own_code or self.code.name}
         if self.subgraph is not None:
             extensions["subgraph"] = self.subgraph
         element["extensions"] = extensions
@@ -186,6 +189,11 @@ class RouterError(Exception):
         super().__init__(self.message)
         if internal is not None:
             self.add_note(internal.text)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of a response that says nothing else."""
+        return self.code.status
 
     def errors(self) -> tuple[AnswerError, ...]:
         """What an answer says about this failure; at least one element."""
@@ -212,6 +220,27 @@ class RequestError(RouterError):
         return self._all_errors or super().errors()
 
 
+class Refused(RequestError):
+    """A plug-in refuses a request, or an operation: raised in `on_request` and `on_operation`.
+
+    raise Refused("UNAUTHENTICATED", "Log in first.", status=401)
+    """
+
+    def __init__(self, code: str, message: str, *, status: int = 403, internal: InternalText | None = None) -> None:
+        """`code` stands in `extensions.code` and `message` beside it, for clients to read; `status` is HTTP's."""
+        if not 400 <= status <= 599:
+            raise ValueError(f"{status} is no HTTP status of a refusal")
+        text = ClientText(message)
+        error = AnswerError(ErrorCode.PLUGIN_REFUSED, text, own_code=code)
+        super().__init__(ErrorCode.PLUGIN_REFUSED, text, internal=internal, all_errors=(error,))
+        self._status = status
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that the plug-in chose."""
+        return self._status
+
+
 class DocumentError(RequestError):
     """The document does not parse, is not valid against the API schema, or is beyond a limit."""
 
@@ -234,9 +263,12 @@ class SubgraphError(RouterError):
         message: ClientText | None = None,
         *,
         internal: InternalText | None = None,
+        http_status: int | None = None,
     ) -> None:
+        """`http_status` is the response's, where there was one."""
         super().__init__(code, message, internal=internal)
         self.subgraph = subgraph
+        self.http_status = http_status
 
     def errors(self) -> tuple[AnswerError, ...]:
         """One element that names the subgraph; its path is the executor's to add."""
@@ -256,7 +288,9 @@ class ConfigProblem:
     suggestion: str = ""
     """What to write instead; empty where the message says it all."""
     file: str = ""
+    """The file's name; empty where no file was read."""
     line: int | None = None
+    """The line to change, from 1."""
     path: str = ""
     """The key's path, such as `cors.origins[0]`; of a key that is unknown or missing, that of the mapping it is in."""
 

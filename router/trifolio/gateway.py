@@ -1,16 +1,19 @@
 """The router that people embed: the engine with its transports made from a configuration, and its ASGI face."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
 from trifolio.config import Config, SubgraphConfig
-from trifolio.engine import Engine, Response
+from trifolio.engine import Engine
 from trifolio.errors import ConfigError
 from trifolio.executor import Transport
 from trifolio.executor.pool import PooledTransport
 from trifolio.header_fields import SECRET_HEADER
 from trifolio.observer import Observer
+from trifolio.plugins import load_plugins
+from trifolio.response import Response, ResponsePart
 from trifolio.server.app import App
 from trifolio.supergraph import Supergraph
 
@@ -24,6 +27,9 @@ class Router(Engine):
 
     Subgraphs without a transport are reached over HTTP, at the URL of the supergraph or of `config`. A router that is
     not served by itself is closed with `await router.close()` or by `async with`.
+
+    Plug-ins are those that `config` names, then `plugins`: objects with hooks (`Plugin`), which `execute`, `stream` and
+    the ASGI application all go through.
     """
 
     def __init__(
@@ -33,8 +39,10 @@ class Router(Engine):
         config: Config | None = None,
         transports: Mapping[str, Transport] | None = None,
         observer: Observer | None = None,
+        plugins: Sequence[object] = (),
     ) -> None:
-        """Raises SupergraphError for a text that is no supergraph, ConfigError where names or URLs do not fit it."""
+        """Raises SupergraphError for a text that is no supergraph, ConfigError where names or URLs do not fit it, and
+        where a plug-in cannot be had."""
         supergraph = Supergraph.parse(supergraph_sdl) if isinstance(supergraph_sdl, str) else supergraph_sdl
         config = config or Config()
         given = dict(transports or {})
@@ -43,7 +51,8 @@ class Router(Engine):
                 known = ", ".join(supergraph.subgraphs)
                 raise ConfigError(f"the supergraph has no subgraph {name!r}; it has {known}")
         made = {name: given.get(name) or make_transport(supergraph, config, name) for name in supergraph.subgraphs}
-        super().__init__(supergraph, transports=made, config=config, observer=observer)
+        every_plugin = (*load_plugins(config.plugins), *plugins)
+        super().__init__(supergraph, transports=made, config=config, observer=observer, plugins=every_plugin)
 
     async def execute(
         self,
@@ -63,9 +72,37 @@ class Router(Engine):
             query,
             variables=variables,
             operation_name=operation_name,
-            headers={name.lower(): value for name, value in (headers or {}).items()},
+            headers=_in_lower_case(headers),
             context=context,
         )
+
+    async def stream(
+        self,
+        query: str,
+        *,
+        variables: Mapping[str, object] | None = None,
+        operation_name: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        context: object = None,
+    ) -> AsyncGenerator[ResponsePart, None]:
+        """Answer one operation in parts: the first has all that is not deferred, others come as they are ready.
+
+            async for part in router.stream("{ me { name ... @defer { orders { id } } } }"):
+                print(part.path, part.data)
+
+        Without @defer there is one part. Whoever stops reading before the end closes the generator
+        (`contextlib.aclosing`), which ends every fetch in flight.
+        """
+        parts = super().stream(
+            query,
+            variables=variables,
+            operation_name=operation_name,
+            headers=_in_lower_case(headers),
+            context=context,
+        )
+        async with aclosing(parts):
+            async for part in parts:
+                yield part
 
     def asgi(self, *, path: str = "/graphql") -> App:
         """An ASGI application with the GraphQL endpoint at `path`, `/health`, `/ready` and `/metrics`.
@@ -79,12 +116,18 @@ class Router(Engine):
         return App(self, path=path)
 
     async def __aenter__(self) -> Self:
+        """Let the plug-ins open what they need. Raises ConfigError where one cannot."""
+        await self.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _in_lower_case(headers: Mapping[str, str] | None) -> dict[str, str]:
+    return {name.lower(): value for name, value in (headers or {}).items()}
 
 
 def make_transport(supergraph: Supergraph, config: Config, name: str) -> Transport:

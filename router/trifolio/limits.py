@@ -79,6 +79,14 @@ class Limits:
     representations_max: int = 10_000
     """10,000 representations in one fetch: subgraphs have limits of their own, and lists this long want paging."""
 
+    # ---- plug-ins ----
+
+    plugin_start_timeout_ms: int = 30_000
+    """30 s for a plug-in to open what it needs: orchestrators give up on a process that is not ready for a minute."""
+    plugin_response_timeout_ms: int = 1_000
+    """1 s for `on_response` when the operation's time is over, and for each later part: its headers are wanted all the
+    same, and it has nothing to wait for."""
+
     # ---- the answer ----
 
     answer_errors_max: int = 100

@@ -1,7 +1,7 @@
 """The protocol through which the phases report what they did; metrics, traces and logs listen above.
 
 The core knows only this module. The engine's default is no observer at all (`None`), so that a request that nobody
-watches pays one comparison per phase and no call; `emit` on a list of observers is the server's affair.
+watches pays one comparison per phase and no call; several observers are one (`Observers`).
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,11 @@ class OperationEnded:
     name: str | None
     """The operation's name as the client wrote it. It is the client's text: never a metric's label."""
     seconds: float
+    """How long it took, plug-ins' time left out."""
     codes: tuple[str, ...]
     """The codes of the answer's errors, in order, repeated as often as they occurred."""
     plan_cached: bool
+    """Whether its plan was there already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,11 @@ class OperationPlanned:
     """An operation was parsed, validated and planned, as it was not in the cache."""
 
     seconds: float
+    """How long that took."""
     fetches: int
+    """How many requests the plan has."""
     proven_minimal: bool
+    """False where the search ended at its budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,9 @@ class FetchEnded:
     """One request to a subgraph ended."""
 
     subgraph: str
+    """The subgraph's name."""
     seconds: float
+    """How long it took."""
     code: ErrorCode | None
     """None where the subgraph answered, even with GraphQL errors."""
     failure: SubgraphError | None = None

@@ -184,6 +184,13 @@ class RawShape:
 
 
 @dataclass(frozen=True, slots=True)
+class HiddenShape:
+    """A field that the caller may not see: null, and an error that says so."""
+
+    non_null: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ListShape:
     """A list in the answer."""
 
@@ -199,7 +206,7 @@ class ObjectShape:
     non_null: bool = False
 
 
-Shape = LeafShape | TypenameShape | RawShape | ListShape | ObjectShape
+Shape = LeafShape | TypenameShape | RawShape | HiddenShape | ListShape | ObjectShape
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def test_a_secret_is_never_printed() -> None:
 
 REFUSED = {
     "unknown key": ("limits:\n  body_bytes: 1\n", 2, "did you mean 'body_bytes_max'"),
-    "unknown key at the top": ("plugins: []\n", 1, "unknown key 'plugins'"),
+    "unknown key at the top": ("plug_ins: []\n", 1, "unknown key 'plug_ins'"),
     "repeated key": ("introspection: true\nintrospection: false\n", 2, "stands here twice"),
     "wrong type": ("introspection: 5\n", 1, "has to be true or false"),
     "text for a number": ("limits:\n  body_bytes_max: many\n", 2, "has to be a whole number"),

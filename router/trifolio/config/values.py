@@ -186,6 +186,8 @@ class Config(Checked):
     """Whether requests that a browser sends without a preflight are refused."""
     access_log: bool = True
     """Whether every request is logged, one JSON object per line."""
+    plugins: tuple[PluginConfig, ...] = ()
+    """Plug-ins, in the order in which they are called."""
 
     def forwarded_headers(self, subgraph: str) -> tuple[str, ...]:
         """The names of the client's headers that `subgraph` gets, in lower case."""

@@ -8,9 +8,9 @@ from graphql import GraphQLSchema
 
 from trifolio.errors import AnswerError
 from trifolio.executor.answer import Answer, read_answer, read_plain_answer
-from trifolio.executor.fetch import Execution
+from trifolio.executor.delivery import FirstAnswer, deliver
+from trifolio.executor.fetch import Around, Execution, Send
 from trifolio.executor.introspection import introspect
-from trifolio.executor.parts import FirstAnswer, Increment, Later, Part, Parts, Pending, deliver
 from trifolio.executor.places import Place, tell
 from trifolio.executor.prepare import PreparedPlan, prepare
 from trifolio.executor.schedule import run
@@ -22,13 +22,10 @@ from trifolio.query_plan import Plan
 
 __all__ = [
     "Answer",
+    "Around",
     "FirstAnswer",
-    "Increment",
-    "Later",
-    "Part",
-    "Parts",
-    "Pending",
     "PreparedPlan",
+    "Send",
     "SubgraphRequest",
     "SubgraphResponse",
     "Transport",
@@ -52,17 +49,19 @@ async def execute(
     context: object = None,
     limits: Limits = _LIMITS,
     observer: Observer | None = None,
+    around: Around | None = None,
 ) -> Answer:
     """Answer one request with a prepared plan.
 
     `variables` are as the client sent them and are forwarded untouched; `coerced` are the same with defaults, for @skip
-    and @include. `schema` is the API schema, asked for introspection alone. Nothing that a subgraph does raises: it
-    becomes null with an error. Cancelling the call cancels every fetch in flight.
+    and @include. `schema` is the API schema, asked for introspection alone; `around` stands before the transports.
+    Nothing that a subgraph does raises: it becomes null with an error. Cancelling the call cancels every fetch in
+    flight.
     """
     plan, tree = prepared.plan, MergedTree()
     told = _introspect(plan, tree, schema, variables)
     program = prepared.code.program()
-    execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program)
+    execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program, around)
     await run(prepared, execution.perform)
     answer = read_plain_answer(program, tree, coerced) if program and not told else None
     if answer is not None:
@@ -84,6 +83,7 @@ async def execute_in_parts(
     context: object = None,
     limits: Limits = _LIMITS,
     observer: Observer | None = None,
+    around: Around | None = None,
 ) -> FirstAnswer:
     """Answer one request with a plan that has deferred parts: the first answer, and what comes later.
 
@@ -93,7 +93,7 @@ async def execute_in_parts(
     tree = MergedTree()
     told = _introspect(prepared.plan, tree, schema, variables)
     program = prepared.code.program()
-    execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program)
+    execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program, around)
     return await deliver(prepared, execution, told, deadline)
 
 

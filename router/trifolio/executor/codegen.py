@@ -29,6 +29,7 @@ from trifolio.executor.merge import Json
 from trifolio.query_plan import (
     Entry,
     Fetch,
+    HiddenShape,
     LeafShape,
     ListShape,
     ObjectShape,
@@ -263,6 +264,9 @@ class _Projection:
     def _field(self, field: OutputField, place: str, typename: str) -> str:
         """Statements for a field's value; returns the expression that holds it."""
         text = self._text
+        if isinstance(field.shape, HiddenShape):  # there is an error to tell
+            text.line("raise UnexpectedError")
+            return "None"
         if isinstance(field.shape, TypenameShape):
             return text.key(field.shape.constant) if field.shape.constant else typename
         value = text.name(field.key.strip("_") or "value")
@@ -274,7 +278,7 @@ class _Projection:
         if isinstance(shape, LeafShape):
             self._leaf(shape, value)
             return value
-        if isinstance(shape, RawShape | TypenameShape):
+        if isinstance(shape, RawShape | TypenameShape | HiddenShape):
             if shape.non_null:
                 with self._text.block(f"if {value} is None:"):
                     self._text.line("raise UnexpectedError")

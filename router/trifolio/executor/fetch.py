@@ -1,7 +1,7 @@
 """One fetch from its inputs to the merged tree: ask, send, absorb, and take note of what went wrong on the way."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from trifolio.errors import AnswerError, ErrorCode, InternalText, SubgraphError
@@ -13,6 +13,11 @@ from trifolio.executor.transport import SubgraphRequest, SubgraphResponse, Trans
 from trifolio.executor.tree import MergedTree
 from trifolio.limits import Limits
 from trifolio.observer import FetchEnded, Observer
+
+Send = Callable[[SubgraphRequest], Awaitable[SubgraphResponse]]
+"""Carries a request to its subgraph."""
+Around = Callable[[SubgraphRequest, Send], Awaitable[SubgraphResponse]]
+"""Answers a request in its own way, by `Send` or without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ class Execution:
     observer: Observer | None
     tree: MergedTree
     program: Program | None
+    around: Around | None = None
+    """What stands between this and the transports."""
 
     async def perform(self, prepared: PreparedFetch) -> None:
         """Send one fetch and merge its answer; whatever a subgraph or its transport does ends in the tree."""
@@ -79,6 +86,8 @@ class Execution:
             context=self.context,
         )
         try:
+            if self.around is not None:
+                return await self.around(request, transport.send)
             return await transport.send(request)
         except SubgraphError:
             raise

@@ -21,6 +21,14 @@ JSON_HEADERS: Final = {
 _JSON_TYPES: Final = frozenset({"application/json", "application/graphql-response+json"})
 
 
+def request_body(operation: str, variables: Mapping[str, object]) -> bytes:
+    """The body of a request: the same bytes for the same operation and variables."""
+    body: dict[str, object] = {"query": operation}
+    if variables:
+        body["variables"] = variables
+    return encode_json(body)
+
+
 class HttpSubgraph:
     """One subgraph's end of the conversation: writes requests to `url`, judges responses from it."""
 
@@ -30,13 +38,6 @@ class HttpSubgraph:
         self._address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # a URL may hold a password
         self.response_bytes_max = response_bytes_max
         self._forward_headers = forward_headers
-
-    def body_of(self, request: SubgraphRequest) -> bytes:
-        """The request's JSON."""
-        body: dict[str, object] = {"query": request.operation}
-        if request.variables:
-            body["variables"] = request.variables
-        return encode_json(body)
 
     def forwarded(self, request: SubgraphRequest) -> dict[str, str]:
         """Those of the client's headers that may go on."""
@@ -52,18 +53,26 @@ class HttpSubgraph:
             if media_type and not is_json and not content.lstrip().startswith(b"{"):
                 internal = f"HTTP {status} with content type {media_type}"
                 raise self.failure(ErrorCode.SUBGRAPH_RESPONSE_MALFORMED, request, internal)
-            return SubgraphResponse(body=content, headers=headers)
+            return SubgraphResponse(body=content, headers=headers, status=status)
         payload = _graphql_payload(content) if is_json else None
         if payload is not None:
-            return SubgraphResponse(payload=payload, headers=headers)
+            return SubgraphResponse(payload=payload, headers=headers, status=status)
         text = ClientText(f"The subgraph answered with HTTP status {status}.")
-        raise self.failure(ErrorCode.SUBGRAPH_HTTP_ERROR, request, f"HTTP {status} {media_type}", text)
+        internal = f"HTTP {status} {media_type}"
+        raise self.failure(ErrorCode.SUBGRAPH_HTTP_ERROR, request, internal, text, http_status=status)
 
     def failure(
-        self, code: ErrorCode, request: SubgraphRequest, internal: str, text: ClientText | None = None
+        self,
+        code: ErrorCode,
+        request: SubgraphRequest,
+        internal: str,
+        text: ClientText | None = None,
+        *,
+        http_status: int | None = None,
     ) -> SubgraphError:
         """An error with this subgraph's address in the text that only logs show."""
-        return SubgraphError(code, request.subgraph, text, internal=InternalText(f"{self._address}: {internal}"))
+        note = InternalText(f"{self._address}: {internal}")
+        return SubgraphError(code, request.subgraph, text, internal=note, http_status=http_status)
 
 
 def _graphql_payload(content: bytes) -> dict[str, object] | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import httpx
 
 from trifolio.errors import ErrorCode
-from trifolio.executor.http import JSON_HEADERS, HttpSubgraph
+from trifolio.executor.http import JSON_HEADERS, HttpSubgraph, request_body
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
 from trifolio.limits import Limits
 
@@ -62,8 +62,10 @@ class HttpxTransport:
             await self._client.aclose()
 
     async def _exchange(self, request: SubgraphRequest) -> SubgraphResponse:
-        body, headers = self._subgraph.body_of(request), {**self._subgraph.forwarded(request), **self._fixed_headers}
-        async with self._client.stream("POST", self._subgraph.url, content=body, headers=headers) as response:
+        body = request_body(request.operation, request.variables)
+        headers = {**self._subgraph.forwarded(request), **self._fixed_headers, **request.own_headers}
+        url = request.url or self._subgraph.url
+        async with self._client.stream("POST", url, content=body, headers=headers) as response:
             content = await self._read(request, response)
         found = {name.lower(): value for name, value in response.headers.items()}
         return self._subgraph.answer(request, response.status_code, found, content)

@@ -234,7 +234,7 @@ def _read_errors(errors: object, subgraph: str) -> list[_Located]:
             ErrorCode.SUBGRAPH_ERROR,
             ClientText(message) if isinstance(message, str) else ErrorCode.SUBGRAPH_ERROR.text,
             subgraph=subgraph,
-            subgraph_code=code if isinstance(code, str) else None,
+            own_code=code if isinstance(code, str) else None,
         )
         keys = path if isinstance(path, list) else []
         usable = all(isinstance(key, str | int) and not isinstance(key, bool) for key in keys)

@@ -7,12 +7,12 @@ is the request itself, so that resolvers find the caller where they look for it:
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import fields
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import fields, replace
 from functools import lru_cache
 from typing import Any, Final, Protocol, Self
 
-from graphql import DocumentNode, ExecutionResult, GraphQLError, GraphQLSchema, execute, parse, validate
+from graphql import DocumentNode, ExecutionResult, GraphQLError, GraphQLSchema, execute, parse, subscribe, validate
 
 from trifolio.errors import ErrorCode, InternalText, SubgraphError
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
@@ -101,44 +101,86 @@ class LocalTransport:
         context_factory: ContextFactory | None = None,
         timeout_ms: int = 30_000,
     ) -> None:
-        self._execute = _execute_core(schema) if isinstance(schema, GraphQLSchema) else _execute_schema(schema)
+        """Raises TypeError for what is no schema, such as its text."""
+        if isinstance(schema, GraphQLSchema):
+            self._execute, self._subscribe = _execute_core(schema)
+        elif callable(getattr(schema, "execute", None)):
+            self._execute, self._subscribe = _execute_schema(schema)
+        else:
+            raise TypeError(f"a subgraph in memory is a schema object that executes, not a {type(schema).__name__}")
         self._root_value = root_value
         self._context_factory = context_factory
         self._timeout_ms = timeout_ms
 
     async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
         """Execute the request's operation."""
+        request = _here(request)
         try:
             async with asyncio.timeout(self._timeout_ms / 1000):
-                context: Any
-                if self._context_factory is None:
-                    context = LocalContext.of(request)
-                else:
-                    context = self._context_factory(request)
-                    if inspect.isawaitable(context):
-                        context = await context
-                result = await self._execute(request, context, self._root_value)
+                result = await self._execute(request, await self._context(request), self._root_value)
         except TimeoutError as error:
-            raise SubgraphError(
-                ErrorCode.SUBGRAPH_TIMEOUT, request.subgraph, internal=InternalText(f"{self._timeout_ms} ms are over")
-            ) from error
-        payload: dict[str, object] = {"data": result.data}
-        if result.errors:
-            payload["errors"] = [error.formatted for error in result.errors]
-        return SubgraphResponse(payload=payload)
+            raise self._too_late(request) from error
+        return _response(result)
+
+    async def subscribe(self, request: SubgraphRequest, /) -> AsyncIterator[SubgraphResponse]:
+        """Execute the request's subscription; what refuses it is its only event."""
+        request = _here(request)
+        try:
+            async with asyncio.timeout(self._timeout_ms / 1000):
+                events = await self._subscribe(request, await self._context(request), self._root_value)
+        except TimeoutError as error:
+            raise self._too_late(request) from error
+        if not isinstance(events, AsyncIterator):
+            yield _response(events)
+            return
+        try:
+            async for event in events:
+                yield _response(event)
+        finally:
+            if isinstance(events, AsyncGenerator):
+                await events.aclose()
 
     async def close(self) -> None:
         """Nothing is held."""
 
+    async def _context(self, request: SubgraphRequest) -> Any:
+        if self._context_factory is None:
+            return LocalContext.of(request)
+        context = self._context_factory(request)
+        return await context if inspect.isawaitable(context) else context
+
+    def _too_late(self, request: SubgraphRequest) -> SubgraphError:
+        internal = InternalText(f"{self._timeout_ms} ms are over")
+        return SubgraphError(ErrorCode.SUBGRAPH_TIMEOUT, request.subgraph, internal=internal)
+
+
+def _here(request: SubgraphRequest) -> SubgraphRequest:
+    """The request with a plug-in's headers beside the client's; one that is to go elsewhere cannot be had."""
+    if request.url is not None:
+        internal = InternalText("a subgraph in memory has no URL to send a request to")
+        raise SubgraphError(ErrorCode.SUBGRAPH_UNREACHABLE, request.subgraph, internal=internal)
+    if request.own_headers:
+        return replace(request, headers={**request.headers, **request.own_headers})
+    return request
+
+
+def _response(result: Any) -> SubgraphResponse:
+    payload: dict[str, object] = {"data": result.data}
+    if result.errors:
+        payload["errors"] = [error.formatted for error in result.errors]
+    return SubgraphResponse(payload=payload)
+
 
 _Execute = Callable[[SubgraphRequest, Any, Any], Awaitable[Any]]
+_Ways = tuple[_Execute, _Execute]
+"""How a schema executes an operation, and how it subscribes to one."""
 
 
 DOCUMENTS_MAX: Final = 1_000
 """Parsed and validated documents that are kept per schema: as many as the engine keeps plans."""
 
 
-def _execute_core(schema: GraphQLSchema) -> _Execute:
+def _execute_core(schema: GraphQLSchema) -> _Ways:
     @lru_cache(DOCUMENTS_MAX)
     def read(operation: str) -> DocumentNode | list[GraphQLError]:
         """The document, or what is wrong with it."""
@@ -161,10 +203,23 @@ def _execute_core(schema: GraphQLSchema) -> _Execute:
         )
         return await result if inspect.isawaitable(result) else result
 
-    return execute_request
+    async def subscribe_to(request: SubgraphRequest, context: Any, root_value: Any) -> Any:
+        document = read(request.operation)
+        if isinstance(document, list):
+            return ExecutionResult(data=None, errors=document)
+        events = subscribe(
+            schema,
+            document,
+            root_value=root_value,
+            context_value=context,
+            variable_values=dict(request.variables),
+        )
+        return await events if inspect.isawaitable(events) else events
+
+    return execute_request, subscribe_to
 
 
-def _execute_schema(schema: ExecutableSchema) -> _Execute:
+def _execute_schema(schema: ExecutableSchema) -> _Ways:
     async def execute_request(request: SubgraphRequest, context: Any, root_value: Any) -> Any:
         return await schema.execute(
             request.operation,
@@ -173,4 +228,16 @@ def _execute_schema(schema: ExecutableSchema) -> _Execute:
             root_value=root_value,
         )
 
-    return execute_request
+    async def subscribe_to(request: SubgraphRequest, context: Any, root_value: Any) -> Any:
+        ask: Callable[..., Awaitable[Any]] | None = getattr(schema, "subscribe", None)
+        if ask is None:
+            internal = InternalText(f"a {type(schema).__name__} cannot be subscribed to")
+            raise SubgraphError(ErrorCode.SUBGRAPH_UNREACHABLE, request.subgraph, internal=internal)
+        return await ask(
+            request.operation,
+            variable_values=dict(request.variables),
+            context_value=context,
+            root_value=root_value,
+        )
+
+    return execute_request, subscribe_to

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from trifolio.errors import AnswerError, PathKey
 from trifolio.executor.merge import Json
 from trifolio.executor.tree import LocatedError, runtime_type
+from trifolio.parts import ClientPath
 from trifolio.query_plan import ListShape, ObjectShape, OutputField, Selection, Shape
-
-ClientPath = tuple[PathKey, ...]
 
 
 @dataclass(frozen=True, slots=True)

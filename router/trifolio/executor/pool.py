@@ -17,7 +17,7 @@ import re
 import ssl
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
@@ -25,12 +25,15 @@ from urllib.parse import quote, unquote, urlsplit
 from trifolio.errors import ErrorCode
 from trifolio.executor.connection import Connection, ConnectionBroken, ConnectionStale, HttpResponse, ResponseTooLarge
 from trifolio.executor.content_coding import CODINGS, UnknownCoding, decoded
-from trifolio.executor.http import JSON_HEADERS, HttpSubgraph
+from trifolio.executor.http import JSON_HEADERS, HttpSubgraph, request_body
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
 from trifolio.header_fields import CONNECTION_FIELDS, is_field_name
 from trifolio.limits import Limits
 
 _DEFAULTS: Final = Limits()
+URLS_MAX: Final = 32
+"""32 other URLs per subgraph that plug-ins may send requests to: a region or a tenant each; every one has a pool of its
+own, so a URL per client would open connections without end."""
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+")
 _NO_FIELD_VALUE: Final = re.compile(r"[\0\r\n]")
 _URL_SAFE: Final = "/%:@!$&'()*+,;=?~"
@@ -286,7 +289,22 @@ class PooledTransport:
         self._subgraph = HttpSubgraph(url, forward_headers=forwarded, response_bytes_max=response_bytes_max)
         self._timeout_s = timeout_ms / 1000
         start = f"POST {origin.target} HTTP/1.1\r\nhost: {origin.authority}\r\naccept-encoding: {CODINGS}\r\n"
-        self._head = start.encode("ascii") + _lines(fixed)
+        self._start = start.encode("ascii")
+        self._fixed = fixed
+        self._head = self._start + _lines(fixed)
+        self._at = functools.partial(
+            PooledTransport,
+            headers=headers,
+            forward_headers=forward_headers,
+            timeout_ms=timeout_ms,
+            connect_timeout_ms=connect_timeout_ms,
+            idle_timeout_ms=idle_timeout_ms,
+            header_bytes_max=header_bytes_max,
+            response_bytes_max=response_bytes_max,
+            connections_max=connections_max,
+        )
+        self._elsewhere: dict[str, PooledTransport] = {}
+        """The transports to other URLs that plug-ins sent requests to."""
         self._pool = ConnectionPool(
             origin,
             connections_max=connections_max,
@@ -298,6 +316,8 @@ class PooledTransport:
 
     async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
         """Send one request; raises SubgraphError where no GraphQL answer comes back in time."""
+        if request.url is not None:
+            return await self._transport_to(request).send(replace(request, url=None))
         deadline = asyncio.get_running_loop().time() + self._timeout_s
         try:
             message = self._message(request)
@@ -313,12 +333,31 @@ class PooledTransport:
 
     async def close(self) -> None:
         """Close the connections."""
+        for other in self._elsewhere.values():
+            await other.close()
         await self._pool.close()
 
+    def _transport_to(self, request: SubgraphRequest) -> "PooledTransport":
+        """The transport to the URL that a request names."""
+        url = request.url or ""
+        transport = self._elsewhere.get(url)
+        if transport is None:
+            try:
+                if len(self._elsewhere) >= URLS_MAX:
+                    raise ValueError(f"requests went to {URLS_MAX} other URLs already")
+                transport = self._elsewhere[url] = self._at(url)
+            except ValueError as error:
+                raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, str(error)) from error
+        return transport
+
     def _message(self, request: SubgraphRequest) -> bytes:
-        body = self._subgraph.body_of(request)
+        body = request_body(request.operation, request.variables)
         length = b"content-length: %d\r\n\r\n" % len(body)
-        return b"".join((self._head, _lines(self._subgraph.forwarded(request)), length, body))
+        forwarded = self._subgraph.forwarded(request)
+        if request.own_headers:
+            headers = {**self._fixed, **forwarded, **request.own_headers}
+            return b"".join((self._start, _lines(headers), length, body))
+        return b"".join((self._head, _lines(forwarded), length, body))
 
     def _decoded(self, response: HttpResponse) -> bytes:
         coding = response.headers.get("content-encoding")

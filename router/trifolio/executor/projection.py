@@ -17,6 +17,7 @@ from trifolio.errors import AnswerError, ClientText, ErrorCode, PathKey
 from trifolio.executor.merge import Json
 from trifolio.executor.tree import MergedTree, Trail, runtime_type
 from trifolio.query_plan import (
+    HiddenShape,
     LeafShape,
     ListShape,
     ObjectShape,
@@ -194,6 +195,8 @@ class _Completion:
 
     def _field(self, field: OutputField, place: Json, selection: Selection) -> object:
         shape = field.shape
+        if isinstance(shape, HiddenShape):
+            return self._wrong(shape, ErrorCode.UNAUTHORIZED_FIELD_OR_TYPE, field.coordinate)
         if isinstance(shape, TypenameShape):
             typename = shape.constant or place.get(field.key)
             if isinstance(typename, str) and (shape.constant or not selection.types or typename in selection.types):

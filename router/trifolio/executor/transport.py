@@ -4,9 +4,9 @@ A transport says what became of one request. It either returns what the subgraph
 raises `SubgraphError` with a code of the catalogue; any other exception is a bug and is reported as one.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from trifolio.query_plan import OperationKind
 
@@ -27,6 +27,10 @@ class SubgraphRequest:
     """The client's headers, names in lower case; the transport decides which of them the subgraph gets."""
     context: object = None
     """What the caller of the engine handed in; only transports within this process can use it."""
+    own_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers that a plug-in sends, names in lower case: they go as they are, in place of others of their names."""
+    url: str | None = None
+    """Where a plug-in sends it, if not to the subgraph's own URL; only for transports over HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class SubgraphResponse:
     """The answer as JSON values: a mapping with `data` and `errors`. It counts where there is no `body`."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """The response's headers, names in lower case; empty where there are none."""
+    status: int | None = None
+    """The response's HTTP status; None where there is no HTTP."""
 
 
 class Transport(Protocol):
@@ -53,3 +59,15 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Release what the transport holds; nothing is sent after that."""
+
+
+@runtime_checkable
+class SubscribingTransport(Transport, Protocol):
+    """A transport that carries subscriptions as well: one request, any number of answers."""
+
+    def subscribe(self, request: SubgraphRequest, /) -> AsyncIterator[SubgraphResponse]:
+        """Send one subscription and give its events as they come, until the subgraph ends it.
+
+        Whoever stops reading closes the iterator, which ends the subscription. Raises `SubgraphError` where it cannot
+        be had, or breaks off.
+        """

@@ -12,9 +12,11 @@ from typing import Final
 
 from trifolio.conditions import ALWAYS, NEVER, Condition
 from trifolio.errors import DocumentError, ErrorCode
+from trifolio.hiding import hidden_mark
 from trifolio.operation import INTROSPECTION_FIELDS, Collected, Contribution, Deferral, Flattener, collect, deferrals_in
 from trifolio.planner.cells import Cell, Cells, ChildKey, Class
 from trifolio.query_plan import (
+    HiddenShape,
     LeafShape,
     ListShape,
     ObjectShape,
@@ -205,6 +207,10 @@ class Projector:
         fails_part = NEVER if around is None else self._differs(everywhere, around)
         condition = ALWAYS if given.implies(condition) else condition
         coordinate = f"{cls.representative if not cell.is_polymorphic else cell.type_name}.{name}"
+        mark = hidden_mark(node.directives) if node.directives else None
+        if mark is not None:
+            hidden, non_null = mark
+            return OutputField(response_key, "__typename", HiddenShape(non_null), None, condition, hidden, fails_part)
         if name == "__typename":
             constant = None if cell.is_polymorphic else cell.types[0]
             return OutputField(response_key, "__typename", TypenameShape(constant), None, condition, coordinate)

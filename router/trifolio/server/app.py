@@ -5,9 +5,10 @@ wrong on the way is a `RouterError` and becomes a reply with its status and code
 fixed text and the request's id, under which the log has the rest.
 """
 
+import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -32,6 +33,7 @@ from trifolio.server.http import (
     decode_query_string,
     is_preflighted,
     negotiate,
+    negotiate_parts,
     prefers_html,
     read_body,
     read_headers,
@@ -39,6 +41,7 @@ from trifolio.server.http import (
 )
 from trifolio.server.log import FailureLog, access_log, current_request_id, error_log, request_id
 from trifolio.server.metrics import CONTENT_TYPE, Metrics
+from trifolio.server.multipart import PartsFormat
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
@@ -51,6 +54,10 @@ _GRAPHQL_HEADERS: Final[Mapping[MediaType, RawHeaders]] = {
     )
     for media_type in MediaType
 }
+_PARTS_HEADERS: Final[Mapping[PartsFormat, RawHeaders]] = {
+    parts_format: ((b"content-type", parts_format.content_type), *_GRAPHQL_HEADERS[MediaType.JSON][1:])
+    for parts_format in PartsFormat
+}
 _BODILESS: Final = {204, 304}
 _OTHER_PATHS: Final = ("/health", "/ready", "/metrics")
 """What is served beside the endpoint; none of them can be its own path."""
@@ -59,13 +66,16 @@ _ALLOW: Final = {"graphql": b"GET, POST, OPTIONS", "read": b"GET, HEAD"}
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP response, whole."""
+    """An HTTP response: whole, or one that goes on for a while."""
 
     status: int
     headers: RawHeaders
     body: bytes
+    """All of it, or its beginning."""
     codes: tuple[str, ...] = ()
     """The codes of the errors in it, for the log."""
+    rest: AsyncGenerator[bytes, None] | None = None
+    """What comes after `body`, piece by piece; whoever does not read it to its end closes it."""
 
 
 Handler = Callable[[Scope, Headers, Receive], Awaitable[Reply]]
@@ -117,6 +127,11 @@ class App:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                try:
+                    await self._engine.start()
+                except RouterError as error:
+                    await send({"type": "lifespan.startup.failed", "message": error.message})
+                    return
                 await send({"type": "lifespan.startup.complete"})
             else:
                 self.drain()
@@ -133,15 +148,18 @@ class App:
         self._metrics.requests_in_flight += 1
         try:
             reply = await self._reply(scope, receive, identity)
+            if reply.rest is not None:
+                await self._send_in_pieces(reply, reply.rest, identity, receive, send)
         except ClientDisconnected:
             return
         finally:
             self._metrics.requests_in_flight -= 1
-        headers = [*reply.headers, (b"x-request-id", identity.encode())]
-        if reply.status not in _BODILESS:
-            headers.append((b"content-length", str(len(reply.body)).encode()))
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body})
+        if reply.rest is None:
+            headers = [*reply.headers, (b"x-request-id", identity.encode())]
+            if reply.status not in _BODILESS:
+                headers.append((b"content-length", str(len(reply.body)).encode()))
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await send({"type": "http.response.body", "body": reply.body})
         self._metrics.response_sent(reply.status)
         if self._config.access_log:
             fields: dict[str, object] = {
@@ -154,6 +172,26 @@ class App:
             if reply.codes:
                 fields["codes"] = sorted(set(reply.codes))
             access_log.info("request", extra={"fields": fields})
+
+    async def _send_in_pieces(
+        self, reply: Reply, rest: AsyncGenerator[bytes, None], identity: str, receive: Receive, send: Send
+    ) -> None:
+        """Send a response as it comes. When the client goes away, so does all that was to come."""
+        headers = [*reply.headers, (b"x-request-id", identity.encode())]
+        sending = asyncio.ensure_future(_send_all(reply, rest, headers, send))
+        leaving = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                raise ClientDisconnected
+            failure = sending.exception()
+            if failure is not None:  # what it took from the client was said to the client
+                error_log.error("the router failed", exc_info=failure, extra={"fields": {"request_id": identity}})
+        finally:
+            for task in (sending, leaving):
+                task.cancel()
+            await asyncio.wait({sending, leaving})
+            await rest.aclose()
 
     async def _reply(self, scope: Scope, receive: Receive, identity: str) -> Reply:
         """The response to any request; nothing raises but the client's going away."""
@@ -198,8 +236,8 @@ class App:
             return _not_allowed(_ALLOW["graphql"])
         if self._metrics.requests_in_flight > self.limits.requests_in_flight_max:
             raise RouterError(ErrorCode.OVERLOADED)
-        media_type = negotiate(accept)
-        if media_type is None:
+        media_type, parts_format = negotiate(accept), negotiate_parts(accept)
+        if media_type is None and parts_format is None:
             raise RequestError(ErrorCode.NOT_ACCEPTABLE)
         if method == "POST":
             check_content_type(headers)
@@ -210,24 +248,44 @@ class App:
                 # Nothing runs in either case; a mutation is told what would help it.
                 kind = self._engine.kind_of(request.query or "", request.operation_name, headers)
                 raise RequestError(ErrorCode.MUTATION_OVER_GET if kind == "mutation" else ErrorCode.CSRF_REJECTED)
-        return await self._answer(request, headers, media_type, queries_only=method == "GET")
+        return await self._answer(request, headers, method, media_type, parts_format)
 
     async def _answer(
-        self, request: GraphQLRequest, headers: Headers, media_type: MediaType, *, queries_only: bool
+        self,
+        request: GraphQLRequest,
+        headers: Headers,
+        method: str,
+        media_type: MediaType | None,
+        parts_format: PartsFormat | None,
     ) -> Reply:
+        """The answer in one of the media types that the client takes, at least one of which is given."""
         response = await self._engine.answer(
             request.query or "",
             variables=request.variables,
             operation_name=request.operation_name,
             headers=headers,
-            queries_only=queries_only,
+            extensions=request.extensions,
+            method=method,
+            queries_only=method == "GET",
+            incremental=parts_format is not None,
         )
-        status = status_of(response.refusal, media_type)
-        reply_headers = _GRAPHQL_HEADERS[media_type]
+        status = response.status or status_of(response.refusal, media_type or MediaType.JSON)
+        codes = tuple(error.own_code or error.code.name for error in response.errors) if response.errors else ()
+        if parts_format is not None and (response.later is not None or media_type is None):
+            reply_headers = _PARTS_HEADERS[parts_format]
+            body = parts_format.first(response)
+        else:
+            reply_headers = _GRAPHQL_HEADERS[media_type or MediaType.JSON]
+            body = response.encode()
         if status == 405:
             reply_headers = (*reply_headers, (b"allow", b"POST"))
-        codes = tuple(error.code.name for error in response.errors) if response.errors else ()
-        return Reply(status, reply_headers, response.encode(), codes)
+        if response.headers:
+            own = tuple((name.encode("latin-1"), value.encode("utf-8")) for name, value in response.headers)
+            names = {name for name, _ in own}
+            reply_headers = (*(each for each in reply_headers if each[0] not in names), *own)
+        if response.later is None or parts_format is None:
+            return Reply(status, reply_headers, body, codes)
+        return Reply(status, reply_headers, body, codes, parts_format.rest(response.later))
 
     # ---- the rest ----
 
@@ -274,6 +332,26 @@ def _endpoint(path: str) -> str:
     return path
 
 
+async def _send_all(
+    reply: Reply, rest: AsyncGenerator[bytes, None], headers: list[tuple[bytes, bytes]], send: Send
+) -> None:
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": True})
+    try:
+        async for piece in rest:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except Exception:
+        await send({"type": "http.response.body", "body": b""})
+        raise
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Wait until the client has gone away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def _explorer(config: Config) -> Explorer | None:
     return load_explorer(title=config.explorer_title, examples=config.explorer_examples) if config.explorer else None
 
@@ -296,11 +374,11 @@ def _refuse(refusal: RouterError) -> Reply:
     """What is refused before there is an operation: a GraphQL error body under the code's own status."""
     body = orjson.dumps({"errors": [error.to_json() for error in refusal.errors()]})
     headers = _GRAPHQL_HEADERS[MediaType.JSON]
-    if refusal.code.status == 503:
+    if refusal.status == 503:
         headers = (*headers, (b"retry-after", b"1"))
     if refusal.code is ErrorCode.MUTATION_OVER_GET:
         headers = (*headers, (b"allow", b"POST"))
-    return Reply(refusal.code.status, headers, body, (refusal.code.name,))
+    return Reply(refusal.status, headers, body, (refusal.code.name,))
 
 
 def _not_allowed(allow: bytes) -> Reply:

@@ -7,7 +7,7 @@ Specification: GraphQL over HTTP (September 2025 draft), sections 4 to 6; RFC 91
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Final
@@ -25,6 +25,7 @@ from trifolio.errors import (
     VariablesError,
 )
 from trifolio.limits import Limits
+from trifolio.server.multipart import PartsFormat
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -229,20 +230,41 @@ def prefers_html(accept: str) -> bool:
     return html > 0 and html >= _quality(ranges, "application", "json")
 
 
+@lru_cache(maxsize=256)
+def negotiate_parts(accept: str) -> PartsFormat | None:
+    """The format of an answer in parts that `accept` asks for by name; None where it asks for none of ours."""
+    wanted: list[tuple[float, PartsFormat]] = []
+    for media_range, parameters in _items(accept):
+        quality = _quality_in(parameters)
+        if media_range == "multipart/mixed" and quality:
+            wanted += [(quality, each) for each in PartsFormat if parameters.get(each.parameter) == each.value_asked]
+    return max(wanted, key=lambda item: item[0])[1] if wanted else None
+
+
+def _items(accept: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The Accept header's media ranges, each with its parameters; in lower case, without quotation marks."""
+    for item in accept.lower().split(","):
+        media_range, *parameters = (part.strip() for part in item.split(";"))
+        pairs = (part.partition("=") for part in parameters)
+        yield media_range, {name.strip(): value.strip().strip('"') for name, _, value in pairs}
+
+
+def _quality_in(parameters: Mapping[str, str]) -> float | None:
+    """The quality that a media range has; None where it cannot be read."""
+    try:
+        return min(max(float(parameters.get("q", "1")), 0.0), 1.0)
+    except ValueError:
+        return None
+
+
 def _ranges(accept: str) -> list[tuple[str, str, float]]:
     """The Accept header's media ranges as (type, subtype, quality); what cannot be read is left out."""
     ranges = []
-    for item in accept.lower().split(","):
-        media_range, *parameters = (part.strip() for part in item.split(";"))
+    for media_range, parameters in _items(accept):
         family, separator, kind = media_range.partition("/")
-        charsets = {part[8:].strip('"') for part in parameters if part.startswith("charset=")}
-        if not separator or not charsets <= {"utf-8", "utf8"}:
-            continue
-        quality = next((part[2:] for part in parameters if part.startswith("q=")), "1")
-        try:
-            ranges.append((family, kind, min(max(float(quality), 0.0), 1.0)))
-        except ValueError:
-            continue
+        quality = _quality_in(parameters)
+        if separator and parameters.get("charset", "utf-8") in {"utf-8", "utf8"} and quality is not None:
+            ranges.append((family, kind, quality))
     return ranges
 
 
@@ -266,4 +288,4 @@ def status_of(refusal: RouterError | None, media_type: MediaType) -> int:
     is_graphql = isinstance(refusal, DocumentError | OperationError | VariablesError)
     if is_graphql and media_type is MediaType.JSON and refusal.code is not ErrorCode.MUTATION_OVER_GET:
         return 200
-    return refusal.code.status
+    return refusal.status

@@ -19,62 +19,18 @@ stops reading closes the parts, which ends every fetch in flight.
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from trifolio.errors import AnswerError, ErrorCode
 from trifolio.executor.answer import Answer, read_answer, read_plain_answer
 from trifolio.executor.fetch import Execution
 from trifolio.executor.merge import Json, copy_json
-from trifolio.executor.places import ClientPath, Place, tell
+from trifolio.executor.places import Place, tell
 from trifolio.executor.prepare import PreparedFetch, PreparedPlan
 from trifolio.executor.projection import complete_part
 from trifolio.executor.schedule import run
 from trifolio.executor.tree import LocatedError, Trail
+from trifolio.parts import ClientPath, Increment, Later, Part, Parts, Pending
 from trifolio.query_plan import Deferred
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A part that will come."""
-
-    id: str
-    """What tells it from the other parts of its answer."""
-    path: ClientPath
-    """The object of the answer that it belongs to."""
-    label: str | None
-    """The label of its @defer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Increment:
-    """What is new in one object of the answer: none of its keys were there before."""
-
-    sub_path: ClientPath
-    """The object, from the part's own object on."""
-    data: Json
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part that has come."""
-
-    pending: Pending
-    data: Json | None
-    """What is new, in the objects and lists that lead to it: to be merged into the part's object. None: it failed."""
-    increments: tuple[Increment, ...] = ()
-    """The same, object by object."""
-    errors: tuple[AnswerError, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What comes at once."""
-
-    parts: tuple[Part, ...]
-    pending: tuple[Pending, ...]
-    """Parts that stand in these, and are to come."""
-    has_next: bool
-    """Whether anything is to come after this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +39,8 @@ class FirstAnswer:
 
     answer: Answer
     pending: tuple[Pending, ...] = ()
-    later: "Later | None" = None
+    later: Later | None = None
     """The parts, where there are any."""
-
-
-class Later(Protocol):
-    """What comes after the first answer. Whoever does not read it to its end closes it."""
-
-    def __aiter__(self) -> "Later": ...
-
-    async def __anext__(self) -> Parts: ...
-
-    async def aclose(self) -> None:
-        """End every fetch in flight. It may be called at any time, and more than once."""
 
 
 async def deliver(

@@ -1,0 +1,118 @@
+"""Which fields an operation selects, and the same operation without those that its caller may not see.
+
+A hidden field is replaced before planning, so that nothing is fetched for it: in its place stands `__typename` under
+the field's response key, with a directive that no client can write and that the planner reads the answer's null off. So
+the document stays valid, whatever is hidden, and the client gets its keys in the same order.
+
+    { me { name email } }  ->  { me { name email: __typename @trifolio__hidden(field: "User.email", nonNull: true) } }
+
+A field that is selected on an interface stands for the interface's field and for that of every type that the object
+may be of: it is hidden where any of these is.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from graphql import (
+    ArgumentNode,
+    BooleanValueNode,
+    DirectiveNode,
+    DocumentNode,
+    FieldNode,
+    GraphQLInterfaceType,
+    GraphQLSchema,
+    NameNode,
+    StringValueNode,
+    TypeInfo,
+    TypeInfoVisitor,
+    Visitor,
+    is_non_null_type,
+    visit,
+)
+
+HIDDEN: Final = "trifolio__hidden"
+"""The directive's name; documents are validated before, so no client has it."""
+
+_INTROSPECTION: Final = frozenset({"__schema", "__type"})
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedFields:
+    """What an operation's document selects."""
+
+    coordinates: frozenset[str]
+    """Every field as `Type.field`; of a field on an interface also that of each type that has it."""
+    introspects: bool
+    """Whether `__schema` or `__type` is among them."""
+
+
+def selected_fields(document: DocumentNode, schema: GraphQLSchema) -> SelectedFields:
+    """The fields that a valid document selects, those of all its operations and fragments."""
+    found: set[str] = set()
+    introspects = False
+    info = TypeInfo(schema)
+
+    class Read(Visitor):
+        def enter_field(self, node: FieldNode, *_: Any) -> None:
+            nonlocal introspects
+            introspects = introspects or node.name.value in _INTROSPECTION
+            found.update(_coordinates(info, node, schema))
+
+    visit(document, TypeInfoVisitor(info, Read()))
+    return SelectedFields(frozenset(found), introspects)
+
+
+def without_fields(document: DocumentNode, schema: GraphQLSchema, hidden: frozenset[str]) -> DocumentNode:
+    """The document with every field of `hidden` replaced; the same one where nothing is."""
+    if not hidden:
+        return document
+    info = TypeInfo(schema)
+
+    class Hide(Visitor):
+        def enter_field(self, node: FieldNode, *_: Any) -> FieldNode | None:
+            coordinate = next((each for each in _coordinates(info, node, schema) if each in hidden), None)
+            if coordinate is None:
+                return None
+            return _placeholder(node, coordinate, non_null=is_non_null_type(info.get_type()))
+
+    changed: DocumentNode = visit(document, TypeInfoVisitor(info, Hide()))
+    return changed
+
+
+def hidden_mark(directives: Iterable[DirectiveNode] | None) -> tuple[str, bool] | None:
+    """The field that a placeholder stands for, and whether it may not be null; None for every other field."""
+    for directive in directives or ():
+        if directive.name.value == HIDDEN:
+            coordinate, non_null = (argument.value for argument in directive.arguments or ())
+            assert isinstance(coordinate, StringValueNode)
+            assert isinstance(non_null, BooleanValueNode)
+            return coordinate.value, non_null.value
+    return None
+
+
+def _coordinates(info: TypeInfo, node: FieldNode, schema: GraphQLSchema) -> Iterator[str]:
+    parent, name = info.get_parent_type(), node.name.value
+    if parent is None or name.startswith("__") or parent.name.startswith("__"):
+        return
+    yield f"{parent.name}.{name}"
+    if isinstance(parent, GraphQLInterfaceType):
+        for possible in schema.get_possible_types(parent):
+            yield f"{possible.name}.{name}"
+
+
+def _placeholder(node: FieldNode, coordinate: str, *, non_null: bool) -> FieldNode:
+    mark = DirectiveNode(
+        name=NameNode(value=HIDDEN),
+        arguments=(
+            ArgumentNode(name=NameNode(value="field"), value=StringValueNode(value=coordinate)),
+            ArgumentNode(name=NameNode(value="nonNull"), value=BooleanValueNode(value=non_null)),
+        ),
+    )
+    return FieldNode(
+        alias=node.alias or NameNode(value=node.name.value),
+        name=NameNode(value="__typename"),
+        arguments=(),
+        directives=(*(node.directives or ()), mark),
+        selection_set=None,
+    )
