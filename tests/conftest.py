@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -30,7 +30,37 @@ POSTGRES_BYTES_MAX = 2_000_000_000
 
 pytest.register_assert_rewrite("tests.refusals")
 
+UNMEASURED = (
+    "tests/faults/",
+    "tests/execution/",
+    "tests/planner/test_properties.py",
+    "tests/composer/test_cases.py::test_case_in_any_order",
+)
+"""Whose coverage is not measured: they run long, on lines that other tests run too, and measuring takes three times as
+long. Services that fault tests kill would leave no figures anyway."""
+
+MEASURING = "COVERAGE_PROCESS_CONFIG"
+"""The variable by which a process learns that it is to be measured."""
+
 DatabaseFactory = Callable[[str], str]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what is not to be measured."""
+    for item in items:
+        if item.nodeid.startswith(UNMEASURED):
+            item.add_marker("no_cover")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Keeps measuring from the processes that an unmeasured test and its fixtures start."""
+    held = os.environ.pop(MEASURING, None) if item.get_closest_marker("no_cover") else None
+    try:
+        return (yield)
+    finally:
+        if held is not None:
+            os.environ[MEASURING] = held
 
 
 @pytest.fixture(scope="session")
