@@ -59,8 +59,8 @@ class Planted:
 
 PLANTED = [
     # The places in the package, and in its packages
-    Planted("router/trifolio/parts.py", "import typing", ONE_DIRECTION),
-    Planted("router/trifolio/plugins/__init__.py", "import typing", ONE_DIRECTION),
+    Planted("router/trifolio/tracing.py", "import typing", ONE_DIRECTION),
+    Planted("router/trifolio/storage/__init__.py", "import typing", ONE_DIRECTION),
     Planted("router/trifolio/executor/retries.py", "import typing", "trifolio.executor: layered"),
     Planted("router/trifolio/server/streams.py", "import typing", "trifolio.server: layered"),
     Planted("router/trifolio/planner/costs.py", "import typing", "trifolio.planner: layered"),
