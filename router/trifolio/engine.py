@@ -9,11 +9,11 @@ import asyncio
 import re
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 from graphql import OperationType
 from graphql.language import DocumentNode
@@ -61,18 +61,11 @@ class PreparedOperation:
     """What it selects, where plug-ins want to know."""
 
 
-class PlanKey(NamedTuple):
-    """What a plan follows from."""
+PlanKey = tuple[str, str | None, frozenset[str], bool, frozenset[str]]
+"""What a plan follows from: the document's text, the operation's name, the @override labels that hold, whether what is
+under @defer may come later, and the fields that the caller may not see, as `Type.field`.
 
-    text: str
-    """The document's."""
-    operation_name: str | None
-    labels: frozenset[str] = _NOTHING
-    """The @override labels that hold."""
-    incremental: bool = False
-    """Whether what is under @defer may come later."""
-    hidden: frozenset[str] = _NOTHING
-    """Fields that the caller may not see, as `Type.field`."""
+A plain tuple, as one is made for every request."""
 
 
 class PlanCache:
@@ -94,10 +87,10 @@ class PlanCache:
     def put(self, key: PlanKey, operation: PreparedOperation) -> None:
         """Keep an operation that `get` did not find; those used longest ago make room for it."""
         self._entries[key] = operation
-        self._text_bytes += len(key.text)
+        self._text_bytes += len(key[0])
         while len(self._entries) > self._entries_max or self._text_bytes > self._text_bytes_max:
             oldest, _ = self._entries.popitem(last=False)
-            self._text_bytes -= len(oldest.text)
+            self._text_bytes -= len(oldest[0])
 
 
 class Engine:
@@ -139,7 +132,7 @@ class Engine:
         for transport in self.transports.values():
             await transport.close()
 
-    async def answer(
+    def answer(
         self,
         query: str,
         *,
@@ -151,7 +144,7 @@ class Engine:
         method: str | None = None,
         queries_only: bool = False,
         incremental: bool = False,
-    ) -> Response:
+    ) -> Coroutine[Any, Any, Response]:
         """Answer one operation; what is wrong with the request or a subgraph stands in the response, nothing raises.
 
         `headers` have names in lower case; the transports decide what of them goes on. `context` is handed to
@@ -159,13 +152,13 @@ class Engine:
         refused. With `incremental`, what is under @defer may come later (`Response.later`).
         """
         if self._hooks is None:
-            return await self._answer(
+            return self._answer(
                 query, variables, operation_name, headers, context, queries_only=queries_only, incremental=incremental
             )
         request = RequestContext(
             query, operation_name, variables, dict(headers), extensions or {}, context=context, method=method
         )
-        return await self._answer_through(self._hooks, request, queries_only=queries_only, incremental=incremental)
+        return self._answer_through(self._hooks, request, queries_only=queries_only, incremental=incremental)
 
     async def stream(
         self,
@@ -218,7 +211,7 @@ class Engine:
 
     def _key(self, query: str, operation_name: str | None, headers: Mapping[str, str], *, incremental: bool) -> PlanKey:
         labels = self._labels.decide(headers) if self._labels.in_use else _NOTHING
-        return PlanKey(query, operation_name, labels, incremental and self._defers and "@defer" in query)
+        return query, operation_name, labels, incremental and self._defers and "@defer" in query, _NOTHING
 
     # ---- once per operation ----
 
@@ -226,13 +219,14 @@ class Engine:
         """Everything that follows from the text; kept for the next request. Raises RequestError or PlanningError."""
         started = time.perf_counter()
         limits = self.config.limits
-        document = read_document(key.text, self._schema, limits, introspection=self.config.introspection)
-        chosen = choose_operation(document, key.operation_name)
+        text, operation_name, _, _, hidden = key
+        document = read_document(text, self._schema, limits, introspection=self.config.introspection)
+        chosen = choose_operation(document, operation_name)
         if chosen.operation is OperationType.SUBSCRIPTION:
             raise OperationError(ErrorCode.SUBSCRIPTION_NOT_SUPPORTED)
         name = chosen.name.value if chosen.name else None
         wants_fields = self._hooks is not None and self._hooks.sees_operations
-        shown = without_fields(document, self._schema, key.hidden)
+        shown = without_fields(document, self._schema, hidden)
         made = self._plan(shown, name, key)
         operation = PreparedOperation(
             kind=made.kind,
@@ -249,12 +243,13 @@ class Engine:
 
     def _plan(self, document: DocumentNode, name: str | None, key: PlanKey) -> Plan:
         """The operation's plan, in parts where that can be planned within the limits."""
-        if key.incremental:
+        _, _, labels, incremental, _ = key
+        if incremental:
             try:
-                return plan(document, self.supergraph, operation_name=name, labels=key.labels, incremental=True)
+                return plan(document, self.supergraph, operation_name=name, labels=labels, incremental=True)
             except PlanningError:
                 pass  # parts are more work to plan; a server may answer at once
-        return plan(document, self.supergraph, operation_name=name, labels=key.labels)
+        return plan(document, self.supergraph, operation_name=name, labels=labels)
 
     # ---- once per request ----
 
@@ -392,6 +387,7 @@ class Engine:
         """The operation as its caller may have it. Raises RouterError where a plug-in refuses it."""
         assert self._hooks is not None
         assert operation.selected is not None
+        text, operation_name, labels, incremental, _ = key
         seen = OperationContext(
             request,
             operation.kind,
@@ -399,10 +395,10 @@ class Engine:
             operation.selected.coordinates,
             operation.selected.introspects,
             self.supergraph.labels,
-            set(key.labels),
+            set(labels),
         )
         await self._hooks.on_operation(seen)
-        wanted = key._replace(labels=frozenset(seen.labels), hidden=seen.fields.intersection(seen.hidden))
+        wanted = text, operation_name, frozenset(seen.labels), incremental, seen.fields.intersection(seen.hidden)
         if wanted == key:
             return operation
         return self._plans.get(wanted) or self._prepare(wanted)

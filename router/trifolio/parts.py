@@ -4,7 +4,7 @@ The words are those of the GraphQL working group's incremental delivery (https:/
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from trifolio.errors import AnswerError, PathKey
@@ -47,8 +47,8 @@ class Part:
     """The same, object by object."""
     errors: tuple[AnswerError, ...] = ()
     """What went wrong in it; their paths begin at the answer's root."""
-    extensions: Mapping[str, object] = field(default_factory=dict)
-    """What plug-ins say beside data and errors."""
+    extensions: Mapping[str, object] | None = None
+    """What plug-ins say beside data and errors; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from trifolio.errors import AnswerError, PathKey, RouterError
 from trifolio.executor.encoding import encode_json
@@ -22,8 +22,8 @@ class Response:
     """What went wrong, each with its code and, where it is about a field, with its path."""
     refusal: RouterError | None = None
     """Why the operation was not executed to its end; None where it was, whatever became of its fields."""
-    extensions: Mapping[str, object] = field(default_factory=dict)
-    """What plug-ins say beside data and errors: JSON values by name."""
+    extensions: Mapping[str, object] | None = None
+    """What plug-ins say beside data and errors: JSON values by name; None: nothing."""
     status: int | None = None
     """The HTTP status that a plug-in has chosen; None leaves it to what happened."""
     headers: tuple[tuple[str, str], ...] = ()
@@ -63,8 +63,8 @@ class ResponsePart:
     """The label of its @defer."""
     has_next: bool = False
     """Whether another part comes after this one."""
-    extensions: Mapping[str, object] = field(default_factory=dict)
-    """What plug-ins say beside data and errors."""
+    extensions: Mapping[str, object] | None = None
+    """What plug-ins say beside data and errors; None: nothing."""
 
     def to_json(self) -> dict[str, object]:
         """The part as JSON data, as clients of Apollo's `deferSpec=20220824` read it."""

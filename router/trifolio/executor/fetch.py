@@ -20,9 +20,12 @@ Around = Callable[[SubgraphRequest, Send], Awaitable[SubgraphResponse]]
 """Answers a request in its own way, by `Send` or without."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Execution:
-    """What one client's request brings to a plan, and the tree that its fetches fill."""
+    """What one client's request brings to a plan, and the tree that its fetches fill.
+
+    Not to be changed; freezing it would cost a call per field and request.
+    """
 
     transports: Mapping[str, Transport]
     variables: Mapping[str, object]

@@ -63,7 +63,7 @@ class HttpxTransport:
 
     async def _exchange(self, request: SubgraphRequest) -> SubgraphResponse:
         body = request_body(request.operation, request.variables)
-        headers = {**self._subgraph.forwarded(request), **self._fixed_headers, **request.own_headers}
+        headers = {**self._subgraph.forwarded(request), **self._fixed_headers, **(request.own_headers or {})}
         url = request.url or self._subgraph.url
         async with self._client.stream("POST", url, content=body, headers=headers) as response:
             content = await self._read(request, response)

@@ -19,9 +19,12 @@ from trifolio.executor.tree import Brings, LocatedError, MergedTree, Trail
 from trifolio.query_plan import Entry, Path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ask:
-    """One request that is ready to go, and who waits for its parts."""
+    """One request that is ready to go, and who waits for its parts.
+
+    Not to be changed; freezing it would cost a call per field and fetch.
+    """
 
     prepared: PreparedFetch
     operation: str

@@ -27,7 +27,7 @@ class SubgraphRequest:
     """The client's headers, names in lower case; the transport decides which of them the subgraph gets."""
     context: object = None
     """What the caller of the engine handed in; only transports within this process can use it."""
-    own_headers: Mapping[str, str] = field(default_factory=dict)
+    own_headers: Mapping[str, str] | None = None
     """Headers that a plug-in sends, names in lower case: they go as they are, in place of others of their names."""
     url: str | None = None
     """Where a plug-in sends it, if not to the subgraph's own URL; only for transports over HTTP."""

@@ -124,7 +124,7 @@ class Hooks:
                     variables=fetch.variables,
                     headers=request.headers,
                     context=request.context,
-                    own_headers=dict(fetch.headers),
+                    own_headers=dict(fetch.headers) or None,
                     url=fetch.url,
                 )
                 return await send(changed)
@@ -145,7 +145,7 @@ class Hooks:
             response.data,
             response.errors,
             response.refusal,
-            dict(response.extensions),
+            dict(response.extensions or {}),
             has_next=response.later is not None,
             _status=response.status,
             _headers=list(response.headers),
@@ -158,7 +158,7 @@ class Hooks:
             return Response(None, failure.errors(), failure)
         later = None if response.later is None else _LaterThroughHooks(self, request, response.later)
         return replace(
-            response, extensions=context.extensions, status=context.status, headers=context.headers, later=later
+            response, extensions=context.extensions or None, status=context.status, headers=context.headers, later=later
         )
 
     async def on_part(self, request: RequestContext, part: Part, *, has_next: bool) -> Part:
@@ -168,7 +168,7 @@ class Hooks:
             part.data,
             part.errors,
             None,
-            dict(part.extensions),
+            dict(part.extensions or {}),
             path=part.pending.path,
             label=part.pending.label,
             has_next=has_next,
@@ -182,7 +182,7 @@ class Hooks:
         except RouterError as error:
             failure = error
         else:
-            return replace(part, extensions=context.extensions)
+            return replace(part, extensions=context.extensions or None)
         errors = tuple(replace(error, path=part.pending.path) for error in failure.errors())
         return replace(part, data=None, increments=(), errors=errors)
 

@@ -64,9 +64,12 @@ _OTHER_PATHS: Final = ("/health", "/ready", "/metrics")
 _ALLOW: Final = {"graphql": b"GET, POST, OPTIONS", "read": b"GET, HEAD"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
-    """An HTTP response: whole, or one that goes on for a while."""
+    """An HTTP response: whole, or one that goes on for a while.
+
+    Not to be changed; freezing it would cost a call per field and request.
+    """
 
     status: int
     headers: RawHeaders
