@@ -7,7 +7,6 @@ belongs to is read off the services' own routes: the documented REST paths do no
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fastapi import FastAPI
@@ -16,8 +15,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trifolio.config import Config
-from trifolio.executor.local import LocalTransport
-from trifolio.executor.transport import SubgraphRequest
+from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
 from trifolio.gateway import Router
 
 SHARED_PATHS = frozenset({"/health", "/ready", "/metrics"})
@@ -44,41 +42,26 @@ class InMemorySubgraph(Protocol):
         """The response to one request."""
 
 
-@dataclass(frozen=True, slots=True)
-class _ClientError:
-    formatted: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    data: Any
-    errors: list[_ClientError]
-
-
-class _LocalSchema:
-    """Executes operations as a schema does, through the service's own front: callers, limits and masked errors."""
+class ServiceTransport:
+    """Asks a service in this process through its own front: callers, limits and masked errors."""
 
     def __init__(self, subgraph: InMemorySubgraph) -> None:
         self._subgraph = subgraph
 
-    async def execute(
-        self,
-        query: str | None,
-        variable_values: dict[str, Any] | None = None,
-        context_value: Any = None,
-        root_value: Any = None,
-        operation_name: str | None = None,
-    ) -> _Result:
-        request: SubgraphRequest = context_value
-        response = await self._subgraph.execute(
-            query or "",
-            variable_values,
-            operation_name,
+    async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
+        """Execute the request's operation."""
+        payload = await self._subgraph.execute(
+            request.operation,
+            dict(request.variables),
+            None,
             authorization=request.headers.get("authorization"),
             client_address=_client_address.get(),
             request_id=request.headers.get("x-request-id", ""),
         )
-        return _Result(response["data"], [_ClientError(error) for error in response.get("errors", [])])
+        return SubgraphResponse(payload=payload)
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 class OneProcess:
@@ -89,7 +72,7 @@ class OneProcess:
         self._router = Router(
             supergraph_sdl,
             config=config,
-            transports={name: LocalTransport(_LocalSchema(app.state.subgraph)) for name, app in services.items()},
+            transports={name: ServiceTransport(app.state.subgraph) for name, app in services.items()},
         )
         self._front: ASGIApp = self._router.asgi()
         self._lifespan = Starlette(lifespan=self._live)

@@ -56,8 +56,12 @@ def read_document(text: str, schema: GraphQLSchema, limits: Limits, *, introspec
     try:
         document = parse(text, max_tokens=limits.document_tokens_max)
         check_selections(document, limits)
-        rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
-        problems = validate(schema, document, rules, max_errors=limits.validation_errors_max)
+        problems = validate(schema, document, specified_rules, max_errors=limits.validation_errors_max)
+        if not problems and not introspection:
+            asked = validate(schema, document, (NoSchemaIntrospectionCustomRule,), max_errors=1)
+            if asked:
+                locations = answer_error(ErrorCode.INTROSPECTION_DISABLED, asked[0]).locations
+                raise DocumentError(ErrorCode.INTROSPECTION_DISABLED, locations=locations)
     except GraphQLError as error:
         raise document_error(ErrorCode.GRAPHQL_PARSE_FAILED, [error]) from None
     except RecursionError:

@@ -1,8 +1,9 @@
 """The composer: subgraph schemas in, one supergraph or the list of what is wrong out.
 
-Phases, each in its own modules: ingest (`subgraph`), rules within a subgraph (`validate`), merging (`merge`), whether
-clients can get what the supergraph promises (`satisfiability`), and the text (`emit`). The composer does no I/O and
-never raises for what a schema author wrote.
+Phases, each in its own modules: ingest (`subgraph`), rules within a subgraph (`validate`), federation 1 brought to
+federation 2 (`upgrade`), merging (`merge`), the text (`emit`), read again as a router reads it (`validate_supergraph`),
+and whether clients can get what it promises (`satisfiability`). The composer does no I/O and never raises for what a
+schema author wrote.
 """
 
 from collections.abc import Iterable

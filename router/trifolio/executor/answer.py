@@ -13,7 +13,7 @@ from trifolio.query_plan import Selection
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A GraphQL response (GraphQL specification, section 7.1)."""
+    """What executing a plan came to: the two members of a response that the executor knows of."""
 
     data: Json | None
     errors: tuple[AnswerError, ...] = ()

@@ -48,14 +48,13 @@ def plan(
     cells.client(selections)
     parts = parts_of(tuple(flattener.deferrals.values()))
     decided = decide_requests(cells, graph, read.kind, parts)
-    writer = RequestWriter(graph, read.variables)
-    fetches = writer.fetches(decided.requests)
-    projector = Projector(cells, flattener, writer.builder.typename_known, [part.reading for part in parts])
+    written = RequestWriter(graph, read.variables).write(decided.requests)
+    projector = Projector(cells, flattener, written.typename_known, [part.reading for part in parts])
     deferred, first_places = deferred_parts(projector, cells.root, selections, parts, decided.needs)
     introspection, variables = split_introspection(read, flattener)
     return Plan(
         kind=read.kind,
-        fetches=marked_fetches(fetches, decided.parts, parts, first_places),
+        fetches=marked_fetches(written.fetches, decided.parts, parts, first_places),
         selection=projector.selection(cells.root, selections, ALWAYS, parts[0].reading),
         introspection=introspection,
         introspection_variables=variables,

@@ -11,7 +11,7 @@ is known. A set of facts is an int.
 Cells that lie at the same place of the merged tree (the `owner` of cats and the `owner` of dogs) share a *position*,
 which gives every (field, arguments) one key; fields whose shapes could clash in one response get keys of their own.
 
-`client` builds what the operation asks for, and returns it as goal. `hidden` adds what keys and @requires may need:
+`client` builds what the operation asks for, and collects its goal. `hidden` adds what keys and @requires may need:
 first for the client's cells, then, as long as the search finds no plan, for cells that were added themselves.
 """
 

@@ -2,7 +2,7 @@
 
 A *reach* is what a subgraph can say about a cell while it stands there on one of its own types: the facts gained, kept
 as a tree so that a request can be printed from it. A *rule* is a way for a subgraph to be asked: facts that must be
-known before (`need`) and the reach that it opens. There are five kinds:
+known before (`need`) and the reach that it opens. There are six kinds, and what a field requires besides:
 
     query, mutation,  nothing is needed, or that a cell exists where a type leads back to the query root
     subscription

@@ -53,6 +53,15 @@ class _EntityGroup:
         return "{" + " ".join(fragments) + "}"
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The requests of a plan, written down."""
+
+    fetches: tuple[Fetch, ...]
+    typename_known: Mapping[int, Condition]
+    """By index of a cell, when the requests bring the `__typename` of its objects."""
+
+
 class RequestWriter:
     """Writes the fetches of one plan."""
 
@@ -65,15 +74,15 @@ class RequestWriter:
         self._context_types: dict[str, str] = {}
         """The variables of the current fetch that carry context values, and their types."""
 
-    def fetches(self, requests: Sequence[Request]) -> tuple[Fetch, ...]:
-        """The fetches of all requests, in order; none repeats what a fetch that it waits for waits for."""
+    def write(self, requests: Sequence[Request]) -> Written:
+        """Write all requests, in order; none repeats what a fetch that it waits for waits for."""
         ancestors: list[set[int]] = []
         fetches = []
         for number, request in enumerate(requests):
             indirect = {far for near in request.depends_on for far in ancestors[near]}
             ancestors.append(indirect | request.depends_on)
             fetches.append(self._fetch(number, request, request.depends_on - indirect))
-        return tuple(fetches)
+        return Written(tuple(fetches), dict(self.builder.typename_known))
 
     def _fetch(self, number: int, request: Request, depends_on: set[int]) -> Fetch:
         condition = NEVER

@@ -7,10 +7,11 @@ decided afterwards, by liveness.
 
 Sequences are searched by A* on their length. The estimate counts disjoint sets of actions each of which has to bring a
 missing goal fact, so it never overestimates; facts that every way to the goal goes through count as goal, too. Two cuts
-keep the search small: an action that must come and can give no more later is fired without branching; a state is
-dropped when one with at least its facts was reached with as few requests. A greedy sequence is found first: it bounds
-the search, and it is the answer where the budget ends (set cover hides in here: every field in two of thirty
-subgraphs).
+keep the search small. An action that must come, as it alone brings a fact that is missing, and that gives all it ever
+can when it is fired now, is fired without branching: any sequence to the goal has it somewhere, and moving it to the
+front takes no fact from the others. And a state is dropped when the same facts were reached with as few requests. A
+greedy sequence is found first: it bounds the search, and it is the answer where the budget ends (set cover hides in
+here: every field in two of thirty subgraphs).
 """
 
 import heapq
