@@ -42,7 +42,13 @@ from trifolio.plugins import Hooks, OperationContext, RequestContext
 from trifolio.query_plan import OperationKind, Plan
 from trifolio.response import Response, ResponsePart
 from trifolio.supergraph import Supergraph
-from trifolio.variables import VariableDefinitions, coerce_variables, read_definitions
+from trifolio.variables import (
+    VariableDefinitions,
+    check_conditions,
+    coerce_variables,
+    nullable_conditions,
+    read_definitions,
+)
 
 _EMPTY: Final[Mapping[str, object]] = MappingProxyType({})
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -57,6 +63,8 @@ class PreparedOperation:
     name: str | None
     plan: PreparedPlan
     variables: VariableDefinitions
+    conditions: tuple[str, ...]
+    """The variables that decide a condition and could be null."""
     selected: SelectedFields | None
     """What it selects, where plug-ins want to know."""
 
@@ -233,6 +241,7 @@ class Engine:
             name=name,
             plan=prepare(made, name=name or ""),
             variables=read_definitions(chosen.variable_definitions or ()),
+            conditions=nullable_conditions(document, chosen.variable_definitions or ()),
             selected=selected_fields(document, self._schema) if wants_fields else None,
         )
         self._plans.put(key, operation)
@@ -278,6 +287,8 @@ class Engine:
             if operation.selected is not None and request is not None:
                 operation = await self._shown(key, operation, request)
             coerced = coerce_variables(self._schema, operation.variables, variables, self.config.limits)
+            if operation.conditions:
+                check_conditions(operation.conditions, coerced)
         except (RequestError, PlanningError, InternalError) as refusal:
             response = Response(None, refusal.errors(), refusal)
         else:

@@ -20,8 +20,8 @@ HTTP status and its text. What a client may read is a `ClientText`; what names a
 `InternalText`, which is no `str` and cannot get into an answer by accident.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import NewType
 
@@ -156,6 +156,8 @@ class AnswerError:
     """The subgraph at fault, where one is."""
     own_code: str | None = None
     """The code that a subgraph gave its own error, or a plug-in its refusal: clients see it in place of ours."""
+    own_extensions: Mapping[str, object] | None = field(default=None, compare=False)
+    """What else a subgraph says of its own error: JSON values, which clients see beside ours."""
 
     def to_json(self) -> dict[str, object]:
         """The element as JSON data: `message`, then `locations`, `path` and `extensions` where there are any."""
@@ -164,7 +166,7 @@ class AnswerError:
             element["locations"] = [{"line": line, "column": column} for line, column in self.locations]
         if self.path is not None:
             element["path"] = list(self.path)
-        extensions: dict[str, object] = {"code": self.own_code or self.code.name}
+        extensions = {**(self.own_extensions or {}), "code": self.own_code or self.code.name}
         if self.subgraph is not None:
             extensions["subgraph"] = self.subgraph
         element["extensions"] = extensions

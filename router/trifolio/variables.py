@@ -9,16 +9,21 @@ Specification: GraphQL, section 6.1.2 (coercing variable values).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from graphql import (
+    DirectiveNode,
+    DocumentNode,
     GraphQLSchema,
     NamedTypeNode,
     NonNullTypeNode,
     OperationDefinitionNode,
     VariableDefinitionNode,
+    VariableNode,
+    Visitor,
     parse,
     print_ast,
+    visit,
 )
 from graphql.execution.values import get_variable_values
 
@@ -26,6 +31,7 @@ from trifolio.document import answer_error
 from trifolio.errors import ClientText, ErrorCode, VariablesError
 from trifolio.limits import Limits
 
+_CONDITIONS: Final = frozenset({"skip", "include", "defer"})
 _NONE: Final[Mapping[str, object]] = MappingProxyType({})
 _PLAIN_TYPES: Final[Mapping[str, type]] = {"String": str, "ID": str, "Boolean": bool, "Int": int}
 _INT_MAX: Final = 2**31 - 1
@@ -63,6 +69,34 @@ def _without_places(nodes: Sequence[VariableDefinitionNode]) -> Sequence[Variabl
     [operation] = parse(text, no_location=True).definitions
     assert isinstance(operation, OperationDefinitionNode)
     return operation.variable_definitions or ()
+
+
+def check_conditions(names: Sequence[str], coerced: Mapping[str, object]) -> None:
+    """Refuse null for a variable that @skip, @include or @defer asks: it may be nullable where it has a default.
+
+    Raises VariablesError (GraphQL specification, section 6.4.1, CoerceArgumentValues).
+    """
+    for name in names:
+        if coerced.get(name) is None:
+            text = f'{ErrorCode.BAD_USER_INPUT.text} Variable "${name}" decides what is executed: it cannot be null.'
+            raise VariablesError(ErrorCode.BAD_USER_INPUT, ClientText(text))
+
+
+def nullable_conditions(document: DocumentNode, definitions: Sequence[VariableDefinitionNode]) -> tuple[str, ...]:
+    """The operation's variables that can be null and decide a condition somewhere in the document."""
+    nullable = {each.variable.name.value for each in definitions if not isinstance(each.type, NonNullTypeNode)}
+    if not nullable:
+        return ()
+    found: set[str] = set()
+
+    class Read(Visitor):
+        def enter_directive(self, node: DirectiveNode, *_: Any) -> None:
+            for argument in node.arguments or ():
+                if node.name.value in _CONDITIONS and isinstance(argument.value, VariableNode):
+                    found.add(argument.value.name.value)
+
+    visit(document, Read())
+    return tuple(sorted(found & nullable))
 
 
 def coerce_variables(

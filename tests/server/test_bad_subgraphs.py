@@ -140,7 +140,7 @@ async def test_a_subgraphs_own_error_keeps_its_message_and_code() -> None:
                 {
                     "message": "Not for you.",
                     "path": ["me", "homes"],
-                    "extensions": {"code": "FORBIDDEN", "subgraph": "places"},
+                    "extensions": {"x": "y", "code": "FORBIDDEN", "subgraph": "places"},
                 }
             ],
         }

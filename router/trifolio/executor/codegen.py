@@ -241,7 +241,7 @@ class _Projection:
         text = self._text
         by_type = any(field.types is not None for field in selection.fields)
         asked = any(isinstance(field.shape, TypenameShape) and not field.shape.constant for field in selection.fields)
-        if len(selection.types) == 1 and not by_type:
+        if len(selection.types) == 1 and not by_type and not asked:
             (only,) = selection.types
             constant = text.key(only)
             with text.block(f"if {place}.get({text.key('__typename')}, {constant}) != {constant}:"):

@@ -7,6 +7,7 @@ at the objects that waited for it, and the rest of the answer stands.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from trifolio.errors import AnswerError, ClientText, ErrorCode, PathKey
 from trifolio.executor.codegen import Group
@@ -224,7 +225,7 @@ _Located = tuple[tuple[PathKey, ...], AnswerError]
 
 
 def _read_errors(errors: object, subgraph: str) -> list[_Located]:
-    """The errors' messages, paths and codes: nothing else of them is for clients."""
+    """The errors' messages, paths and extensions; their places in the subgraph's operation are nothing to clients."""
     found: list[_Located] = []
     for item in errors if isinstance(errors, list) else ():
         if not isinstance(item, dict):
@@ -238,11 +239,22 @@ def _read_errors(errors: object, subgraph: str) -> list[_Located]:
             ClientText(message) if isinstance(message, str) else ErrorCode.SUBGRAPH_ERROR.text,
             subgraph=subgraph,
             own_code=code if isinstance(code, str) else None,
+            own_extensions=_for_clients(extensions) if isinstance(extensions, dict) else None,
         )
         keys = path if isinstance(path, list) else []
         usable = all(isinstance(key, str | int) and not isinstance(key, bool) for key in keys)
         found.append((tuple(keys) if usable else (), error))
     return found
+
+
+_INTERNAL_EXTENSIONS: Final = frozenset({"exception", "stacktrace"})
+"""What servers that are not in production mode put into extensions: never for clients."""
+
+
+def _for_clients(extensions: Json) -> Json | None:
+    """What clients may read of an error's extensions, its code apart; None where nothing is left."""
+    shown = {key: value for key, value in extensions.items() if key not in _INTERNAL_EXTENSIONS and key != "code"}
+    return shown or None
 
 
 def _absorb_nothing(tree: MergedTree, asked: Ask, data: object, errors: list[_Located]) -> None:
