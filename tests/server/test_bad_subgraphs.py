@@ -115,7 +115,7 @@ async def test_the_rest_of_the_answer_stands(
     assert error["path"][:2] == ["me", "homes"]
     assert not any(secret in response.text for secret in ("127.0.0.1", "10.0.0.9", "nginx", "Traceback", "httpx"))
     for record in caplog.records:
-        if record.name.startswith("router"):
+        if record.name.startswith("trifolio."):
             assert json.loads(JsonFormatter().format(record))["request_id"] == "request-0001"
 
 
