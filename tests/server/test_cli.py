@@ -324,3 +324,31 @@ async def test_serve_names_the_cure_for_a_busy_port(folder: Path, capsys: pytest
         code = await asyncio.to_thread(run, "serve", "--supergraph", folder / "supergraph.graphql", "--port", port)
     assert code == 1
     assert f"port {port} of 127.0.0.1 is in use; choose another with --port" in capsys.readouterr().err
+
+
+async def test_serve_finds_plug_ins_beside_the_settings(folder: Path) -> None:
+    """A plug-in's module is imported from the folder of router.yaml, in every worker, with the options given there."""
+    (folder / "acme_plugins.py").write_text(
+        "from trifolio import Plugin\n"
+        "class Version(Plugin):\n"
+        "    def __init__(self, number): self.number = number\n"
+        "    async def on_response(self, response): response.add_header('x-version', str(self.number))\n"
+    )
+    (folder / "router.yaml").write_text("plugins: [{python: 'acme_plugins:Version', number: 7}]\n")
+    files = ("--supergraph", folder / "supergraph.graphql", "--settings", folder / "router.yaml")
+    for workers in ("1", "2"):
+        async with started(*files, "--workers", workers) as (_, address), httpx.AsyncClient(timeout=60) as client:
+            response = await client.post(address, json={"query": "{ __typename }"})
+            assert (response.status_code, response.headers["x-version"]) == (200, "7")
+
+
+async def test_serve_says_which_plug_in_it_lacks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A plug-in that cannot be imported or made keeps the router from starting, with the line that names it."""
+    for line, told in (
+        ("python: 'acme_nowhere:Version'", "router.yaml:2: acme_nowhere:Version cannot be imported: ModuleNotFound"),
+        ("python: 'json:dumps', number: 7", "router.yaml:2: json:dumps: "),
+    ):
+        (folder / "router.yaml").write_text(f"plugins:\n  - {{{line}}}\n")
+        files = ("--supergraph", str(folder / "supergraph.graphql"), "--settings", str(folder / "router.yaml"))
+        assert main(["serve", *files, "--port", "0"]) == 1
+        assert told in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from trifolio.command.modules import find_modules_beside
 from trifolio.config import Config, parse_config, read_config
 from trifolio.errors import ConfigError
 
@@ -26,7 +27,13 @@ def read_text(path: Path) -> str:
 
 
 def read_settings(path: Path | None) -> Config:
-    """What `router.yaml` says; the defaults where there is none. Raises ConfigError."""
+    """What `router.yaml` says; the defaults where there is none. Raises ConfigError.
+
+    The modules of plug-ins that it names can be imported from then on, also where they stand beside it.
+    """
     if path is not None:
-        return read_config(path, environment=os.environ)
+        config = read_config(path, environment=os.environ)
+        if config.plugins:
+            find_modules_beside(path.parent)
+        return config
     return parse_config("", name="router.yaml", folder=Path(), environment=os.environ)

@@ -3,7 +3,6 @@
 Specification: Apollo Federation subgraph specification, `Query._service`.
 """
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,6 +13,7 @@ import httpx
 import msgspec
 from graphql import GraphQLSchema, graphql_sync
 
+from trifolio.command.modules import find_modules_beside
 from trifolio.config import CompositionConfig, SchemaSource
 from trifolio.errors import ConfigError
 
@@ -109,9 +109,7 @@ def _sdl_of_answer(answer: Any, where: str) -> str:
 def _from_python(reference: str, folder: Path) -> str:
     """The SDL of an object in a module: a schema of Strawberry, Ariadne or graphql-core, or a text."""
     module_name, _, attribute = reference.partition(":")
-    for place in (str(folder.resolve()), str(Path.cwd())):
-        if place not in sys.path:
-            sys.path.insert(0, place)
+    find_modules_beside(folder)
     try:
         schema: Any = import_module(module_name)
         for name in attribute.split("."):
