@@ -23,10 +23,7 @@ from trifolio.config import Config
 from trifolio.document import choose_operation, read_document
 from trifolio.errors import (
     AnswerError,
-    ConfigurationError,
     ErrorCode,
-    InternalError,
-    InternalText,
     OperationError,
     PlanningError,
     RequestError,
@@ -164,7 +161,14 @@ class Engine:
                 query, variables, operation_name, headers, context, queries_only=queries_only, incremental=incremental
             )
         request = RequestContext(
-            query, operation_name, variables, dict(headers), extensions or {}, context=context, method=method
+            query,
+            operation_name,
+            variables,
+            dict(headers),
+            request_id=headers.get("x-request-id"),
+            extensions=extensions or {},
+            context=context,
+            method=method,
         )
         return self._answer_through(self._hooks, request, queries_only=queries_only, incremental=incremental)
 
@@ -273,9 +277,13 @@ class Engine:
         queries_only: bool,
         incremental: bool,
         request: RequestContext | None = None,
+        deadline: float | None = None,
     ) -> Response:
-        """Answer one operation, for a `request` where plug-ins have hooks."""
+        """Answer one operation, for a `request` where plug-ins have hooks, until the loop's time is `deadline`."""
         started = time.perf_counter()
+        if deadline is None:
+            deadline = asyncio.get_running_loop().time() + self.config.limits.operation_timeout_ms / 1000
+        around = None
         key = self._key(query, operation_name, headers, incremental=incremental)
         operation = self._plans.get(key)
         is_cached = operation is not None
@@ -285,15 +293,17 @@ class Engine:
             if queries_only and operation.kind != "query":
                 raise OperationError(ErrorCode.MUTATION_OVER_GET)
             if operation.selected is not None and request is not None:
-                operation = await self._shown(key, operation, request)
+                operation = await self._shown(key, operation, request, deadline)
             coerced = coerce_variables(self._schema, operation.variables, variables, self.config.limits)
             if operation.conditions:
                 check_conditions(operation.conditions, coerced)
-        except (RequestError, PlanningError, InternalError) as refusal:
+        except RouterError as refusal:
             response = Response(None, refusal.errors(), refusal)
         else:
-            around = self._hooks.around_fetches(request) if self._hooks is not None and request is not None else None
-            response = await self._execute(operation, variables or _EMPTY, coerced, headers, context, around)
+            if self._hooks is not None and request is not None:
+                headers, context = request.headers, request.context
+                around = self._hooks.around_fetches(request, deadline)
+            response = await self._execute(operation, variables or _EMPTY, coerced, headers, context, around, deadline)
         if self._observer is not None:
             if response.later is not None:
                 return replace(response, later=_Observed(response, self._observer, operation, started, is_cached))
@@ -308,12 +318,13 @@ class Engine:
         headers: Mapping[str, str],
         context: object,
         around: Around | None,
+        deadline: float,
     ) -> Response:
         limits = self.config.limits
         try:
             if operation.plan.plan.deferred:
-                return await self._execute_in_parts(operation, variables, coerced, headers, context, around)
-            async with asyncio.timeout(limits.operation_timeout_ms / 1000):
+                return await self._execute_in_parts(operation, variables, coerced, headers, context, around, deadline)
+            async with asyncio.timeout_at(deadline):
                 answer = await execute(
                     operation.plan,
                     transports=self.transports,
@@ -338,12 +349,13 @@ class Engine:
         headers: Mapping[str, str],
         context: object,
         around: Around | None,
+        deadline: float,
     ) -> Response:
         limits = self.config.limits
         first = await execute_in_parts(
             operation.plan,
             transports=self.transports,
-            deadline=asyncio.get_running_loop().time() + limits.operation_timeout_ms / 1000,
+            deadline=deadline,
             schema=self._schema,
             variables=variables,
             coerced=coerced,
@@ -361,40 +373,34 @@ class Engine:
         self, hooks: Hooks, request: RequestContext, *, queries_only: bool, incremental: bool
     ) -> Response:
         """Answer one operation through the hooks, all under one clock."""
-        limits = self.config.limits
-        deadline = asyncio.get_running_loop().time() + limits.operation_timeout_ms / 1000
+        limits, loop = self.config.limits, asyncio.get_running_loop()
+        started = time.perf_counter()
+        deadline = loop.time() + limits.operation_timeout_ms / 1000
         try:
-            async with asyncio.timeout_at(deadline):
-                await hooks.start()
-                response = await hooks.on_request(request)
-                if response is None:
-                    response = await self._answer(
-                        request.query,
-                        request.variables,
-                        request.operation_name,
-                        request.headers,
-                        request.context,
-                        queries_only=queries_only,
-                        incremental=incremental,
-                        request=request,
-                    )
-        except TimeoutError:
-            response = _timed_out()
-        except ConfigurationError as failure:
-            hidden = InternalError(InternalText(failure.message))
-            response = Response(None, hidden.errors(), hidden)
+            await hooks.start_for(request, deadline)
+            response = await hooks.on_request(request, deadline)
         except RouterError as refusal:
             response = Response(None, refusal.errors(), refusal)
-        grace = asyncio.get_running_loop().time() + limits.plugin_response_timeout_ms / 1000
-        try:
-            async with asyncio.timeout_at(max(deadline, grace)):
-                return await hooks.on_response(request, response)
-        except TimeoutError:
-            if response.later is not None:
-                await response.later.aclose()
-            return _timed_out()
+        if response is None:
+            response = await self._answer(
+                request.query,
+                request.variables,
+                request.operation_name,
+                request.headers,
+                request.context,
+                queries_only=queries_only,
+                incremental=incremental,
+                request=request,
+                deadline=deadline,
+            )
+        elif self._observer is not None:
+            self._observer.operation_ended(_ended(None, response.errors, started, is_cached=False))
+        grace = loop.time() + limits.plugin_response_timeout_ms / 1000
+        return await hooks.on_response(request, response, max(deadline, grace))
 
-    async def _shown(self, key: PlanKey, operation: PreparedOperation, request: RequestContext) -> PreparedOperation:
+    async def _shown(
+        self, key: PlanKey, operation: PreparedOperation, request: RequestContext, deadline: float
+    ) -> PreparedOperation:
         """The operation as its caller may have it. Raises RouterError where a plug-in refuses it."""
         assert self._hooks is not None
         assert operation.selected is not None
@@ -408,8 +414,9 @@ class Engine:
             self.supergraph.labels,
             set(labels),
         )
-        await self._hooks.on_operation(seen)
-        wanted = text, operation_name, frozenset(seen.labels), incremental, seen.fields.intersection(seen.hidden)
+        await self._hooks.on_operation(seen, deadline)
+        hidden = operation.selected.coordinates.intersection(seen.hidden)
+        wanted = text, operation_name, frozenset(seen.labels), incremental, hidden
         if wanted == key:
             return operation
         return self._plans.get(wanted) or self._prepare(wanted)
@@ -423,11 +430,15 @@ def _timed_out() -> Response:
 def _ended(
     operation: PreparedOperation | None, errors: Sequence[AnswerError], started: float, is_cached: bool
 ) -> OperationEnded:
+    def code_of(error: AnswerError) -> str:
+        is_plugins = error.code is ErrorCode.PLUGIN_REFUSED
+        return error.code.name if is_plugins or error.own_code is None else error.own_code
+
     return OperationEnded(
         kind=operation.kind if operation else None,
         name=operation.name if operation else None,
         seconds=time.perf_counter() - started,
-        codes=tuple(error.own_code or error.code.name for error in errors),
+        codes=tuple(map(code_of, errors)),
         plan_cached=is_cached,
     )
 

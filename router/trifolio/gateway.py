@@ -117,7 +117,11 @@ class Router(Engine):
 
     async def __aenter__(self) -> Self:
         """Let the plug-ins open what they need. Raises ConfigError where one cannot."""
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(

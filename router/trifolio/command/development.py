@@ -103,10 +103,14 @@ class DevServer:
                 _log.error("%s", diagnostic)
             _log.error("%s do not compose; %s", names, "what did is still served" if self._current else "not ready")
             return
+        router = None
         try:
             router = Router(result.supergraph, config=self._config_for(subgraphs))
+            await router.start()
         except RouterError as error:
             _log.error("%s: %s", names, error.message)
+            if router is not None:
+                await router.close()
             return
         if self._current is not None:
             self._retired.append(self._current)

@@ -37,7 +37,7 @@ class HttpxTransport:
         A `client` that is handed in decides about connections itself and is closed by whoever made it.
         """
         self._subgraph = HttpSubgraph(url, forward_headers=forward_headers, response_bytes_max=response_bytes_max)
-        self._fixed_headers = {**(headers or {}), **JSON_HEADERS}
+        self._fixed_headers = {**{name.lower(): value for name, value in (headers or {}).items()}, **JSON_HEADERS}
         self._timeout_s = timeout_ms / 1000
         self._owned = client is None
         self._client = client or httpx.AsyncClient(
@@ -64,7 +64,7 @@ class HttpxTransport:
     async def _exchange(self, request: SubgraphRequest) -> SubgraphResponse:
         body = request_body(request.operation, request.variables)
         headers = {**self._subgraph.forwarded(request), **self._fixed_headers, **(request.own_headers or {})}
-        url = request.url or self._subgraph.url
+        url = self._subgraph.url if request.url is None else request.url
         async with self._client.stream("POST", url, content=body, headers=headers) as response:
             content = await self._read(request, response)
         found = {name.lower(): value for name, value in response.headers.items()}

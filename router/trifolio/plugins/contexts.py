@@ -5,14 +5,19 @@ key that nobody else has: the plug-in itself, or a name that begins with the pac
 """
 
 from collections.abc import Mapping, MutableMapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from trifolio.errors import AnswerError, PathKey, RouterError
+from trifolio.executor.encoding import encode_json
 from trifolio.executor.http import request_body
 from trifolio.header_fields import CONNECTION_FIELDS, is_field_name
 from trifolio.query_plan import OperationKind
+
+_BODILESS: Final = frozenset({204, 205, 304})
+"""Statuses of responses that have no body; an answer has one."""
 
 
 @dataclass(slots=True)
@@ -27,6 +32,8 @@ class RequestContext:
     """The operation's variables, as the client sent them."""
     headers: MutableMapping[str, str]
     """The client's headers, names in lower case. What is changed here the subgraphs get, where it is forwarded."""
+    request_id: str | None = None
+    """The id that stands in the log and in the response's `x-request-id`; None where nobody gave one."""
     extensions: Mapping[str, object] = field(default_factory=dict)
     """What the client says beside the query, as it came."""
     context: Any = None
@@ -36,10 +43,22 @@ class RequestContext:
     state: dict[Any, Any] = field(default_factory=dict)
     """What plug-ins know of this request."""
 
-    @property
-    def request_id(self) -> str | None:
-        """The id that stands in the log and in the response's `x-request-id`; None where nobody gave one."""
-        return self.headers.get("x-request-id")
+    def check(self, known: Mapping[str, str]) -> None:
+        """Puts the headers' names in lower case. Raises TypeError or ValueError for what no request can be; values of
+        `known` were there before and are not looked at."""
+        _check_type("query", self.query, str)
+        _check_type("operation_name", self.operation_name, str, type(None))
+        _check_type("variables", self.variables, Mapping, type(None))
+        _check_type("headers", self.headers, MutableMapping)
+        _check_type("state", self.state, dict)
+        changed = False
+        for name, value in self.headers.items():
+            if known.get(name) is not value:
+                changed = True
+                _check_type("a header's name", name, str)
+                check_value(name, value)
+        if changed:
+            self.headers = {name.lower(): value for name, value in self.headers.items()}
 
 
 @dataclass(slots=True)
@@ -62,6 +81,19 @@ class OperationContext:
     """Those of them that hold for it; a hook may add and take away."""
     hidden: set[str] = field(default_factory=set)
     """Fields, as `Type.field`, that the caller may not see: they are not fetched, and become null with an error."""
+
+    def check(self, known_labels: frozenset[str]) -> None:
+        """Raises TypeError or ValueError where the labels are not of these, or what is hidden names no fields."""
+        for attribute, names in (("labels", self.labels), ("hidden", self.hidden)):
+            _check_type(attribute, names, AbstractSet)
+            for name in names:
+                _check_type(f"what is in {attribute}", name, str)
+        unknown = self.labels - known_labels
+        if unknown:
+            raise ValueError(f"the supergraph has no @override label {', '.join(sorted(unknown))}")
+        no_fields = [name for name in self.hidden if name.count(".") != 1]
+        if no_fields:
+            raise ValueError(f"a field is hidden by Type.field, not by {', '.join(sorted(no_fields))}")
 
 
 @dataclass(slots=True)
@@ -90,7 +122,11 @@ class FetchContext:
         return request_body(self.operation, self.variables)
 
     def check(self) -> None:
-        """Raises ValueError where `headers` cannot be sent."""
+        """Raises TypeError or ValueError where this cannot be sent."""
+        _check_type("operation", self.operation, str)
+        _check_type("variables", self.variables, Mapping)
+        _check_type("headers", self.headers, Mapping)
+        _check_type("url", self.url, str, type(None))
         for name, value in self.headers.items():
             check_header(name, value)
 
@@ -128,8 +164,7 @@ class ResponseContext:
     @status.setter
     def status(self, status: int) -> None:
         self._check_first()
-        if not 200 <= status <= 599:
-            raise ValueError(f"{status} is no HTTP status of a response")
+        check_status(status)
         self._status = status
 
     @property
@@ -174,14 +209,52 @@ class ResponseContext:
             morsel["httponly"] = True
         self.add_header("set-cookie", morsel.OutputString())
 
+    def check(self) -> None:
+        """Raises TypeError or ValueError where the extensions are no JSON."""
+        check_extensions(self.extensions)
+
     def _check_first(self) -> None:
         if not self.is_first:
             raise ValueError("status and headers are written with the first part")
 
 
 def check_header(name: str, value: str) -> None:
-    """Raises ValueError where a plug-in may not set such a header."""
-    if not is_field_name(name) or name in CONNECTION_FIELDS:
+    """Raises TypeError or ValueError where a plug-in may not set such a header."""
+    _check_type("a header's name", name, str)
+    if not is_field_name(name) or name.lower() in CONNECTION_FIELDS:
         raise ValueError(f"{name!r} is no header that can be set")
+    check_value(name, value)
+
+
+def check_value(name: str, value: str) -> None:
+    """Raises TypeError or ValueError where a header cannot have this value."""
+    _check_type(f"the header {name!r}", value, str)
     if any(character in value for character in "\0\r\n"):
         raise ValueError(f"the value of the header {name!r} holds a line break or NUL")
+    value.encode()  # what stands for half a character cannot be sent
+
+
+def check_status(status: int) -> None:
+    """Raises TypeError or ValueError where an answer cannot have this HTTP status."""
+    _check_type("status", status, int)
+    if not 200 <= status <= 599 or status in _BODILESS:
+        raise ValueError(f"{status} is no HTTP status of a response with a body")
+
+
+def check_extensions(extensions: Mapping[str, object]) -> None:
+    """Raises TypeError or ValueError where these are not JSON values by name."""
+    _check_type("extensions", extensions, Mapping)
+    if not extensions:
+        return
+    for name in extensions:
+        _check_type("an extension's name", name, str)
+    try:
+        encode_json(dict(extensions))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"the extensions are no JSON: {error}") from error
+
+
+def _check_type(what: str, value: object, *kinds: type) -> None:
+    if not isinstance(value, kinds):
+        wanted = " or ".join("None" if kind is type(None) else f"a {kind.__name__}" for kind in kinds)
+        raise TypeError(f"{what} has to be {wanted}, not a {type(value).__name__}")

@@ -2,24 +2,32 @@
 
 A hook that nobody overrides does not exist here, so that the engine pays one comparison for all that is not used.
 Whatever a hook raises is one of three things: a refusal that the plug-in means (`Refused`, or another `RouterError`),
-the end of the caller (cancellation, time-out), or a bug of the plug-in, which is logged with the request's id, the
-plug-in and the hook, and becomes the router's own failure. What a hook returns is checked, as plug-ins come without
-types.
+the end of the caller (cancellation), or a bug of the plug-in, which is logged with the request's id, the plug-in and
+the hook, and becomes the router's own failure. So does a hook that is not done in time. What a hook returns, and what
+it leaves in its context, is checked, as plug-ins come without types.
 """
 
 import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from trifolio.errors import ConfigError, InternalError, InternalText, RouterError
+from trifolio.errors import AnswerError, ConfigError, ConfigurationError, InternalError, InternalText, RouterError
 from trifolio.executor.fetch import Around, Send
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
 from trifolio.limits import Limits
 from trifolio.parts import Later, Part, Parts
-from trifolio.plugins.contexts import FetchContext, OperationContext, RequestContext, ResponseContext
+from trifolio.plugins.contexts import (
+    FetchContext,
+    OperationContext,
+    RequestContext,
+    ResponseContext,
+    check_extensions,
+    check_header,
+    check_status,
+)
 from trifolio.plugins.plugin import Plugin, SendFetch
 from trifolio.response import Response
 
@@ -31,6 +39,17 @@ _Hook = tuple[str, Callable[..., Awaitable[Any]]]
 """The plug-in's name and its method."""
 
 
+@dataclass(slots=True)
+class _Life:
+    """One plug-in from start to stop."""
+
+    name: str
+    on_start: Callable[[], Awaitable[Any]] | None
+    on_stop: Callable[[], Awaitable[Any]] | None
+    is_open: bool
+    """Whether it holds what it opened, or may have done so without `on_start`."""
+
+
 class Hooks:
     """The hooks of a router's plug-ins."""
 
@@ -38,18 +57,21 @@ class Hooks:
         """Raises ConfigError for an object that is no plug-in: without a hook, or with one that cannot be awaited."""
         self._limits = limits
         by_name: dict[str, list[_Hook]] = {name: [] for name in HOOKS}
+        self._lives: list[_Life] = []
         for plugin in plugins:
-            own = _hooks_of(plugin)
-            for name, method in own.items():
-                by_name[name].append((type(plugin).__name__, method))
+            own, name = hooks_of(plugin), _name_of(plugin)
+            for hook, method in own.items():
+                by_name[hook].append((name, method))
+            on_start = own.get("on_start")
+            self._lives.append(_Life(name, on_start, own.get("on_stop"), is_open=on_start is None))
         self._request = by_name["on_request"]
         self._operation = by_name["on_operation"]
         self._fetch = by_name["on_fetch"]
         self._response = by_name["on_response"][::-1]
-        self._start = by_name["on_start"]
-        self._stop = by_name["on_stop"][::-1]
         self._starting = asyncio.Lock()
-        self._is_started = not self._start
+        self._opening = ""
+        """The plug-in that is started."""
+        self._is_started = not by_name["on_start"]
 
     @property
     def sees_operations(self) -> bool:
@@ -59,56 +81,84 @@ class Hooks:
     # ---- the life of the process ----
 
     async def start(self) -> None:
-        """Let every plug-in open what it needs, once. Raises ConfigError where one cannot."""
+        """Let every plug-in open what it needs, once. Raises ConfigError where one cannot; it is asked again next time,
+        those that could are not."""
         if self._is_started:
             return
         async with self._starting:
-            if self._is_started:
-                return
-            timeout_ms = self._limits.plugin_start_timeout_ms
-            for name, hook in self._start:
-                try:
-                    async with asyncio.timeout(timeout_ms / 1000):
-                        await hook()
-                except TimeoutError as error:
-                    raise ConfigError(f"the plug-in {name} did not start within {timeout_ms} ms") from error
-                except RouterError:
-                    raise
-                except Exception as error:
-                    _log.exception("a plug-in failed", extra={"fields": {"plugin": name, "hook": "on_start"}})
-                    raise ConfigError(f"the plug-in {name} does not start: {type(error).__name__}: {error}") from error
+            for life in self._lives:
+                if life.on_start is not None and not life.is_open:
+                    self._opening = life.name
+                    await self._open(life.name, life.on_start)
+                    life.is_open = True
             self._is_started = True
 
+    async def start_for(self, request: RequestContext, deadline: float) -> None:
+        """The same at the first request. Raises the router's own failure where one cannot."""
+        if self._is_started:
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self.start()
+        except (ConfigError, TimeoutError) as error:
+            raise _failure(self._opening, "on_start", request, error) from error
+
+    async def _open(self, name: str, on_start: Callable[[], Awaitable[Any]]) -> None:
+        timeout_ms = self._limits.plugin_start_timeout_ms
+        clock = asyncio.timeout(timeout_ms / 1000)
+        try:
+            async with clock:
+                await on_start()
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_cancelled(error):
+                raise
+            if isinstance(error, TimeoutError) and clock.expired():
+                raise ConfigError(f"the plug-in {name} did not start within {timeout_ms} ms") from error
+            raise ConfigError(f"the plug-in {name} does not start: {described(error)}") from error
+
     async def stop(self) -> None:
-        """Let every plug-in close what it opened; one that fails does not keep the others from it."""
-        for name, hook in self._stop:
+        """Let every plug-in close what it opened, once; one that fails does not keep the others from it."""
+        for life in reversed(self._lives):
+            if not life.is_open:
+                continue
+            life.is_open = False
+            if life.on_stop is None:
+                continue
             try:
                 async with asyncio.timeout(self._limits.shutdown_timeout_ms / 1000):
-                    await hook()
-            except Exception:  # noqa: BLE001  # the others are to be stopped, and the log has it
-                _log.exception("a plug-in failed", extra={"fields": {"plugin": name, "hook": "on_stop"}})
+                    await life.on_stop()
+            except (Exception, asyncio.CancelledError) as error:
+                if _is_cancelled(error):
+                    raise
+                fields = {"plugin": life.name, "hook": "on_stop"}
+                _log.error("a plug-in failed", exc_info=error, extra={"fields": fields})
 
-    # ---- one request ----
+    # ---- one request; the loop's time `deadline` is when it has to be done ----
 
-    async def on_request(self, request: RequestContext) -> Response | None:
+    async def on_request(self, request: RequestContext, deadline: float) -> Response | None:
         """The response of the first plug-in that has one. Raises RouterError."""
         for name, hook in self._request:
-            response = await _call(name, "on_request", request, hook(request))
+            known = dict(request.headers)
+            call = _Call(name, "on_request", request)
+            response = await call.within(deadline, hook, request)
+            call.check(request.check, known)
             if response is not None:
-                return _checked(response, Response, name, "on_request", request)
+                checked = call.returned(response, Response)
+                call.check(_check_response, checked)
+                return checked
         return None
 
-    async def on_operation(self, operation: OperationContext) -> None:
+    async def on_operation(self, operation: OperationContext, deadline: float) -> None:
         """Show the operation to every plug-in. Raises RouterError."""
+        request, known_labels = operation.request, operation.known_labels
         for name, hook in self._operation:
-            returned = await _call(name, "on_operation", operation.request, hook(operation))
-            _checked(returned, type(None), name, "on_operation", operation.request)
-            unknown = operation.labels - operation.known_labels
-            if unknown:
-                bug = ValueError(f"the supergraph has no @override label {', '.join(sorted(map(str, unknown)))}")
-                raise _failure(name, "on_operation", operation.request, bug)
+            known = dict(request.headers)
+            call = _Call(name, "on_operation", request)
+            call.returned(await call.within(deadline, hook, operation), type(None))
+            call.check(request.check, known)
+            call.check(operation.check, known_labels)
 
-    def around_fetches(self, request: RequestContext) -> Around | None:
+    def around_fetches(self, request: RequestContext, deadline: float) -> Around | None:
         """What stands between the executor and the transports for one request; None where nothing does."""
         if not self._fetch:
             return None
@@ -117,6 +167,8 @@ class Hooks:
             fetch = FetchContext(request, asked.subgraph, asked.kind, asked.operation, asked.variables)
 
             async def send_on(fetch: FetchContext) -> SubgraphResponse:
+                if not isinstance(fetch, FetchContext):
+                    raise TypeError(f"a FetchContext is sent, not a {type(fetch).__name__}")
                 fetch.check()
                 changed = replace(
                     asked,
@@ -124,19 +176,19 @@ class Hooks:
                     variables=fetch.variables,
                     headers=request.headers,
                     context=request.context,
-                    own_headers=dict(fetch.headers) or None,
+                    own_headers={name.lower(): value for name, value in fetch.headers.items()} or None,
                     url=fetch.url,
                 )
                 return await send(changed)
 
             through: SendFetch = send_on
             for name, hook in reversed(self._fetch):
-                through = _wrapped(name, hook, through)
+                through = _wrapped(_Call(name, "on_fetch", request), hook, through, deadline)
             return await through(fetch)
 
         return around
 
-    async def on_response(self, request: RequestContext, response: Response) -> Response:
+    async def on_response(self, request: RequestContext, response: Response, deadline: float) -> Response:
         """The response as the plug-ins leave it; where one fails, the router's own failure."""
         if not self._response:
             return response
@@ -151,11 +203,15 @@ class Hooks:
             _headers=list(response.headers),
         )
         try:
-            await self._show(context)
+            await self._show(context, deadline)
         except RouterError as failure:
             if response.later is not None:
                 await response.later.aclose()
             return Response(None, failure.errors(), failure)
+        except asyncio.CancelledError:
+            if response.later is not None:
+                await response.later.aclose()
+            raise
         later = None if response.later is None else _LaterThroughHooks(self, request, response.later)
         return replace(
             response, extensions=context.extensions or None, status=context.status, headers=context.headers, later=later
@@ -174,22 +230,20 @@ class Hooks:
             has_next=has_next,
             is_first=False,
         )
+        deadline = asyncio.get_running_loop().time() + self._limits.plugin_response_timeout_ms / 1000
         try:
-            async with asyncio.timeout(self._limits.plugin_response_timeout_ms / 1000):
-                await self._show(context)
-        except TimeoutError:
-            failure: RouterError = InternalError(InternalText("a plug-in's on_response took too long"))
-        except RouterError as error:
-            failure = error
-        else:
-            return replace(part, extensions=context.extensions or None)
-        errors = tuple(replace(error, path=part.pending.path) for error in failure.errors())
-        return replace(part, data=None, increments=(), errors=errors)
+            await self._show(context, deadline)
+        except RouterError as failure:
+            errors = tuple(replace(error, path=part.pending.path) for error in failure.errors())
+            return replace(part, data=None, increments=(), errors=errors)
+        return replace(part, extensions=context.extensions or None)
 
-    async def _show(self, context: ResponseContext) -> None:
+    async def _show(self, context: ResponseContext, deadline: float) -> None:
+        request = context.request
         for name, hook in self._response:
-            returned = await _call(name, "on_response", context.request, hook(context))
-            _checked(returned, type(None), name, "on_response", context.request)
+            call = _Call(name, "on_response", request)
+            call.returned(await call.within(deadline, hook, context), type(None))
+            call.check(context.check)
 
 
 class _LaterThroughHooks:
@@ -216,11 +270,11 @@ class _LaterThroughHooks:
         await self._later.aclose()
 
 
-def _hooks_of(plugin: object) -> Mapping[str, Callable[..., Awaitable[Any]]]:
+def hooks_of(plugin: object) -> Mapping[str, Callable[..., Awaitable[Any]]]:
     """The hooks that an object has itself. Raises ConfigError where it has none, or one that cannot be awaited."""
-    name = type(plugin).__name__
+    name = _name_of(plugin)
     if isinstance(plugin, type):
-        raise ConfigError(f"{plugin.__name__} is a class: a plug-in is an object, {plugin.__name__}(...)")
+        raise ConfigError(f"{name} is a class: a plug-in is an object, {name}(...)")
     found: dict[str, Callable[..., Awaitable[Any]]] = {}
     for hook in HOOKS:
         method = getattr(plugin, hook, None)
@@ -234,37 +288,106 @@ def _hooks_of(plugin: object) -> Mapping[str, Callable[..., Awaitable[Any]]]:
     return found
 
 
-def _wrapped(name: str, hook: Callable[..., Awaitable[Any]], inner: SendFetch) -> SendFetch:
-    async def through(fetch: FetchContext) -> SubgraphResponse:
+def described(error: BaseException) -> str:
+    """What was raised, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+
+
+def _name_of(plugin: object) -> str:
+    """What a plug-in is called in the log: its class, or what is a module or a function by its own name."""
+    own = getattr(plugin, "__name__", None)
+    return own if isinstance(own, str) else type(plugin).__name__
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A hook that is called for a request, and who is to be named where it fails."""
+
+    plugin: str
+    hook: str
+    request: RequestContext
+
+    async def within(self, deadline: float, hook: Callable[..., Awaitable[Any]], argument: object) -> Any:
+        """What the hook returns. Raises what it means as a refusal; anything else is a bug of it, and logged."""
         try:
-            response = await hook(fetch, inner)
-        except RouterError:
-            raise
+            async with asyncio.timeout_at(deadline):
+                return await hook(argument)
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_meant(error) or _is_cancelled(error):
+                raise
+            raise self.failure(error) from error
+
+    def returned(self, value: Any, kind: type[_Result]) -> _Result:
+        """The value, if it is what the hook has to return."""
+        if not isinstance(value, kind):
+            wanted = "nothing" if kind is type(None) else f"a {kind.__name__}"
+            raise self.failure(TypeError(f"it has to return {wanted}, not a {type(value).__name__}"))
+        return value
+
+    def check(self, check: Callable[..., None], *arguments: object) -> None:
+        """Make sure that what the hook leaves behind can be gone on with."""
+        try:
+            check(*arguments)
         except Exception as bug:
-            raise _failure(name, "on_fetch", fetch.request, bug) from bug
-        return _checked(response, SubgraphResponse, name, "on_fetch", fetch.request)
+            raise self.failure(bug) from bug
+
+    def failure(self, bug: BaseException) -> InternalError:
+        """What the client gets, while the log gets the rest."""
+        return _failure(self.plugin, self.hook, self.request, bug)
+
+
+def _wrapped(call: _Call, hook: Callable[..., Awaitable[Any]], inner: SendFetch, deadline: float) -> SendFetch:
+    async def through(fetch: FetchContext) -> SubgraphResponse:
+        is_subgraphs = False
+
+        async def send(fetch: FetchContext) -> SubgraphResponse:
+            nonlocal is_subgraphs
+            try:
+                return await inner(fetch)
+            except asyncio.CancelledError:
+                is_subgraphs = True
+                raise
+
+        try:
+            response = await hook(fetch, send)
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_cancelled(error):
+                if not is_subgraphs and asyncio.get_running_loop().time() >= deadline:
+                    call.failure(error)  # the operation's time is over because of it
+                raise
+            if isinstance(error, RouterError):
+                raise
+            raise call.failure(error) from error
+        return call.returned(response, SubgraphResponse)
 
     return through
 
 
-async def _call(name: str, hook: str, request: RequestContext, call: Awaitable[Any]) -> Any:
-    """What a hook returns. Raises what it means as a refusal; anything else is a bug of it, and logged."""
-    try:
-        return await call
-    except (RouterError, TimeoutError):
-        raise
-    except Exception as bug:
-        raise _failure(name, hook, request, bug) from bug
+def _check_response(response: Response) -> None:
+    """Raises TypeError or ValueError where an answer that a plug-in made cannot be sent."""
+    if response.data is not None and not isinstance(response.data, Mapping):
+        raise TypeError(f"data has to be a mapping or None, not a {type(response.data).__name__}")
+    if not all(isinstance(error, AnswerError) for error in response.errors):
+        raise TypeError("errors have to be AnswerErrors")
+    check_extensions({} if response.extensions is None else response.extensions)
+    for name, value in response.headers:
+        check_header(name, value)
+    if response.status is not None:
+        check_status(response.status)
 
 
-def _checked(returned: Any, kind: type[_Result], name: str, hook: str, request: RequestContext) -> _Result:
-    if not isinstance(returned, kind):
-        wanted = "nothing" if kind is type(None) else f"a {kind.__name__}"
-        raise _failure(name, hook, request, TypeError(f"it has to return {wanted}, not {returned!r}"))
-    return returned
+def _is_meant(error: BaseException) -> bool:
+    """Whether it says something to the client; what an operator is to read, and the router's own failure, do not."""
+    return isinstance(error, RouterError) and not isinstance(error, ConfigurationError | InternalError)
 
 
-def _failure(name: str, hook: str, request: RequestContext, bug: Exception) -> InternalError:
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether this task is to end; a plug-in may as well have waited for one that was cancelled."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def _failure(name: str, hook: str, request: RequestContext, bug: BaseException) -> InternalError:
     fields = {"request_id": request.request_id, "plugin": name, "hook": hook}
     _log.error("a plug-in failed", exc_info=bug, extra={"fields": fields})
-    return InternalError(InternalText(f"{name}.{hook}: {bug!r}"))
+    return InternalError(InternalText(f"{name}.{hook}: {described(bug)}"))

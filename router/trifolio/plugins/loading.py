@@ -7,6 +7,7 @@ from typing import Any
 
 from trifolio.config import PluginConfig
 from trifolio.errors import ConfigError
+from trifolio.plugins.hooks import described, hooks_of
 
 
 def load_plugins(configs: Sequence[PluginConfig]) -> list[object]:
@@ -21,16 +22,19 @@ def _load(config: PluginConfig) -> object:
         found: Any = import_module(module_name)
         for name in attribute.split("."):
             found = getattr(found, name)
-    except Exception as error:  # the module is the user's: whatever it raises is said in one line
-        raise ConfigError(f"{place}{config.python} cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # the module is the user's: whatever it raises is said in one line
+        raise ConfigError(f"{place}{config.python} cannot be imported: {described(error)}") from error
     if not callable(found):
         raise ConfigError(f"{place}{config.python} is a {type(found).__name__}; name a class")
     _check_options(found, config, place)
     try:
         made: object = found(**config.options)
-    except Exception as error:
-        message = f"{place}{config.python} cannot be made: {type(error).__name__}: {error}"
-        raise ConfigError(message) from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{place}{config.python} cannot be made: {described(error)}") from error
+    try:
+        hooks_of(made)
+    except ConfigError as error:
+        raise ConfigError(f"{place}{config.python}: {error.message}") from error
     return made
 
 

@@ -133,6 +133,7 @@ class App:
                 try:
                     await self._engine.start()
                 except RouterError as error:
+                    await self._engine.close()
                     await send({"type": "lifespan.startup.failed", "message": error.message})
                     return
                 await send({"type": "lifespan.startup.complete"})
