@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from trifolio.command.development import DevServer
@@ -79,8 +80,9 @@ def serve(serving: Serving) -> int:
     if serving.workers > 1:
         factory = partial(make_app, serving)
         config = _uvicorn_config(factory, serving.config.limits, workers=serving.workers)
-        Multiprocess(config, sockets=[listener]).run()
-        return 0
+        workers = Multiprocess(config, sockets=[listener])
+        workers.run()
+        return 1 if any(each.process.exitcode == STARTUP_FAILURE for each in workers.processes) else 0
     return run(_uvicorn_config(app, serving.config.limits), listener)
 
 
@@ -100,7 +102,12 @@ def run(config: uvicorn.Config, listener: socket.socket) -> int:
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     server = uvicorn.Server(config)
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    except SystemExit:
+        if server.started:
+            raise
+        # What kept it from starting has been logged, and uvicorn ends with a code of its own.
     return 0 if server.started else 1
 
 
