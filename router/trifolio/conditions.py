@@ -50,8 +50,10 @@ class Condition:
 
     def or_(self, other: "Condition") -> "Condition":
         """Either condition; `a OR NOT a` is ALWAYS."""
-        if self == other:
+        if self == other or not other.clauses:
             return self
+        if not self.clauses:
+            return other
         if self == ALWAYS or other == ALWAYS:
             return ALWAYS
         if len(self.clauses) + len(other.clauses) > CLAUSES_MAX:
@@ -71,10 +73,7 @@ class Condition:
         """The condition that this one does not hold; up to the product of the clauses' sizes in clauses."""
         result = ALWAYS
         for clause in self.sorted_clauses():
-            opposite = NEVER
-            for name, value in clause:
-                opposite = opposite.or_(Condition.literal(name, not value))
-            result = result.and_(opposite)
+            result = result.and_(Condition(frozenset(frozenset({(name, not value)}) for name, value in clause)))
         return result
 
     def implies(self, other: "Condition") -> bool:
@@ -112,6 +111,8 @@ def _contradicts_itself(clause: Clause) -> bool:
 
 def _minimal(clauses: set[Clause]) -> frozenset[Clause]:
     """Merge `x AND a OR x AND NOT a` into `x`, then drop every clause that a smaller one already covers."""
+    if len(clauses) < 2:
+        return frozenset(clauses)
     changed = True
     while changed:
         changed = False

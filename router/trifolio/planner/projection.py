@@ -91,6 +91,7 @@ class Projector:
         self.readings = readings
         self._memo: dict[object, Selection] = {}
         self._selections: dict[object, Selection] = {}
+        self._differences: dict[tuple[Condition, Condition], Condition] = {}
         self._sizes: dict[int, int] = {}
         """By the identity of a selection, the fields that it unfolds to."""
 
@@ -236,6 +237,9 @@ class Projector:
 
     def _differs(self, asked: Condition, around: Condition) -> Condition:
         """When a field and the object around it do not belong to the same parts."""
+        found = self._differences.get((asked, around))
+        if found is not None:
+            return found
         differs = NEVER
         concerned = deferrals_in(asked) | deferrals_in(around)
         for reading in self.readings:
@@ -244,6 +248,7 @@ class Projector:
             mine, theirs = reading.leaf(asked), reading.leaf(around)
             if mine != theirs:
                 differs = differs.or_(mine.and_(theirs.negated())).or_(theirs.and_(mine.negated()))
+        self._differences[asked, around] = differs
         return differs
 
 
