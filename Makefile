@@ -21,9 +21,11 @@ coverage: $(STAMP)
 	rm -rf .coverage
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
-# Random operations against one big schema, beyond what the suite does: make fuzz ARGS="--operations 100000"
+# Random operations against one big schema, a third of them with @defer, beyond what the suite does:
+# make fuzz ARGS="--operations 100000". Then nulls that end the parts they stand in.
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.execution $(ARGS)
+	TRIFOLIO_DEFERRED_OPERATIONS=3000 $(BIN)/python -m pytest tests/execution/test_incremental_nulls.py
 
 # The fault tests at length: five minutes of kills on each database, every interference at every point, every preemption
 # of every race, five thousand seeds of network faults.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from types import MappingProxyType
 
-from graphql import ExecutionResult, OperationDefinitionNode, parse
+from graphql import DocumentNode, ExecutionResult, OperationDefinitionNode, parse
 from graphql.execution.values import get_variable_values
 
 from tests.execution.incremental import Whole, answer_in_parts, collected, reference, with_defer, without_defer
@@ -16,6 +16,7 @@ from tests.execution.monolith import Session, build_monolith, run_monolith
 from tests.execution.operations import Operation, generate
 from tests.execution.subgraphs import build_subgraph, subgraph_names
 from tests.execution.world import World
+from trifolio.errors import PlanningError
 from trifolio.executor import Answer, PreparedPlan, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
 from trifolio.executor.local import LocalTransport
 from trifolio.planner import plan
@@ -79,6 +80,8 @@ class Comparison:
         self._monolith = build_monolith(world)
         self._deferring = with_defer(self._monolith)
         self._supergraph = Supergraph.parse(sdl)
+        self.too_much = 0
+        """Deferred operations that were planned to be answered at once, as their parts are beyond the limits."""
         self.transports: Mapping[str, Transport] = {
             name: _Unhurried(LocalTransport(build_subgraph(world, name))) for name in subgraph_names(self._joins)
         }
@@ -163,40 +166,85 @@ class Comparison:
 
     async def compare_in_parts(
         self, operation: Operation, labels: frozenset[str] = frozenset()
-    ) -> tuple[Difference | None, Whole]:
+    ) -> tuple[Difference | None, int]:
         """None where the parts of a deferred operation come to what it answers at once, and to what graphql-core's
-        incremental executor comes to; and the answer as it was put together, by the generated code."""
-        self._world.salt = operation.salt
+        incremental executor comes to, when all is well and when leaves fail; and how many parts came."""
         document = parse(operation.text)
-        expected = await reference(self._deferring, document, operation.variables, Session())
-        whole = Whole(None)
-        made: Plan | None = None
-        refusals: list[str] = []
+        undeferred = parse(without_defer(document))
         try:
-            made = plan(operation.text, self._supergraph, labels=labels, incremental=True)
-            wholes = []
-            for interpret in (None, 0):
-                session = Session(labels, operation.salt)
-                first = await answer_in_parts(
-                    prepare(made, interpret=interpret),
-                    document,
-                    operation.variables,
-                    schema=self._supergraph.api_schema,
-                    transports=self.transports,
-                    session=session,
-                )
-                wholes.append(await collected(first))
-                refusals += session.refusals
-            whole = wholes[-1]
+            made = self._plan_in_parts(operation, labels)
+            ways = [prepare(made, interpret=interpret) for interpret in (None, 0)]
         except Exception as error:  # noqa: BLE001 # whatever it is, it is a difference
-            return Difference(operation, labels, expected.data, repr(error), None, made), whole
-        undeferred = run_monolith(self._monolith, parse(without_defer(document)), operation.variables)
+            return Difference(operation, labels, None, repr(error), None, None), 0
+        failing, count = self._world.failing, 0
+        try:
+            for self._world.failing in (False, True):
+                self._world.salt = operation.salt
+                expected = await reference(self._deferring, document, operation.variables, Session())
+                refusals: list[str] = []
+                try:
+                    wholes = [
+                        await self._in_parts(prepared, document, operation, labels, refusals) for prepared in ways
+                    ]
+                except Exception as error:  # noqa: BLE001 # whatever it is, it is a difference
+                    return Difference(operation, labels, expected.data, repr(error), None, made), count
+                at_once = run_monolith(self._monolith, undeferred, operation.variables)
+                errors = self._errors_in_parts(wholes, expected, at_once, refusals, expects_parts=bool(made.deferred))
+                if errors is not None:
+                    data = [expected.data, at_once.data]
+                    return Difference(operation, labels, data, [each.data for each in wholes], errors, made), count
+                count += wholes[0].parts
+        finally:
+            self._world.failing = failing
+        return None, count
+
+    def _plan_in_parts(self, operation: Operation, labels: frozenset[str]) -> Plan:
+        """As the engine does: what is too much to plan in parts is answered at once."""
+        try:
+            return plan(operation.text, self._supergraph, labels=labels, incremental=True)
+        except PlanningError:
+            self.too_much += 1
+            return plan(operation.text, self._supergraph, labels=labels)
+
+    async def _in_parts(
+        self,
+        prepared: PreparedPlan,
+        document: DocumentNode,
+        operation: Operation,
+        labels: frozenset[str],
+        refusals: list[str],
+    ) -> Whole:
+        session = Session(labels, operation.salt)
+        first = await answer_in_parts(
+            prepared,
+            document,
+            operation.variables,
+            schema=self._supergraph.api_schema,
+            transports=self.transports,
+            session=session,
+        )
+        whole = await collected(first)
+        refusals += session.refusals
+        return whole
+
+    def _errors_in_parts(
+        self,
+        wholes: list[Whole],
+        expected: Whole,
+        at_once: ExecutionResult,
+        refusals: list[str],
+        *,
+        expects_parts: bool,
+    ) -> object:
+        """What is to be told where the answers differ; None where they do not."""
         # A null that ends a part stops there, and goes on without @defer.
-        twins = [expected] if expected.failed else [expected, Whole(undeferred.data, list(undeferred.errors or ()))]
+        whole = Whole(at_once.data, list(at_once.errors or ()))
+        twins = ([expected] if expects_parts else [whole]) if expected.failed else [expected, whole]
         same = {each.canonical for each in (*wholes, *twins)}
         # Where a type comes with a part, more is asked than is shown, and can fail.
-        fails = all(each.errors for each in wholes) or not any(each.errors for each in twins)
-        if len(same) == 1 and fails and (self._world.failing or not whole.errors or expected.errors) and not refusals:
-            return None, whole
-        errors = [*[str(error.to_json()) for error in whole.errors[:5]], *refusals, expected.errors, undeferred.errors]
-        return Difference(operation, labels, [expected.data, undeferred.data], whole.data, errors, made), whole
+        told = all(each.errors for each in wholes) or not any(each.errors for each in twins)
+        invented = any(each.errors for each in wholes) and not expected.errors and not self._world.failing
+        if len(same) == 1 and told and not invented and not refusals:
+            return None
+        ours = [str(error.to_json()) for each in wholes for error in each.errors[:5]]
+        return ["leaves fail" if self._world.failing else "all is well", *ours, *refusals, expected.errors]
