@@ -90,6 +90,7 @@ class _Delivery:
         self._progress = asyncio.Event()
         self._bug: Exception | None = None
         self._running: asyncio.Task[None] | None = None
+        self._is_closed = False
         self._open = {fetch.id for fetch in plan.fetches}
         """The fetches that have not ended."""
         self._of_first = {fetch.id for fetch in plan.fetches if fetch.deferred is None}
@@ -113,7 +114,7 @@ class _Delivery:
         running = self._running
         if running is None:
             running = self._running = asyncio.ensure_future(run(self._prepared, self._perform))
-            running.add_done_callback(lambda _: self._progress.set())
+            running.add_done_callback(self._have_ended)
         while not is_enough():
             if running.done():
                 running.result()
@@ -122,15 +123,20 @@ class _Delivery:
             async with asyncio.timeout_at(self._deadline):
                 await self._progress.wait()
 
+    def _have_ended(self, running: asyncio.Task[None]) -> None:
+        if not running.cancelled():
+            running.exception()  # it is said where it is met; whoever is gone by then has nobody to hear it
+        self._progress.set()
+
     async def aclose(self) -> None:
-        """End every fetch in flight; nothing comes after that."""
+        """End every fetch in flight; nothing comes after that, and who waits for more waits no longer."""
+        self._is_closed = True
         self._spots.clear()
+        self._progress.set()
         running = self._running
         if running is not None:
             running.cancel()
             await asyncio.wait({running})
-            if not running.cancelled():
-                running.exception()  # it has been said where it was met
 
     # ---- the first answer ----
 
@@ -180,13 +186,15 @@ class _Delivery:
                 raise bug
             raise StopAsyncIteration
         try:
-            await self._wait(lambda: bool(self._ready()))
-            return self._take()
+            await self._wait(lambda: self._is_closed or bool(self._ready()))
+            if not self._is_closed:
+                return self._take()
         except TimeoutError:
             return self._fail(ErrorCode.OPERATION_TIMEOUT)
         except Exception as bug:  # noqa: BLE001  # it is raised when the parts that it took have been read
             self._bug = bug
             return self._fail(ErrorCode.INTERNAL_SERVER_ERROR)
+        raise StopAsyncIteration
 
     def _ready(self) -> list[int]:
         deferred = self._prepared.plan.deferred
@@ -208,6 +216,8 @@ class _Delivery:
     def _fail(self, code: ErrorCode) -> Parts:
         spots = [spot for several in self._spots.values() for spot in several]
         self._spots.clear()
+        if self._running is not None:
+            self._running.cancel()  # before a slow reader has these parts
         failed = (
             Part(spot.pending, None, errors=(AnswerError(code, code.text, path=spot.pending.path),)) for spot in spots
         )

@@ -8,15 +8,17 @@ fixed text and the request's id, under which the log has the rest.
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from trifolio.config import Config
 from trifolio.engine import Engine
 from trifolio.errors import ErrorCode, InternalError, InternalText, RequestError, RouterError
+from trifolio.parts import Later
+from trifolio.response import Response
 from trifolio.server.cors import make_cors
 from trifolio.server.explorer import ASSETS, Explorer, StaticFile, load_explorer
 from trifolio.server.http import (
@@ -24,6 +26,7 @@ from trifolio.server.http import (
     GraphQLRequest,
     Headers,
     MediaType,
+    Message,
     Receive,
     Scope,
     Send,
@@ -75,9 +78,9 @@ class Reply:
     headers: RawHeaders
     body: bytes
     """All of it, or its beginning."""
-    codes: tuple[str, ...] = ()
-    """The codes of the errors in it, for the log."""
-    rest: AsyncGenerator[bytes, None] | None = None
+    codes: Sequence[str] = ()
+    """The codes of the errors in it, for the log; those of `rest` are there when it has been sent."""
+    rest: "_Pieces | None" = None
     """What comes after `body`, piece by piece; whoever does not read it to its end closes it."""
 
 
@@ -177,24 +180,23 @@ class App:
                 fields["codes"] = sorted(set(reply.codes))
             access_log.info("request", extra={"fields": fields})
 
-    async def _send_in_pieces(
-        self, reply: Reply, rest: AsyncGenerator[bytes, None], identity: str, receive: Receive, send: Send
-    ) -> None:
-        """Send a response as it comes. When the client goes away, so does all that was to come."""
+    async def _send_in_pieces(self, reply: Reply, rest: "_Pieces", identity: str, receive: Receive, send: Send) -> None:
+        """Send a response as it comes. When the client goes away, or does not read, so does all that was to come."""
         headers = [*reply.headers, (b"x-request-id", identity.encode())]
-        sending = asyncio.ensure_future(_send_all(reply, rest, headers, send))
+        send_ms = self.limits.operation_timeout_ms
+        sending = asyncio.ensure_future(_send_all(reply, rest, headers, _sender(send, send_ms)))
         leaving = asyncio.ensure_future(_disconnected(receive))
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not sending.done():
                 raise ClientDisconnected
             failure = sending.exception()
+            if isinstance(failure, ClientDisconnected):
+                raise failure
             if failure is not None:  # what it took from the client was said to the client
                 error_log.error("the router failed", exc_info=failure, extra={"fields": {"request_id": identity}})
         finally:
-            for task in (sending, leaving):
-                task.cancel()
-            await asyncio.wait({sending, leaving})
+            await _end(sending, leaving)
             await rest.aclose()
 
     async def _reply(self, scope: Scope, receive: Receive, identity: str) -> Reply:
@@ -252,18 +254,19 @@ class App:
                 # Nothing runs in either case; a mutation is told what would help it.
                 kind = self._engine.kind_of(request.query or "", request.operation_name, headers)
                 raise RequestError(ErrorCode.MUTATION_OVER_GET if kind == "mutation" else ErrorCode.CSRF_REJECTED)
-        return await self._answer(request, headers, method, media_type, parts_format)
+        answering = self._answer(request, headers, method, incremental=parts_format is not None)
+        if parts_format is None:
+            return _reply_with(await answering, media_type, None)
+        response = await _unless_left(answering, receive)
+        try:
+            return _reply_with(response, media_type, parts_format)
+        except BaseException:
+            if response.later is not None:
+                await response.later.aclose()
+            raise
 
-    async def _answer(
-        self,
-        request: GraphQLRequest,
-        headers: Headers,
-        method: str,
-        media_type: MediaType | None,
-        parts_format: PartsFormat | None,
-    ) -> Reply:
-        """The answer in one of the media types that the client takes, at least one of which is given."""
-        response = await self._engine.answer(
+    async def _answer(self, request: GraphQLRequest, headers: Headers, method: str, *, incremental: bool) -> Response:
+        return await self._engine.answer(
             request.query or "",
             variables=request.variables,
             operation_name=request.operation_name,
@@ -271,25 +274,8 @@ class App:
             extensions=request.extensions,
             method=method,
             queries_only=method == "GET",
-            incremental=parts_format is not None,
+            incremental=incremental,
         )
-        status = response.status or status_of(response.refusal, media_type or MediaType.JSON)
-        codes = tuple(error.own_code or error.code.name for error in response.errors) if response.errors else ()
-        if parts_format is not None and (response.later is not None or media_type is None):
-            reply_headers = _PARTS_HEADERS[parts_format]
-            body = parts_format.first(response)
-        else:
-            reply_headers = _GRAPHQL_HEADERS[media_type or MediaType.JSON]
-            body = response.encode()
-        if status == 405:
-            reply_headers = (*reply_headers, (b"allow", b"POST"))
-        if response.headers:
-            own = tuple((name.encode("latin-1"), value.encode("utf-8")) for name, value in response.headers)
-            names = {name for name, _ in own}
-            reply_headers = (*(each for each in reply_headers if each[0] not in names), *own)
-        if response.later is None or parts_format is None:
-            return Reply(status, reply_headers, body, codes)
-        return Reply(status, reply_headers, body, codes, parts_format.rest(response.later))
 
     # ---- the rest ----
 
@@ -336,14 +322,95 @@ def _endpoint(path: str) -> str:
     return path
 
 
-async def _send_all(
-    reply: Reply, rest: AsyncGenerator[bytes, None], headers: list[tuple[bytes, bytes]], send: Send
-) -> None:
+def _reply_with(response: Response, media_type: MediaType | None, parts_format: PartsFormat | None) -> Reply:
+    """A response in one of the media types that the client takes, at least one of which is given."""
+    status = response.status or status_of(response.refusal, media_type or MediaType.JSON)
+    codes = [error.own_code or error.code.name for error in response.errors]
+    if parts_format is not None and (response.later is not None or media_type is None):
+        headers = _PARTS_HEADERS[parts_format]
+        body = parts_format.first(response)
+    else:
+        headers = _GRAPHQL_HEADERS[media_type or MediaType.JSON]
+        body = response.encode()
+    if status == 405:
+        headers = (*headers, (b"allow", b"POST"))
+    if response.headers:
+        own = tuple((name.encode("latin-1"), value.encode("utf-8")) for name, value in response.headers)
+        names = {name for name, _ in own}
+        headers = (*(each for each in headers if each[0] not in names), *own)
+    if response.later is None or parts_format is None:
+        return Reply(status, headers, body, codes)
+    return Reply(status, headers, body, codes, _Pieces(parts_format, response.later, codes))
+
+
+class _Pieces:
+    """The rest of a body, as it comes; the codes of its errors are added to `codes`."""
+
+    def __init__(self, parts_format: PartsFormat, later: Later, codes: list[str]) -> None:
+        self._format = parts_format
+        self._later = later
+        self._codes = codes
+
+    def __aiter__(self) -> "_Pieces":
+        return self
+
+    async def __anext__(self) -> bytes:
+        parts = await self._later.__anext__()
+        self._codes += (error.own_code or error.code.name for part in parts.parts for error in part.errors)
+        return self._format.following(parts)
+
+    async def aclose(self) -> None:
+        """Close the parts, whether any was read or not."""
+        await self._later.aclose()
+
+
+async def _unless_left(answering: Coroutine[object, object, Response], receive: Receive) -> Response:
+    """A response, unless the client goes away before it is there: that ends all that is done for it."""
+    answer, leaving = asyncio.ensure_future(answering), asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait({answer, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise ClientDisconnected
+        await _end(leaving)
+        return answer.result()
+    except BaseException:
+        await _end(answer, leaving)
+        if not answer.cancelled() and answer.exception() is None and (later := answer.result().later) is not None:
+            await later.aclose()
+        raise
+
+
+async def _end(*tasks: "asyncio.Future[Any]") -> None:
+    """Cancel tasks and wait for their end; how they end is nobody's business any more."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
+
+
+def _sender(send: Send, timeout_ms: int) -> Send:
+    """`send` for a client that reads: one that takes nothing for so long is as good as gone."""
+
+    async def send_in_time(message: Message) -> None:
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                await send(message)
+        except TimeoutError:
+            raise ClientDisconnected from None
+
+    return send_in_time
+
+
+async def _send_all(reply: Reply, rest: "_Pieces", headers: list[tuple[bytes, bytes]], send: Send) -> None:
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body, "more_body": True})
     try:
         async for piece in rest:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except ClientDisconnected:
+        raise
     except Exception:
         await send({"type": "http.response.body", "body": b""})
         raise

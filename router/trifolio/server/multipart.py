@@ -20,13 +20,11 @@ Specifications: RFC 2046, section 5.1 (multipart); https://specs.apollo.dev/incr
 proposal over HTTP of August 24, 2022.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from enum import Enum
 from typing import Final
 
 from trifolio.executor.encoding import encode_json
-from trifolio.parts import Later, Part, Parts, Pending
+from trifolio.parts import Part, Parts, Pending
 from trifolio.response import Response
 
 _BOUNDARY: Final = b"graphql"
@@ -61,12 +59,6 @@ class PartsFormat(Enum):
         write = _write_20220824 if self is PartsFormat.DEFER_20220824 else _write_0_2
         body = {**write(parts), "hasNext": parts.has_next}
         return _PART_HEAD + encode_json(body) + _OPENING + (b"" if parts.has_next else _ENDING)
-
-    async def rest(self, later: Later) -> AsyncGenerator[bytes, None]:
-        """The rest of the body, as it comes; closing it closes `later`."""
-        async with aclosing(later):
-            async for parts in later:
-                yield self.following(parts)
 
 
 def _write_20220824(parts: Parts) -> dict[str, object]:
