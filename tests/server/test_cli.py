@@ -298,6 +298,39 @@ async def test_a_request_in_flight_is_answered_before_the_end(folder: Path) -> N
             assert await process.wait() == 0
 
 
+async def test_a_stream_is_sent_to_its_end_before_the_end(folder: Path) -> None:
+    """SIGTERM ends the process only after the parts that are to come, and the last boundary."""
+    app = SubgraphApp(places())
+    app.open.clear()
+    async with (
+        listening(SubgraphApp(people())) as people_url,
+        listening(app) as places_url,
+        httpx.AsyncClient(trust_env=False, timeout=30) as client,
+    ):
+        (folder / "router.yaml").write_text(
+            f"subgraphs: {{people: {{url: '{people_url}'}}, places: {{url: '{places_url}'}}}}\n"
+        )
+        arguments = ("--supergraph", folder / "supergraph.graphql", "--settings", folder / "router.yaml")
+        async with started(*arguments) as (process, url), asyncio.timeout(20):
+            query = {"query": "{ me { name ... @defer { homes { city } } } }"}
+            accept = {"accept": "multipart/mixed;deferSpec=20220824"}
+            async with client.stream("POST", url, json=query, headers=accept) as response:
+                chunks = response.aiter_bytes()
+                body = await anext(chunks)
+                await app.asked.wait()
+                process.send_signal(signal.SIGTERM)
+                assert process.stderr is not None
+                while b"Waiting for connections to close" not in await process.stderr.readline():
+                    assert process.returncode is None
+                assert b"London" not in body
+                app.open.set()
+                async for chunk in chunks:
+                    body += chunk
+            assert b"London" in body
+            assert body.endswith(b"\r\n--graphql--\r\n")
+            assert await process.wait() == 0
+
+
 async def test_serve_composes_first_where_it_is_told_to(folder: Path) -> None:
     """With --config the subgraphs are composed and then served."""
     async with started("--config", folder / "supergraph.yaml") as (_, url):
