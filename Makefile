@@ -54,7 +54,7 @@ imports: $(STAMP)
 bench: $(BENCH_STAMP)
 	$(BIN)/python -m bench
 
-# Apollo's composition and gateway on our schemas; needs Node 20.
+# Apollo's composition and gateway on our schemas, and its client on our answers in parts; needs Node 20.
 interop: $(STAMP)
 	$(BIN)/python -m bench.interop
 

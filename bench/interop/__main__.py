@@ -3,6 +3,7 @@
 1. `@apollo/composition` composes the three subgraphs without an error.
 2. `@apollo/query-planner` and `@graphql-hive/router-query-planner` load our supergraph and all of the composer cases.
 3. `@apollo/gateway` serves our supergraph.graphql, and answers as our router does, over the same running services.
+4. `@apollo/client` reads our answers in parts, in both formats, to what the operations answer without @defer.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from typing import Any
 
 import httpx
 
+from bench.interop.client import client_problems
 from brokerage.demo import fetch_token, seed
 from brokerage.development import ROOT, SUPERGRAPH, Development
 from brokerage.services import migrate_service
@@ -71,6 +73,8 @@ def main() -> int:
     print(f"@apollo/composition: {len(SERVICE_NAMES)} subgraphs, {len(errors)} errors", *errors, sep="\n  ")
     failures = load_failures()
     print(f"planners of Apollo and Hive: {len(failures)} supergraphs not loaded", *failures, sep="\n  ")
+    problems = asyncio.run(client_problems(HERE))
+    print(f"@apollo/client: {len(problems)} problems", *problems, sep="\n  ")
     with tempfile.TemporaryDirectory(prefix="trifolio-interop-") as folder:
         development = Development(Path(folder), port=PORT)
         development.prepare()
@@ -79,7 +83,7 @@ def main() -> int:
         # Prices stand still, so that two answers can be compared.
         os.environ["TRIFOLIO_FEED"] = "manual"
         differences = asyncio.run(compare_answers(development))
-    return 1 if errors or failures or differences else 0
+    return 1 if errors or failures or problems or differences else 0
 
 
 def composition_errors() -> list[str]:
