@@ -63,7 +63,7 @@ def _from_file(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8
         raise ConfigError(f"{path} cannot be read: {error}") from error
 
 

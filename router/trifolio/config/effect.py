@@ -55,7 +55,7 @@ def _subgraphs(written: Written) -> Iterator[Mistake]:
         yield from _cut(key, timeout_ms, "operation_timeout_ms", _limit(written, "operation_timeout_ms"))
     for key, names in _of_subgraphs(written, "forward_headers"):
         url = written.get((*key[:-1], "url"))
-        if isinstance(url, str) and isinstance(names, tuple) and "@" in urlsplit(url).netloc:
+        if isinstance(url, str) and isinstance(names, tuple) and _has_user(url):
             for index, name in enumerate(names):
                 if name.lower() == "authorization":
                     yield Mistake(
@@ -63,6 +63,13 @@ def _subgraphs(written: Written) -> Iterator[Mistake]:
                         "remove one of the two",
                         (*key, index),
                     )
+
+
+def _has_user(url: str) -> bool:
+    try:
+        return "@" in urlsplit(url).netloc
+    except ValueError:  # it is no URL, which is said where it stands
+        return False
 
 
 def _of_subgraphs(written: Written, name: str) -> list[tuple[Key, Any]]:
@@ -103,9 +110,12 @@ def _explorer(written: Written) -> Iterator[Mistake]:
 
 
 def _missing_examples(folder: Path) -> Iterator[str]:
-    if not folder.exists():
-        yield f"there is no folder {str(folder)!r}"
-    elif not folder.is_dir():
-        yield f"{str(folder)!r} is no folder"
-    elif not any(folder.glob("*.graphql")):
-        yield f"{str(folder)!r} has no *.graphql files"
+    try:
+        if not folder.exists():
+            yield f"there is no folder {str(folder)!r}"
+        elif not folder.is_dir():
+            yield f"{str(folder)!r} is no folder"
+        elif not any(folder.glob("*.graphql")):
+            yield f"{str(folder)!r} has no *.graphql files"
+    except OSError as error:  # not to be looked into, or a name that no folder can have
+        yield f"{str(folder)!r} cannot be read: {error.strerror or error}"

@@ -5,7 +5,7 @@ A form says what is wrong with a value, and says the same, as far as a JSON Sche
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Annotated, Any, Final, Protocol, get_args, get_origin
 from urllib.parse import urlsplit
@@ -70,6 +70,8 @@ class Text:
     """A regular expression for the whole text, which editors check; `find` may know more."""
     never: frozenset[str] = frozenset()
     """Texts that fit the pattern and are refused all the same."""
+    numbers: Mapping[str, object] | None = field(default=None, hash=False)
+    """Which numbers without quotes fit, as keywords of a JSON Schema; None where no number does."""
 
     def mistakes(self, value: str, /) -> Iterator[Mistake]:
         """What `find` says."""
@@ -78,8 +80,10 @@ class Text:
             yield found
 
     def json_schema(self) -> Mapping[str, object]:
-        """`pattern`, and the texts that are refused."""
-        shape: dict[str, object] = {"pattern": f"^(?:{self.pattern})$"}
+        """`pattern`, the numbers that fit, and the texts that are refused."""
+        shape: dict[str, object] = {"type": "string", "pattern": f"^(?:{self.pattern})$"}
+        if self.numbers is not None:
+            shape = {**shape, "type": ["string", "number"], **self.numbers}
         return {**shape, "not": {"enum": sorted(self.never)}} if self.never else shape
 
 
@@ -125,7 +129,11 @@ def _below(key: str | int, mistakes: Iterable[Mistake]) -> Iterator[Mistake]:
 
 def joined(key: Key) -> str:
     """A key as people write it: `cors.origins[0]`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).removeprefix(".")
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{_as_key(part)}" for part in key).removeprefix(".")
+
+
+def _as_key(part: str) -> str:
+    return part if part.isprintable() and len(part) <= 100 else repr(part[:100])
 
 
 # ---- headers ----
@@ -180,13 +188,13 @@ def _exposed_header(name: str) -> Mistake | None:
 
 _NAME: Final = r"[!#%&'.`~_0-9A-Za-z-]+"
 """A field's name without the signs that only patterns have."""
-HeaderName = Annotated[str, Text(_header_name, _NAME)]
+HeaderName = Annotated[str, Text(_header_name, _NAME, numbers={})]
 """The name of a header, in any case."""
-ForwardedHeader = Annotated[str, Text(_forwarded_header, _NAME, _NEVER_FORWARDED)]
+ForwardedHeader = Annotated[str, Text(_forwarded_header, _NAME, _NEVER_FORWARDED, numbers={})]
 """The name of a header of the client's that subgraphs can get."""
-AllowedHeader = Annotated[str, Text(_allowed_header, rf"\*|{_NAME}", _NEVER_ASKED)]
+AllowedHeader = Annotated[str, Text(_allowed_header, rf"\*|{_NAME}", _NEVER_ASKED, numbers={})]
 """The name of a header that pages may send, or `*`."""
-ExposedHeader = Annotated[str, Text(_exposed_header, rf"\*|{_NAME}", _NEVER_EXPOSED)]
+ExposedHeader = Annotated[str, Text(_exposed_header, rf"\*|{_NAME}", _NEVER_EXPOSED, numbers={})]
 """The name of a header that pages may read, or `*`."""
 
 # ---- URLs and origins ----
@@ -254,7 +262,7 @@ def _sent_by_browsers(scheme: str, authority: str) -> str | None:
     return f"{scheme}://{host}" if port in {None, _DEFAULT_PORTS.get(scheme)} else f"{scheme}://{host}:{port}"
 
 
-HttpUrl = Annotated[str, Text(_http_url, r"https?://[^\s#\\/?]+[^\s#\\]*")]
+HttpUrl = Annotated[str, Text(_http_url, r"[Hh][Tt][Tt][Pp][Ss]?://[^\s#\\/?]+[^\s#\\]*")]
 """Where something listens."""
 Origin = Annotated[
     str,
@@ -308,6 +316,7 @@ FederationVersion = Annotated[
     Text(
         lambda version: _shaped(_VERSION, 'has to be 2 or "=2.x.y"; federation 1 is not composed')(str(version)),
         _VERSION,
+        numbers={"minimum": 2, "exclusiveMaximum": 3},
     ),
 ]
 """Composition is the same for all of federation 2."""

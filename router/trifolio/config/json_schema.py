@@ -80,8 +80,7 @@ def _of_formed(hint: Any) -> JsonSchema:
     keywords = {key: value for form in hint.__metadata__ for key, value in form.json_schema().items()}
     if get_origin(hint.__origin__) is tuple:
         return {**_of(hint.__origin__), **keywords}
-    kind = {"type": "integer"} if hint.__origin__ is int else {"type": ["string", "number"]}
-    return {"anyOf": [{**kind, **keywords}, _EXPANDED]}
+    return {"anyOf": [{"type": "integer", **keywords} if hint.__origin__ is int else keywords, _EXPANDED]}
 
 
 def _of_mapping(keys: Any, values: Any) -> JsonSchema:

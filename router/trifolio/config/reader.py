@@ -29,6 +29,16 @@ EXPANSION: Final = r"\$\{(?:env\.)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
 _EXPANSION: Final = re.compile(EXPANSION)
 _ELSEWHERE: Final = {"graphref": "schemas out of a registry are not read; fetch the SDL and name it as file"}
 _KINDS: Final[Mapping[type, str]] = {str: "a text", int: "a whole number", bool: "true or false"}
+_WORDS: Final[Mapping[object, str]] = {True: "true", False: "false", None: "null"}
+_NO_TEXT: Final = re.compile("[\x00\ud800-\udfff]")
+"""No file, host or header has a NUL in its name, and a surrogate is half a character, which no encoding takes."""
+_SHOWN_MAX: Final = 300
+"""300 characters of a message are enough to find what it is about; a file pasted into a value has thousands."""
+
+NESTED_MAX: Final = 100
+"""100 values in one another, in the options of a plug-in: a value that holds itself ends here."""
+FREE_VALUES_MAX: Final = 100_000
+"""100,000 values in the options of plug-ins: aliases of aliases, in ten lines, come to billions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,8 @@ class Reading(Generic[Value]):
         key = mistake.key
         while key and key not in self.lines:
             key = key[:-1]
-        return ConfigProblem(mistake.message, mistake.suggestion, self.file, self.lines.get(key), joined(mistake.key))
+        message = _shortened(mistake.message)
+        return ConfigProblem(message, mistake.suggestion, self.file, self.lines.get(key), joined(mistake.key))
 
     def unwrap(self) -> Value:
         """The value. Raises ConfigError with every problem where there are some."""
@@ -95,8 +106,12 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        problem = ConfigProblem("is not UTF-8", "save it in that encoding", path.name, line)
+        raise ConfigError(problems=[problem]) from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 class _Refused(Exception):
@@ -124,6 +139,9 @@ class _Reader:
         self.problems: list[ConfigProblem] = []
         self.written: dict[Key, Any] = {}
         self.lines: dict[Key, int] = {}
+        self.free_values = 0
+        self.own_keys: dict[int, frozenset[int]] = {}
+        """Of each mapping node, its own key nodes; those that it merged from others come beside them."""
 
     def document(self, text: str, cls: type[Value], rules: Rules = _no_rules) -> Reading[Value]:
         """Read a whole file; an empty one is an empty mapping. `rules` look at all that it says."""
@@ -134,8 +152,6 @@ class _Reader:
             value = self.value(node, cls, ())
         except _Refused:
             pass
-        except RecursionError:
-            self.problems.append(ConfigProblem("is nested too deep", file=self.name))
         for mistake in rules(self.written):
             self.note_at(mistake)
         problems = tuple(sorted(dict.fromkeys(self.problems), key=lambda each: each.line or 0))
@@ -149,8 +165,14 @@ class _Reader:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             problem = f"not YAML: {getattr(error, 'problem', None) or getattr(error, 'reason', None) or error}"
-            self.problems.append(ConfigProblem(problem, file=self.name, line=mark.line + 1 if mark else None))
+            place: int | None = getattr(error, "position", None)  # of a character that YAML does not have
+            line = mark.line + 1 if mark else text.count("\n", 0, place) + 1
+            self.problems.append(ConfigProblem(_shortened(problem), file=self.name, line=line))
             raise _Refused from error
+        except RecursionError:
+            line = self.loader.line + 1
+            self.problems.append(ConfigProblem("is nested too deep", file=self.name, line=line))
+            raise _Refused from None
         empty = yaml.MappingNode("tag:yaml.org,2002:map", [], yaml.Mark(self.name, 0, 0, 0, "", 0))
         return empty if node is None else node
 
@@ -159,7 +181,7 @@ class _Reader:
     def note(self, node: yaml.Node, key: Key, message: str, suggestion: str = "") -> None:
         """Take note of a problem at `node`."""
         line = node.start_mark.line + 1
-        self.problems.append(ConfigProblem(message, suggestion, self.name, line, joined(key)))
+        self.problems.append(ConfigProblem(_shortened(message), suggestion, self.name, line, joined(key)))
 
     def note_at(self, mistake: Mistake) -> None:
         """Take note of a mistake that knows its key."""
@@ -224,10 +246,14 @@ class _Reader:
 
     def plain(self, node: yaml.Node, key: Key) -> object:
         """What YAML itself takes a node for."""
+        tag = node.tag.rpartition(":")[2]
         try:
             value: object = self.loader.construct_object(node, deep=True)
         except (yaml.YAMLError, ValueError) as error:
-            self.refuse(node, key, f"cannot be read: {getattr(error, 'problem', None) or error}")
+            self.refuse(node, key, f"cannot be read: {_shortened(str(getattr(error, 'problem', None) or error))}")
+        except (LookupError, AttributeError, TypeError, OverflowError):
+            # What PyYAML makes of a text under a tag that it does not fit: `!!bool maybe`.
+            self.refuse(node, key, f"cannot be read: {_shown(str(node.value))} is no {tag}")
         return value
 
     def scalar(self, node: yaml.Node, kind: type, key: Key) -> object:
@@ -239,7 +265,9 @@ class _Reader:
             return expanded
         value = self.plain(self.resolved(node, expanded), key)
         if type(value) is not kind:
-            self.refuse(node, key, f"has to be {_KINDS[kind]}, not {value!r}")
+            given = _shown(value) if isinstance(value, str) else _WORDS.get(value, _shortened(expanded))
+            quote = "put it in quotes" if kind is str and value is not None else ""
+            self.refuse(node, key, f"has to be {_KINDS[kind]}, not {given}", quote)
         return value
 
     def resolved(self, node: yaml.ScalarNode, expanded: str) -> yaml.ScalarNode:
@@ -259,28 +287,44 @@ class _Reader:
                 self.refuse(node, key, f"the environment has no {name}", f"set it, or write ${{{name}:-default}}")
             return value
 
-        return _EXPANSION.sub(replacement, node.value)
+        expanded = _EXPANSION.sub(replacement, node.value)
+        if _NO_TEXT.search(expanded):
+            self.refuse(node, key, f"{_shown(expanded)} has a character that no text has")
+        return expanded
 
     def sequence(self, node: yaml.Node, hint: Any, key: Key) -> tuple[object, ...]:
         """A list, if all of its items can be read."""
         if not isinstance(node, yaml.SequenceNode):
             self.refuse(node, key, "has to be a list")
+        self.untagged(node, key)
         for index, each in enumerate(node.value):
             self.lines[(*key, index)] = each.start_mark.line + 1
         return tuple(_readable(self.attempt(each, hint, (*key, index)) for index, each in enumerate(node.value)))
+
+    def untagged(self, node: yaml.CollectionNode, key: Key) -> None:
+        """A list or a mapping is what it looks like; a tag such as `!vault` would make something else of it."""
+        if node.tag not in {"tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"}:
+            self.refuse(node, key, f"the tag {_shown(node.tag)} is not known", "remove it")
 
     def items(self, node: yaml.Node, key: Key) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         """A mapping's key and value nodes by key; merge keys (`<<`) are resolved, repeated keys noted."""
         if not isinstance(node, yaml.MappingNode):
             self.refuse(node, key, "has to be a mapping of keys to values")
+        self.untagged(node, key)
+        # What an alias names is one node, and is read at every place that names it; it is merged into once.
+        own = self.own_keys.setdefault(id(node), frozenset(id(key_node) for key_node, _ in node.value))
         try:
             self.loader.flatten_mapping(node)
         except yaml.YAMLError as error:
             self.refuse(node, key, f"cannot be read: {getattr(error, 'problem', None) or error}")
         items: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.refuse(key_node, key, "a key has to be a text")
             name = str(key_node.value)
-            if name in items and items[name][0].start_mark.line >= node.start_mark.line:
+            if _NO_TEXT.search(name):
+                self.refuse(key_node, key, f"{_shown(name)} has a character that no text has")
+            if name in items and id(items[name][0]) in own:
                 self.note(key_node, key, f"{name!r} stands here twice")
             items[name] = (key_node, value_node)
             self.lines[(*key, name)] = key_node.start_mark.line + 1
@@ -337,10 +381,16 @@ class _Reader:
 
     def free(self, node: yaml.Node, key: Key) -> object:
         """A value of no certain type: what YAML takes it for, with the environment's values in its texts."""
+        self.free_values += 1
         try:
+            if len(key) > NESTED_MAX:
+                self.refuse(node, key[:3], "is nested too deep")
+            if self.free_values > FREE_VALUES_MAX:
+                self.refuse(node, key[:3], f"has more than {FREE_VALUES_MAX:,} values")
             if isinstance(node, yaml.MappingNode):
                 return {name: self.free(value, (*key, name)) for name, (_, value) in self.items(node, key).items()}
             if isinstance(node, yaml.SequenceNode):
+                self.untagged(node, key)
                 return [self.free(each, (*key, index)) for index, each in enumerate(node.value)]
             assert isinstance(node, yaml.ScalarNode)
             expanded = self.expand(node, key)
@@ -381,6 +431,15 @@ def _bounded(cls: type, hint: Any) -> Any:
     """The type of a field, with the bound that all of its class have."""
     minimum = getattr(cls, "MINIMUM", None)
     return hint if minimum is None else Annotated[hint, Between(minimum)]
+
+
+def _shown(text: str) -> str:
+    """A text as a message quotes it: at most one line."""
+    return _shortened(repr(text))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN_MAX else f"{text[:200]} … {text[-50:]}"
 
 
 def _is_required(each: "Field[Any]") -> bool:
