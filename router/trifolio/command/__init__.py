@@ -5,10 +5,13 @@ said in one line, never as a traceback: a bug too names itself and where it happ
 """
 
 import argparse
+import errno
+import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
 from typing import Final
@@ -18,30 +21,71 @@ from trifolio.errors import RouterError
 COMMANDS: Final = ("compose", "check", "plan", "serve", "dev", "config")
 """In the order in which the help lists them; each is a module here with `add_to(commands)`."""
 
+_INTERRUPTED: Final = 128 + 2
+"""What a shell reports of a program that SIGINT ended."""
 _BROKEN_PIPE: Final = 128 + 13
 """What a shell reports of a program that SIGPIPE ended."""
+_OUTPUT_FAILS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
+"""What writing to standard output fails with; a file that a command reads or writes itself is a ConfigError."""
+_STDOUT: Final = 1
+_STDERR: Final = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = make_parser().parse_args(arguments)
     try:
-        code: int = options.run(options)
-        sys.stdout.flush()
+        _settle_streams()
+        code = _run(arguments)
     except RouterError as error:
         for each in error.errors():
             place = f"{each.locations[0][0]}:{each.locations[0][1]}: " if each.locations else ""
             _complain(f"error: {place}{each.message} [{each.code}]")
         return 1
     except KeyboardInterrupt:
-        return 130
+        return _give_up_output(_INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read the output has seen enough. What is still buffered goes nowhere, in silence.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
+        # Whoever read the output has seen enough.
+        return _give_up_output(_BROKEN_PIPE)
+    except OSError as error:
+        if error.errno not in _OUTPUT_FAILS:
+            return _report(error)
+        _complain(f"error: standard output cannot be written: {error.strerror}")
+        return _give_up_output(1)
     except Exception as bug:  # noqa: BLE001  # the last resort: no command line shows a traceback
-        _complain(f"error: this is a bug in trifolio, please report it: {_where(bug)}: {type(bug).__name__}: {bug}")
-        return 1
+        return _report(bug)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        options = make_parser().parse_args(arguments)
+    except SystemExit:  # argparse has printed the help, or what is wrong
+        sys.stdout.flush()
+        raise
+    code: int = options.run(options)
+    sys.stdout.flush()
+    return code
+
+
+def _settle_streams() -> None:
+    """Have three standard streams, and speak UTF-8: supergraphs do, whatever the locale."""
+    if sys.stdout is None or sys.stderr is None or sys.stdin is None:
+        # Who starts us with one closed would have the next file or socket that opens in its place, and Python print
+        # to standard output what is for standard error.
+        while (number := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+            pass
+        os.close(number)
+        sys.stdout = sys.stdout or os.fdopen(_STDOUT, "w", encoding="utf-8", closefd=False)
+        sys.stderr = sys.stderr or os.fdopen(_STDERR, "w", encoding="utf-8", closefd=False)
+    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name that is not UTF-8 goes out as it came in.
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
+def _give_up_output(code: int) -> int:
+    """What is still buffered goes nowhere, in silence; returns the exit code."""
+    with suppress(OSError, ValueError):  # a stream that is none of the process's has no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
 
@@ -58,6 +102,11 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _report(bug: Exception) -> int:
+    _complain(f"error: this is a bug in trifolio, please report it: {_where(bug)}: {type(bug).__name__}: {bug}")
+    return 1
+
+
 def _where(bug: Exception) -> str:
     """The innermost place of ours that a bug came through, as `file:line`."""
     frames = [each for each in traceback.extract_tb(bug.__traceback__) if "trifolio" in each.filename]
@@ -65,4 +114,5 @@ def _where(bug: Exception) -> str:
 
 
 def _complain(text: str) -> None:
-    print(text, file=sys.stderr)
+    with suppress(OSError):  # nobody listens
+        print(text, file=sys.stderr, flush=True)

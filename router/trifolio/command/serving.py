@@ -134,11 +134,14 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen(_BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that DNS cannot have
         listener.close()
-        if error.errno == errno.EADDRINUSE:
+        code = getattr(error, "errno", None)
+        if code == errno.EADDRINUSE:
             raise ConfigError(f"port {port} of {host} is in use; choose another with --port") from error
-        raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from error
+        raise ConfigError(
+            f"cannot listen on {host}, port {port}: {getattr(error, 'strerror', None) or error}"
+        ) from error
     listener.setblocking(False)
     listener.set_inheritable(True)
     return listener
