@@ -71,6 +71,18 @@ PLANTED = [
     Planted("router/trifolio/executor/fetch.py", "import trifolio.composer", ONE_DIRECTION),
     Planted("router/trifolio/engine.py", "import trifolio.server.http", ONE_DIRECTION),
     Planted("router/trifolio/server/reload.py", "import trifolio.command.serving", ONE_DIRECTION),
+    # Ways around: for types alone, late, by a star, relative, in a package, under a name that may, by re-export
+    Planted("router/trifolio/planner/typed.py", "import typing\nif typing.TYPE_CHECKING:\n    import asyncio", CORE),
+    Planted("router/trifolio/composer/late.py", "def load() -> None:\n    import socket", CORE),
+    Planted("router/trifolio/composer/stars.py", "from asyncio import *", CORE),
+    Planted("router/trifolio/composer/near.py", "from ..executor import pool", CORE),
+    Planted("router/trifolio/planner/__init__.py", "import asyncio", CORE),
+    Planted("router/trifolio/composer/pool.py", "import socket", CORE),
+    Planted("router/trifolio/planner/serving.py", "import uvicorn", "trifolio: clients are listened to in one place"),
+    Planted("router/trifolio/composer/front.py", "from trifolio import Router", CORE),
+    Planted("router/trifolio/planner/tried.py", "try:\n    import ssl\nexcept ImportError:\n    pass", CORE),
+    Planted("router/trifolio/planner/echo.py", "from trifolio.executor.connection import asyncio", CORE),
+    Planted("subgraphs/wallet/seen.py", "from subgraphs.users import *", SERVICES_APART),
     # The core
     Planted("router/trifolio/executor/sockets.py", "import socket", CORE, "router/trifolio/executor/fetch.py"),
     Planted("router/trifolio/executor/waiting.py", "import asyncio", CORE, "router/trifolio/executor/fetch.py"),
@@ -306,6 +318,75 @@ def test_the_linter_sees_every_file() -> None:
         if not (folder / "__init__.py").exists()
     }
     assert all(re.fullmatch(r"subgraphs/\w+/migrations(/versions)?", folder) for folder in hidden), hidden
+
+
+BY_NAME = {
+    "router/trifolio/__init__.py",  # what it exports, when it is asked for
+    "router/trifolio/command/__init__.py",  # its commands
+    "router/trifolio/command/sources.py",  # a user's schema
+    "router/trifolio/executor/codegen.py",  # runs what it has generated
+    "router/trifolio/plugins/loading.py",  # a user's plug-in
+    "brokerage/services.py",  # the service that is started
+}
+"""Who may import by name or run a text. The contracts read `import` statements: they do not see it."""
+
+_WAYS_BY_NAME = {"__import__", "import_module", "exec", "eval", "runpy", "pkgutil", "reload"}
+_WAYS_THROUGH_A_MODULE = {("sys", "modules"), ("importlib", "util"), ("importlib", "machinery"), ("sys", "meta_path")}
+
+
+def imports_by_name(text: str) -> set[str]:
+    """The ways in which a module imports without an `import` statement that names what."""
+    ways = set()
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Name(name) | ast.alias(name, _) if name in _WAYS_BY_NAME:
+                ways.add(name)
+            case ast.Attribute(ast.Name(module), name) if (module, name) in _WAYS_THROUGH_A_MODULE:
+                ways.add(f"{module}.{name}")
+            case ast.Attribute(_, "import_module"):
+                ways.add("import_module")
+            case ast.ImportFrom(str(module), names):
+                ways |= {module} & _WAYS_BY_NAME
+                ways |= {f"{module}.{each.name}" for each in names if (module, each.name) in _WAYS_THROUGH_A_MODULE}
+                ways |= {module} & {".".join(each) for each in _WAYS_THROUGH_A_MODULE}
+            case ast.alias("importlib.util" | "importlib.machinery" as module, _):
+                ways.add(module)
+    return ways
+
+
+def test_few_import_by_name() -> None:
+    """Who imports a module by its name, or runs a text as a program, is named here; who no longer does is not."""
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for source in SOURCES
+        for path in (ROOT / source).rglob("*.py")
+        if imports_by_name(path.read_text())
+    }
+    assert found == BY_NAME
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('socket')",
+        "from importlib import import_module",
+        "import importlib\nimportlib.import_module('socket')",
+        "import importlib as i\ni.import_module('socket')",
+        "import importlib.util",
+        "from importlib import util",
+        "from importlib.util import find_spec",
+        "import sys\nsys.modules['socket']",
+        "from sys import modules",
+        "import runpy",
+        "from pkgutil import resolve_name",
+        "from builtins import __import__ as load",
+        "exec('import socket')",
+        "load = eval",
+    ],
+)
+def test_an_import_by_name_is_seen(text: str) -> None:
+    """Each way past an `import` statement counts as one."""
+    assert imports_by_name(text)
 
 
 def test_migrations_know_the_database_and_nothing_else() -> None:
