@@ -18,7 +18,7 @@ FEDERATION_IDENTITY: Final = "https://specs.apollo.dev/federation"
 APOLLO_HOST: Final = "https://specs.apollo.dev/"
 
 FEDERATION_1: Final[Version] = (1, 0)
-FEDERATION_LATEST: Final[Version] = (2, 12)
+FEDERATION_LATEST: Final[Version] = (2, 14)
 LINK_VERSIONS: Final[tuple[Version, ...]] = ((1, 0),)
 
 JOIN_BASE: Final[Version] = (0, 3)
