@@ -5,7 +5,7 @@ that a subgraph asks for with @composeDirective. Everything else stays in the su
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -22,6 +22,7 @@ from graphql.language import (
 from trifolio.composer.diagnostics import Code
 from trifolio.composer.schema import Application, Applications
 from trifolio.composer.sources import Merging, Source
+from trifolio.composer.values import compared_untyped, written_arguments
 from trifolio.federation import COMPOSED_DIRECTIVES
 
 GRAPHQL_DIRECTIVES = ("deprecated", "specifiedBy", "oneOf")
@@ -73,7 +74,8 @@ def merged_directives(
         local = composed.names[name] if spec else name
         repeatable = name in (REPEATABLE if spec else composed.repeatable)
         if repeatable:
-            texts += dict.fromkeys(_text(local, _arguments(use)) for _, use in found)
+            distinct = {_compared(use): use for _, use in reversed(found)}
+            texts += [_text(local, _arguments(use)) for use in reversed(distinct.values())]
         else:
             texts.append(_merged_application(merging, coordinate, name if spec else "", local, found))
     return tuple(texts)
@@ -93,7 +95,11 @@ def joined_directives(sources: Iterable[tuple[Source, Applications]]) -> Iterato
 
 
 def _arguments(use: Application) -> dict[str, str]:
-    return {each.name.value: print_ast(each.value) for each in use.node.arguments or ()}
+    return written_arguments({each.name.value: each.value for each in use.node.arguments or ()})
+
+
+def _compared(use: Application) -> Hashable:
+    return frozenset((each.name.value, compared_untyped(each.value)) for each in use.node.arguments or ())
 
 
 def _text(name: str, arguments: Mapping[str, str]) -> str:
@@ -106,7 +112,7 @@ def _merged_application(
 ) -> str:
     """One application out of those of all sources: by the directive's strategy, or the most frequent one."""
     uses = [use for _, use in found]
-    if len({_text(local, dict(sorted(_arguments(use).items()))) for use in uses}) == 1:
+    if len({_compared(use) for use in uses}) == 1:
         return _text(local, _arguments(uses[0]))
     if name in AUTHORIZATION or name in ("cost", "listSize"):
         message = f'@{local} on "{coordinate}" has different arguments across subgraphs; they are merged.'
@@ -120,14 +126,14 @@ def _merged_application(
         owner = merging.types(coordinate.partition(".")[0])
         in_full = any(found.kind == "INTERFACE" for _, found in owner)
         return _text(local, _merged_list_size(uses, _common_arguments(merging, coordinate), in_full=in_full))
-    texts = [_text(local, dict(sorted(_arguments(use).items()))) for use in uses]
-    counts = Counter(texts)
-    best = max(counts, key=lambda text: (counts[text], -texts.index(text)))
-    if len(counts) > 1:
-        message = f'@{local} on "{coordinate}" has different arguments across subgraphs; {best} is used.'
-        places = [(source.name, use.node) for source, use in found]
-        merging.diagnostics.add(Code.INCONSISTENT_NON_REPEATABLE_DIRECTIVE_ARGUMENTS, message, places)
-    return _text(local, _arguments(uses[texts.index(best)]))
+    values = [_compared(use) for use in uses]
+    counts = Counter(values)
+    best = uses[values.index(max(counts, key=lambda value: (counts[value], -values.index(value))))]
+    text = _text(local, dict(sorted(_arguments(best).items())))
+    message = f'@{local} on "{coordinate}" has different arguments across subgraphs; {text} is used.'
+    places = [(source.name, use.node) for source, use in found]
+    merging.diagnostics.add(Code.INCONSISTENT_NON_REPEATABLE_DIRECTIVE_ARGUMENTS, message, places)
+    return _text(local, _arguments(best))
 
 
 # ---- strategies ----

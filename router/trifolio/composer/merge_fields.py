@@ -6,7 +6,7 @@ written where the plain reading, "every subgraph that has the type resolves the 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from graphql.language import print_ast
+from graphql import parse_const_value
 
 from trifolio.composer.diagnostics import Code
 from trifolio.composer.field_sets import InvalidFieldSet, canonical_text
@@ -19,11 +19,12 @@ from trifolio.composer.merge_values import (
     merged_type,
 )
 from trifolio.composer.override import Overrides, field_overrides
-from trifolio.composer.schema import Argument, Field, Kind, first, has, is_non_null, named
+from trifolio.composer.schema import Argument, Field, Kind, first, has, is_non_null
 from trifolio.composer.sharing import check_sharing
 from trifolio.composer.sources import Merging, Source, in_order, subgraphs_listed
 from trifolio.composer.supergraph_model import JoinContextArgument, JoinField, MergedArgument, MergedField
 from trifolio.composer.usage import split_context_value
+from trifolio.composer.values import compared
 
 FieldSource = tuple[Source, Field]
 
@@ -164,8 +165,8 @@ def _merged_argument(
             merging,
             coordinate,
             [(source, each.default, each.node) for source, each in sources],
+            merged,
             what="argument",
-            is_enum=_is_enum(merging, merged),
         ),
         description=merged_description(
             merging, coordinate, [(source, each.description, each.node) for source, each in sources]
@@ -174,10 +175,6 @@ def _merged_argument(
             merging, composed, coordinate, [(source, each.directives, each.node) for source, each in sources]
         ),
     )
-
-
-def _is_enum(merging: Merging, type_text: str) -> bool:
-    return any(each.kind == "ENUM" for _, each in merging.types(named(type_text)))
 
 
 # ---- external fields ----
@@ -231,9 +228,17 @@ def _check_external(
             elif own.type != argument.type and not is_strict_subtype(own.type, argument.type, is_subtype):
                 message = f'{where} has the argument "{name}" of type "{own.type}" instead of "{argument.type}".'
                 merging.diagnostics.add(Code.EXTERNAL_ARGUMENT_TYPE_MISMATCH, message, place)
-            elif (print_ast(own.default) if own.default else None) != argument.default:
+            elif not _same_default(merging, own, argument):
                 message = f'{where} has another default value of the argument "{name}" than where it is resolved.'
                 merging.diagnostics.add(Code.EXTERNAL_ARGUMENT_DEFAULT_MISMATCH, message, place)
+
+
+def _same_default(merging: Merging, own: Argument, merged: MergedArgument) -> bool:
+    """Whether an argument of an external field has the default value that it has where it is resolved."""
+    if own.default is None or merged.default is None:
+        return own.default is None and merged.default is None
+    values = (own.default, parse_const_value(merged.default))
+    return len({compared(value, merged.type, merging.type_of) for value in values}) == 1
 
 
 # ---- join directives ----
@@ -356,8 +361,8 @@ def _merged_input_field(
             merging,
             coordinate,
             [(source, each.default, each.node) for source, each in sources],
+            merged,
             what="input field",
-            is_enum=_is_enum(merging, merged),
         ),
         description=merged_description(
             merging, coordinate, [(source, each.description, each.node) for source, each in sources]

@@ -7,11 +7,12 @@ one subgraph requires it). Default values must agree.
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from graphql.language import ConstValueNode, ListValueNode, Node, StringValueNode, print_ast
+from graphql.language import ConstValueNode, Node
 
 from trifolio.composer.diagnostics import Code
 from trifolio.composer.schema import is_list, is_non_null, item_type, nullable
 from trifolio.composer.sources import Merging, Source
+from trifolio.composer.values import compared, written
 
 IsSubtype = Callable[[str, str], bool]
 """Whether the first named type is an implementation or member of the second, in the merged supergraph."""
@@ -86,15 +87,16 @@ def merged_default(
     merging: Merging,
     coordinate: str,
     sources: Sequence[tuple[Source, ConstValueNode | None, Node]],
+    type_text: str,
     *,
     what: str,
-    is_enum: bool,
 ) -> str | None:
     """The default value that all sources agree on; reports different ones."""
-    texts = [_default_text(value, is_enum=is_enum) if value else None for _, value, _ in sources]
-    given = list(dict.fromkeys(text for text in texts if text is not None))
+    texts = [written(value, type_text, merging.type_of) if value else None for _, value, _ in sources]
+    distinct = {compared(value, type_text, merging.type_of) for _, value, _ in sources if value}
+    given = [text for text in texts if text is not None]
     places = [(source.name, node) for source, _, node in sources]
-    if len(given) > 1:
+    if len(distinct) > 1:
         code = Code.FIELD_ARGUMENT_DEFAULT_MISMATCH if what == "argument" else Code.INPUT_FIELD_DEFAULT_MISMATCH
         values = ", ".join(
             f'{text or "none"} in "{source.name}"' for text, (source, _, _) in zip(texts, sources, strict=True)
@@ -109,15 +111,6 @@ def merged_default(
         merging.diagnostics.add(Code.INCONSISTENT_DEFAULT_VALUE_PRESENCE, message, places)
         return None
     return given[0] if given else None
-
-
-def _default_text(value: ConstValueNode, *, is_enum: bool) -> str:
-    """A default value's text; subgraphs may write an enum's value as a string."""
-    if is_enum and isinstance(value, StringValueNode):
-        return value.value
-    if is_enum and isinstance(value, ListValueNode):
-        return f"[{', '.join(_default_text(each, is_enum=True) for each in value.values)}]"
-    return print_ast(value)
 
 
 def merged_description(

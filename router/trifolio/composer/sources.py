@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from trifolio.composer.diagnostics import Diagnostics
@@ -50,6 +50,12 @@ class Merging:
     def types(self, name: str) -> list[tuple[Source, TypeDef]]:
         """The definitions of a type in the subgraphs that have it."""
         return [(source, found) for source in self.sources if (found := source.type(name))]
+
+    def type_of(self, name: str) -> TypeDef | None:
+        """A type as the first subgraph that has it defines it, with the fields of all of them."""
+        found = [each for _, each in self.types(name)]
+        fields = {key: one for each in reversed(found) for key, one in each.fields.items()}
+        return replace(found[0], fields=fields) if found else None
 
     def fields(self, type_name: str, name: str) -> list[tuple[Source, Field]]:
         """The definitions of a field in the subgraphs that have it."""
