@@ -7,6 +7,7 @@ definition that says something else than the specification would change what the
 from collections.abc import Iterator
 
 from graphql.language import (
+    DefinitionNode,
     DirectiveDefinitionNode,
     DocumentNode,
     EnumTypeDefinitionNode,
@@ -35,6 +36,26 @@ from trifolio.federation import (
 )
 
 LEGACY_FIELD_SET = "_FieldSet"
+LOOSE_DIRECTIVES = frozenset({"key", "requires", "provides"})
+LOOSE_FIELD_SETS = frozenset({"String", "FieldSet", LEGACY_FIELD_SET})
+
+
+def without_loose_definitions(document: DocumentNode, links: Links) -> DocumentNode:
+    """A federation 1 document without definitions of its directives that libraries of that time print too loosely.
+
+    They have no arguments, or one nullable field set; what they are meant to say is known.
+    """
+    if links.federation is not None:
+        return document
+    kept = tuple(node for node in document.definitions if not _is_loose(node))
+    return document if len(kept) == len(document.definitions) else DocumentNode(definitions=kept)
+
+
+def _is_loose(node: DefinitionNode) -> bool:
+    if not isinstance(node, DirectiveDefinitionNode) or node.name.value not in LOOSE_DIRECTIVES:
+        return False
+    arguments = [(each.name.value, print_ast(each.type)) for each in node.arguments or ()]
+    return not arguments or (len(arguments) == 1 and arguments[0] in {("fields", each) for each in LOOSE_FIELD_SETS})
 
 
 def check_definitions(subgraph: str, document: DocumentNode, links: Links, diagnostics: Diagnostics) -> bool:
@@ -142,9 +163,12 @@ def _argument_problem(given: InputValueDefinitionNode, expected: ArgumentSpec, s
     if not _redefines(expected.type, compared, scalars):
         return f'the argument "{expected.name}" is of type "{expected.type}", not "{actual}"'
     default = print_ast(given.default_value) if given.default_value else None
-    if not is_non_null(actual) and default != expected.default:
-        return f'the default value of the argument "{expected.name}" is {expected.default}, not {default}'
-    return None
+    if is_non_null(actual) or default == expected.default:
+        return None
+    if expected.default is None:
+        return f'the argument "{expected.name}" has no default value there, but here it is {default}'
+    here = "here there is none" if default is None else f"here it is {default}"
+    return f'the default value of the argument "{expected.name}" is {expected.default} there, but {here}'
 
 
 def _redefines(expected: str, actual: str, scalars: set[str]) -> bool:

@@ -39,7 +39,7 @@ from graphql.language import (
     print_ast,
 )
 
-from trifolio.composer.definitions import LEGACY_FIELD_SET, check_definitions
+from trifolio.composer.definitions import LEGACY_FIELD_SET, check_definitions, without_loose_definitions
 from trifolio.composer.diagnostics import Code, Diagnostics, Location
 from trifolio.composer.graphql_rules import check_graphql
 from trifolio.composer.links import Links, read_links
@@ -122,7 +122,10 @@ def ingest(subgraph: Subgraph, diagnostics: Diagnostics) -> SubgraphSchema | Non
         (node.name.value for node in document.definitions if isinstance(node, DirectiveDefinitionNode)),
         diagnostics,
     )
-    if links is None or not check_definitions(subgraph.name, document, links, diagnostics):
+    if links is None:
+        return None
+    document = without_loose_definitions(document, links)
+    if not check_definitions(subgraph.name, document, links, diagnostics):
         return None
     if not check_graphql(subgraph.name, document, links, diagnostics):
         return None
