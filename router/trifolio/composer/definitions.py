@@ -18,7 +18,7 @@ from graphql.language import (
 )
 
 from trifolio.composer.diagnostics import Code, Diagnostics
-from trifolio.composer.links import Links
+from trifolio.composer.links import Links, is_standalone
 from trifolio.composer.schema import is_list, is_non_null, item_type, nullable
 from trifolio.federation import (
     BUILT_IN_SCALARS,
@@ -115,7 +115,7 @@ def specified_scalars(links: Links) -> Iterator[str]:
             yield from (link.local_type(name) for name in scalars_of(link.version))
         elif link.identity == LINK_IDENTITY:
             yield link.local_type("Import")
-        else:
+        elif is_standalone(link):
             yield from (link.local_type(name) for name in ("Scope", "Policy", "ContextFieldValue"))
 
 

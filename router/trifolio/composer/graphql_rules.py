@@ -68,7 +68,7 @@ from trifolio.composer.definitions import specified_directives as federation_dir
 from trifolio.composer.definitions import specified_scalars
 from trifolio.composer.diagnostics import Code, Diagnostics
 from trifolio.composer.links import Links
-from trifolio.federation import MACHINERY_TYPES, ROOT_TYPES
+from trifolio.federation import LINK_IDENTITY, MACHINERY_TYPES, ROOT_TYPES
 
 ERRORS_MAX = 50
 """Reported for one subgraph; a broken document can have thousands that say the same."""
@@ -181,7 +181,7 @@ def _missing_text(types: set[str], directives: set[str], links: Links, document:
     texts += [f"scalar {name}" for name in wanted if name not in types]
     for link in links.links:
         purpose = link.local_type("Purpose")
-        if link.feature == "link" and purpose not in types:
+        if link.identity == LINK_IDENTITY and purpose not in types:
             texts.append(LINK_PURPOSE.format(name=purpose))
     roots = _root_names(document)
     query = roots.get("query", ROOT_TYPES["query"])

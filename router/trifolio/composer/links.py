@@ -52,7 +52,8 @@ class Link:
     identity: str
     """The URL without its version."""
     feature: str
-    """The specification's name, as its URL says it."""
+    """As its URL says. It need not be a name of GraphQL: `house-rules` is a name of nothing in a schema, so that only
+    imports and `as` give the elements names."""
     version: Version
     prefix: str
     """The specification's name in this schema (`as`)."""
@@ -83,7 +84,8 @@ class Link:
                 return name[1:]
         if local.startswith(self.prefix + "__"):
             return local.removeprefix(self.prefix + "__")
-        return self.feature if local == self.prefix and "@" + self.feature not in self.imports else None
+        is_named_alike = local == self.prefix and bool(NAME.fullmatch(self.feature))
+        return self.feature if is_named_alike and "@" + self.feature not in self.imports else None
 
     def canonical_type(self, local: str) -> str | None:
         """The specification's name of a type that this schema calls `local`; None where it is not its own."""
@@ -150,9 +152,12 @@ def understood_directives(link: Link) -> Iterable[str]:
         return directives_of(link.version)
     if link.identity == LINK_IDENTITY:
         return (LINK_DIRECTIVE.name,)
-    if link.identity == APOLLO_HOST + link.feature:
-        return STANDALONE_FEATURES.get(link.feature, ())
-    return ()
+    return STANDALONE_FEATURES[link.feature] if is_standalone(link) else ()
+
+
+def is_standalone(link: Link) -> bool:
+    """Whether a link is to a specification that federation contains, linked on its own."""
+    return link.identity == APOLLO_HOST + link.feature and link.feature in STANDALONE_FEATURES
 
 
 def understood_types(link: Link) -> Iterable[str]:
@@ -250,7 +255,7 @@ def _split_url(url: str) -> tuple[str, str, Version] | str:
         return f'"{url}" does not end with a version such as "v1.0".'
     if len(path) < 2:
         return f'"{url}" has no name before its version.'
-    identity = f"{parts.scheme}://{parts.netloc}/{'/'.join(path[:-1])}"
+    identity = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{'/'.join(path[:-1])}"
     return identity, path[-2], (int(version[1]), int(version[2]))
 
 
@@ -331,7 +336,7 @@ def _check_standalone(subgraph: str, links: list[Link], diagnostics: Diagnostics
     if any(link.identity == FEDERATION_IDENTITY for link in links):
         return
     for link in links:
-        if link.identity == APOLLO_HOST + link.feature and link.feature in STANDALONE_FEATURES:
+        if is_standalone(link):
             message = (
                 f'[{subgraph}] Import "@{link.feature}" from "{FEDERATION_IDENTITY}" instead of linking "{link.url}".'
             )
