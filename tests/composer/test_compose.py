@@ -4,6 +4,7 @@ import pytest
 
 from trifolio.composer import Subgraph, compose
 from trifolio.composer.subgraph import SDL_BYTES_MAX
+from trifolio.supergraph import Supergraph
 
 LINK = 'extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key", "@shareable"])\n'
 DEEP = 5_000
@@ -119,3 +120,11 @@ def test_the_witness_of_an_unsatisfiable_field() -> None:
         '  - cannot move to subgraph "other", which has field "User.tags", because type "User" has no resolvable @key'
         " there."
     )
+
+
+def test_the_description_of_the_schema_reaches_clients() -> None:
+    """Introspection tells the description that a subgraph gives its schema."""
+    sdl = '"""All about tea"""\nschema { query: Query }\ntype Query { tea: Int }'
+    text = compose([Subgraph("tea", "", sdl)]).supergraph
+    assert text is not None
+    assert Supergraph.parse(text).api_schema.description == "All about tea"

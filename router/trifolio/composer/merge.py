@@ -64,6 +64,11 @@ def merge_schemas(merging: Merging) -> MergedSupergraph:
             *merged_executable_directives(merging, custom.definitions),
         ),
         directives=directives,
+        description=merged_description(
+            merging,
+            "schema",
+            [(source, source.schema.description, source.schema.node) for source in merging.sources],
+        ),
     )
     if not merging.diagnostics.has_errors:
         validate_supergraph(merging, supergraph, requirements, composed.names["inaccessible"])

@@ -114,7 +114,7 @@ def merged_default(
 
 
 def merged_description(
-    merging: Merging, coordinate: str, sources: Iterable[tuple[Source, str | None, Node]]
+    merging: Merging, coordinate: str, sources: Iterable[tuple[Source, str | None, Node | None]]
 ) -> str | None:
     """The description that most sources give; the first one of those where several are as frequent."""
     given = [(source, text, node) for source, text, node in sources if text]

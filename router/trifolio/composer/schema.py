@@ -196,6 +196,10 @@ class SubgraphSchema:
     """The subgraph's own directive definitions, by the name that they have in it."""
     schema_directives: Applications
     links: Links
+    description: str | None = None
+    """Of the schema itself."""
+    node: Node | None = None
+    """The schema's definition, where there is one."""
 
     @property
     def is_federation_2(self) -> bool:

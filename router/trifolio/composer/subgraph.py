@@ -133,6 +133,7 @@ def ingest(subgraph: Subgraph, diagnostics: Diagnostics) -> SubgraphSchema | Non
     if roots is None:
         return None
     reader = _Reader(links, roots)
+    definition = next((each for each in document.definitions if isinstance(each, SchemaDefinitionNode)), None)
     return SubgraphSchema(
         name=subgraph.name,
         url=subgraph.url,
@@ -143,6 +144,8 @@ def ingest(subgraph: Subgraph, diagnostics: Diagnostics) -> SubgraphSchema | Non
             each for node in schema_nodes for each in reader.applications(node.directives) if each.name != "link"
         ),
         links=links,
+        description=_description(definition),
+        node=definition,
     )
 
 
