@@ -115,7 +115,11 @@ def _imported_names(value: object) -> dict[str, str]:
 
 
 def build_api_schema(document: DocumentNode, machinery: Machinery) -> GraphQLSchema:
-    """Build the schema that clients see. Raises SupergraphError where what is left is no valid schema."""
+    """Build the schema that clients see. Raises SupergraphError where what is left is no valid schema.
+
+    Rules that a schema may break and still be served are for the composer to apply: a deprecation that an interface
+    lacks, say, must not keep a router from answering.
+    """
     kept = [node for node in document.definitions if not machinery.owns_definition(node)]
     hidden = {
         node.name.value
@@ -129,7 +133,7 @@ def build_api_schema(document: DocumentNode, machinery: Machinery) -> GraphQLSch
         if not (isinstance(node, TypeDefinitionNode) and node.name.value in hidden)
     )
     try:
-        return build_ast_schema(DocumentNode(definitions=definitions), assume_valid_sdl=True)
+        return build_ast_schema(DocumentNode(definitions=definitions), assume_valid=True, assume_valid_sdl=True)
     except (GraphQLError, TypeError) as error:
         raise SupergraphError(f"The supergraph's API schema is not valid: {error}") from error
 

@@ -1,6 +1,7 @@
 """compose() with bad input: always diagnostics, never an exception."""
 
 import pytest
+from graphql import graphql_sync
 
 from trifolio.composer import Subgraph, compose
 from trifolio.composer.subgraph import SDL_BYTES_MAX
@@ -128,3 +129,12 @@ def test_the_description_of_the_schema_reaches_clients() -> None:
     text = compose([Subgraph("tea", "", sdl)]).supergraph
     assert text is not None
     assert Supergraph.parse(text).api_schema.description == "All about tea"
+
+
+def test_what_composes_is_a_schema_for_execution() -> None:
+    """An implementation that is deprecated alone does not keep operations from being validated and executed."""
+    sdl = "type Query { a: A } interface I { x: Int } type A implements I { x: Int @deprecated }"
+    text = compose([Subgraph("a", "", sdl)]).supergraph
+    assert text is not None
+    result = graphql_sync(Supergraph.parse(text).api_schema, "{ a { x } }")
+    assert (result.data, result.errors) == ({"a": None}, None)

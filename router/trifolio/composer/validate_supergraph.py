@@ -1,11 +1,17 @@
 """Rules that only the merged supergraph can break."""
 
+from collections.abc import Mapping
+
+from graphql import parse_const_value
+from graphql.language import ConstValueNode, ListValueNode, ObjectValueNode
+
 from trifolio.composer.authorization import Requirements, check_transitive_requirements
 from trifolio.composer.diagnostics import Code
-from trifolio.composer.graphql_rules import applied_errors
+from trifolio.composer.graphql_rules import applied_errors, merged_default_errors
 from trifolio.composer.inaccessible import check_inaccessible
-from trifolio.composer.sources import Merging, listed, subgraphs_listed
-from trifolio.composer.supergraph_model import MergedSupergraph
+from trifolio.composer.schema import Argument, Field, TypeDef, is_list, is_non_null, item_type, nullable
+from trifolio.composer.sources import Merging, Source, listed, subgraphs_listed
+from trifolio.composer.supergraph_model import MergedSupergraph, MergedType
 from trifolio.errors import SupergraphError
 from trifolio.supergraph import Supergraph
 
@@ -17,6 +23,7 @@ def validate_supergraph(
     _check_implementations(merging, supergraph)
     if merging.diagnostics.has_errors:
         return
+    _check_defaults(merging, supergraph)
     check_transitive_requirements(merging, requirements, supergraph.types)
     check_inaccessible(merging, supergraph.types, f"@{inaccessible}")
 
@@ -27,12 +34,58 @@ def read_supergraph(merging: Merging, text: str) -> Supergraph | None:
     supergraph = None
     try:
         supergraph = Supergraph.parse(text)
-        errors = [error.message for error in applied_errors(supergraph.api_schema)]
+        schema = supergraph.api_schema
+        errors = [error.message for error in (*applied_errors(schema), *merged_default_errors(schema))]
     except SupergraphError as error:
         errors = [str(error)]
     for message in errors:
         merging.diagnostics.add(Code.INVALID_GRAPHQL, f"After merging: {message}")
     return supergraph if not errors else None
+
+
+def _check_defaults(merging: Merging, supergraph: MergedSupergraph) -> None:
+    """Report default values that lack a field which another subgraph made required."""
+    for each in supergraph.types.values():
+        for field in each.fields.values():
+            sources = merging.fields(each.name, field.name)
+            elements: list[tuple[str, str, str | None, list[tuple[Source, Field | Argument]]]] = [
+                (f"{each.name}.{field.name}", field.type, field.default, [(source, own) for source, own in sources])
+            ]
+            for name, argument in field.arguments.items():
+                having = [(source, own.arguments[name]) for source, own in sources if name in own.arguments]
+                elements.append((f"{each.name}.{field.name}({name}:)", argument.type, argument.default, [*having]))
+            for coordinate, type_text, default, owners in elements:
+                lacking = _lacking(supergraph.types, type_text, parse_const_value(default)) if default else None
+                # A default that lacks it in its own subgraph is let pass, as Apollo's composition does.
+                if lacking and not any(
+                    own.default and _lacking(source.schema.types, own.type, own.default) for source, own in owners
+                ):
+                    message = (
+                        f'The default value of "{coordinate}", {default}, lacks "{lacking}", which is required after '
+                        "merging. Set it in the default value, or make it optional in all subgraphs."
+                    )
+                    places = [(source.name, own.node) for source, own in owners]
+                    merging.diagnostics.add(Code.INVALID_GRAPHQL, message, places)
+
+
+def _lacking(
+    types: Mapping[str, MergedType] | Mapping[str, TypeDef], type_text: str, value: ConstValueNode
+) -> str | None:
+    """The coordinate of a required input field that a value lacks."""
+    type_text = nullable(type_text)
+    if is_list(type_text):
+        items = value.values if isinstance(value, ListValueNode) else (value,)
+        found = (_lacking(types, item_type(type_text), item) for item in items)
+        return next(filter(None, found), None)
+    parent = types.get(type_text)
+    if parent is None or parent.kind != "INPUT_OBJECT" or not isinstance(value, ObjectValueNode):
+        return None
+    given = {each.name.value: each.value for each in value.fields}
+    for name, field in parent.fields.items():
+        if name not in given and is_non_null(field.type) and field.default is None:
+            return f"{parent.name}.{name}"
+    inner = (_lacking(types, parent.fields[name].type, each) for name, each in given.items() if name in parent.fields)
+    return next(filter(None, inner), None)
 
 
 def _check_implementations(merging: Merging, supergraph: MergedSupergraph) -> None:
