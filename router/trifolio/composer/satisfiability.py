@@ -10,11 +10,11 @@ With progressive @override the walk is made with labels on and off, since both k
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final
 
-from trifolio.composer.diagnostics import Code
+from trifolio.composer.diagnostics import Code, Diagnostics
 from trifolio.composer.reachability import Contexts, Reach, Reachability, Target, Way
 from trifolio.composer.sources import Merging, listed
 from trifolio.query_graph import EntryPoint, query_graph
@@ -73,6 +73,7 @@ class _Walk:
     ) -> None:
         self.merging = merging
         self.supergraph = supergraph
+        self.labels = labels
         self.reachability = Reachability(query_graph(supergraph, labels))
         self.reported = reported
         self.seen: dict[str, list[tuple[frozenset[Way], Contexts]]] = {}
@@ -81,8 +82,14 @@ class _Walk:
     def run(self) -> None:
         """Walk everything, reporting as it goes."""
         for kind, name in self.supergraph.roots.items():
+            if self.supergraph.types[name].inaccessible:
+                continue
             subgraphs = self.supergraph.types[name].subgraphs
             self.queue.append(Place(name, frozenset(Way(each, name) for each in subgraphs), frozenset(), kind))
+        self.walk_on()
+
+    def walk_on(self) -> None:
+        """Walk what the queue leads to."""
         while self.queue:
             place = self.queue.popleft()
             if not self._is_covered(place):
@@ -108,16 +115,47 @@ class _Walk:
             if not targets:
                 self._report(place, reach, field)
             elif field.type.name in self.supergraph.types and self._check_shared_types(place, field, targets):
-                self._go_on(place, field, targets)
+                if place.kind == "mutation" and not place.path and len(targets) > 1:
+                    self._check_mutation(place, field, targets)
+                else:
+                    self.go_on(place, field, targets)
 
-    def _go_on(self, place: Place, field: Field, targets: tuple[Target, ...]) -> None:
+    def go_on(self, place: Place, field: Field, targets: tuple[Target, ...]) -> None:
+        """Remember the places that a field leads to, among those that clients can see."""
         contexts = self.reachability.below(place.type_name, place.contexts)
         target = self.supergraph.types[field.type.name]
         for name in target.possible_types:
+            if self.supergraph.types[name].inaccessible:
+                continue
             ways = self.reachability.arrivals(targets, name)
             if ways:
                 step = Step(place.type_name, field, name if target.is_abstract else None)
                 self.queue.append(Place(name, ways, contexts, place.kind, (*place.path, step)))
+
+    # ---- shared mutations ----
+
+    def _check_mutation(self, place: Place, field: Field, targets: tuple[Target, ...]) -> None:
+        """A mutation is run once, by one of its subgraphs: from one of them, everything below has to be had."""
+        failures: list[str] = []
+        for target in sorted(targets, key=lambda target: (target.subgraph, target.type_name)):
+            merging = replace(self.merging, diagnostics=Diagnostics())
+            alone = _Walk(merging, self.supergraph, self.labels, set())
+            alone.go_on(place, field, (target,))
+            alone.walk_on()
+            if not merging.diagnostics.has_errors:
+                return
+            failures.append(f'if subgraph "{target.subgraph}" runs it:')
+            failures += [each.message for each in merging.diagnostics.in_order() if each.severity == "error"][:1]
+        coordinate = f"{place.type_name}.{field.name}"
+        if (place.type_name, field.name) in self.reported:
+            return
+        self.reported.add((place.type_name, field.name))
+        message = (
+            f'Mutation "{coordinate}" must not be run twice, but no subgraph that has it can complete its answer '
+            "without another one that runs it. Give the types below a @key.\n" + "\n".join(failures)
+        )
+        places = [(source.name, found.node) for source, found in self.merging.fields(place.type_name, field.name)]
+        self.merging.diagnostics.add(Code.SATISFIABILITY_ERROR, message, places)
 
     # ---- shared fields of abstract types ----
 
