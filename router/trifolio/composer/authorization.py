@@ -1,5 +1,6 @@
 """Access requirements across types: interfaces demand what their implementations demand, implementations demand what
-an interface object adds, and a field that @requires data demands at least what that data demands.
+an interface object adds, and a field that reads data, by @requires or @fromContext, demands at least what that data
+demands.
 
 Requirements of several places are demanded together (see `merge_directives.conjunction`).
 """
@@ -19,9 +20,10 @@ from trifolio.composer.merge_directives import (
     conjunction,
     merged_requirement,
 )
-from trifolio.composer.schema import Application, Applications, first, named
-from trifolio.composer.sources import Merging
+from trifolio.composer.schema import Application, Applications, Field, TypeDef, first, named
+from trifolio.composer.sources import Merging, Source
 from trifolio.composer.supergraph_model import MergedType
+from trifolio.composer.usage import contexts_of, split_context_value
 
 Types = Mapping[str, MergedType]
 Gathered = Mapping[str, tuple[Application, ...]]
@@ -111,28 +113,40 @@ def _with_requirements(texts: tuple[str, ...], gathered: Gathered | None, compos
 
 
 def check_transitive_requirements(merging: Merging, requirements: Requirements, types: Types) -> None:
-    """Report fields whose @requires reads data that demands more than the field itself does."""
+    """Report fields that read data, by @requires or @fromContext, which demands more than the field itself does."""
     for source in merging.sources:
         for each, one in source.schema.fields():
-            use = first(one, "requires")
-            merged = types.get(each.name)
-            if use is None or merged is None or one.name not in merged.fields:
-                continue
-            try:
-                selection = parse_selection(use.text("fields") or "")
-            except InvalidFieldSet:
+            if each.name not in types or one.name not in types[each.name].fields:
                 continue
             given = [requirements.types.get(each.name), requirements.fields.get((each.name, one.name))]
-            for needed, coordinate in _demands(requirements, types, each.name, selection):
-                lacking = [name for name in AUTHORIZATION if not _covers(given, needed, name)]
-                if lacking:
-                    directives = " and ".join(f"@{name}" for name in lacking)
-                    message = (
-                        f'[{source.name}] Field "{each.name}.{one.name}" requires "{coordinate}", which demands '
-                        f"{directives}; the field has to demand the same."
-                    )
-                    code = Code.MISSING_TRANSITIVE_AUTH_REQUIREMENTS
-                    merging.diagnostics.add(code, message, [(source.name, use.node)])
+            for parent, selection, use in _read_by(source, each, one):
+                for needed, coordinate in _demands(requirements, types, parent, selection):
+                    lacking = [name for name in AUTHORIZATION if not _covers(given, needed, name)]
+                    if lacking:
+                        directives = " and ".join(f"@{name}" for name in lacking)
+                        verb = "requires" if use.name == "requires" else "takes from a context"
+                        message = (
+                            f'[{source.name}] Field "{each.name}.{one.name}" {verb} "{coordinate}", which demands '
+                            f"{directives}; the field has to demand the same."
+                        )
+                        code = Code.MISSING_TRANSITIVE_AUTH_REQUIREMENTS
+                        merging.diagnostics.add(code, message, [(source.name, use.node)])
+
+
+def _read_by(source: Source, each: TypeDef, one: Field) -> Iterable[tuple[str, SelectionSetNode, Application]]:
+    """What a field reads besides its arguments: a type, what is selected there, and the directive that says so."""
+    use = first(one, "requires")
+    texts = [(each.name, use.text("fields") or "", use)] if use else []
+    for argument in one.arguments.values():
+        use = first(argument, "fromContext")
+        context, text = split_context_value(use.text("field") or "") if use else (None, "")
+        parents = contexts_of(source.schema).get(context, []) if context else []
+        texts += [(parent.name, text, use) for parent in parents if use]
+    for parent_name, text, found in texts:
+        try:
+            yield parent_name, parse_selection(text), found
+        except InvalidFieldSet:
+            continue
 
 
 def _demands(

@@ -159,12 +159,15 @@ class Code(Enum):
     )
     MISSING_TRANSITIVE_AUTH_REQUIREMENTS = (
         "error",
-        "A field requires data whose access requirements it does not demand itself.",
+        "A field reads data whose access requirements it does not demand itself.",
     )
     # @context.
     CONTEXT_NAME_INVALID = ("error", "The name of a @context is no valid name.")
     NO_CONTEXT_IN_SELECTION = ("error", "The value of a @fromContext is not of the form `$context { field }`.")
-    CONTEXT_NOT_SET = ("error", "A @fromContext names a context that no type sets.")
+    CONTEXT_NOT_SET = (
+        "error",
+        "A @fromContext names a context that no type sets, or stands where none can be filled in.",
+    )
     CONTEXT_NO_RESOLVABLE_KEY = ("error", "A type with a @fromContext argument has no resolvable @key.")
     CONTEXT_INVALID_SELECTION = ("error", "The selection of a @fromContext does not fit the types of its context.")
     CONTEXTUAL_ARGUMENT_NOT_CONTEXTUAL_IN_ALL_SUBGRAPHS = (

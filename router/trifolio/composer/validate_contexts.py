@@ -103,8 +103,8 @@ def _misplaced(schema: SubgraphSchema, each: TypeDef, one: Field, argument: Argu
         return "the argument cannot have a default value"
     for name in each.interfaces:
         interface = schema.types.get(name)
-        if interface and one.name in interface.fields and argument.name in interface.fields[one.name].arguments:
-            return f'the argument cannot be demanded by an interface ("{name}")'
+        if interface and one.name in interface.fields:
+            return f'the field fulfils "{name}.{one.name}", and through an interface no argument is filled'
     return None
 
 
