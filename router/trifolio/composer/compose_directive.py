@@ -6,16 +6,16 @@ of the latest version is used.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from graphql.language import DirectiveDefinitionNode, print_ast
+from graphql.language import DirectiveDefinitionNode, InputValueDefinitionNode, NonNullTypeNode, print_ast
 
 from trifolio.composer.diagnostics import Code
 from trifolio.composer.links import Link, understood_directives
 from trifolio.composer.schema import Application
 from trifolio.composer.sources import Merging, Source
 from trifolio.composer.supergraph_model import SpecLink
-from trifolio.federation import BUILT_IN_DIRECTIVES, version_text
+from trifolio.federation import BUILT_IN_DIRECTIVES, COMPOSED_DIRECTIVES, version_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,12 @@ def custom_directives(merging: Merging) -> CustomDirectives:
     groups: dict[tuple[str, str], list[ComposedDirective]] = {}
     for each in found:
         groups.setdefault((each.link.identity, each.name), []).append(each)
-    accepted = [group for group in groups.values() if _check_group(merging, group)]
+    fitting = _of_one_major_version(merging, found)
+    accepted = [
+        group for (identity, _), group in groups.items() if identity in fitting and _check_group(merging, group)
+    ]
     _check_names(merging, accepted)
+    _check_federation_names(merging, accepted)
     latest = [max(group, key=lambda each: each.link.version) for group in accepted]
     for each in latest:
         _check_arguments(merging, each)
@@ -98,15 +102,25 @@ def _resolve(source: Source, name: str, use: Application) -> ComposedDirective |
     return ComposedDirective(source, linked[0], linked[1], local, definition, use)
 
 
+def _of_one_major_version(merging: Merging, found: list[ComposedDirective]) -> set[str]:
+    """The specifications that all subgraphs which compose something of them link in versions that fit together."""
+    identities = dict.fromkeys(each.link.identity for each in found)
+    fitting = set()
+    for identity in identities:
+        group = [each for each in found if each.link.identity == identity]
+        if len({each.link.version[0] or each.link.version for each in group}) == 1:
+            fitting.add(identity)
+            continue
+        versions = dict.fromkeys(f'{version_text(each.link.version)} in "{each.source.name}"' for each in group)
+        message = f'The versions of "{identity}" cannot be composed together: {", ".join(versions)}.'
+        places = [(each.source.name, each.use.node) for each in group]
+        merging.diagnostics.add(Code.DIRECTIVE_COMPOSITION_ERROR, message, places)
+    return fitting
+
+
 def _check_group(merging: Merging, group: list[ComposedDirective]) -> bool:
-    majors = {each.link.version[0] if each.link.version[0] else each.link.version for each in group}
     locals_ = dict.fromkeys(each.local for each in group)
     places = [(each.source.name, each.use.node) for each in group]
-    if len(majors) > 1:
-        spelled = ", ".join(f'{version_text(each.link.version)} in "{each.source.name}"' for each in group)
-        message = f'The versions of "{group[0].link.identity}" cannot be composed together: {spelled}.'
-        merging.diagnostics.add(Code.DIRECTIVE_COMPOSITION_ERROR, message, places)
-        return False
     if len(locals_) > 1:
         spelled = ", ".join(f'"@{each.local}" in "{each.source.name}"' for each in group)
         message = f"A composed directive is imported under different names: {spelled}."
@@ -126,11 +140,37 @@ def _check_names(merging: Merging, groups: list[list[ComposedDirective]]) -> Non
             merging.diagnostics.add(Code.DIRECTIVE_COMPOSITION_ERROR, message, places)
 
 
+def _check_federation_names(merging: Merging, groups: list[list[ComposedDirective]]) -> None:
+    """A directive cannot have the name under which another subgraph has one that federation composes."""
+    for group in groups:
+        for source in merging.sources:
+            name = source.schema.links.understood_directive(group[0].local)
+            if name in COMPOSED_DIRECTIVES:
+                message = (
+                    f'"@{group[0].local}" is composed from "{group[0].link.identity}", but in subgraph "{source.name}" '
+                    f"federation's @{name} has that name. Import one of them under another name."
+                )
+                places = [(each.source.name, each.use.node) for each in group]
+                merging.diagnostics.add(Code.DIRECTIVE_COMPOSITION_ERROR, message, places)
+
+
 def _definition(latest: ComposedDirective, group: list[ComposedDirective]) -> DirectiveDefinitionNode:
-    """The latest definition, with every location where some subgraph may have applied the directive."""
-    locations = {node.value: node for each in (latest, *group) for node in each.definition.locations}
+    """The latest definition, with every location and argument that some subgraph may have used."""
+    definitions = [each.definition for each in (latest, *group)]
+    locations = {node.value: node for each in definitions for node in each.locations}
+    arguments: dict[str, InputValueDefinitionNode] = {}
+    for each in definitions:
+        for argument in each.arguments or ():
+            arguments.setdefault(argument.name.value, argument)
+    for name, argument in arguments.items():
+        everywhere = all(name in {one.name.value for one in each.arguments or ()} for each in definitions)
+        if not everywhere and isinstance(argument.type, NonNullTypeNode) and argument.default_value is None:
+            # Where a subgraph's own definition lacks it, it is left out.
+            arguments[name] = replace(argument, type=argument.type.type)
     parts = {key: getattr(latest.definition, key) for key in latest.definition.keys}
-    return DirectiveDefinitionNode(**(parts | {"locations": tuple(locations.values())}))
+    united = {"locations": tuple(locations.values()), "arguments": tuple(arguments.values())}
+    repeatable = any(each.repeatable for each in definitions)
+    return DirectiveDefinitionNode(**(parts | united | {"repeatable": repeatable}))
 
 
 def _check_arguments(merging: Merging, each: ComposedDirective) -> None:
@@ -146,15 +186,16 @@ def _check_arguments(merging: Merging, each: ComposedDirective) -> None:
 
 
 def _links(latest: list[ComposedDirective]) -> Iterator[SpecLink]:
-    by_url: dict[str, list[ComposedDirective]] = {}
+    """One @link for each specification, of the newest version that a subgraph links."""
+    by_identity: dict[str, list[ComposedDirective]] = {}
     for each in latest:
-        by_url.setdefault(each.link.url, []).append(each)
-    for url, group in by_url.items():
+        by_identity.setdefault(each.link.identity, []).append(each)
+    for group in by_identity.values():
         imports = tuple(
             f'"@{each.local}"' if each.local == each.name else f'{{name: "@{each.name}", as: "@{each.local}"}}'
             for each in group
         )
-        yield SpecLink(url, imports=imports)
+        yield SpecLink(max(group, key=lambda each: each.link.version).link.url, imports=imports)
 
 
 def definition_text(node: DirectiveDefinitionNode) -> str:

@@ -77,7 +77,7 @@ def merge_schemas(merging: Merging) -> MergedSupergraph:
 
 def _composed(merging: Merging, custom: CustomDirectives) -> Composed:
     return Composed(
-        names=supergraph_names(merging),
+        names=supergraph_names(merging, custom.definitions),
         custom=custom.subgraphs,
         repeatable=frozenset(name for name, node in custom.definitions.items() if node.repeatable),
     )

@@ -5,7 +5,7 @@ that a subgraph asks for with @composeDirective. Everything else stays in the su
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -230,10 +230,11 @@ def clauses_text(clauses: Clauses) -> str:
 # ---- names in the supergraph ----
 
 
-def supergraph_names(merging: Merging) -> dict[str, str]:
+def supergraph_names(merging: Merging, taken: Container[str]) -> dict[str, str]:
     """Specified directives -> the name in the supergraph; reports names that differ between subgraphs.
 
-    A directive keeps the name under which subgraphs import it; where they disagree, one cannot be chosen.
+    A directive keeps the name under which subgraphs import it; where they disagree, one cannot be chosen. One that none
+    imports and whose own name is `taken`, by a directive of @composeDirective, goes by its name with the prefix.
     """
     names: dict[str, str] = {}
     for directive in COMPOSED_DIRECTIVES:
@@ -242,7 +243,7 @@ def supergraph_names(merging: Merging) -> dict[str, str]:
             local = _imported_name(source, directive)
             if local:
                 imported.setdefault(local, []).append(source)
-        names[directive] = next(iter(imported), directive)
+        names[directive] = next(iter(imported), f"federation__{directive}" if directive in taken else directive)
         if len(imported) > 1:
             spelled = ", ".join(f'"@{local}" in {_names(sources)}' for local, sources in imported.items())
             message = f"@{directive} is imported under different names: {spelled}. Import it under one name everywhere."
