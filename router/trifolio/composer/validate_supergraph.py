@@ -7,9 +7,10 @@ from graphql.language import ConstValueNode, ListValueNode, ObjectValueNode
 
 from trifolio.composer.authorization import Requirements, check_transitive_requirements
 from trifolio.composer.diagnostics import Code
+from trifolio.composer.field_sets import InvalidFieldSet, Mention, mentions, parse_selection
 from trifolio.composer.graphql_rules import applied_errors, merged_default_errors
 from trifolio.composer.inaccessible import check_inaccessible
-from trifolio.composer.schema import Argument, Field, TypeDef, is_list, is_non_null, item_type, nullable
+from trifolio.composer.schema import Argument, Field, TypeDef, first, is_list, is_non_null, item_type, nullable
 from trifolio.composer.sources import Merging, Source, listed, subgraphs_listed
 from trifolio.composer.supergraph_model import MergedSupergraph, MergedType
 from trifolio.errors import SupergraphError
@@ -24,6 +25,7 @@ def validate_supergraph(
     if merging.diagnostics.has_errors:
         return
     _check_defaults(merging, supergraph)
+    _check_required_arguments(merging, supergraph)
     check_transitive_requirements(merging, requirements, supergraph.types)
     check_inaccessible(merging, supergraph.types, f"@{inaccessible}")
 
@@ -66,6 +68,50 @@ def _check_defaults(merging: Merging, supergraph: MergedSupergraph) -> None:
                     )
                     places = [(source.name, own.node) for source, own in owners]
                     merging.diagnostics.add(Code.INVALID_GRAPHQL, message, places)
+
+
+def _check_required_arguments(merging: Merging, supergraph: MergedSupergraph) -> None:
+    """Report what a @requires selects with arguments that the subgraphs which own it cannot be sent."""
+    for source in merging.sources:
+        for each, one in source.schema.fields():
+            use = first(one, "requires")
+            try:
+                selection = parse_selection(use.text("fields") or "") if use else None
+            except InvalidFieldSet:
+                continue
+            if use is None or selection is None:
+                continue
+            for mention in mentions(source.schema, each, selection):
+                problem = _argument_problem(merging, supergraph, mention)
+                if problem:
+                    message = (
+                        f'[{source.name}] On "{each.name}.{one.name}", for @requires(fields: "{use.text("fields")}"): '
+                        f"{problem}."
+                    )
+                    merging.diagnostics.add(Code.REQUIRES_INVALID_FIELDS, message, [(source.name, use.node)])
+
+
+def _argument_problem(merging: Merging, supergraph: MergedSupergraph, mention: Mention) -> str | None:
+    """What is wrong, after merging, with the arguments of a field that a @requires mentions."""
+    parent = supergraph.types.get(mention.parent.name)
+    merged = parent.fields.get(mention.field.name) if parent else None
+    if merged is None:
+        return None
+    coordinate = f"{mention.parent.name}.{mention.field.name}"
+    given = {node.name.value for node in mention.node.arguments or ()}
+    owners = merging.fields(mention.parent.name, mention.field.name)
+    for name in sorted(given - merged.arguments.keys()):
+        lacking = subgraphs_listed(source.name for source, own in owners if name not in own.arguments)
+        return f'argument "{name}" of "{coordinate}" is not in {lacking}, which may be asked for the field'
+    for name, argument in merged.arguments.items():
+        if name not in given and is_non_null(argument.type) and argument.default is None:
+            demanding = subgraphs_listed(
+                source.name
+                for source, own in owners
+                if name in own.arguments and is_non_null(own.arguments[name].type) and not own.arguments[name].default
+            )
+            return f'argument "{name}" of "{coordinate}" is left out, but it is required in {demanding}'
+    return None
 
 
 def _lacking(
