@@ -132,3 +132,9 @@ def test_what_does_not_compose_is_no_change(folder: Path, capsys: pytest.Capture
     (folder / "places.graphql").write_text("type")
     assert check(folder) == 1
     assert "error INVALID_GRAPHQL" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that no folder can have is the command line's fault, and not called a bug."""
+    assert check(folder, "--operations", "x" * 300) == 1
+    assert "x cannot be read: File name too long" in capsys.readouterr().err

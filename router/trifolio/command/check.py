@@ -58,7 +58,11 @@ def _check(options: argparse.Namespace) -> int:
 
 def _read_operations(folder: Path) -> dict[str, str]:
     """Every document below a folder, by its path in there."""
-    documents = {str(path.relative_to(folder)): read_text(path) for path in sorted(folder.rglob("*.graphql"))}
+    try:
+        paths = sorted(folder.rglob("*.graphql"))
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be read: {error.strerror or error}") from error
+    documents = {str(path.relative_to(folder)): read_text(path) for path in paths}
     if not documents:
         raise ConfigError(f"{folder} has no *.graphql files")
     return documents
