@@ -80,6 +80,7 @@ def test_an_interrupt_while_importing_is_no_traceback(folder: Path) -> None:
     """Ctrl-C before the first command is even looked at ends with 130, in silence."""
     (folder / "sitecustomize.py").write_text(
         "import sys, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it else
         "class Interrupt:\n"
         "    def find_spec(self, name, *rest):\n"
         "        if name == 'trifolio.command.compose':\n"

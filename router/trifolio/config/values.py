@@ -162,13 +162,13 @@ class Config(Checked):
 
     subgraphs: Mapping[str, SubgraphConfig] = field(default_factory=dict)
     """How the router reaches each subgraph, by the name that it has in the supergraph."""
-    headers: HeadersConfig = HeadersConfig()
+    headers: HeadersConfig = field(default_factory=HeadersConfig)
     """Which of the client's headers go on to the subgraphs."""
     limits: Limits = field(default_factory=Limits)
     """What one request, one document and one fetch may cost."""
-    cors: CorsConfig = CorsConfig()
+    cors: CorsConfig = field(default_factory=CorsConfig)
     """Which web pages of other origins may call the router."""
-    override: OverrideConfig = OverrideConfig()
+    override: OverrideConfig = field(default_factory=OverrideConfig)
     """How progressive @override is decided."""
     trusted_proxies: Annotated[int, Between(0, PROXIES_MAX)] = 0
     """How many proxies stand in front, each of which adds the address that it sees to X-Forwarded-For: the client's
@@ -191,11 +191,8 @@ class Config(Checked):
 
     def forwarded_headers(self, subgraph: str) -> tuple[str, ...]:
         """The names of the client's headers that `subgraph` gets, in lower case."""
-        own = self.subgraphs.get(subgraph, _NO_SUBGRAPH_CONFIG).forward_headers
+        own = self.subgraphs[subgraph].forward_headers if subgraph in self.subgraphs else None
         return tuple(name.lower() for name in (self.headers.forward if own is None else own))
-
-
-_NO_SUBGRAPH_CONFIG: Final = SubgraphConfig()
 
 
 # ---- supergraph.yaml ----

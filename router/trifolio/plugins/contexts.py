@@ -7,7 +7,6 @@ key that nobody else has: the plug-in itself, or a name that begins with the pac
 from collections.abc import Mapping, MutableMapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final, Literal
 
 from trifolio.errors import AnswerError, PathKey, RouterError
@@ -191,6 +190,8 @@ class ResponseContext:
         same_site: Literal["strict", "lax", "none"] = "lax",
     ) -> None:
         """Add a Set-Cookie header. Raises ValueError for what is no cookie, and for a later part."""
+        from http.cookies import CookieError, SimpleCookie  # late: few set cookies, and everybody starts
+
         cookie: SimpleCookie = SimpleCookie()
         try:
             cookie[name] = value
