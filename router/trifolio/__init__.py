@@ -18,9 +18,8 @@ if TYPE_CHECKING:  # so that type checkers know the names that are imported late
         PluginConfig,
         Secret,
         SubgraphConfig,
-        parse_config,
-        read_config,
     )
+    from trifolio.config.reader import parse_config, read_config
     from trifolio.errors import (
         AnswerError,
         ClientText,
@@ -103,8 +102,8 @@ _EXPORTS = {
     "HeadersConfig": "trifolio.config",
     "CorsConfig": "trifolio.config",
     "OverrideConfig": "trifolio.config",
-    "read_config": "trifolio.config",
-    "parse_config": "trifolio.config",
+    "read_config": "trifolio.config.reader",
+    "parse_config": "trifolio.config.reader",
     "Limits": "trifolio.limits",
     "AnswerError": "trifolio.errors",
     "ErrorCode": "trifolio.errors",

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from trifolio.config import Config, SubgraphConfig
 from trifolio.engine import Engine
@@ -14,8 +14,10 @@ from trifolio.header_fields import SECRET_HEADER
 from trifolio.observer import Observer
 from trifolio.plugins import load_plugins
 from trifolio.response import Response, ResponsePart
-from trifolio.server.app import App
 from trifolio.supergraph import Supergraph
+
+if TYPE_CHECKING:
+    from trifolio.server.app import App
 
 
 class Router(Engine):
@@ -104,7 +106,7 @@ class Router(Engine):
             async for part in parts:
                 yield part
 
-    def asgi(self, *, path: str = "/graphql") -> App:
+    def asgi(self, *, path: str = "/graphql") -> "App":
         """An ASGI application with the GraphQL endpoint at `path`, `/health`, `/ready` and `/metrics`.
 
         With the path "" (or "/") the endpoint is the application's own root: `Mount("/graphql", router.asgi(path=""))`.
@@ -113,6 +115,8 @@ class Router(Engine):
         Served by itself it closes the router when it ends. Mounted in another application (which passes no lifespan
         on), closing stays with that application.
         """
+        from trifolio.server.app import App  # late: a router that is asked from Python needs no server
+
         return App(self, path=path)
 
     async def __aenter__(self) -> Self:

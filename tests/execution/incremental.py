@@ -26,8 +26,9 @@ from graphql.execution.values import get_variable_values
 from graphql.pyutils import is_awaitable
 
 from tests.execution.monolith import Session
-from trifolio.executor import FirstAnswer, PreparedPlan, Transport, execute_in_parts
+from trifolio.executor import PreparedPlan, Transport, execute_in_parts
 from trifolio.executor.answer import Answer
+from trifolio.executor.delivery import FirstAnswer
 from trifolio.parts import Pending
 
 

@@ -4,16 +4,13 @@
 defaults what holds where a key is left out. `forms` says what texts and numbers have to look like, `effect` which
 settings could not do anything, `reader` turns a file into the values or into all of its problems, each with its line,
 and `json_schema` says the format to editors.
+
+Reading is imported when it is first asked for: a router that is embedded with a `Config` needs no YAML.
 """
 
-from trifolio.config.reader import (
-    Reading,
-    examine_composition_config,
-    examine_config,
-    parse_config,
-    read_composition_config,
-    read_config,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from trifolio.config.values import (
     CompositionConfig,
     Config,
@@ -26,6 +23,16 @@ from trifolio.config.values import (
     SubgraphConfig,
     SubgraphSource,
 )
+
+if TYPE_CHECKING:  # so that type checkers know the names that are imported late
+    from trifolio.config.reader import (
+        Reading,
+        examine_composition_config,
+        examine_config,
+        parse_config,
+        read_composition_config,
+        read_config,
+    )
 
 __all__ = [
     "CompositionConfig",
@@ -45,3 +52,10 @@ __all__ = [
     "read_composition_config",
     "read_config",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import the reader for the names that are its (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("trifolio.config.reader"), name)

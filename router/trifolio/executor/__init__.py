@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from graphql import GraphQLSchema
 
 from trifolio.errors import AnswerError
 from trifolio.executor.answer import Answer, read_answer, read_plain_answer
-from trifolio.executor.delivery import FirstAnswer, deliver
 from trifolio.executor.fetch import Around, Execution, Send
 from trifolio.executor.introspection import introspect
 from trifolio.executor.places import Place, tell
@@ -20,10 +19,12 @@ from trifolio.limits import Limits
 from trifolio.observer import Observer
 from trifolio.query_plan import Plan
 
+if TYPE_CHECKING:
+    from trifolio.executor.delivery import FirstAnswer
+
 __all__ = [
     "Answer",
     "Around",
-    "FirstAnswer",
     "PreparedPlan",
     "Send",
     "SubgraphRequest",
@@ -84,12 +85,14 @@ async def execute_in_parts(
     limits: Limits = _LIMITS,
     observer: Observer | None = None,
     around: Around | None = None,
-) -> FirstAnswer:
+) -> "FirstAnswer":
     """Answer one request with a plan that has deferred parts: the first answer, and what comes later.
 
     As `execute`, but at the event loop's time `deadline` the fetches end: before the first answer that raises
     TimeoutError, after it the parts that are left fail.
     """
+    from trifolio.executor.delivery import deliver  # late: few operations have @defer, and everybody starts
+
     tree = MergedTree()
     told = _introspect(prepared.plan, tree, schema, variables)
     program = prepared.code.program()
