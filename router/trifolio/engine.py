@@ -279,10 +279,11 @@ class Engine:
         request: RequestContext | None = None,
         deadline: float | None = None,
     ) -> Response:
-        """Answer one operation, for a `request` where plug-ins have hooks, until the loop's time is `deadline`."""
+        """Answer one operation, for a `request` where plug-ins have hooks.
+
+        It ends when the loop's time is `deadline`; None: when the fetches have taken as long as they may.
+        """
         started = time.perf_counter()
-        if deadline is None:
-            deadline = asyncio.get_running_loop().time() + self.config.limits.operation_timeout_ms / 1000
         around = None
         key = self._key(query, operation_name, headers, incremental=incremental)
         operation = self._plans.get(key)
@@ -292,7 +293,7 @@ class Engine:
                 operation = self._prepare(key)
             if queries_only and operation.kind != "query":
                 raise OperationError(ErrorCode.MUTATION_OVER_GET)
-            if operation.selected is not None and request is not None:
+            if operation.selected is not None and request is not None and deadline is not None:
                 operation = await self._shown(key, operation, request, deadline)
             coerced = coerce_variables(self._schema, operation.variables, variables, self.config.limits)
             if operation.conditions:
@@ -300,7 +301,7 @@ class Engine:
         except RouterError as refusal:
             response = Response(None, refusal.errors(), refusal)
         else:
-            if self._hooks is not None and request is not None:
+            if self._hooks is not None and request is not None and deadline is not None:
                 headers, context = request.headers, request.context
                 around = self._hooks.around_fetches(request, deadline)
             response = await self._execute(operation, variables or _EMPTY, coerced, headers, context, around, deadline)
@@ -318,13 +319,20 @@ class Engine:
         headers: Mapping[str, str],
         context: object,
         around: Around | None,
-        deadline: float,
+        deadline: float | None,
     ) -> Response:
         limits = self.config.limits
         try:
             if operation.plan.plan.deferred:
+                if deadline is None:
+                    deadline = asyncio.get_running_loop().time() + limits.operation_timeout_ms / 1000
                 return await self._execute_in_parts(operation, variables, coerced, headers, context, around, deadline)
-            async with asyncio.timeout_at(deadline):
+            clock = (
+                asyncio.timeout(limits.operation_timeout_ms / 1000)
+                if deadline is None
+                else asyncio.timeout_at(deadline)
+            )
+            async with clock:
                 answer = await execute(
                     operation.plan,
                     transports=self.transports,

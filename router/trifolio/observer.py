@@ -10,8 +10,10 @@ from typing import Protocol
 
 from trifolio.errors import ErrorCode, SubgraphError
 
+# What is told for every request and fetch is not frozen: that would cost a call per field.
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class OperationEnded:
     """One operation was answered."""
 
@@ -39,7 +41,7 @@ class OperationPlanned:
     """False where the search ended at its budget."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FetchEnded:
     """One request to a subgraph ended."""
 

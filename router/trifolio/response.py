@@ -12,9 +12,12 @@ from trifolio.executor.encoding import encode_json
 from trifolio.parts import Later, Pending
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
-    """A GraphQL response (GraphQL specification, section 7.1)."""
+    """A GraphQL response (GraphQL specification, section 7.1); to change one, make another with `dataclasses.replace`.
+
+    It is not frozen, as that would cost a call per field and request.
+    """
 
     data: Mapping[str, object] | None
     """What was asked for; None where the operation was refused, or where null reached the root."""

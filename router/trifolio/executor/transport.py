@@ -11,9 +11,12 @@ from typing import Protocol, runtime_checkable
 from trifolio.query_plan import OperationKind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SubgraphRequest:
-    """One GraphQL request to one subgraph."""
+    """One GraphQL request to one subgraph; to change one, make another with `dataclasses.replace`.
+
+    It is not frozen, as that would cost a call per field and fetch.
+    """
 
     subgraph: str
     """The subgraph's name."""
@@ -33,7 +36,7 @@ class SubgraphRequest:
     """Where a plug-in sends it, if not to the subgraph's own URL; only for transports over HTTP."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SubgraphResponse:
     """What a subgraph answered: `body` as bytes of JSON, or `payload` where it is decoded already.
 

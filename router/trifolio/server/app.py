@@ -265,8 +265,10 @@ class App:
                 await response.later.aclose()
             raise
 
-    async def _answer(self, request: GraphQLRequest, headers: Headers, method: str, *, incremental: bool) -> Response:
-        return await self._engine.answer(
+    def _answer(
+        self, request: GraphQLRequest, headers: Headers, method: str, *, incremental: bool
+    ) -> Coroutine[Any, Any, Response]:
+        return self._engine.answer(
             request.query or "",
             variables=request.variables,
             operation_name=request.operation_name,
