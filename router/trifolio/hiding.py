@@ -6,8 +6,8 @@ the document stays valid, whatever is hidden, and the client gets its keys in th
 
     { me { name email } }  ->  { me { name email: __typename @trifolio__hidden(field: "User.email", nonNull: true) } }
 
-A field that is selected on an interface stands for the interface's field and for that of every type that the object
-may be of: it is hidden where any of these is.
+A field stands for that of every type that the object may be of, and for that of every interface which these implement:
+it is hidden where any of these is.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,6 +21,7 @@ from graphql import (
     DocumentNode,
     FieldNode,
     GraphQLInterfaceType,
+    GraphQLObjectType,
     GraphQLSchema,
     NameNode,
     StringValueNode,
@@ -42,7 +43,7 @@ class SelectedFields:
     """What an operation's document selects."""
 
     coordinates: frozenset[str]
-    """Every field as `Type.field`; of a field on an interface also that of each type that has it."""
+    """Every field as `Type.field`: of each type that the object may be of, and of each interface of these."""
     introspects: bool
     """Whether `__schema` or `__type` is among them."""
 
@@ -96,9 +97,16 @@ def _coordinates(info: TypeInfo, node: FieldNode, schema: GraphQLSchema) -> Iter
     if parent is None or name.startswith("__") or parent.name.startswith("__"):
         return
     yield f"{parent.name}.{name}"
+    types: list[GraphQLObjectType | GraphQLInterfaceType] = []
     if isinstance(parent, GraphQLInterfaceType):
-        for possible in schema.get_possible_types(parent):
-            yield f"{possible.name}.{name}"
+        types += schema.get_possible_types(parent)
+    elif isinstance(parent, GraphQLObjectType):
+        types.append(parent)
+    for possible in types:
+        yield f"{possible.name}.{name}"
+        for interface in possible.interfaces:
+            if name in interface.fields:
+                yield f"{interface.name}.{name}"
 
 
 def _placeholder(node: FieldNode, coordinate: str, *, non_null: bool) -> FieldNode:

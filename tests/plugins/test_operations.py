@@ -143,6 +143,14 @@ async def test_a_field_on_an_interface_is_that_of_every_type(ask: Ask, field: st
     assert "tax" not in graph.sent
 
 
+async def test_a_field_of_an_interface_is_hidden_in_every_type(ask: Ask) -> None:
+    """Selected on an object type, a field is hidden where that of an interface of the type is."""
+    body, graph = await hidden(ask, "{ me { name tax } named { ... on Company { tax } } }", "Named.tax")
+    assert body["data"]["me"] == {"name": "Ada", "tax": None}
+    assert body["data"]["named"] == [{}, {"tax": None}]
+    assert "tax" not in graph.sent
+
+
 async def test_a_field_is_hidden_in_one_type_alone() -> None:
     """Under a type condition the types differ: one response key is hidden in one type and shown in the other."""
     graph = Graph(Hide("Person.tax"))
