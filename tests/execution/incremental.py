@@ -27,7 +27,6 @@ from graphql.pyutils import is_awaitable
 
 from tests.execution.monolith import Session
 from trifolio.executor import PreparedPlan, Transport, execute_in_parts
-from trifolio.executor.answer import Answer
 from trifolio.executor.delivery import FirstAnswer
 from trifolio.parts import Pending
 
@@ -178,8 +177,3 @@ async def answer_in_parts(
         coerced={} if isinstance(values, list) else values.coerced,
         context=session,
     )
-
-
-def at_once(answer: Answer) -> Whole:
-    """An answer that came whole."""
-    return Whole(answer.data, list(answer.errors))
