@@ -109,7 +109,8 @@ def mistakes_in(hint: Any, value: Any) -> Iterator[Mistake]:
     """What is wrong with a value of the type `hint` by the forms that the type names."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        for form in hint.__metadata__:
+        forms: tuple[Form, ...] = hint.__metadata__
+        for form in forms:
             yield from form.mistakes(value)
         yield from mistakes_in(hint.__origin__, value)
     elif origin is tuple:
