@@ -84,6 +84,7 @@ class ErrorCode(Enum):
     TOO_MANY_ALIASES = (Fault.CLIENT, 400, "The operation has more aliases than this router accepts.")
     TOO_MANY_ROOT_FIELDS = (Fault.CLIENT, 400, "The operation has more root fields than this router accepts.")
     TOO_MANY_SELECTIONS = (Fault.CLIENT, 400, "The operation selects more fields than this router accepts.")
+    OPERATION_TOO_COSTLY = (Fault.CLIENT, 400, "Answering this operation takes more work than this router accepts.")
     INTROSPECTION_DISABLED = (Fault.CLIENT, 400, "This router does not answer introspection.")
     OPERATION_RESOLUTION_FAILURE = (Fault.CLIENT, 400, "The document does not have the operation to execute.")
     MUTATION_OVER_GET = (Fault.CLIENT, 405, "GET runs queries only. Send this operation with POST.")
@@ -123,7 +124,7 @@ class ErrorCode(Enum):
 
     # Ours.
     PLANNING_FAILED = (Fault.ROUTER, 500, "The router found no way to answer this operation.")
-    PLANNING_BUDGET_EXCEEDED = (Fault.ROUTER, 500, "Planning this operation takes more work than this router accepts.")
+    PLANNING_BUDGET_EXCEEDED = (Fault.CLIENT, 400, "Planning this operation takes more work than this router accepts.")
     INTERNAL_SERVER_ERROR = (Fault.ROUTER, 500, "The router failed. The request id names this failure in its log.")
 
     def __init__(self, fault: Fault, status: int, text: str) -> None:

@@ -52,6 +52,13 @@ class Limits:
     validation_errors_max: int = 50
     """50 validation errors are reported: enough to mend a document, cheap to collect."""
 
+    # ---- work ----
+
+    request_work_max: int = 250_000
+    """250,000 units of work, some 250 ms of computing: the largest honest operations take a third of it, once."""
+    computations_max: int = 1_000
+    """1,000 operations that are being planned take turns: beyond, a 503 at once is better than a time-out for all."""
+
     # ---- planning ----
 
     plan_cache_entries_max: int = 1_000

@@ -99,6 +99,9 @@ PLANTED = [
     Planted("router/trifolio/composer/files.py", "from pathlib import Path", CORE),
     Planted("router/trifolio/document.py", "import yaml", CORE),
     Planted("router/trifolio/document.py", "import yaml", "trifolio: only the configuration is YAML"),
+    Planted(
+        "router/trifolio/engine.py", "import greenlet", "trifolio: a computation is left and entered again in one place"
+    ),
     Planted("router/trifolio/document.py", "from trifolio.config import Config", CORE),
     Planted("router/trifolio/plan_costs.py", "from starlette.requests import Request", CORE),
     Planted("router/trifolio/plan.py", "import importlib", CORE),
