@@ -67,7 +67,7 @@ class ErrorCode(Enum):
         406,
         "The answer is application/graphql-response+json or application/json; the Accept header takes neither.",
     )
-    REQUEST_TIMEOUT = (Fault.CLIENT, 408, "The request's body did not arrive in time.")
+    REQUEST_TIMEOUT = (Fault.CLIENT, 408, "The request did not arrive in time.")
     BODY_TOO_LARGE = (Fault.CLIENT, 413, "The request's body is larger than this router accepts.")
     URL_TOO_LONG = (Fault.CLIENT, 414, "The URL is longer than this router accepts. Send the operation with POST.")
     UNSUPPORTED_MEDIA_TYPE = (Fault.CLIENT, 415, "The body has to be application/json in UTF-8, not compressed.")

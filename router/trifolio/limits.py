@@ -28,8 +28,26 @@ class Limits:
     """100 header fields: browsers send about 20, proxies add a handful."""
     url_bytes_max: int = 16_384
     """16 KiB of path and query: the longest that a GET query may be; proxies in front allow 8 to 16 KiB."""
+    keep_alive_timeout_ms: int = 75_000
+    """75 s without a request, and a connection is closed: load balancers close theirs after 60 s, before we do."""
+    request_timeout_ms: int = 300_000
+    """5 min from a request's last byte to its answer's, read by the client: longer than any operation may take; an
+    answer that is streamed has no such end."""
+    send_timeout_ms: int = 30_000
+    """30 s for a client to read 64 KiB of its answer, or what is left of it: slower is an attack that holds memory."""
+    pipelined_requests_max: int = 16
+    """16 requests of one connection wait for the answer to an earlier one: clients that do this at all send a few."""
+    held_bytes_max: int = 64_000_000
+    """64 MB of bodies that have not arrived whole, all clients together: honest ones are a few kilobytes, and whole."""
+    connections_max: int = 15_000
+    """15,000 connections per process, some 150 MB: beyond, who has waited longest makes room for who comes."""
+    connections_per_address_max: int = 1_000
+    """1,000 connections of one address: an office behind one has hundreds. Not counted where `trusted_proxies` is set,
+    as there all clients come through the same few."""
     requests_in_flight_max: int = 10_000
     """10,000 requests at once per process: beyond, a 503 at once is better than a time-out for everyone."""
+    lame_duck_ms: int = 5_000
+    """5 s from SIGTERM to the end of listening, in which `/ready` is a 503: load balancers look every few seconds."""
     shutdown_timeout_ms: int = 10_000
     """10 s for requests in flight to end on SIGTERM; orchestrators kill after 30 s."""
 

@@ -52,7 +52,7 @@ async def listening(app: Any) -> AsyncIterator[str]:
         lifespan="on",
         log_config=None,
         access_log=False,
-        http="trifolio.server.protocol:BoundedProtocol",
+        http="trifolio.server.protocol:HttpProtocol",
         loop="asyncio",
         ws="none",
         proxy_headers=False,

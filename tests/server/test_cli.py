@@ -240,7 +240,7 @@ async def started(
         yield process, address[0].decode()
     finally:
         if process.returncode is None:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # ends without a lame duck
         await process.communicate()
 
 
@@ -250,6 +250,7 @@ async def test_serve_answers_until_it_is_told_to_stop(folder: Path, workers: str
     apps = {"people": SubgraphApp(people()), "places": SubgraphApp(places())}
     async with listening(apps["people"]) as people_url, listening(apps["places"]) as places_url:
         (folder / "router.yaml").write_text(
+            "limits: {lame_duck_ms: 1}\n"
             "subgraphs:\n"
             "  people: {url: '${PEOPLE_URL}', secret: {env: PEOPLE_SECRET}}\n"
             "  places: {url: '${PLACES_URL}'}\n"
@@ -284,7 +285,9 @@ async def test_a_request_in_flight_is_answered_before_the_end(folder: Path) -> N
     app = SubgraphApp(people())
     app.open.clear()
     async with listening(app) as people_url, httpx.AsyncClient(trust_env=False, timeout=30) as client:
-        (folder / "router.yaml").write_text(f"subgraphs: {{people: {{url: '{people_url}'}}}}\n")
+        (folder / "router.yaml").write_text(
+            f"limits: {{lame_duck_ms: 1}}\nsubgraphs: {{people: {{url: '{people_url}'}}}}\n"
+        )
         arguments = ("--supergraph", folder / "supergraph.graphql", "--settings", folder / "router.yaml")
         async with started(*arguments) as (process, url), asyncio.timeout(20):
             answer = asyncio.ensure_future(client.post(url, json={"query": "{ me { name } }"}))
@@ -298,6 +301,30 @@ async def test_a_request_in_flight_is_answered_before_the_end(folder: Path) -> N
             assert await process.wait() == 0
 
 
+async def test_a_lame_duck_serves_and_says_so(folder: Path) -> None:
+    """After SIGTERM the router is not ready, answers all the same, on new connections too, and asks for none again."""
+    (folder / "router.yaml").write_text("limits: {lame_duck_ms: 600_000}\n")
+    arguments = ("--supergraph", folder / "supergraph.graphql", "--settings", folder / "router.yaml")
+    async with (
+        started(*arguments) as (process, url),
+        httpx.AsyncClient(trust_env=False, timeout=30) as client,
+        asyncio.timeout(30),
+    ):
+        ready = url.replace("/graphql", "/ready")
+        before = await client.get(ready)
+        assert (before.status_code, before.headers.get("connection")) == (200, None)
+        process.send_signal(signal.SIGTERM)
+        while (await client.get(ready)).status_code == 200:  # until the signal has arrived
+            pass
+        for _ in range(4):
+            answer = await client.post(url, json={"query": "{ __typename }"})
+            assert answer.json() == {"data": {"__typename": "Query"}}
+            assert answer.headers["connection"] == "close"
+        assert process.returncode is None
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+
 async def test_a_stream_is_sent_to_its_end_before_the_end(folder: Path) -> None:
     """SIGTERM ends the process only after the parts that are to come, and the last boundary."""
     app = SubgraphApp(places())
@@ -308,6 +335,7 @@ async def test_a_stream_is_sent_to_its_end_before_the_end(folder: Path) -> None:
         httpx.AsyncClient(trust_env=False, timeout=30) as client,
     ):
         (folder / "router.yaml").write_text(
+            "limits: {lame_duck_ms: 1}\n"
             f"subgraphs: {{people: {{url: '{people_url}'}}, places: {{url: '{places_url}'}}}}\n"
         )
         arguments = ("--supergraph", folder / "supergraph.graphql", "--settings", folder / "router.yaml")

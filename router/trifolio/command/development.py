@@ -21,6 +21,7 @@ from trifolio.config import Config, SubgraphSource, read_composition_config
 from trifolio.errors import ConfigError, ErrorCode, RouterError
 from trifolio.gateway import Router
 from trifolio.server.app import App
+from trifolio.server.edge import RawHeaders, plain_refusal
 from trifolio.server.http import Receive, Scope, Send
 
 INTERVAL_S: Final = 1.0
@@ -45,6 +46,8 @@ class DevServer:
     def __init__(self, path: Path, config: Config, environment: Mapping[str, str]) -> None:
         """`path` is a supergraph.yaml, which is read anew on every look."""
         self.limits = config.limits
+        self.draining = False
+        self.trusted_proxies = config.trusted_proxies
         self._path = path
         self._config = config
         self._environment = environment
@@ -62,6 +65,12 @@ class DevServer:
             await self._current.app(scope, receive, send)
         elif scope["type"] == "http":
             await _say_not_ready(send)
+
+    def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[RawHeaders, bytes]:
+        """The headers and the body for what never became a request."""
+        if self._current is None:
+            return plain_refusal(refusal)
+        return self._current.app.refuse(refusal, request_id_given)
 
     async def refresh(self) -> None:
         """Look at every subgraph once, and serve what they compose to if that changed."""

@@ -1,10 +1,13 @@
 """Serving over HTTP with uvicorn: one process or several on one socket, until a signal ends them.
 
 SIGTERM, SIGINT and SIGHUP end gracefully: the socket closes, requests in flight get their answers within
-`limits.shutdown_timeout_ms`, connections to subgraphs close. With several workers each has its own router, plan cache
-and metrics, and a worker that dies is replaced.
+`limits.shutdown_timeout_ms`, connections to subgraphs close. Before SIGTERM and SIGHUP do so, a lame duck serves for
+`limits.lame_duck_ms`: `/ready` says that nothing new should come, and every answer closes its connection, so that load
+balancers go elsewhere before anything is refused; a second signal ends that time. With several workers each has its own
+router, plan cache and metrics, and a worker that dies is replaced.
 """
 
+import asyncio
 import errno
 import gc
 import logging
@@ -12,8 +15,10 @@ import logging.config
 import signal
 import socket
 import sys
+import threading
 from dataclasses import dataclass
 from functools import partial
+from types import FrameType
 from typing import Any, Final
 
 import uvicorn
@@ -26,9 +31,8 @@ from trifolio.errors import ConfigError
 from trifolio.gateway import Router
 from trifolio.limits import Limits
 from trifolio.server.app import App
+from trifolio.server.http import Receive, Scope, Send
 
-_KEEP_ALIVE_S: Final = 75
-"""75 s: longer than the 60 s of common load balancers, so that they and not we close idle connections."""
 _BACKLOG: Final = 2048
 """2048 connections may wait to be accepted: a burst is served late rather than refused."""
 _GC_THRESHOLDS: Final = (10_000, 10, 10)
@@ -117,13 +121,47 @@ def _announce(host: str, listener: socket.socket, workers: int) -> None:
     _log.info("serving GraphQL at %s", url, extra={"fields": {"url": url, "workers": workers}})
 
 
-def make_app(serving: Serving) -> App:
+class LameDuck:
+    """An application that goes on for a while when its process is told to end, and says so."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self.limits = app.limits
+        self.trusted_proxies = app.trusted_proxies
+        self.refuse = app.refuse
+
+    @property
+    def draining(self) -> bool:
+        """Whether the end has been announced."""
+        return self._app.draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        if scope["type"] == "lifespan" and threading.current_thread() is threading.main_thread():
+            self._postpone_end(asyncio.get_running_loop())
+        await self._app(scope, receive, send)
+
+    def _postpone_end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let SIGTERM reach the server when the lame duck's time is over, or when it comes again."""
+        end = signal.getsignal(signal.SIGTERM)
+
+        def announce(number: int, frame: FrameType | None) -> None:
+            signal.signal(number, end)
+            self._app.drain()
+            _log.info("ending in %d ms", self.limits.lame_duck_ms)
+            loop.call_soon_threadsafe(loop.call_later, self.limits.lame_duck_ms / 1000, signal.raise_signal, number)
+
+        if callable(end):
+            signal.signal(signal.SIGTERM, announce)
+
+
+def make_app(serving: Serving) -> LameDuck:
     """The application of one worker, with what it keeps for good taken out of the garbage collector's sight."""
     app = Router(serving.supergraph_sdl, config=serving.config).asgi()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    return app
+    return LameDuck(app)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -156,7 +194,7 @@ def _uvicorn_config(
         factory=workers > 1,
         workers=workers,
         interface="asgi3",
-        http="trifolio.server.protocol:BoundedProtocol",
+        http="trifolio.server.protocol:HttpProtocol",
         ws="none",
         lifespan="on",
         log_config=log_config,
@@ -164,6 +202,5 @@ def _uvicorn_config(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, limits.shutdown_timeout_ms // 1000),
     )

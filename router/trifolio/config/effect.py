@@ -19,6 +19,9 @@ Written = Mapping[Key, Any]
 CUT_BY: Final = (
     ("fetch_timeout_ms", "operation_timeout_ms"),
     ("fetch_connect_timeout_ms", "operation_timeout_ms"),
+    ("operation_timeout_ms", "request_timeout_ms"),
+    ("requests_in_flight_max", "connections_max"),
+    ("connections_per_address_max", "connections_max"),
     ("header_count_max", "header_bytes_max"),
     ("document_tokens_max", "document_bytes_max"),
     ("document_depth_max", "document_tokens_max"),

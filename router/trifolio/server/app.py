@@ -125,6 +125,26 @@ class App:
         self._ready = False
 
     @property
+    def draining(self) -> bool:
+        """Whether `drain` was called: connections are not to be used for another request."""
+        return not self._ready
+
+    @property
+    def trusted_proxies(self) -> int:
+        """How many proxies stand in front."""
+        return self._config.trusted_proxies
+
+    def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[RawHeaders, bytes]:
+        """The headers and the body for what never became a request; counted and logged like one."""
+        identity = request_id(request_id_given)
+        reply = _refuse(refusal)
+        self._metrics.response_sent(reply.status)
+        if self._config.access_log:
+            fields = {"request_id": identity, "status": reply.status, "codes": sorted(reply.codes)}
+            access_log.info("refused", extra={"fields": fields})
+        return (*reply.headers, (b"x-request-id", identity.encode())), reply.body
+
+    @property
     def requests_in_flight(self) -> int:
         """How many requests are being served."""
         return self._metrics.requests_in_flight
