@@ -142,7 +142,9 @@ class Development:
         }
         # JSON is YAML.
         explorer = {"explorer_title": "Trifolio", "explorer_examples": str(EXAMPLES)}
-        return json.dumps({"subgraphs": subgraphs, **explorer}, indent=2) + "\n"
+        # No load balancer is in front that would have to notice the end first.
+        limits = {"limits": {"lame_duck_ms": 1}}
+        return json.dumps({"subgraphs": subgraphs, **limits, **explorer}, indent=2) + "\n"
 
 
 def read_urls(folder: Path) -> dict[str, str]:

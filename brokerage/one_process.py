@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from trifolio.config import Config
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
 from trifolio.gateway import Router
+from trifolio.server.edge import BODILESS_METHODS
 
 SHARED_PATHS = frozenset({"/health", "/ready", "/metrics"})
 """Every service has them; on the one port they are the router's."""
@@ -74,8 +75,17 @@ class OneProcess:
             config=config,
             transports={name: ServiceTransport(app.state.subgraph) for name, app in services.items()},
         )
-        self._front: ASGIApp = self._router.asgi()
+        front = self._router.asgi()
+        self._front: ASGIApp = front
+        self.limits = front.limits
+        self.trusted_proxies = front.trusted_proxies
+        self.draining = False
+        self.refuse = front.refuse
         self._lifespan = Starlette(lifespan=self._live)
+
+    def wants_body(self, method: str, path: str) -> bool:
+        """Whether the method is one whose requests have bodies."""
+        return method not in BODILESS_METHODS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""

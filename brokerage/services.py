@@ -11,18 +11,24 @@ import importlib
 import logging
 import signal
 import socket
+import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from subgraphs.shared.migrations import migrate
+from subgraphs.shared.problems import problem_of_status
 from subgraphs.shared.settings import SERVICE_NAMES, ServiceSettings
+from trifolio.errors import RouterError
+from trifolio.limits import Limits
+from trifolio.server.edge import BODILESS_METHODS, RawHeaders
 
-KEEP_ALIVE_S = 75
-"""Longer than the router keeps an idle connection, so that no request meets a connection that is just being closed."""
+LIMITS = Limits(body_bytes_max=1_048_576)
+"""What clients may send and hold open: as at the router, but bodies of 1 MiB, the largest that a service reads."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_TIMEOUT_S = 8
 """What requests in flight get when the process is told to stop; less than the supervisor waits."""
@@ -43,6 +49,33 @@ def create_service(settings: ServiceSettings) -> FastAPI:
 def migrate_service(service: str, database_url: str) -> None:
     """Brings the service's database to its newest schema; a second time it changes nothing."""
     migrate(database_url, f"subgraphs.{service}")
+
+
+class Edge:
+    """A service's application with what the HTTP protocol asks beside ASGI."""
+
+    limits = LIMITS
+    draining = False
+    trusted_proxies = 0
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """One ASGI connection."""
+        return self._app(scope, receive, send)
+
+    def wants_body(self, method: str, path: str) -> bool:
+        """Whether the method is one whose requests have bodies."""
+        return method not in BODILESS_METHODS
+
+    def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[int, RawHeaders, bytes]:
+        """A problem document for what never became a request."""
+        request_id = request_id_given if request_id_given and request_id_given.isalnum() else uuid.uuid4().hex
+        response = problem_of_status(refusal.status, request_id)
+        logging.getLogger(__name__).info("refused %s: %s", request_id, refusal.message)
+        headers = (each for each in response.raw_headers if each[0] != b"content-length")
+        return response.status_code, (*headers, (b"x-request-id", request_id.encode())), bytes(response.body)
 
 
 class _Server(uvicorn.Server):
@@ -104,16 +137,17 @@ def _server(app: Any, host: str, port: int, log: Path | None = None) -> _Server:
     for name in ("httpx", "httpcore", "trifolio.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     config = uvicorn.Config(
-        app,
+        app if hasattr(app, "refuse") else Edge(app),
         host=host,
         port=port,
+        interface="asgi3",
+        http="trifolio.server.protocol:HttpProtocol",
         log_config=None,
         access_log=False,
         server_header=False,
         # Who the client is, is believed beside the router's secret only.
         proxy_headers=False,
         ws="none",
-        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
     )
     # What is there at the start stays: the garbage collector need not look at it again and again.

@@ -104,7 +104,11 @@ PRECONDITION_FAILED = ErrorCode(
     "The object has changed since it was read",
     "Read it again, and repeat the change on what it is.",
 )
+REQUEST_TIMEOUT = ErrorCode(
+    "request-timeout", 408, "The request did not arrive in time", "Send it again, all of it at once."
+)
 BODY_TOO_LARGE = ErrorCode("body-too-large", 413, "The request body is too large", "Send a smaller one.")
+URL_TOO_LONG = ErrorCode("url-too-long", 414, "The URL is too long", "Compare it with the documentation of the route.")
 UNSUPPORTED_MEDIA_TYPE = ErrorCode(
     "unsupported-media-type",
     415,
@@ -141,6 +145,9 @@ IDEMPOTENCY_KEY_REUSED = ErrorCode(
 TOO_MANY_REQUESTS = ErrorCode(
     "too-many-requests", 429, "There were too many attempts", "Wait as long as Retry-After says."
 )
+HEADERS_TOO_LARGE = ErrorCode(
+    "headers-too-large", 431, "The request's headers are too large", "Send fewer, and shorter ones."
+)
 INTERNAL_ERROR = ErrorCode(
     "internal-error",
     500,
@@ -163,7 +170,9 @@ COMMON_CODES: tuple[ErrorCode, ...] = (
     NOT_FOUND,
     METHOD_NOT_ALLOWED,
     PRECONDITION_FAILED,
+    REQUEST_TIMEOUT,
     BODY_TOO_LARGE,
+    URL_TOO_LONG,
     UNSUPPORTED_MEDIA_TYPE,
     INVALID_REQUEST,
     INVALID_AMOUNT,
@@ -172,6 +181,7 @@ COMMON_CODES: tuple[ErrorCode, ...] = (
     UNKNOWN_CURRENCY,
     IDEMPOTENCY_KEY_REUSED,
     TOO_MANY_REQUESTS,
+    HEADERS_TOO_LARGE,
     INTERNAL_ERROR,
     UNAVAILABLE,
 )

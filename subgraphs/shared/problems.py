@@ -99,6 +99,12 @@ def problem_response(refusal: Refusal, request_id: str) -> Response:
     return Response(orjson.dumps(body), refusal.code.status, headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
+def problem_of_status(status: int, request_id: str) -> Response:
+    """The HTTP response to what was refused before a route had a say in it."""
+    fallback = UNAVAILABLE if status >= 500 else MALFORMED_REQUEST
+    return problem_response(Refusal(_BY_STATUS.get(status, fallback)), request_id)
+
+
 def install_problem_handlers(app: FastAPI) -> None:
     """Makes the application answer every refusal, validation failure and routing failure with a problem document."""
     app.add_exception_handler(Refusal, _on_refusal)
@@ -126,8 +132,7 @@ async def _on_database_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code = _BY_STATUS.get(error.status_code, MALFORMED_REQUEST)
-    response = problem_response(Refusal(code), request_id_of(request))
+    response = problem_of_status(error.status_code, request_id_of(request))
     if error.headers and "Allow" in error.headers:
         response.headers["Allow"] = _documented_methods(request) or error.headers["Allow"]
     return response

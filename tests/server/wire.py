@@ -107,10 +107,13 @@ class Echo:
     refused: list[RouterError] = field(default_factory=list)
     own: Application | None = None
 
-    def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[RawHeaders, bytes]:
+    def wants_body(self, method: str, path: str) -> bool:
+        return method == "POST" and path != "/nowhere"
+
+    def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[int, RawHeaders, bytes]:
         self.refused.append(refusal)
-        headers, body = plain_refusal(refusal)
-        return (*headers, (b"x-request-id", (request_id_given or "made").encode())), body
+        status, headers, body = plain_refusal(refusal)
+        return status, (*headers, (b"x-request-id", (request_id_given or "made").encode())), body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.own is not None:

@@ -66,8 +66,12 @@ class DevServer:
         elif scope["type"] == "http":
             await _say_not_ready(send)
 
-    def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[RawHeaders, bytes]:
-        """The headers and the body for what never became a request."""
+    def wants_body(self, method: str, path: str) -> bool:
+        """Whether it is an operation in a body."""
+        return method == "POST"
+
+    def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[int, RawHeaders, bytes]:
+        """The status, the headers and the body for what never became a request."""
         if self._current is None:
             return plain_refusal(refusal)
         return self._current.app.refuse(refusal, request_id_given)

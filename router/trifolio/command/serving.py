@@ -128,6 +128,7 @@ class LameDuck:
         self._app = app
         self.limits = app.limits
         self.trusted_proxies = app.trusted_proxies
+        self.wants_body = app.wants_body
         self.refuse = app.refuse
 
     @property

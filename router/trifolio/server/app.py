@@ -134,15 +134,19 @@ class App:
         """How many proxies stand in front."""
         return self._config.trusted_proxies
 
-    def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[RawHeaders, bytes]:
-        """The headers and the body for what never became a request; counted and logged like one."""
+    def wants_body(self, method: str, path: str) -> bool:
+        """Whether it is an operation in a body; whatever else comes is answered by its head."""
+        return method == "POST" and self._handlers.get(path) == self._graphql
+
+    def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[int, RawHeaders, bytes]:
+        """The status, the headers and the body for what never became a request; counted and logged like one."""
         identity = request_id(request_id_given)
         reply = _refuse(refusal)
         self._metrics.response_sent(reply.status)
         if self._config.access_log:
             fields = {"request_id": identity, "status": reply.status, "codes": sorted(reply.codes)}
             access_log.info("refused", extra={"fields": fields})
-        return (*reply.headers, (b"x-request-id", identity.encode())), reply.body
+        return reply.status, (*reply.headers, (b"x-request-id", identity.encode())), reply.body
 
     @property
     def requests_in_flight(self) -> int:

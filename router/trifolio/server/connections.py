@@ -58,7 +58,7 @@ class Connections:
         self.held_bytes = 0
         """Bytes of bodies that have not arrived whole."""
         busy = RouterError(ErrorCode.OVERLOADED)
-        self.busy_response = whole_response(busy.status, *plain_refusal(busy), extra=b"retry-after: 1\r\n")
+        self.busy_response = whole_response(*plain_refusal(busy), extra=b"retry-after: 1\r\n")
         """What a connection is told that cannot stay; made once, as refusing has to be cheap."""
         self.head_ticks = ticks(limits.header_timeout_ms)
         self.body_ticks = ticks(limits.body_timeout_ms)

@@ -13,6 +13,9 @@ from trifolio.limits import Limits
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
+BODILESS_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE"})
+"""Methods whose requests may have a body, which says nothing (RFC 9110, section 9.3)."""
+
 _HEADERS: Final[RawHeaders] = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 
 
@@ -31,16 +34,19 @@ class Edge(Protocol):
     def trusted_proxies(self) -> int:
         """How many proxies stand in front: with any, an address is not one client's."""
 
-    def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[RawHeaders, bytes]:
-        """The headers and the body of an answer to what is no request that the application could be handed.
+    def wants_body(self, method: str, path: str) -> bool:
+        """Whether such a request is answered by what its body says, so that there is no answer before it is whole."""
+
+    def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[int, RawHeaders, bytes]:
+        """The status, the headers and the body of an answer to what is no request that the application could be handed.
 
         It is the application's to count and to log. `request_id_given` is the client's `x-request-id`, where one came.
         """
 
 
-def plain_refusal(refusal: RouterError) -> tuple[RawHeaders, bytes]:
-    """The headers and the body of a refusal: a GraphQL error."""
-    return _HEADERS, orjson.dumps({"errors": [error.to_json() for error in refusal.errors()]})
+def plain_refusal(refusal: RouterError) -> tuple[int, RawHeaders, bytes]:
+    """The status, the headers and the body of a refusal: a GraphQL error."""
+    return refusal.status, _HEADERS, orjson.dumps({"errors": [error.to_json() for error in refusal.errors()]})
 
 
 class PlainEdge:
@@ -50,14 +56,18 @@ class PlainEdge:
     draining = False
     trusted_proxies = 0
 
-    def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[RawHeaders, bytes]:
+    def wants_body(self, method: str, path: str) -> bool:
+        """Whether the method is one whose requests have bodies."""
+        return method not in BODILESS_METHODS
+
+    def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[int, RawHeaders, bytes]:
         """A GraphQL error."""
         return plain_refusal(refusal)
 
 
 def edge_of(app: object) -> Edge:
     """The application's edge, or the plain one."""
-    if all(hasattr(app, name) for name in ("limits", "draining", "trusted_proxies", "refuse")):
+    if all(hasattr(app, name) for name in ("limits", "draining", "trusted_proxies", "wants_body", "refuse")):
         edge: Edge = app  # type: ignore[assignment]  # it has all of it
         return edge
     return PlainEdge()

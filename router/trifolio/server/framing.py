@@ -47,7 +47,7 @@ def problem_of(version: str, method: bytes, fields: Fields, limits: Limits) -> R
 
 def refused(text: str) -> RequestError:
     """A refusal of what is no HTTP request, in words for the client."""
-    return RequestError(ErrorCode.BAD_REQUEST, ClientText(f"{ErrorCode.BAD_REQUEST.text} {text}"))
+    return RequestError(ErrorCode.BAD_REQUEST, ClientText(text))
 
 
 def without_upgrade(method: bytes, url: bytes, version: str, fields: Fields) -> bytes:

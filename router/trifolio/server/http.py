@@ -178,7 +178,7 @@ def _bad_request(text: str) -> RequestError:
 def check_content_type(headers: Headers) -> None:
     """A POST's body is JSON, in UTF-8 where the charset is given, not compressed. Raises RequestError (415)."""
     content_type = headers.get("content-type", "")
-    if headers.get("content-encoding", "identity") != "identity":
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
     if content_type == "application/json":
         return

@@ -12,9 +12,9 @@ The idea. llhttp (the parser of Node, through httptools) tells requests from byt
   read by the client has a clock of its own, `write_deadline`.
 - Every byte counts. Heads by what is in them, bodies by their length, and whatever else comes with a body (chunk sizes,
   their extensions, trailers) against what headers may take.
-- A request is handed to the application when it is whole. So half a request holds bytes and no task, and bytes of
-  halves are bounded for the process. What comes behind the body as trailers is counted and dropped: nothing is believed
-  that a proxy in front has not seen in the head.
+- A request is handed to the application when it is whole, or when its body makes no difference. So half a request holds
+  bytes and no task, and bytes of halves are bounded for the process. What comes behind the body as trailers is counted
+  and dropped: nothing is believed that a proxy in front has not seen in the head.
 - Requests that come before the answer to an earlier one wait in a queue, read no further, and are answered in order.
 - What cannot be served is answered with a code, in its turn, and then the connection ends: the writing side first, so
   that the answer is not lost, and soon after whole.
@@ -213,6 +213,7 @@ class HttpProtocol(asyncio.Protocol):
                 self._count_head(len(data))
         elif self._incoming is not None:
             self._count_body(len(data), is_all_body=incoming is self._incoming)
+            self._start_early()
         self._refuse()
 
     # ---- what the parser calls, to the end of its bytes, whatever is found in them ----
@@ -346,6 +347,20 @@ class HttpProtocol(asyncio.Protocol):
         exchange.task = task
         self._state.tasks.add(task)
         task.add_done_callback(self._state.tasks.discard)
+
+    def _start_early(self) -> None:
+        """Answer a request whose body makes no difference without waiting for it, as the last on its connection."""
+        incoming = self._incoming
+        if incoming is None or self._refusal is not None or self._exchange is not None or self._queue:
+            return
+        scope = incoming.scope
+        if not self._connections.edge.wants_body(scope["method"], scope["path"]):
+            self._incoming = None
+            self._chunks = []
+            self._hold(0)
+            self._ends = True
+            incoming.keeps_alive = False
+            self._start(incoming)
 
     async def _serve(self, exchange: Exchange) -> None:
         """Run the application; whatever it does, the client gets an answer, or the connection ends."""
@@ -614,8 +629,9 @@ class HttpProtocol(asyncio.Protocol):
         if self._exchange is not None or self._queue or self._transport is None or self._is_lingering:
             return
         given = next((value for name, value in self._headers if name == b"x-request-id"), None)
-        headers, body = self._connections.edge.refuse(refusal, given.decode("latin-1") if given is not None else None)
-        self.write(whole_response(refusal.status, headers, body, extra=self.date_line()))
+        identity = given.decode("latin-1") if given is not None else None
+        status, headers, body = self._connections.edge.refuse(refusal, identity)
+        self.write(whole_response(status, headers, body, extra=self.date_line()))
         self._end()
 
     def _end(self) -> None:
