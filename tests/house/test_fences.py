@@ -99,6 +99,7 @@ PLANTED = [
     Planted("router/trifolio/composer/files.py", "from pathlib import Path", CORE),
     Planted("router/trifolio/document.py", "import yaml", CORE),
     Planted("router/trifolio/document.py", "import yaml", "trifolio: only the configuration is YAML"),
+    Planted("router/trifolio/server/http.py", "import httptools", "trifolio: bytes become HTTP in two places"),
     Planted(
         "router/trifolio/engine.py", "import greenlet", "trifolio: a computation is left and entered again in one place"
     ),
