@@ -25,6 +25,7 @@ from subgraphs.shared.problems import problem_of_status
 from subgraphs.shared.settings import SERVICE_NAMES, ServiceSettings
 from trifolio.errors import RouterError
 from trifolio.limits import Limits
+from trifolio.server.descriptors import with_descriptors
 from trifolio.server.edge import BODILESS_METHODS, RawHeaders
 
 LIMITS = Limits(body_bytes_max=1_048_576)
@@ -54,12 +55,12 @@ def migrate_service(service: str, database_url: str) -> None:
 class Edge:
     """A service's application with what the HTTP protocol asks beside ASGI."""
 
-    limits = LIMITS
     draining = False
     trusted_proxies = 0
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self.limits = with_descriptors(LIMITS)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """One ASGI connection."""

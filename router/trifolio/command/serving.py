@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import FrameType
 from typing import Any, Final
@@ -31,6 +31,7 @@ from trifolio.errors import ConfigError
 from trifolio.gateway import Router
 from trifolio.limits import Limits
 from trifolio.server.app import App
+from trifolio.server.descriptors import with_descriptors
 from trifolio.server.http import Receive, Scope, Send
 
 _BACKLOG: Final = 2048
@@ -158,7 +159,8 @@ class LameDuck:
 
 def make_app(serving: Serving) -> LameDuck:
     """The application of one worker, with what it keeps for good taken out of the garbage collector's sight."""
-    app = Router(serving.supergraph_sdl, config=serving.config).asgi()
+    config = replace(serving.config, limits=with_descriptors(serving.config.limits))
+    app = Router(serving.supergraph_sdl, config=config).asgi()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
