@@ -27,6 +27,7 @@ from trifolio.errors import RouterError
 from trifolio.limits import Limits
 from trifolio.server.descriptors import with_descriptors
 from trifolio.server.edge import BODILESS_METHODS, RawHeaders
+from trifolio.server.listening import Server
 
 LIMITS = Limits(body_bytes_max=1_048_576)
 """What clients may send and hold open: as at the router, but bodies of 1 MiB, the largest that a service reads."""
@@ -79,7 +80,7 @@ class Edge:
         return response.status_code, (*headers, (b"x-request-id", request_id.encode())), bytes(response.body)
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """A server that says when it serves, and whose end by a signal is no interruption of what comes after it."""
 
     def __init__(self, config: uvicorn.Config) -> None:

@@ -774,6 +774,7 @@ async def test_a_server_that_stops_answers_what_it_has() -> None:
     await server.send(half, get("/a")[:-2])
     for connection in list(server.state.connections):
         connection.shutdown()
+    await settle()
     assert [wire.is_over for wire in (busy, half, idle)] == [False, False, True]
     await server.send(half, b"\r\n")
     turn.set()

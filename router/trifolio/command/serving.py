@@ -33,6 +33,7 @@ from trifolio.limits import Limits
 from trifolio.server.app import App
 from trifolio.server.descriptors import with_descriptors
 from trifolio.server.http import Receive, Scope, Send
+from trifolio.server.listening import Server
 
 _BACKLOG: Final = 2048
 """2048 connections may wait to be accepted: a burst is served late rather than refused."""
@@ -106,7 +107,7 @@ def run(config: uvicorn.Config, listener: socket.socket) -> int:
     # A terminal that closes ends the server as gracefully as SIGTERM does.
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-    server = uvicorn.Server(config)
+    server = Server(config)
     try:
         server.run(sockets=[listener])
     except SystemExit:

@@ -33,6 +33,7 @@ Specification: RFC 9112 (HTTP/1.1); RFC 9110, sections 6.5 (trailers), 7.8 (Upgr
 
 import asyncio
 import logging
+import select
 from collections import deque
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -554,12 +555,21 @@ class HttpProtocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """The server is about to stop (uvicorn calls this): requests under way are answered, and then it is over."""
         self._connections.is_closing = True
-        if (
-            self._exchange is None
-            and not self._queue
-            and self._incoming is None
-            and not (self._is_in_head and self._url)
-        ):
+        if self._is_unused():
+            self._loop.call_soon(self._loop.call_soon, self._end_unused)
+
+    def _is_unused(self) -> bool:
+        """Whether no request is under way, not even the beginning of one."""
+        is_reading = self._incoming is not None or (self._is_in_head and bool(self._url))
+        return self._exchange is None and not self._queue and not is_reading
+
+    def _end_unused(self) -> None:
+        """End an idle connection, but not under a request that has just arrived and was not read yet."""
+        if self._transport is None or not self._is_unused():
+            return
+        if _is_readable(self._transport):
+            self._loop.call_soon(self._end_unused)
+        else:
             self._end()
 
     def on_deadline(self) -> None:
@@ -655,6 +665,16 @@ class HttpProtocol(asyncio.Protocol):
     def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+
+def _is_readable(transport: asyncio.Transport) -> bool:
+    """Whether bytes have arrived that the loop has not seen yet."""
+    connection = transport.get_extra_info("socket")
+    if connection is None or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _resolve(waiting: "asyncio.Future[None] | None") -> None:
