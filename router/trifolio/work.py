@@ -50,6 +50,11 @@ class Work:
         self._pause = pause
         self._checkpoint = min(PAUSE_UNITS, units_max) if pause is not None else units_max
 
+    @property
+    def left(self) -> int:
+        """Units that may still be spent."""
+        return self._units_max - self.spent
+
     def spend(self, units: int = 1) -> None:
         """Count work that is about to be done. Raises WorkExceeded where it is beyond the budget."""
         self.spent += units

@@ -9,6 +9,8 @@ out the operation's facts (`cells`), finds who can tell what (`facts`), searches
 from graphql.language import DocumentNode
 
 from trifolio.conditions import ALWAYS
+from trifolio.errors import ErrorCode, PlanningError
+from trifolio.limits import Limits
 from trifolio.operation import Flattener, read_operation
 from trifolio.planner.cells import Cells
 from trifolio.planner.deferral import deferred_parts, marked_fetches, parts_of
@@ -16,9 +18,11 @@ from trifolio.planner.introspection import split_introspection
 from trifolio.planner.projection import Projector
 from trifolio.planner.requests import RequestWriter
 from trifolio.planner.runs import decide_requests
+from trifolio.planner.search import Effort
 from trifolio.query_graph import query_graph
 from trifolio.query_plan import Plan
 from trifolio.supergraph import Supergraph
+from trifolio.work import Work, WorkExceeded
 
 
 def plan(
@@ -28,18 +32,36 @@ def plan(
     labels: frozenset[str] = frozenset(),
     *,
     incremental: bool = False,
+    work: Work | None = None,
 ) -> Plan:
     """Plan one operation of a document, given as text or parsed; the supergraph may be given as SDL text.
 
     `labels` are the progressive @override labels that are on. With `incremental`, parts of a query under @defer are
     planned apart; without, @defer makes no difference. The document is not validated: validate it against
-    `supergraph.api_schema` before, as here only what stands in the way of planning is noticed.
+    `supergraph.api_schema` before, as here only what stands in the way of planning is noticed. What planning does is
+    counted in `work` as it is done; without, in one of its own, with the default of `Limits.request_work_max`.
 
     Raises DocumentError and OperationError where the operation does not fit the supergraph, PlanningError where it is
     beyond the planner's limits or the supergraph has no way to a field, SupergraphError for malformed SDL.
     """
     if isinstance(supergraph, str):
         supergraph = Supergraph.parse(supergraph)
+    work = Work(Limits().request_work_max) if work is None else work
+    try:
+        return _plan(operation, supergraph, operation_name, labels, incremental=incremental, work=work)
+    except WorkExceeded as error:
+        raise PlanningError(ErrorCode.PLANNING_BUDGET_EXCEEDED) from error
+
+
+def _plan(
+    operation: str | DocumentNode,
+    supergraph: Supergraph,
+    operation_name: str | None,
+    labels: frozenset[str],
+    *,
+    incremental: bool,
+    work: Work,
+) -> Plan:
     graph = query_graph(supergraph, labels)
     read = read_operation(operation, operation_name)
     flattener = Flattener(read, supergraph, incremental=incremental and read.kind == "query")
@@ -47,7 +69,7 @@ def plan(
     selections = [(read.selection_set, ALWAYS)]
     cells.client(selections)
     parts = parts_of(tuple(flattener.deferrals.values()))
-    decided = decide_requests(cells, graph, read.kind, parts)
+    decided = decide_requests(cells, graph, read.kind, Effort(work), parts)
     written = RequestWriter(graph, read.variables).write(decided.requests)
     projector = Projector(cells, flattener, written.typename_known, [part.reading for part in parts])
     deferred, first_places = deferred_parts(projector, cells.root, selections, parts, decided.needs)

@@ -19,7 +19,7 @@ from trifolio.planner.cells import Cells, Child, Demand, path_keys
 from trifolio.planner.deferral import Part, goal_of
 from trifolio.planner.facts import ClassReach, Reach, Reaches, Rule, find_rules, root_rules
 from trifolio.planner.liveness import Liveness, Request
-from trifolio.planner.search import Found, Step, search
+from trifolio.planner.search import Effort, Found, Step, search
 from trifolio.query_graph import QueryGraph
 from trifolio.supergraph import OperationKind
 
@@ -40,7 +40,9 @@ class Decided:
     """For each part the requests that bring its facts, where parts are deferred."""
 
 
-def decide_requests(cells: Cells, graph: QueryGraph, kind: OperationKind, parts: Sequence[Part] = ()) -> Decided:
+def decide_requests(
+    cells: Cells, graph: QueryGraph, kind: OperationKind, effort: Effort, parts: Sequence[Part] = ()
+) -> Decided:
     """Decide the requests for the goal of `cells`, and for its deferred `parts` apart where there are several.
 
     Raises PlanningError where the supergraph has no way to the goal.
@@ -56,11 +58,11 @@ def decide_requests(cells: Cells, graph: QueryGraph, kind: OperationKind, parts:
         reaches = Reaches(cells, graph)
         rules = find_rules(cells, reaches)
         if kind != "query":
-            decided = _decide_serially(cells, reaches, rules, kind)
+            decided = _decide_serially(cells, reaches, rules, kind, effort)
         elif len(parts) > 1:
-            decided = _decide_parts(cells, reaches, rules, parts)
+            decided = _decide_parts(cells, reaches, rules, parts, effort)
         else:
-            decided = _decide_query(cells, reaches, rules)
+            decided = _decide_query(cells, reaches, rules, effort)
         if decided is not None:
             return decided
     everything = [*root_rules(Reaches(cells, graph), cells.root, kind, 0), *rules]
@@ -79,15 +81,17 @@ def _by_one_request(cells: Cells, graph: QueryGraph, kind: OperationKind) -> Dec
     return None
 
 
-def _decide_query(cells: Cells, reaches: Reaches, rules: Sequence[Rule]) -> Decided | None:
+def _decide_query(cells: Cells, reaches: Reaches, rules: Sequence[Rule], effort: Effort) -> Decided | None:
     rules = [*root_rules(reaches, cells.root, "query", 0), *rules]
-    found = search(rules, 0, _facts(cells.goal), partial(_depth_from, rules, 0, cells.goal))
+    found = search(rules, 0, _facts(cells.goal), partial(_depth_from, rules, 0, cells.goal), effort)
     if found is None:
         return None
     return Decided(tuple(Liveness(rules, found, 0, cells.polymorphic).requests(cells.goal)), found.proven_minimal)
 
 
-def _decide_parts(cells: Cells, reaches: Reaches, rules: Sequence[Rule], parts: Sequence[Part]) -> Decided | None:
+def _decide_parts(
+    cells: Cells, reaches: Reaches, rules: Sequence[Rule], parts: Sequence[Part], effort: Effort
+) -> Decided | None:
     """The first answer, then every deferred part from what is known by then."""
     entries, rules = rules, [*root_rules(reaches, cells.root, "query", 0), *rules]
     root_fields = reduce(or_, (child.fact for child in cells.root.classes[0].children.values()), 0)
@@ -102,10 +106,10 @@ def _decide_parts(cells: Cells, reaches: Reaches, rules: Sequence[Rule], parts: 
         own = _facts(goal) & ~_facts(whole)
         start = known & ~own
         usable = rules if own & root_fields else entries  # root fields are not asked twice for what stands below them
-        found = search(usable, start, _facts(goal), partial(_depth_from, usable, start, goal))
+        found = search(usable, start, _facts(goal), partial(_depth_from, usable, start, goal), effort)
         first = len(steps)
         if found is None:  # no way to enter again: it comes along with what it stands in
-            found = search(rules, known, _facts(goal), partial(_depth_from, rules, known, goal))
+            found = search(rules, known, _facts(goal), partial(_depth_from, rules, known, goal), effort)
             if found is None:
                 return None
             first = 0
@@ -129,14 +133,16 @@ def _decide_parts(cells: Cells, reaches: Reaches, rules: Sequence[Rule], parts: 
     )
 
 
-def _decide_serially(cells: Cells, reaches: Reaches, rules: Sequence[Rule], kind: OperationKind) -> Decided | None:
+def _decide_serially(
+    cells: Cells, reaches: Reaches, rules: Sequence[Rule], kind: OperationKind, effort: Effort
+) -> Decided | None:
     requests: list[Request] = []
     proven = True
     for subgraph, children in _runs(cells, reaches.graph):
         root = _run_rule(cells, reaches, subgraph, children, kind)
         goal = {fact: condition for fact, condition in cells.goal.items() if fact & _below(reaches, children)}
         known = root.gain | root.vacuous
-        rest = search(rules, known, _facts(goal), partial(_depth_from, rules, known, goal))
+        rest = search(rules, known, _facts(goal), partial(_depth_from, rules, known, goal), effort)
         if rest is None:
             return None
         found = Found((Step(root.action, 0), *rest.steps), rest.known, rest.proven_minimal)

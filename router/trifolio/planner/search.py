@@ -5,13 +5,23 @@ known facts) adds the gains of all its rules whose needs are met by the state be
 a cyclic plan cannot be expressed. Taking every gain is safe, as more facts never hurt; what a request really asks is
 decided afterwards, by liveness.
 
-Sequences are searched by A* on their length. The estimate counts disjoint sets of actions each of which has to bring a
-missing goal fact, so it never overestimates; facts that every way to the goal goes through count as goal, too. Two cuts
-keep the search small. An action that must come, as it alone brings a fact that is missing, and that gives all it ever
-can when it is fired now, is fired without branching: any sequence to the goal has it somewhere, and moving it to the
-front takes no fact from the others. And a state is dropped when the same facts were reached with as few requests. A
-greedy sequence is found first: it bounds the search, and it is the answer where the budget ends (set cover hides in
-here: every field in two of thirty subgraphs).
+A greedy sequence comes first. Where it is as short as a lower bound says, it is the answer; else sequences are searched
+by A* on their length, below that of the greedy one.
+
+The estimate of what is still to come never overestimates. It has two terms. For each action: how often it has to be
+fired where every other action costs nothing and is fired at once, whenever it helps. Each of these numbers counts
+requests of one action alone, so that they may be added, and firing another action does not change it. Then, for actions
+whose number is zero: how many disjoint sets of them there are, each of which alone has the sources of a missing fact.
+Facts that every way to the goal goes through count as goal, too.
+
+Three cuts keep the search small. Where all sources of a missing fact give all that they ever can when they are fired
+now, nothing else is tried: any sequence to the goal has one of them somewhere, and moving it to the front takes no fact
+from the others. Where there is one such source, it is fired without branching. A request is not tried where another
+brings all that it does. And a state is dropped when the same facts were reached with as few requests.
+
+What it costs: set cover hides in here (every field in three of a hundred subgraphs), so that the time has no good bound
+but the budget, which all searches of an operation share (`Effort`). Where it ends, the greedy sequence is the answer.
+Mutations ask the same of one payload after another: equal problems are solved once.
 """
 
 import heapq
@@ -21,14 +31,19 @@ from functools import reduce
 from operator import or_
 from typing import Final
 
+from trifolio.limits import Limits
 from trifolio.planner.cells import bits
 from trifolio.planner.facts import Action, Rule
+from trifolio.work import Work
 
-FIRINGS_MAX: Final = 40_000
-"""Requests that one search may try out: a hundred times what known operations need, and about a second."""
+SEARCH_UNITS_MAX: Final = 60_000
+"""Units of work for looking for less than the greedy sequences: fifty times what known operations need."""
 
-TIE_FIRINGS_MAX: Final = 1_000
-"""Requests tried out to find a sequence of equal length and less depth: a few milliseconds."""
+TIE_UNITS_MAX: Final = 3_000
+"""Units of work to find a sequence of equal length and less depth."""
+
+RULES_PER_UNIT: Final = 8
+"""Rules that one unit of work looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +64,103 @@ class Found:
     proven_minimal: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Solution:
+    """A sequence that was found for a problem, by the numbers of its actions."""
+
+    sequence: tuple[int, ...]
+    proven_minimal: bool
+
+
+class Effort:
+    """What the searches of one operation may cost together, and what they have found."""
+
+    def __init__(self, work: Work | None = None) -> None:
+        """`work` is the operation's; half of what is left of it may be spent on searching."""
+        self.work = Work(Limits().request_work_max) if work is None else work
+        self._left = min(SEARCH_UNITS_MAX, self.work.left // 2)
+        self.solutions: dict[object, _Solution] = {}
+        """By problem."""
+
+    def allows(self, units: int) -> bool:
+        """Count work that may be left undone; whether the searches may still do it."""
+        if units > self._left:
+            self._left = 0
+            return False
+        self._left -= units
+        self.work.spend(units)
+        return True
+
+
 class Moves:
     """The rules by action, cut down to what can help towards a goal."""
 
     def __init__(self, rules: Sequence[Rule], known: int, goal: int) -> None:
-        """`known` facts are there from the start: no way to bring them again is looked for."""
-        relevant = _relevant(rules, goal)
-        self.rules: dict[Action, list[tuple[int, int]]] = {}
+        """`known` facts are there from the start, and no part of any state: nobody looks for ways to bring them."""
+        relevant = _relevant(rules, goal) & ~known
+        by_action: dict[Action, dict[int, int]] = {}
         for rule in rules:
             gain = (rule.gain | rule.vacuous) & relevant
             if gain:
-                self.rules.setdefault(rule.action, []).append((rule.need, gain))
-        self.actions = sorted(self.rules)
-        self.all_gains = {action: reduce(or_, (gain for _, gain in self.rules[action])) for action in self.actions}
-        once = several = 0
-        for gain in self.all_gains.values():
-            several |= once & gain
-            once |= gain
-        self.goal = _with_landmarks([each for rules in self.rules.values() for each in rules], known, goal & ~known)
-        self.only_here = {action: gain & self.goal & ~several for action, gain in self.all_gains.items()}
+                gains, need = by_action.setdefault(rule.action, {}), rule.need & ~known
+                gains[need] = gains.get(need, 0) | gain
+        self.names = sorted(by_action)
+        self._set_rules([list(by_action[name].items()) for name in self.names], goal & ~known)
+
+    def _set_rules(self, rules: list[list[tuple[int, int]]], goal: int) -> None:
+        self.rules = rules
+        self.actions = range(len(rules))
+        self.all_gains = [reduce(or_, (gain for _, gain in here), 0) for here in rules]
+        self.goal = _with_landmarks([each for here in rules for each in here], goal)
+        self.units = [2 + len(here) // RULES_PER_UNIT for here in rules]
+        """What firing each action costs."""
+        self.units_of_all = sum(self.units)
         self.sources = self._find_sources()
 
     def _find_sources(self) -> list[tuple[int, int]]:
         """The goal's facts by the set of actions that can gain them, small sets first; sets of actions are bits."""
+        able: dict[int, int] = {}
+        for action in self.actions:
+            for fact in bits(self.all_gains[action] & self.goal):
+                able[fact] = able.get(fact, 0) | 1 << action
         sources: dict[int, int] = {}
-        for fact in bits(self.goal):
-            able = reduce(or_, (1 << i for i, a in enumerate(self.actions) if self.all_gains[a] & fact), 0)
-            sources[able] = sources.get(able, 0) | fact
+        for fact, actions in able.items():
+            sources[actions] = sources.get(actions, 0) | fact
         return sorted(sources.items(), key=lambda item: (item[0].bit_count(), item[0]))
 
-    def fire(self, known: int, action: Action) -> int:
+    def compressed(self) -> "Moves":
+        """The same problem with as few facts as it can be told in: what no rule tells apart is one fact.
+
+        Problems that differ in nothing but which facts they are about come out equal (`problem`).
+        """
+        sets = dict.fromkeys(each for here in self.rules for rule in here for each in rule)
+        sets[self.goal] = None
+        members: dict[int, int] = {}
+        for number, facts in enumerate(sets):
+            for fact in bits(facts):
+                members[fact] = members.get(fact, 0) | 1 << number
+        numbers: dict[int, int] = {}
+        smaller = [0] * len(sets)
+        for fact in sorted(members):
+            within = members[fact]
+            if within not in numbers:
+                numbers[within] = new = 1 << len(numbers)
+                for single in bits(within):
+                    smaller[single.bit_length() - 1] |= new
+        renamed = dict(zip(sets, smaller, strict=True))
+        result = Moves.__new__(Moves)
+        result.names = self.names
+        result._set_rules(
+            [[(renamed[need], renamed[gain]) for need, gain in here] for here in self.rules], renamed[self.goal]
+        )
+        return result
+
+    @property
+    def problem(self) -> object:
+        """A value that equal problems share."""
+        return self.goal, tuple(zip(self.names, map(tuple, self.rules), strict=True))
+
+    def fire(self, known: int, action: int) -> int:
         """The facts known after one more request."""
         after = known
         for need, gain in self.rules[action]:
@@ -86,9 +168,21 @@ class Moves:
                 after |= gain
         return after
 
-    def rounds_to_goal(self, known: int) -> int | None:
+    def saturated(self, known: int, without: int) -> int:
+        """The facts known once every action but one has been fired as often as it helps."""
+        before = -1
+        while before != known:
+            before = known
+            for action in self.actions:
+                if action != without:
+                    for need, gain in self.rules[action]:
+                        if need & known == need:
+                            known |= gain
+        return known
+
+    def rounds_to_goal(self) -> int | None:
         """The round trips that it takes when every request is sent on each; None where the goal is out of reach."""
-        rounds = 0
+        known = rounds = 0
         while known & self.goal != self.goal:
             after = known
             for action in self.actions:
@@ -111,9 +205,8 @@ def _relevant(rules: Sequence[Rule], goal: int) -> int:
     return relevant
 
 
-def _with_landmarks(rules: Sequence[tuple[int, int]], known: int, goal: int) -> int:
-    """The goal, and the facts that every way from `known` to it goes through: facts only grow, so any plan has them at
-    its end."""
+def _with_landmarks(rules: Sequence[tuple[int, int]], goal: int) -> int:
+    """The goal, and the facts that every way to it goes through: facts only grow, so any plan has them at its end."""
     wanted, done = goal, 0
     while wanted != done:
         shared: dict[int, int] = {}
@@ -121,37 +214,45 @@ def _with_landmarks(rules: Sequence[tuple[int, int]], known: int, goal: int) -> 
             for fact in bits(gain & wanted & ~done):
                 shared[fact] = shared.get(fact, need) & need
         done = wanted
-        wanted = reduce(or_, shared.values(), wanted) & ~known
+        wanted = reduce(or_, shared.values(), wanted)
     return wanted
 
 
-def search(rules: Sequence[Rule], known: int, goal: int, depth_of: Callable[[Found], int]) -> Found | None:
+def search(
+    rules: Sequence[Rule], known: int, goal: int, depth_of: Callable[[Found], int], effort: Effort | None = None
+) -> Found | None:
     """The shortest sequence from `known` to `goal`; None where no sequence leads there.
 
     Among sequences of equal length one of least depth is preferred, as far as a small look around finds it: `depth_of`
-    says how many round trips a sequence takes.
+    says how many round trips a sequence takes. `effort` is shared by the searches of an operation.
+
+    Raises WorkExceeded where the operation's work ends before any sequence is found.
     """
+    effort = Effort() if effort is None else effort
+    effort.work.spend(1 + len(rules) // 2)
     moves = Moves(rules, known, goal)
-    if known & goal == goal:
+    if not moves.goal:
         return Found((), known, proven_minimal=True)
-    depth_min = moves.rounds_to_goal(known)
+    effort.work.spend(moves.units_of_all)
+    depth_min = moves.rounds_to_goal()
     if depth_min is None:
         return None
-    best = _without_idle(moves, known, _greedy(moves, known))
-    proven = True
-    for sequence in _sequences(moves, known, len(best) - 1, FIRINGS_MAX):
-        if sequence is None:
-            proven = False
-        else:
-            best = sequence
-        break
-    found = _found(moves, known, best, proven_minimal=proven)
+    greedy = _greedy(moves, effort.work)
+    solution = _Solution(greedy, proven_minimal=True)
+    smaller = moves
+    if len(greedy) > _still_to_come(moves, 0, 0):
+        smaller = moves.compressed()
+        effort.work.spend(len(rules))
+        solution = _solved(smaller, greedy, effort)
+    found = _found(moves, known, solution)
+    if depth_min == len(found.steps):
+        return found
     depth = depth_of(found)
-    if depth > depth_min:
-        for sequence in _sequences(moves, known, len(best), TIE_FIRINGS_MAX):
+    if depth > depth_min and solution.proven_minimal:
+        for sequence in _sequences(smaller, len(solution.sequence), effort, TIE_UNITS_MAX, tries_all=True):
             if sequence is None:
                 break
-            other = _found(moves, known, sequence, proven_minimal=proven)
+            other = _found(moves, known, _Solution(sequence, proven_minimal=True))
             other_depth = depth_of(other)
             if other_depth < depth:
                 found, depth = other, other_depth
@@ -160,97 +261,192 @@ def search(rules: Sequence[Rule], known: int, goal: int, depth_of: Callable[[Fou
     return found
 
 
-def _found(moves: Moves, known: int, actions: Sequence[Action], *, proven_minimal: bool) -> Found:
+def _solved(moves: Moves, greedy: tuple[int, ...], effort: Effort) -> _Solution:
+    """The shortest sequence for a problem, where none is known that is shorter than the greedy one."""
+    problem = moves.problem
+    solution = effort.solutions.get(problem)
+    if solution is None:
+        solution = _Solution(greedy, proven_minimal=True)
+        for sequence in _sequences(moves, len(greedy) - 1, effort, SEARCH_UNITS_MAX):
+            solution = _Solution(sequence or greedy, proven_minimal=sequence is not None)
+            break
+        effort.solutions[problem] = solution
+    return solution
+
+
+def _found(moves: Moves, known: int, solution: _Solution) -> Found:
     steps = []
-    for action in actions:
-        steps.append(Step(action, known))
-        known = moves.fire(known, action)
-    return Found(tuple(steps), known, proven_minimal)
+    state = 0
+    for action in solution.sequence:
+        steps.append(Step(moves.names[action], known | state))
+        state = moves.fire(state, action)
+    return Found(tuple(steps), known | state, solution.proven_minimal)
 
 
-def _greedy(moves: Moves, known: int) -> tuple[Action, ...]:
+def _greedy(moves: Moves, work: Work) -> tuple[int, ...]:
     """Always the request that brings most of the goal, then most of anything; then without those not needed."""
-    sequence: list[Action] = []
-    while known & moves.goal != moves.goal:
+    sequence: list[int] = []
+    known, goal = 0, moves.goal
+    while known & goal != goal:
+        work.spend(moves.units_of_all)
         best, best_gain, best_known = None, (0, 0), known
         for action in moves.actions:
             after = moves.fire(known, action)
-            gain = ((after & ~known & moves.goal).bit_count(), (after & ~known).bit_count())
+            if after == known:
+                continue
+            new = after & ~known
+            gain = ((new & goal).bit_count(), new.bit_count())
             if gain > best_gain:
                 best, best_gain, best_known = action, gain, after
         assert best is not None, "the goal is within reach"
         sequence.append(best)
         known = best_known
-    return tuple(sequence)
+    return _without_idle(moves, work, tuple(sequence))
 
 
-def _without_idle(moves: Moves, known: int, sequence: tuple[Action, ...]) -> tuple[Action, ...]:
+def _without_idle(moves: Moves, work: Work, sequence: tuple[int, ...]) -> tuple[int, ...]:
     """Leave out, from the last to the first, every request without which the goal is still reached."""
+    states = [0]
+    for action in sequence:
+        states.append(moves.fire(states[-1], action))
     for index in range(len(sequence) - 1, -1, -1):
-        shorter = sequence[:index] + sequence[index + 1 :]
-        state = known
-        for action in shorter:
+        state = states[index]
+        for action in sequence[index + 1 :]:
+            work.spend(moves.units[action])
             state = moves.fire(state, action)
         if state & moves.goal == moves.goal:
-            sequence = shorter
+            sequence = sequence[:index] + sequence[index + 1 :]
     return sequence
 
 
-def _sequences(moves: Moves, known: int, length_max: int, firings_max: int) -> Iterator[tuple[Action, ...] | None]:
-    """A*: sequences to the goal of at most `length_max` requests, shortest first; None where the budget ends."""
-    heap: list[tuple[int, int, int, int, tuple[Action, ...]]] = []
+def _still_to_come(moves: Moves, state: int, used: int) -> int:
+    """How many requests there are at least by actions that are not `used`: one for each of many disjoint sets of
+    actions that must bring more."""
+    count = 0
+    for actions, facts in moves.sources:
+        if not actions & used and facts & ~state:
+            used |= actions
+            count += 1
+    return count
+
+
+class _Alone:
+    """How often each action has to be fired at least: where all others cost nothing."""
+
+    def __init__(self, moves: Moves) -> None:
+        self.moves = moves
+        self.units = 0
+        """What was computed so far cost."""
+        self._times: dict[tuple[int, int], int] = {}
+        """By action, and the state once all others have done what they can."""
+
+    def times(self, action: int, state: int) -> int:
+        """How often the action has to be fired from a state."""
+        moves, goal = self.moves, self.moves.goal
+        passed = []
+        times = 0
+        while True:
+            self.units += 2 * moves.units_of_all
+            state = moves.saturated(state, action)
+            times = self._times.get((action, state), -1)
+            if times >= 0:
+                break
+            passed.append(state)
+            if state & goal == goal:
+                times = -1
+                break
+            state = moves.fire(state, action)
+        for each in reversed(passed):
+            times += 1
+            self._times[action, each] = times
+        return times
+
+
+_Times = tuple[int, ...]
+"""For each action how often it still has to be fired at least."""
+
+
+def _sequences(
+    moves: Moves, length_max: int, effort: Effort, units_max: int, *, tries_all: bool = False
+) -> Iterator[tuple[int, ...] | None]:
+    """A*: sequences to the goal of at most `length_max` requests, shortest first; None where the effort ends.
+
+    With `tries_all`, requests are tried that cannot make a sequence shorter, but less deep.
+    """
+    goal = moves.goal
+    alone = _Alone(moves)
+    heap: list[tuple[int, int, int, int, tuple[int, ...], _Times]] = []
     seen: dict[int, int] = {}
     pushed = 0
 
-    def push(state: int, sequence: tuple[Action, ...]) -> None:
+    def push(state: int, sequence: tuple[int, ...], times: _Times) -> None:
         nonlocal pushed
-        state, sequence = _fire_forced(moves, state, sequence)
-        estimate = len(sequence) + _still_to_come(moves, state)
+        fired = True
+        while fired and state & goal != goal:
+            fired = False
+            for actions, facts in moves.sources:
+                if actions & (actions - 1):
+                    break  # it is those with one source that come first
+                if facts & ~state:
+                    action = actions.bit_length() - 1
+                    after = moves.fire(state, action)
+                    if after | moves.all_gains[action] == after:
+                        state, sequence, times = after, (*sequence, action), _with(times, action, 0)
+                        fired = True
+        used = _used(times)
+        estimate = len(sequence) + sum(times) + _still_to_come(moves, state, used)
         if estimate > length_max:
             return
-        if state & moves.goal != moves.goal:
+        if state & goal != goal:
             if seen.get(state, len(sequence) + 1) <= len(sequence):
                 return
             seen[state] = len(sequence)
         pushed += 1
-        heapq.heappush(heap, (estimate, -(state & moves.goal).bit_count(), pushed, state, sequence))
+        heapq.heappush(heap, (estimate, -(state & goal).bit_count(), pushed, state, sequence, times))
 
-    push(known, ())
-    fired = 0
+    push(0, (), tuple(alone.times(action, 0) for action in moves.actions))
+    units = 0
     while heap:
-        _, _, _, state, sequence = heapq.heappop(heap)
-        if state & moves.goal == moves.goal:
+        _, _, _, state, sequence, times = heapq.heappop(heap)
+        if state & goal == goal:
             yield sequence
             continue
-        fired += len(moves.actions)
-        if fired > firings_max:
+        spent = 4 * moves.units_of_all + alone.units
+        alone.units = 0
+        units += spent
+        if units > units_max or not effort.allows(spent):
             yield None
             return
-        for action in moves.actions:
-            after = moves.fire(state, action)
-            if after != state:
-                push(after, (*sequence, action))
+        for action, after in _all_tried(moves, state) if tries_all else _tried(moves, state):
+            push(after, (*sequence, action), _with(times, action, alone.times(action, after) if times[action] else 0))
 
 
-def _fire_forced(moves: Moves, state: int, sequence: tuple[Action, ...]) -> tuple[int, tuple[Action, ...]]:
-    """Fire what must come anyway and, fired here, gives all that it ever can."""
-    fired = True
-    while fired and state & moves.goal != moves.goal:
-        fired = False
-        for action in moves.actions:
-            if moves.only_here[action] & ~state:
-                after = moves.fire(state, action)
-                if after | moves.all_gains[action] == after:
-                    state, sequence, fired = after, (*sequence, action), True
-                    break
-    return state, sequence
+def _with(times: _Times, action: int, number: int) -> _Times:
+    return (*times[:action], number, *times[action + 1 :])
 
 
-def _still_to_come(moves: Moves, state: int) -> int:
-    """How many more requests there are at least: one for each of many disjoint sets of actions that must bring more."""
-    used = count = 0
+def _used(times: _Times) -> int:
+    return reduce(or_, (1 << action for action, number in enumerate(times) if number), 0)
+
+
+def _all_tried(moves: Moves, state: int) -> Iterator[tuple[int, int]]:
+    """All actions that bring anything, each with the state after it."""
+    for action in moves.actions:
+        after = moves.fire(state, action)
+        if after != state:
+            yield action, after
+
+
+def _tried(moves: Moves, state: int) -> list[tuple[int, int]]:
+    """The actions to try in a state, each with the state after it."""
+    after = {action: moves.fire(state, action) for action in moves.actions}
+    complete = reduce(or_, (1 << a for a, new in after.items() if new | moves.all_gains[a] == new), 0)
     for actions, facts in moves.sources:
-        if facts & ~state and not actions & used:
-            used |= actions
-            count += 1
-    return count
+        if facts & ~state and actions & complete == actions:
+            after = {action: new for action, new in after.items() if actions >> action & 1}
+            break
+    tried: list[tuple[int, int]] = []
+    for action, new in sorted(after.items(), key=lambda item: -item[1].bit_count()):
+        if new != state and not any(new | other == other for _, other in tried):
+            tried.append((action, new))
+    return tried
