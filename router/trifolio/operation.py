@@ -27,16 +27,19 @@ from graphql.language import (
     VariableNode,
 )
 
-from trifolio.conditions import ALWAYS, NEVER, Condition
+from trifolio.conditions import ALWAYS, NEVER, Condition, Conditions
 from trifolio.errors import ClientText, DocumentError, ErrorCode, OperationError
+from trifolio.limits import Limits
+from trifolio.selections import Arguments, canonical_arguments
 from trifolio.supergraph import OperationKind, Supergraph
-
-FLATTENED_FIELDS_MAX: Final = 100_000
-"""Fields that all fragments of an operation may unfold to: far beyond honest operations, and some 100 MB of plan."""
+from trifolio.work import Work
 
 DEFERRALS_MAX: Final = 20
 """Deferred parts of an operation, counted at every position that one stands at: each is planned by a search of its own.
 Beyond them @defer makes no difference, which the specification leaves to the server."""
+
+_CONDITIONAL: Final = frozenset({"skip", "include", "defer"})
+"""Directives whose `if` is a condition."""
 
 INTROSPECTION_FIELDS: Final = frozenset({"__schema", "__type"})
 """Fields of the query root that the router answers itself."""
@@ -92,49 +95,20 @@ class Collected:
     contributions: list[Contribution]
     """In order; a selection set stands again where it applies under another condition, as that moves its fields."""
 
-    def contributions_here(self) -> list[Contribution]:
-        """The selections that apply when the key stands at this very place: where each place is executed by itself."""
-        here = [(node, condition.and_(self.condition)) for node, condition in self.contributions]
-        return [each for each in here if each[1] != NEVER]
-
-
-def collect(flat: Iterable[FlatField], type_name: str) -> list[Collected]:
-    """The response keys of an object of one type in order, as the specification's CollectFields finds them.
-
-    Where a condition can take a key's first place away, the key stands again at the next one, for when it does.
-    """
-    places: list[Collected] = []
-    by_key: dict[str, _Seen] = {}
-    for each in flat:
-        if type_name not in each.types:
-            continue
-        seen = by_key.get(each.response_key)
-        if seen is None:
-            seen = by_key[each.response_key] = _Seen(each.condition, [], {})
-            places.append(Collected(each, each.condition, 0, seen.contributions))
-        elif not each.condition.implies(seen.covered):
-            condition = each.condition.and_(seen.covered.negated())
-            seen.covered = seen.covered.or_(each.condition)
-            if condition != NEVER:
-                seen.places += 1
-                places.append(Collected(each, condition, seen.places, seen.contributions))
-        node = each.node.selection_set
-        if node is not None:
-            covered = seen.selections.get(id(node), NEVER)
-            if not each.condition.implies(covered):
-                seen.selections[id(node)] = covered.or_(each.condition)
-                seen.contributions.append((node, each.condition))
-    return places
-
 
 @dataclass(slots=True)
 class _Seen:
     """A response key while its appearances are collected."""
 
-    covered: Condition
+    last: Collected
+    """Its last place."""
     contributions: list[Contribution]
     selections: dict[int, Condition]
-    places: int = 0
+    """When each selection set below it applies, by the identity of its node."""
+    asked: Condition
+    """The conditions at the last place, whatever is asked at earlier ones."""
+    before: Condition = ALWAYS
+    """When it stands at no place before the last."""
 
 
 def read_operation(document: DocumentNode | str, name: str | None = None) -> Operation:
@@ -228,7 +202,12 @@ class Flattener:
     With `incremental`, fragments with @defer are told apart; without, @defer makes no difference.
     """
 
-    def __init__(self, operation: Operation, supergraph: Supergraph, *, incremental: bool = False) -> None:
+    def __init__(
+        self, operation: Operation, supergraph: Supergraph, *, incremental: bool = False, work: Work | None = None
+    ) -> None:
+        """What is unfolded is counted in `work`."""
+        self.work = Work(Limits().request_work_max) if work is None else work
+        self.conditions = Conditions(self.work)
         self.operation = operation
         self.supergraph = supergraph
         self.incremental = incremental
@@ -239,7 +218,12 @@ class Flattener:
         self.met: dict[str, Deferral] = {}
         """The deferrals that the last flattening met."""
         self._position = 0
-        self._unfolded = 0
+        self._arguments: dict[int, Arguments] = {}
+        """By the identity of a field's node."""
+        self._directives: dict[int, Condition] = {}
+        """By the identity of a node, what its directives say."""
+        self._variables: dict[int, frozenset[str]] = {}
+        """By the identity of a selection set, the variables of all conditions in it."""
 
     def flatten(
         self, contributions: Iterable[Contribution], types: frozenset[str], *, position: int
@@ -247,7 +231,7 @@ class Flattener:
         """The fields selected on an object position with these possible runtime types, in the client's order.
 
         `position` tells the operation's object positions apart: the same number for the same one. Raises DocumentError
-        for unknown fragments and where the operation unfolds to too many fields.
+        for unknown fragments.
         """
         fields: list[FlatField] = []
         visited: dict[tuple[str, frozenset[str], frozenset[str]], Condition] = {}
@@ -255,10 +239,97 @@ class Flattener:
         self._position = position
         for selection_set, condition in contributions:
             self._collect(selection_set, types, condition, fields, visited)
-        self._unfolded += len(fields)
-        if self._unfolded > FLATTENED_FIELDS_MAX:
-            raise DocumentError(ErrorCode.TOO_MANY_SELECTIONS)
         return fields
+
+    def collect(self, flat: Iterable[FlatField], type_name: str) -> list[Collected]:
+        """The response keys of an object of one type in order, as the specification's CollectFields finds them.
+
+        Where a condition can take a key's first place away, the key stands again at the next one, for when it does. Two
+        places are one where it makes no difference which of them counts, as nothing can stand between them.
+        """
+        conditions = self.conditions
+        places: list[Collected] = []
+        by_key: dict[str, _Seen] = {}
+        for each in flat:
+            self.work.spend()
+            if type_name not in each.types:
+                continue
+            seen = by_key.get(each.response_key)
+            if seen is None:
+                contributions: list[Contribution] = []
+                place = Collected(each, each.condition, 0, contributions)
+                seen = by_key[each.response_key] = _Seen(place, contributions, {}, each.condition)
+                places.append(place)
+            elif seen.last.condition is not ALWAYS:
+                self._add_place(places, seen, each)
+            node = each.node.selection_set
+            if node is not None:
+                covered = seen.selections.get(id(node), NEVER)
+                if not conditions.implies(each.condition, covered):
+                    seen.selections[id(node)] = conditions.or_(covered, each.condition)
+                    seen.contributions.append((node, each.condition))
+        return places
+
+    def _add_place(self, places: list[Collected], seen: _Seen, again: FlatField) -> None:
+        """Note that a response key was met again, where its condition says something new."""
+        conditions = self.conditions
+        if self._moves_nothing(places, seen):
+            also = conditions.and_(again.condition, seen.before)
+            seen.last.condition = conditions.or_(seen.last.condition, also)
+            seen.asked = conditions.or_(seen.asked, again.condition)
+            return
+        uncovered = conditions.and_(seen.before, conditions.negated(seen.asked))
+        here = conditions.and_(again.condition, uncovered)
+        if here is not NEVER:
+            seen.before, seen.asked = uncovered, again.condition
+            seen.last = Collected(again, here, seen.last.place + 1, seen.contributions)
+            places.append(seen.last)
+
+    def _moves_nothing(self, places: list[Collected], seen: _Seen) -> bool:
+        """Whether a key may as well stand at its last place: what stands after it is there only where the key is."""
+        for other in reversed(places):
+            if other is seen.last:
+                return True
+            self.work.spend()
+            if not self.conditions.implies(other.condition, seen.asked):
+                return False
+        return False
+
+    def arguments(self, node: FieldNode) -> Arguments:
+        """The arguments of a field as a value."""
+        if not node.arguments:
+            return ()
+        found = self._arguments.get(id(node))
+        if found is None:
+            found = self._arguments[id(node)] = canonical_arguments(node.arguments, self.work)
+        return found
+
+    def contributions_at(self, place: Collected) -> list[Contribution]:
+        """The selections that apply when a key stands at this very place: where each place is executed by itself."""
+        here = [(node, self.conditions.and_(condition, place.condition)) for node, condition in place.contributions]
+        return [each for each in here if each[1] is not NEVER]
+
+    def variables_below(self, selection_set: SelectionSetNode) -> frozenset[str]:
+        """The variables that conditions in a selection set look at, fragments followed."""
+        found = self._variables.get(id(selection_set))
+        if found is None:
+            self._variables[id(selection_set)] = frozenset()  # what a fragment that spreads itself would find
+            variables: set[str] = set()
+            for node in selection_set.selections:
+                self.work.spend()
+                for directive in node.directives or ():
+                    if directive.name.value in _CONDITIONAL:
+                        variables.update(
+                            each.value.name.value
+                            for each in directive.arguments or ()
+                            if isinstance(each.value, VariableNode)
+                        )
+                if isinstance(node, FragmentSpreadNode):
+                    variables |= self.variables_below(self._fragment(node.name.value).selection_set)
+                elif isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set is not None:
+                    variables |= self.variables_below(node.selection_set)
+            found = self._variables[id(selection_set)] = frozenset(variables)
+        return found
 
     def _collect(
         self,
@@ -268,17 +339,19 @@ class Flattener:
         fields: list[FlatField],
         visited: dict[tuple[str, frozenset[str], frozenset[str]], Condition],
     ) -> None:
+        conditions = self.conditions
         for node in selection_set.selections:
+            self.work.spend(3)
             here = condition
             if node.directives:
-                here = condition.and_(directive_condition(node.directives))
-                if here == NEVER:
+                here = conditions.and_(condition, self._directive_condition(node))
+                if here is NEVER:
                     continue
             if isinstance(node, FieldNode):
                 fields.append(FlatField(node, types, here))
                 continue
             if self.incremental and node.directives:
-                here = here.and_(self._deferral_condition(node, condition))
+                here = conditions.and_(here, self._deferral_condition(node, condition))
             if isinstance(node, InlineFragmentNode):
                 below, type_condition = node.selection_set, node.type_condition
             else:
@@ -288,12 +361,20 @@ class Flattener:
                 # In another deferral it is looked at again: what is deferred in it is a part of its own there.
                 visit = node.name.value, types, deferrals_in(here) if self.deferrals else _NO_DEFERRALS
                 seen = visited.get(visit)
-                if seen is not None and here.implies(seen):
+                if seen is not None and conditions.implies(here, seen):
                     continue
-                visited[visit] = here if seen is None else seen.or_(here)
+                visited[visit] = here if seen is None else conditions.or_(seen, here)
             applicable = types & self._possible(type_condition.name.value) if type_condition else types
             if applicable:
                 self._collect(below, applicable, here, fields, visited)
+
+    def _directive_condition(self, node: SelectionNode) -> Condition:
+        """What @skip and @include on a node say."""
+        found = self._directives.get(id(node))
+        if found is None:
+            self.work.spend(2 * len(node.directives or ()))
+            found = self._directives[id(node)] = self.conditions.kept(directive_condition(node.directives))
+        return found
 
     def _deferral_condition(self, node: SelectionNode, enclosing: Condition) -> Condition:
         """The condition of what stands in a fragment with @defer."""
@@ -319,7 +400,8 @@ class Flattener:
         deferral = self.deferrals[key]
         self.met[deferral.variable] = deferral
         deferred = Condition.literal(deferral.variable, True)
-        return deferred.and_(when).or_(when.negated())
+        conditions = self.conditions
+        return conditions.or_(conditions.and_(deferred, when), conditions.negated(when))
 
     def _fragment(self, name: str) -> FragmentDefinitionNode:
         if name not in self.operation.fragments:

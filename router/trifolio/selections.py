@@ -9,11 +9,26 @@ Specification: Apollo Federation, `FieldSet` scalar.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from graphql import GraphQLError, parse, print_ast
-from graphql.language import ArgumentNode, FieldNode, InlineFragmentNode, OperationDefinitionNode, SelectionSetNode
+from graphql.language import (
+    ArgumentNode,
+    EnumValueNode,
+    FieldNode,
+    FloatValueNode,
+    InlineFragmentNode,
+    IntValueNode,
+    ListValueNode,
+    ObjectValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    ValueNode,
+    VariableNode,
+)
 
 from trifolio.errors import SupergraphError
+from trifolio.work import Work
 
 Arguments = tuple[tuple[str, str], ...]
 """Arguments sorted by name, each value in canonical GraphQL text."""
@@ -40,11 +55,31 @@ class SelectedType:
 FieldSet = tuple[SelectedField | SelectedType, ...]
 
 
-def canonical_arguments(nodes: Iterable[ArgumentNode] | None) -> Arguments:
-    """The arguments of a field as a value: `(b: 1, a: $x)` -> `(("a", "$x"), ("b", "1"))`."""
+UNITS_PER_VALUE: Final = 4
+"""Work for printing a value, each of a list counted by itself."""
+
+
+def canonical_arguments(nodes: Iterable[ArgumentNode] | None, work: Work | None = None) -> Arguments:
+    """The arguments of a field as a value: `(b: 1, a: $x)` -> `(("a", "$x"), ("b", "1"))`; counted in `work`."""
     if not nodes:
         return ()
-    return tuple(sorted((node.name.value, print_ast(node.value)) for node in nodes))
+    return tuple(sorted((node.name.value, _value_text(node.value, work)) for node in nodes))
+
+
+def _value_text(node: ValueNode, work: Work | None) -> str:
+    """A value as the GraphQL library prints it, counting what is in it."""
+    if work is not None:
+        work.spend(UNITS_PER_VALUE)
+    if isinstance(node, ListValueNode):
+        return f"[{', '.join([_value_text(each, work) for each in node.values])}]"
+    if isinstance(node, ObjectValueNode) and node.fields:
+        fields = [f"{each.name.value}: {_value_text(each.value, work)}" for each in node.fields]
+        return f"{{ {', '.join(fields)} }}"
+    if isinstance(node, IntValueNode | FloatValueNode | EnumValueNode):
+        return node.value
+    if isinstance(node, VariableNode):
+        return f"${node.name.value}"
+    return print_ast(node)
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,7 @@ from trifolio.errors import DocumentError, ErrorCode, OperationError, PlanningEr
 from trifolio.limits import Limits
 from trifolio.planner import plan
 from trifolio.supergraph import Supergraph
-from trifolio.work import Work
+from trifolio.work import PAUSE_UNITS, Work
 
 SECONDS_MAX = 4.0
 """Twice what is promised on an idle machine, as tests share theirs."""
@@ -175,14 +175,71 @@ def test_nesting_through_fragments(bounded: None) -> None:
     assert len(made.fetches) == 2
 
 
+def under_pairs(fields: str, between: str = "") -> str:
+    """An operation that selects `fields` twenty times, each under two variables of its own, and `between` always; N is
+    a number."""
+    names = [f"v{n}" for n in range(40)]
+    parts = [
+        f"...@include(if: ${a}) {{ ...@skip(if: ${b}) {{ {fields.replace('N', b)} }} }} {between.replace('N', b)}"
+        for a, b in zip(names[::2], names[1::2], strict=True)
+    ]
+    return f"query ({', '.join(f'${name}: Boolean!' for name in names)}) {{ {' '.join(parts)} }}"
+
+
 def test_conditions_that_multiply(bounded: None) -> None:
     """Conditions over many variables are refused once they get too large."""
-    names = [f"v{n}" for n in range(40)]
-    parts = [f"...@include(if: ${a}) {{ ...@skip(if: ${b}) {{ u {{ a b c }} }} }}" for a, b in pairwise(names)]
-    text = f"query ({', '.join(f'${name}: Boolean!' for name in names)}) {{ {' '.join(parts)} }}"
     with pytest.raises(PlanningError) as raised:
-        plan(text, USERS)
+        plan(under_pairs("u { a b c }", "tN: t { id }"), USERS)
     assert raised.value.code is ErrorCode.PLANNING_BUDGET_EXCEEDED
+
+
+def test_conditions_at_one_place(bounded: None) -> None:
+    """Places of one key between which nothing can stand have one condition, however many there are."""
+    made = plan(under_pairs("u { a b c } tN: t { id }"), USERS)
+    assert [fetch.subgraph for fetch in made.fetches] == ["s0", "s1", "s2"]
+    field, *others = made.selection.fields
+    assert len(field.condition.clauses) == len(others) == 20
+
+
+def test_an_operation_beyond_its_work(bounded: None) -> None:
+    """What planning costs is counted as it is done: an operation is planned within its work, and refused beyond."""
+    text = f"{{ u {{ {' '.join(f'b{n}: b(x: {n})' for n in range(100))} c }} }}"
+    work = Work(Limits().request_work_max)
+    plan(text, USERS, work=work)
+    plan(text, USERS, work=Work(work.spent))
+    for units in range(0, work.spent, work.spent // 20):
+        with pytest.raises(PlanningError) as raised:
+            plan(text, USERS, work=Work(units))
+        assert raised.value.code is ErrorCode.PLANNING_BUDGET_EXCEEDED
+
+
+def test_work_is_counted_in_small_steps(bounded: None) -> None:
+    """However large an operation, planning looks up now and then, so that others can be served."""
+    steps: list[int] = []
+    work = Work(Limits().request_work_max, lambda: steps.append(work.spent))
+    plan(*shelf(100, 400, 3), work=work)
+    plan(under_pairs("u { a b c }"), USERS, work=work)
+    assert len(steps) > 50
+    assert max(later - earlier for earlier, later in pairwise([0, *steps])) < 3 * PAUSE_UNITS
+
+
+def test_places_that_exclude_one_another(bounded: None) -> None:
+    """An object that conditions move reads differently at each place; the shapes that are alike are shared, so that a
+    chain of such places costs what its document has, and no more than one of each two counts as selected."""
+
+    def nested(depth: int) -> str:
+        variable = f"v{depth}"
+        if depth == 0:
+            return "a"
+        return f"f @include(if: ${variable}) {{ ...F{depth} }} a f {{ ...F{depth} }}"
+
+    depth = 40
+    fragments = " ".join(f"fragment F{n} on U {{ {nested(n - 1)} }}" for n in range(1, depth + 1))
+    variables = ", ".join(f"$v{n}: Boolean!" for n in range(1, depth + 1))
+    work = Work(Limits().request_work_max)
+    made = plan(f"query ({variables}) {{ u {{ {nested(depth)} }} }} {fragments}", USERS, work=work)
+    assert len(made.fetches) == 1
+    assert work.spent < 20_000
 
 
 def test_requirements_that_never_end() -> None:

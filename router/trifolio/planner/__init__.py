@@ -64,13 +64,13 @@ def _plan(
 ) -> Plan:
     graph = query_graph(supergraph, labels)
     read = read_operation(operation, operation_name)
-    flattener = Flattener(read, supergraph, incremental=incremental and read.kind == "query")
+    flattener = Flattener(read, supergraph, incremental=incremental and read.kind == "query", work=work)
     cells = Cells(graph, flattener, read.kind)
     selections = [(read.selection_set, ALWAYS)]
     cells.client(selections)
-    parts = parts_of(tuple(flattener.deferrals.values()))
+    parts = parts_of(tuple(flattener.deferrals.values()), flattener.conditions)
     decided = decide_requests(cells, graph, read.kind, Effort(work), parts)
-    written = RequestWriter(graph, read.variables).write(decided.requests)
+    written = RequestWriter(graph, read.variables, flattener.conditions).write(decided.requests)
     projector = Projector(cells, flattener, written.typename_known, [part.reading for part in parts])
     deferred, first_places = deferred_parts(projector, cells.root, selections, parts, decided.needs)
     introspection, variables = split_introspection(read, flattener)

@@ -23,7 +23,7 @@ from typing import Final
 
 from graphql.language import SelectionSetNode
 
-from trifolio.conditions import NEVER, Condition
+from trifolio.conditions import NEVER, Condition, Conditions
 from trifolio.errors import ClientText, DocumentError, ErrorCode, OperationError, PlanningError
 from trifolio.operation import (
     INTROSPECTION_FIELDS,
@@ -31,11 +31,10 @@ from trifolio.operation import (
     Contribution,
     FlatField,
     Flattener,
-    collect,
     deferrals_in,
 )
 from trifolio.query_graph import QueryGraph
-from trifolio.selections import Arguments, FieldSet, SelectedField, canonical_arguments, parse_field_set
+from trifolio.selections import Arguments, FieldSet, SelectedField, parse_field_set
 from trifolio.supergraph import Field, OperationKind, TypeReference
 
 CELLS_MAX: Final = 5_000
@@ -46,6 +45,12 @@ DEPTH_MAX: Final = 128
 
 FACTS_MAX: Final = 30_000
 """Facts of one operation: each is as many bits long as there are facts before it, so that this bounds memory."""
+
+FACTS_PER_UNIT: Final = 1_000
+"""Facts in a set that one unit of work combines: a set is a number of as many bits."""
+
+_CHUNK_BITS: Final = 240
+_CHUNK: Final = (1 << _CHUNK_BITS) - 1
 
 Demand = dict[int, Condition]
 """Facts (single bits) and when they are wanted."""
@@ -118,20 +123,24 @@ class _Wish:
 
     response_key: str
     condition: Condition
-    contributions: dict[tuple[int, frozenset[str]], Contribution]
-    """By the identity of the selection set, and by the deferrals that it stands in: a fragment that is deferred in it
-    is a part of its own inside each of them."""
+    by_node: dict[int, dict[frozenset[str], Contribution]]
+    """The contributions by the identity of the selection set, and by the deferrals that it stands in: a fragment that
+    is deferred in it is a part of its own inside each of them."""
     is_composite: bool = False
 
-    def add(self, selection_set: SelectionSetNode, condition: Condition) -> None:
+    def add(self, selection_set: SelectionSetNode, condition: Condition, conditions: Conditions) -> None:
         """Note a selection set below the field; where it is there under a wider condition, nothing is new."""
-        there = [wanted for node, wanted in self.contributions.values() if node is selection_set]
-        if there and condition.implies(reduce(Condition.or_, there)):
+        there = self.by_node.setdefault(id(selection_set), {})
+        if there and conditions.implies(condition, reduce(conditions.or_, (wanted for _, wanted in there.values()))):
             return
-        key = id(selection_set), deferrals_in(condition)
-        seen = self.contributions.get(key)
-        merged = condition if seen is None else seen[1].or_(condition)
-        self.contributions[key] = (selection_set, merged)
+        deferrals = deferrals_in(condition)
+        seen = there.get(deferrals)
+        there[deferrals] = (selection_set, condition if seen is None else conditions.or_(seen[1], condition))
+
+    @property
+    def contributions(self) -> list[Contribution]:
+        """What is selected below the field, and when."""
+        return [each for there in self.by_node.values() for each in there.values()]
 
 
 @dataclass(slots=True, eq=False)
@@ -174,6 +183,8 @@ class Cells:
             raise OperationError(ErrorCode.OPERATION_RESOLUTION_FAILURE, ClientText(message))
         self.graph = graph
         self.flattener = flattener
+        self.conditions = flattener.conditions
+        self.work = flattener.work
         self.is_mutation = kind == "mutation"
         self.answered_here = INTROSPECTION_FIELDS if kind == "query" else frozenset()
         self.all: list[Cell] = []
@@ -193,6 +204,7 @@ class Cells:
     def _bit(self) -> int:
         if self._bits >= FACTS_MAX:
             raise PlanningError(ErrorCode.PLANNING_BUDGET_EXCEEDED)
+        self.work.spend(4 + self._bits // FACTS_PER_UNIT)
         self._bits += 1
         return 1 << (self._bits - 1)
 
@@ -313,9 +325,10 @@ class Cells:
                 for identity, wish in wishes[id(cls)].items():
                     alike = self._alike(cell, cls, identity, wishes)
                     child = self.child(cell, alike, identity, wish.response_key)
-                    self.goal[child.fact] = self.goal.get(child.fact, NEVER).or_(wish.condition)
+                    wanted = self.goal.get(child.fact, NEVER)
+                    self.goal[child.fact] = self.conditions.or_(wanted, wish.condition)
                     if child.cell is not None:
-                        below[child.cell.index] = (child.cell, list(wish.contributions.values()))
+                        below[child.cell.index] = (child.cell, wish.contributions)
                     self._check_selection(cls, child, wish)
             todo += below.values()
 
@@ -325,21 +338,22 @@ class Cells:
             node = each.field.node
             if node.name.value == "__typename" or (cell is self.root and node.name.value in self.answered_here):
                 continue
-            identity = self.identity(cell, node.name.value, canonical_arguments(node.arguments), each)
+            self.work.spend(2)
+            identity = self.identity(cell, node.name.value, self.flattener.arguments(node), each)
             wish = wishes.setdefault(identity, _Wish(each.field.response_key, NEVER, {}))
-            wish.condition = wish.condition.or_(each.condition)
+            wish.condition = self.conditions.or_(wish.condition, each.condition)
             wish.is_composite = wish.is_composite or node.selection_set is not None
-            for selection_set, condition in each.contributions_here() if identity[2] else each.contributions:
-                wish.add(selection_set, condition)
+            here = self.flattener.contributions_at(each) if identity[2] else each.contributions
+            for selection_set, condition in here:
+                wish.add(selection_set, condition, self.conditions)
         return wishes
 
     def _selected(self, cell: Cell, cls: Class, flat: list[FlatField]) -> list[Collected]:
         """Every selected field alone, as aliases of one field may lead here; a mutation's root fields as executed."""
         if self.is_mutation and cell is self.root:
-            return collect(flat, cls.representative)
-        return [
-            each for field in flat if cls.representative in field.types for each in collect([field], cls.representative)
-        ]
+            return self.flattener.collect(flat, cls.representative)
+        self.work.spend(len(flat))
+        return [_alone(field) for field in flat if cls.representative in field.types]
 
     def _alike(
         self, cell: Cell, cls: Class, identity: ChildKey, wishes: dict[int, dict[ChildKey, _Wish]]
@@ -350,11 +364,12 @@ class Cells:
             return (cls,)
         likeness = self.graph.field_likeness(cls.representative, identity[0])
         alike = []
+        self.work.spend(len(cell.classes) // 2)
         for other in cell.classes:
             theirs = wishes[id(other)].get(identity)
             if (
                 theirs is not None
-                and theirs.contributions == wish.contributions
+                and theirs.by_node == wish.by_node
                 and (other.representative in cell.agreed) is (cls.representative in cell.agreed)
                 and self.graph.field_likeness(other.representative, identity[0]) == likeness
             ):
@@ -373,7 +388,7 @@ class Cells:
         condition = NEVER
         for each in flat:
             if each.node.name.value == "__typename" or len(each.types) < len(cell.types):
-                condition = condition.or_(each.condition)
+                condition = self.conditions.or_(condition, each.condition)
         if condition != NEVER:
             self.goal[cell.typename] = condition
 
@@ -386,6 +401,7 @@ class Cells:
             cell.classes = [Class((type_name,)) for type_name in cell.types]
             return
         blocks: dict[object, list[str]] = {}
+        self.work.spend(len(cell.types) * (2 + len(flat) // 4))
         for type_name in cell.types:
             applicable = tuple(i for i, each in enumerate(flat) if type_name in each.types)
             names = frozenset(flat[i].node.name.value for i in applicable)
@@ -414,6 +430,7 @@ class Cells:
         if id(cls) in self._hidden_done and self._hidden_done[id(cls)] == len(cls.children):
             return
         generation = cell.generation + 1
+        self.work.spend(4 + 2 * len(cls.children))
         for entry in self.graph.entries(cls.representative):
             self.require(cell, cls, entry.key, generation)
         done = 0
@@ -432,6 +449,7 @@ class Cells:
     def require(self, cell: Cell, cls: Class, field_set: FieldSet, generation: int) -> None:
         """Add the children that a field set on objects of a class reads; new cells are of `generation`."""
         for node in self.graph.narrow(field_set, cls.representative):
+            self.work.spend(2)
             if node.name == "__typename":
                 continue
             child = self.child(cell, (cls,), (node.name, node.arguments, ""))
@@ -480,6 +498,12 @@ class Cells:
         return facts
 
 
+def _alone(field: FlatField) -> Collected:
+    """A field as it is collected where no other has its response key."""
+    node = field.node.selection_set
+    return Collected(field, field.condition, 0, [] if node is None else [(node, field.condition)])
+
+
 def path_keys(cell: Cell) -> list[str]:
     """The keys from the root of the merged tree to a cell."""
     keys = []
@@ -491,7 +515,16 @@ def path_keys(cell: Cell) -> list[str]:
 
 def bits(facts: int) -> Iterator[int]:
     """The single facts of a set, lowest first."""
+    start = 0
+    while facts >> _CHUNK_BITS:  # a long number is copied with every step: in pieces it is copied less
+        piece = facts & _CHUNK
+        while piece:
+            lowest = piece & -piece
+            yield lowest << start
+            piece ^= lowest
+        facts >>= _CHUNK_BITS
+        start += _CHUNK_BITS
     while facts:
         lowest = facts & -facts
-        yield lowest
+        yield lowest << start
         facts ^= lowest

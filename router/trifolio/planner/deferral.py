@@ -20,7 +20,7 @@ Specification: the incremental delivery of the GraphQL working group (https://sp
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from trifolio.conditions import ALWAYS, NEVER
+from trifolio.conditions import ALWAYS, NEVER, Conditions
 from trifolio.operation import Contribution, Deferral
 from trifolio.planner.cells import Cell, Demand
 from trifolio.planner.projection import Projector, Reading
@@ -39,20 +39,19 @@ class Part:
     reading: Reading
 
 
-def parts_of(deferrals: Sequence[Deferral]) -> list[Part]:
+def parts_of(deferrals: Sequence[Deferral], conditions: Conditions) -> list[Part]:
     """The first answer and every deferred part, outer ones before inner ones."""
     nothing = dict.fromkeys((each.variable for each in deferrals), False)
     parents = {each.variable: each.parent for each in deferrals}
-    parts = [Part(None, Reading(nothing))]
+    parts = [Part(None, Reading(nothing, conditions=conditions))]
     for each in deferrals:
         around: dict[str, bool] = {}
         parent = each.parent
         while parent is not None:
             around[parent] = True
             parent = parents[parent]
-        parts.append(
-            Part(each, Reading({**nothing, **around, each.variable: True}, {**nothing, **around}, each.variable))
-        )
+        inside, outside = {**nothing, **around, each.variable: True}, {**nothing, **around}
+        parts.append(Part(each, Reading(inside, outside, each.variable, conditions)))
     return parts
 
 
@@ -85,7 +84,7 @@ def deferred_parts(
             selection = projector.selection(place.cell, place.contributions, ALWAYS, part.reading)
             if selection.fields:
                 parent = _enclosing(deferral.parent, place.response_keys, by_variable, found, parts)
-                [path] = merged_paths([place.cell], _EVERYTHING_KNOWN)
+                [path] = merged_paths([place.cell], _EVERYTHING_KNOWN, projector.work)
                 by_variable.setdefault(deferral.variable, []).append(len(found))
                 found.append(
                     Deferred(

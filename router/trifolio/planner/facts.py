@@ -117,6 +117,7 @@ class Reaches:
     def __init__(self, cells: Cells, graph: QueryGraph) -> None:
         self.cells = cells
         self.graph = graph
+        self.work = cells.work
         self._reaches: dict[tuple[str, int, str, FieldSet], Reach] = {}
         self._classes: dict[tuple[str, int, str, FieldSet], ClassReach] = {}
         self._everything: dict[int, int] = {}
@@ -132,6 +133,7 @@ class Reaches:
     def _reach(self, subgraph: str, cell: Cell, type_name: str, view: FieldSet) -> Reach:
         by_interface_object = self.graph.is_interface_object(subgraph, type_name)
         possible = self.graph.possible_types(subgraph, type_name)
+        self.work.spend(8 + 2 * len(cell.classes))
         parts: list[ClassReach] = []
         impossible: list[Class] = []
         for cls in cell.classes:
@@ -166,6 +168,7 @@ class Reaches:
     ) -> Reach:
         """One reach of several classes; a field that classes share counts only if all that can be there have it."""
         absent = {id(cls) for cls in impossible}
+        self.work.spend(4 + sum(2 * len(part.fields) for part in parts) + sum(len(cls.children) for cls in impossible))
         having = {(id(child), id(part.cls)) for part in parts for child, _ in part.fields}
         gain = vacuous = 0
         kept = []
@@ -201,6 +204,7 @@ class Reaches:
         self, subgraph: str, cell: Cell, cls: Class, type_name: str, view: FieldSet, *, overasks: bool
     ) -> ClassReach:
         moves = self.graph.moves(subgraph, type_name, view)
+        self.work.spend(4 + len(cls.children) // 2)
         fields: list[tuple[Child, Reach | None]] = []
         for child_key, child in cls.children.items():
             move = moves.get(child.name)
@@ -222,6 +226,7 @@ class Reaches:
         found = self._everything.get(id(cls))
         if found is None:
             found = 0
+            self.work.spend(1 + len(cls.children))
             for child in cls.children.values():
                 found |= self.everything_below(child)
             self._everything[id(cls)] = found
@@ -264,6 +269,7 @@ def find_rules(cells: Cells, reaches: Reaches) -> list[Rule]:
 def root_rules(reaches: Reaches, cell: Cell, kind: OperationKind, need: int) -> Iterator[Rule]:
     """The rules that ask root fields at a cell: the operation's root, or a place that leads back to the query root."""
     for subgraph in sorted(reaches.graph.supergraph.types[cell.type_name].subgraphs):
+        reaches.work.spend(4)
         reach = reaches.reach(subgraph, cell, cell.type_name)
         yield Rule(subgraph, kind, cell, cell.types, need, reach.gain, reach.vacuous, reach)
 
@@ -280,6 +286,7 @@ def _entry_rules(
     cells: Cells, reaches: Reaches, cell: Cell, classes: tuple[Class, ...], entry: EntryPoint
 ) -> Iterator[Rule]:
     is_first = classes == (cell.classes[0],)
+    reaches.work.spend(10 + len(classes[0].children) // 4)
     if entry.kind == "interface entity":
         if is_first:
             yield from _interface_entity_rules(cells, reaches, cell, entry)

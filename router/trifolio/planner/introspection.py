@@ -8,7 +8,7 @@ from dataclasses import replace
 from graphql import print_ast
 from graphql.language import FieldNode, FragmentSpreadNode, Visitor, visit
 
-from trifolio.conditions import ALWAYS
+from trifolio.conditions import ALWAYS, Conditions
 from trifolio.operation import INTROSPECTION_FIELDS, FlatField, Flattener, Operation
 from trifolio.planner.printing import conditional_texts, variables_in
 
@@ -25,20 +25,20 @@ def split_introspection(operation: Operation, flattener: Flattener) -> tuple[str
     ]
     if not fields:
         return None, ()
-    body = "{" + " ".join(text for each in fields for text in _field_texts(each)) + "}"
+    body = "{" + " ".join(text for each in fields for text in _field_texts(each, flattener.conditions)) + "}"
     fragments = "".join(print_ast(operation.fragments[name]) for name in _fragments(fields, operation))
     used = [name for name in operation.variables if name in variables_in(body + fragments)]
     definitions = ",".join(operation.variables[name].definition for name in used)
     return f"query{f'({definitions})' if definitions else ''}{body}{fragments}", tuple(used)
 
 
-def _field_texts(each: FlatField) -> list[str]:
+def _field_texts(each: FlatField, conditions: Conditions) -> list[str]:
     """A field with its selections as the client wrote them, under the condition of all that enclosed it."""
     node = each.node
     arguments = ",".join(print_ast(argument) for argument in node.arguments or ())
     head = (f"{node.alias.value}:" if node.alias else "") + node.name.value + (f"({arguments})" if arguments else "")
     below = print_ast(node.selection_set) if node.selection_set else ""
-    return conditional_texts(head, each.condition, ALWAYS, lambda _: below)
+    return conditional_texts(head, each.condition, ALWAYS, conditions, lambda _: below)
 
 
 class _Spreads(Visitor):

@@ -14,10 +14,12 @@ from functools import reduce
 from operator import or_
 from types import MappingProxyType
 
-from trifolio.conditions import NEVER, Condition
+from trifolio.conditions import ALWAYS, NEVER, Condition, Conditions
+from trifolio.limits import Limits
 from trifolio.planner.cells import Demand, bits
 from trifolio.planner.facts import Action, Rule
 from trifolio.planner.search import Found
+from trifolio.work import Work
 
 
 @dataclass(slots=True, eq=False)
@@ -70,13 +72,17 @@ class Liveness:
         known: int,
         polymorphic: int,
         span: Mapping[int, tuple[int, int]] = MappingProxyType({}),
+        conditions: Conditions | None = None,
     ) -> None:
-        """`known` facts are given. A fact of the goal that has a `span` is taken from the steps from its first number
-        to before its second; what requests need of one another they take wherever it is."""
+        """`known` facts are given; `conditions` are the operation's. A fact of the goal that has a `span` is taken from
+        the steps from its first number to before its second; what requests need of one another, from wherever it is.
+        """
         self.found = found
         self.given = known
         self.polymorphic = polymorphic
         self.span = span
+        self.conditions = Conditions(Work(Limits().request_work_max)) if conditions is None else conditions
+        work = self.conditions.work
         self.candidates: list[list[_Candidate]] = []
         self.sources: dict[int, list[_Source]] = {}
         """For each fact the steps that have it, each on an earlier round trip than the steps before it."""
@@ -86,10 +92,14 @@ class Liveness:
         for rule in rules:
             by_action.setdefault(rule.action, []).append(rule)
         for index, step in enumerate(found.steps):
-            usable = [rule for rule in by_action[step.action] if rule.need & step.known == rule.need]
+            possible = by_action[step.action]
+            work.spend(1 + len(possible))
+            usable = [rule for rule in possible if rule.need & step.known == rule.need]
             self.candidates.append([_Candidate(rule, 1 + self._level(rule.need)) for rule in usable])
             for candidate in self.candidates[-1]:
-                for fact in bits((candidate.rule.gain | candidate.rule.vacuous) & ~known):
+                brought = (candidate.rule.gain | candidate.rule.vacuous) & ~known
+                work.spend(4 + 2 * (brought.bit_count() + candidate.rule.need.bit_count()))
+                for fact in bits(brought):
                     source = _Source(candidate.level, index)
                     _add_source(self.sources.setdefault(fact, []), source)
                     start, end = span.get(fact, (0, 0))
@@ -122,10 +132,11 @@ class Liveness:
         for index in range(len(steps) - 1, -1, -1):
             requests[index].uses = self._choose(index, demands[index])
             for use in requests[index].uses:
-                condition = _any_of(use.demand)
+                condition = self._any_of(use.demand)
+                self.conditions.work.spend(4 + 2 * use.rule.need.bit_count())
                 for fact in bits(use.rule.need & ~self.given):
                     source = self._source(fact, index)
-                    demands[source][fact] = demands[source].get(fact, NEVER).or_(condition)
+                    demands[source][fact] = self.conditions.or_(demands[source].get(fact, NEVER), condition)
                     requests[index].depends_on.add(source)
         self._find_alternatives(requests, demands)
         return _without_idle(requests)
@@ -148,29 +159,44 @@ class Liveness:
 
     def depth(self, goal: Demand) -> int:
         """How many round trips the requests take."""
-        depths: list[int] = []
-        for request in self.requests(goal):
-            depths.append(1 + max((depths[each] for each in request.depends_on), default=0))
-        return max(depths, default=0)
+        return depth(self.requests(goal))
 
     def _choose(self, index: int, demand: Demand) -> list[Use]:
         """A rule for every demanded fact: as few rules as a greedy choice gives."""
-        left = 0
-        for candidate in self.candidates[index]:
-            left |= candidate.rule.gain
-        left &= reduce(or_, demand, 0)  # what nothing gains is vacuous: no such object can be there
+        wanted = reduce(or_, demand, 0)
+        candidates = [candidate for candidate in self.candidates[index] if candidate.rule.gain & wanted]
+        left = reduce(or_, (candidate.rule.gain for candidate in candidates), 0) & wanted
+        # What nothing gains is vacuous: no such object can be there.
         uses: list[Use] = []
         while left:
-            best = max(self.candidates[index], key=lambda candidate: _rank(candidate, left))
+            self.conditions.work.spend(4 + 2 * len(candidates))
+            best = max(candidates, key=lambda candidate: _rank(candidate, left))
             taken = best.rule.gain & left
             left &= ~taken
             uses.append(Use(best.rule, {fact: demand[fact] for fact in bits(taken)}))
+            self.conditions.work.spend(2 * len(uses[-1].demand))
             for fact in bits(taken & self.polymorphic):
                 typename = fact << 1
                 if best.rule.gain & typename:  # who brings objects of several types says which, as it costs nothing
-                    demand[typename] = demand.get(typename, NEVER).or_(demand[fact])
+                    demand[typename] = self.conditions.or_(demand.get(typename, NEVER), demand[fact])
                     uses[-1].demand[typename] = demand[typename]
         return uses
+
+    def _any_of(self, demand: Demand) -> Condition:
+        condition = NEVER
+        for each in demand.values():
+            if condition is ALWAYS:
+                break
+            condition = self.conditions.or_(condition, each)
+        return condition
+
+
+def depth(requests: Iterable[Request]) -> int:
+    """How many round trips requests take."""
+    depths: list[int] = []
+    for request in requests:
+        depths.append(1 + max((depths[each] for each in request.depends_on), default=0))
+    return max(depths, default=0)
 
 
 def _add_source(sources: list[_Source], source: _Source) -> None:
@@ -197,13 +223,6 @@ def _is_alternative(rule: Rule, used: Rule) -> bool:
         and rule.entry.key != used.entry.key
         and not used.contexts
     )
-
-
-def _any_of(demand: Demand) -> Condition:
-    condition = NEVER
-    for each in demand.values():
-        condition = condition.or_(each)
-    return condition
 
 
 def _without_idle(requests: list[Request]) -> list[Request]:

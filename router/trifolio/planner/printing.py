@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from trifolio.conditions import ALWAYS, NEVER, Condition, Literal
+from trifolio.conditions import ALWAYS, NEVER, Condition, Conditions, Literal
 from trifolio.planner.cells import Child, Demand
 from trifolio.planner.facts import Reach
 from trifolio.query_graph import QueryGraph
@@ -20,6 +20,12 @@ from trifolio.selections import Arguments
 
 _VARIABLE: Final = re.compile(r'"""(?:\\"""|[^"]|"(?!""))*"""|"(?:\\.|[^"\\\n])*"|\$([_A-Za-z][_0-9A-Za-z]*)')
 """A variable in the text of a value; strings are matched first, so that a `$` inside them is none."""
+
+CHARACTERS_PER_UNIT: Final = 100
+"""Characters that one unit of work puts together."""
+
+REPEATED_CHARACTERS_PER_UNIT: Final = 4
+"""The same where a text may be repeated for every clause of a condition: somebody has to read it all."""
 
 _INTERFACE_OBJECT_NAME: Final = "_interface"
 """The key under which an interface object is asked its name, where nothing else is asked: never `__typename`."""
@@ -39,6 +45,8 @@ class BlockField:
 class Block:
     """A selection set in the making; see the module's text."""
 
+    conditions: Conditions
+    """The operation's."""
     type_name: str
     """The type it stands on, in the subgraph."""
     by_interface_object: bool = False
@@ -57,7 +65,7 @@ class Block:
         if old is new:
             return
         below = old.below.merged(new.below) if old.below is not None and new.below is not None else None
-        fields[key] = replace(old, condition=old.condition.or_(new.condition), below=below)
+        fields[key] = replace(old, condition=self.conditions.or_(old.condition, new.condition), below=below)
 
     def fill(self, arguments: Iterable[tuple[str, str]]) -> None:
         """Give every field of this selection set more arguments: those that contexts fill."""
@@ -70,9 +78,11 @@ class Block:
         """This block and everything that another block of the same place asks."""
         if other is self:
             return self
-        both = Block(self.type_name, self.by_interface_object, {name: dict(each) for name, each in self.fields.items()})
-        for type_condition, fields in other.fields.items():
-            for key, each in fields.items():
+        fields = {name: dict(each) for name, each in self.fields.items()}
+        self.conditions.work.spend(1 + sum(map(len, fields.values())))
+        both = Block(self.conditions, self.type_name, self.by_interface_object, fields)
+        for type_condition, more in other.fields.items():
+            for key, each in more.items():
                 both.add(type_condition, key, each)
         return both
 
@@ -80,24 +90,26 @@ class Block:
 class BlockBuilder:
     """Builds the blocks of one plan's requests, and notes where `__typename` gets known."""
 
-    def __init__(self, graph: QueryGraph) -> None:
+    def __init__(self, graph: QueryGraph, conditions: Conditions) -> None:
         self.graph = graph
+        self.conditions = conditions
         self.typename_known: dict[int, Condition] = {}
         """By index of the cell, when its objects have `__typename` in the merged tree."""
 
     def build(self, reach: Reach, demand: Demand, wanted: int) -> Block:
         """What to ask to get the facts of `wanted`, each under its condition in `demand`."""
-        block = Block(reach.type_name, reach.by_interface_object)
+        block = Block(self.conditions, reach.type_name, reach.by_interface_object)
         cell = reach.cell
         if cell.typename & wanted and not reach.by_interface_object:
             block.add("", "__typename", BlockField("__typename", (), demand[cell.typename]))
             known = self.typename_known.get(cell.index, NEVER)
-            self.typename_known[cell.index] = known.or_(demand[cell.typename])
+            self.typename_known[cell.index] = self.conditions.or_(known, demand[cell.typename])
         built: dict[int, BlockField | None] = {}
         for part in reach.classes:
             if not part.gain & wanted:
                 continue
             conditions = list(self._type_conditions(reach, part.cls.types))
+            self.conditions.work.spend(12 + len(part.fields) * (1 + len(conditions)))
             for child, below in part.fields:
                 if id(child) not in built:
                     built[id(child)] = self._field(child, below, demand, wanted)
@@ -125,7 +137,7 @@ class BlockBuilder:
         condition = demand.get(child.fact, NEVER)
         for fields in block.fields.values():
             for each in fields.values():
-                condition = condition.or_(each.condition)
+                condition = self.conditions.or_(condition, each.condition)
         return BlockField(child.name, child.arguments, condition, block)
 
     def _lift(self, reach: Reach, block: Block) -> None:
@@ -140,14 +152,16 @@ class BlockBuilder:
             move = moves.get(first.name)
             if move is None or (first.below is not None and first.below.type_name != move.type.name):
                 continue
-            if all(_is_same(key, first, fields.get(key)) for fields in by_type):
+            if all(self._is_same(key, first, fields.get(key)) for fields in by_type):
                 block.add("", key, first)
                 for fields in by_type:
                     del fields[key]
 
-
-def _is_same(key: str, one: BlockField, other: BlockField | None) -> bool:
-    return other is one or (other is not None and _field_texts(key, one, ALWAYS) == _field_texts(key, other, ALWAYS))
+    def _is_same(self, key: str, one: BlockField, other: BlockField | None) -> bool:
+        if other is None or other is one:
+            return other is one
+        conditions = self.conditions
+        return _field_texts(key, one, ALWAYS, conditions) == _field_texts(key, other, ALWAYS, conditions)
 
 
 def selection_text(block: Block, given: Condition = ALWAYS) -> str:
@@ -158,11 +172,12 @@ def selection_text(block: Block, given: Condition = ALWAYS) -> str:
 
 
 def _selection_text(block: Block, given: Condition) -> str:
-    parts = [part for key, each in block.fields[""].items() for part in _field_texts(key, each, given)]
+    conditions = block.conditions
+    parts = [part for key, each in block.fields[""].items() for part in _field_texts(key, each, given, conditions)]
     for type_condition, fields in block.fields.items():
         if not type_condition:
             continue
-        inner = [part for key, each in fields.items() for part in _field_texts(key, each, given)]
+        inner = [part for key, each in fields.items() for part in _field_texts(key, each, given, conditions)]
         if inner:
             parts.append(f"...on {type_condition}{{{' '.join(inner)}}}")
     if not parts:
@@ -170,38 +185,41 @@ def _selection_text(block: Block, given: Condition) -> str:
     return "{" + " ".join(parts) + "}"
 
 
-def _field_texts(key: str, each: BlockField, given: Condition) -> list[str]:
+def _field_texts(key: str, each: BlockField, given: Condition, conditions: Conditions) -> list[str]:
     arguments = f"({','.join(f'{name}:{value}' for name, value in each.arguments)})" if each.arguments else ""
     head = (each.name if each.name == key else f"{key}:{each.name}") + arguments
     below = each.below
     return conditional_texts(
-        head, each.condition, given, lambda here: selection_text(below, here) if below is not None else ""
+        head, each.condition, given, conditions, lambda here: selection_text(below, here) if below is not None else ""
     )
 
 
 def conditional_texts(
-    head: str, condition: Condition, given: Condition, below: Callable[[Condition], str]
+    head: str, condition: Condition, given: Condition, conditions: Conditions, below: Callable[[Condition], str]
 ) -> list[str]:
     """A field under a condition: its head, directives, and what `below` prints for the condition that holds inside.
 
     It is printed once for each clause of the condition. Directives do not repeat: what one @include and one @skip do
     not say stands on fragments around the field.
     """
-    if given.implies(condition):
-        return [head + below(given)]
+    if conditions.implies(given, condition):
+        text = head + below(given)
+        conditions.work.spend(3 + len(text) // CHARACTERS_PER_UNIT)
+        return [text]
     known: frozenset[Literal] = frozenset.intersection(*given.clauses) if given.clauses else frozenset()
     texts = []
     for clause in condition.sorted_clauses():
         inside = given
         for name, value in clause:
-            inside = inside.and_(Condition.literal(name, value))
-        if inside == NEVER:
+            inside = conditions.and_(inside, Condition.literal(name, value))
+        if inside is NEVER:
             continue
         includes = [f"@include(if:${name})" for name, value in clause if value and (name, value) not in known]
         skips = [f"@skip(if:${name})" for name, value in clause if not value and (name, value) not in known]
         text = head + "".join(includes[-1:] + skips[-1:]) + below(inside)
         for directive in includes[:-1] + skips[:-1]:
             text = f"...{directive}{{{text}}}"
+        conditions.work.spend(8 + len(text) // REPEATED_CHARACTERS_PER_UNIT)
         texts.append(text)
     return texts
 

@@ -1,19 +1,36 @@
 """How the answer is read off the merged tree: the client's selections again, in the client's order, over the cells.
 
 For every class of a position the response keys are collected as the specification does; classes that read a field
-alike share its output field. A condition is left out where that of the enclosing field implies it.
+alike share its output field.
+
+A condition says what is asked beside the conditions of all enclosing fields: what holds where an object is read
+(`given`) is left out below. So an object that a key leads to at two places, under conditions that exclude one another,
+may read differently at each; where it does not, as nothing below asks about what differs, both share one selection. Of
+`given` only what the selections below ask about makes a difference: a chain of such places costs what its document
+has, and does not double with each.
+
+    { a @include(if: $x) { b @include(if: $x) c @include(if: $y) } }       b: always, c: $y
 
 Specification: GraphQL, sections 6.3.2 (CollectFields) and 6.4.3 (value completion).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
-from trifolio.conditions import ALWAYS, NEVER, Condition
+from trifolio.conditions import ALWAYS, NEVER, Condition, Conditions
 from trifolio.errors import DocumentError, ErrorCode
 from trifolio.hiding import hidden_mark
-from trifolio.operation import INTROSPECTION_FIELDS, Collected, Contribution, Deferral, Flattener, collect, deferrals_in
+from trifolio.operation import (
+    INTROSPECTION_FIELDS,
+    Collected,
+    Contribution,
+    Deferral,
+    FlatField,
+    Flattener,
+    deferrals_in,
+)
 from trifolio.planner.cells import Cell, Cells, ChildKey, Class
 from trifolio.query_plan import (
     HiddenShape,
@@ -26,11 +43,10 @@ from trifolio.query_plan import (
     Shape,
     TypenameShape,
 )
-from trifolio.selections import canonical_arguments
 from trifolio.supergraph import Supergraph, TypeReference
 
 ANSWER_FIELDS_MAX: Final = 100_000
-"""Fields that the answer's selections may unfold to, fragments followed: what executing them must walk through."""
+"""Fields that one answer may read, fragments followed: what executing the plan must walk through."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,20 +58,31 @@ class Reading:
     """For a deferred part: what they are for the part around it, whose leaves are not read again."""
     variable: str | None = None
     """The part's own deferral's."""
-    _memo: dict[tuple[Condition, Condition], Condition] = field(default_factory=dict)
+    conditions: Conditions | None = None
+    """The operation's, where it has deferrals."""
+    _memo: dict[tuple[Condition, Condition | None], Condition] = field(default_factory=dict)
 
     def composite(self, condition: Condition) -> Condition:
         """When a field with a selection belongs to the part."""
-        return condition.assuming(self.inside) if self.inside else condition
+        if self.conditions is None or not self.inside:
+            return condition
+        found = self._memo.get((condition, None))
+        if found is None:
+            self.conditions.work.spend(2 + 2 * len(condition.clauses))
+            found = self._memo[condition, None] = self.conditions.kept(condition.assuming(self.inside))
+        return found
 
     def leaf(self, condition: Condition, everywhere: Condition | None = None) -> Condition:
         """When a leaf belongs to the part: `condition` at its place, `everywhere` at all places of its response key."""
-        if self.outside is None:
+        if self.conditions is None or self.outside is None:
             return self.composite(condition)
-        key = condition, everywhere or condition
-        if key not in self._memo:
-            self._memo[key] = self.composite(condition).and_(key[1].assuming(self.outside).negated())
-        return self._memo[key]
+        anywhere = everywhere or condition
+        found = self._memo.get((condition, anywhere))
+        if found is None:
+            self.conditions.work.spend(2 + 2 * len(anywhere.clauses))
+            before = self.conditions.negated(self.conditions.kept(anywhere.assuming(self.outside)))
+            found = self._memo[condition, anywhere] = self.conditions.and_(self.composite(condition), before)
+        return found
 
 
 WHOLE: Final = Reading({})
@@ -89,7 +116,10 @@ class Projector:
         self.supergraph: Supergraph = cells.graph.supergraph
         self.typename_known = typename_known
         self.readings = readings
+        self.conditions = cells.conditions
+        self.work = cells.work
         self._memo: dict[object, Selection] = {}
+        self._flat: dict[object, Selection] = {}
         self._selections: dict[object, Selection] = {}
         self._differences: dict[tuple[Condition, Condition], Condition] = {}
         self._sizes: dict[int, int] = {}
@@ -107,11 +137,23 @@ class Projector:
 
         `around` is, within a deferred part, when the client asked for the object at all; None at the part's own place.
         """
+        conditions = self.conditions
         contributions = list(contributions)
-        key = (cell.index, tuple((id(node), condition) for node, condition in contributions), given, reading, around)
-        if key not in self._memo:
-            self._memo[key] = self._selection(cell, contributions, given, reading, around)
-        return self._memo[key]
+        if given is not ALWAYS:
+            about = frozenset[str]() if around is None else around.variables
+            for node, condition in contributions:
+                about |= condition.variables | self.flattener.variables_below(node)
+            self.work.spend(2 * len(contributions))
+            given = conditions.restricted(given, about)
+            here = ((node, conditions.under(given, condition)) for node, condition in contributions)
+            contributions = [each for each in here if each[1] is not NEVER]
+            around = None if around is None else conditions.under(given, around)
+        self.work.spend(8 + len(contributions))
+        key = (cell.index, tuple([(id(node), condition) for node, condition in contributions]), given, reading, around)
+        found = self._memo.get(key)
+        if found is None:
+            found = self._memo[key] = self._selection(cell, contributions, given, reading, around)
+        return found
 
     def deferred_places(self, root: Cell, contributions: Iterable[Contribution]) -> Iterator[DeferredPlace]:
         """Every place of every deferral, outer ones first."""
@@ -123,7 +165,7 @@ class Projector:
             for deferral in self.flattener.met.values():
                 yield DeferredPlace(deferral, cell, here, keys)
             for cls in cell.classes:
-                for each in collect(flat, cls.representative):
+                for each in self.flattener.collect(flat, cls.representative):
                     child = cls.children.get(self._identity(cell, each))
                     path = (*keys, each.field.response_key)
                     key = child and (child.fact, path, tuple(id(node) for node, _ in each.contributions))
@@ -133,7 +175,7 @@ class Projector:
 
     def _identity(self, cell: Cell, collected: Collected) -> ChildKey:
         node = collected.field.node
-        return self.cells.identity(cell, node.name.value, canonical_arguments(node.arguments), collected)
+        return self.cells.identity(cell, node.name.value, self.flattener.arguments(node), collected)
 
     def _selection(
         self,
@@ -144,32 +186,66 @@ class Projector:
         around: Condition | None,
     ) -> Selection:
         flat = self.flattener.flatten(contributions, frozenset(cell.types), position=cell.index)
+        if given is not ALWAYS:
+            flat = [each for each in map(partial(self._under, given), flat) if each.condition is not NEVER]
+        key = (
+            cell.index,
+            tuple([(id(each.node), each.types, each.condition) for each in flat]),
+            given,
+            reading,
+            around,
+        )
+        found = self._flat.get(key)
+        if found is None:
+            found = self._flat[key] = self._selection_of(cell, flat, given, reading, around)
+        return found
+
+    def _under(self, given: Condition, each: FlatField) -> FlatField:
+        condition = self.conditions.under(given, each.condition)
+        return each if condition is each.condition else replace(each, condition=condition)
+
+    def _selection_of(
+        self, cell: Cell, flat: list[FlatField], given: Condition, reading: Reading, around: Condition | None
+    ) -> Selection:
         known = self.typename_known.get(cell.index, NEVER)
-        is_known = not cell.is_polymorphic or reading.composite(self.cells.goal[cell.exists]).implies(known)
+        is_known = not cell.is_polymorphic or self.conditions.implies(
+            reading.composite(self.cells.goal[cell.exists]), known
+        )
         places = {id(each): index for index, each in enumerate(flat)}
         by_field: dict[tuple[int, object], tuple[OutputField, list[str]]] = {}
+        several = len(cell.classes) > 1
         for cls in cell.classes:
-            collected = collect(flat, cls.representative)
+            collected = self.flattener.collect(flat, cls.representative)
             everywhere: dict[str, Condition] = {}
             if reading.outside is not None:
                 for each in collected:
                     key = each.field.response_key
-                    everywhere[key] = everywhere.get(key, NEVER).or_(each.condition)
+                    everywhere[key] = self.conditions.or_(everywhere.get(key, NEVER), each.condition)
             for each in collected:
+                self.work.spend(10)
                 output = self._output(
                     cell, cls, each, given, reading, everywhere.get(each.field.response_key, each.condition), around
                 )
                 if output is None:
                     continue
                 place = places[id(each.field)]
-                for part in (output,) if is_known else _by_knowledge(output, known):
-                    by_field.setdefault((place, _identity(part)), (part, []))[1].extend(cls.types)
+                for part in (output,) if is_known else self._by_knowledge(output, known):
+                    identity = _identity(part) if several else part.condition
+                    by_field.setdefault((place, identity), (part, []))[1].extend(cls.types)
         outputs = [
-            replace(output, types=frozenset(types) if len(types) < len(cell.types) else None)
+            output if len(types) == len(cell.types) else replace(output, types=frozenset(types))
             for _, (output, types) in sorted(by_field.items(), key=lambda item: item[0][0])
         ]
         accessible = frozenset(name for name in cell.types if not self.supergraph.types[name].inaccessible)
         return self._interned(tuple(outputs), accessible if is_known else frozenset())
+
+    def _by_knowledge(self, output: OutputField, known: Condition) -> Iterator[OutputField]:
+        """A field split in two where `__typename` is there only if `known` holds: if not, all types read alike."""
+        conditions = self.conditions
+        for knowledge in (known, conditions.negated(known)):
+            condition = conditions.and_(output.condition, knowledge)
+            if condition is not NEVER:
+                yield replace(output, condition=condition)
 
     def _interned(self, outputs: tuple[OutputField, ...], types: frozenset[str]) -> Selection:
         """One object for all equal selections, so that comparing them does not unfold what they share."""
@@ -177,8 +253,12 @@ class Projector:
         found = self._selections.get(identity)
         if found is None:
             found = self._selections[identity] = Selection(outputs, types)
-            below = (_selection_below(each) for each in outputs)
-            self._sizes[id(found)] = len(outputs) + sum(self._sizes[id(each)] for each in below if each is not None)
+            sizes: dict[str, int] = {}
+            for each in outputs:  # of the places of one key, an object reads at most one
+                below = _selection_below(each)
+                size = 1 if below is None else 1 + self._sizes[id(below)]
+                sizes[each.response_key] = max(size, sizes.get(each.response_key, 0))
+            self._sizes[id(found)] = sum(sizes.values())
             if self._sizes[id(found)] > ANSWER_FIELDS_MAX:
                 raise DocumentError(ErrorCode.TOO_MANY_SELECTIONS)
         return found
@@ -203,10 +283,10 @@ class Projector:
             condition = reading.composite(collected.condition)
         else:
             condition = reading.leaf(collected.condition, everywhere)
-        if condition == NEVER:
+        if condition is NEVER:
             return None
         fails_part = NEVER if around is None else self._differs(everywhere, around)
-        condition = ALWAYS if given.implies(condition) else condition
+        condition = self.conditions.under(given, condition)
         coordinate = f"{cls.representative if not cell.is_polymorphic else cell.type_name}.{name}"
         mark = hidden_mark(node.directives) if node.directives else None
         if mark is not None:
@@ -222,15 +302,15 @@ class Projector:
         if child.cell is None:
             shape = leaf_shape(child.type, self.supergraph)
         else:
-            inside = given if condition == ALWAYS else given.and_(condition)
+            inside = self.conditions.and_(given, condition)
             is_serial = self.cells.is_mutation and cell is self.cells.root
-            below = collected.contributions_here() if is_serial else collected.contributions
+            below = self.flattener.contributions_at(collected) if is_serial else collected.contributions
             shown = None if reading.outside is None else everywhere
             selection = self.selection(child.cell, below, inside, reading, shown)
             if reading.outside is not None and not selection.fields:
                 # With nothing new in it, the object is worth showing where it is new itself.
                 condition = reading.leaf(collected.condition, everywhere)
-                if condition == NEVER:
+                if condition is NEVER:
                     return None
             shape = _wrapped(ObjectShape(selection, child.type.non_null[-1]), child.type)
         return OutputField(response_key, child.key, shape, None, condition, coordinate, fails_part)
@@ -240,14 +320,16 @@ class Projector:
         found = self._differences.get((asked, around))
         if found is not None:
             return found
-        differs = NEVER
+        differs, conditions = NEVER, self.conditions
+        self.work.spend(2 * len(self.readings))
         concerned = deferrals_in(asked) | deferrals_in(around)
         for reading in self.readings:
             if reading.variable is not None and reading.variable not in concerned:
                 continue  # neither belongs to that part
             mine, theirs = reading.leaf(asked), reading.leaf(around)
             if mine != theirs:
-                differs = differs.or_(mine.and_(theirs.negated())).or_(theirs.and_(mine.negated()))
+                differs = conditions.or_(differs, conditions.and_(mine, conditions.negated(theirs)))
+                differs = conditions.or_(differs, conditions.and_(theirs, conditions.negated(mine)))
         self._differences[asked, around] = differs
         return differs
 
@@ -273,13 +355,6 @@ def _identity(output: OutputField) -> object:
         output.coordinate,
         output.fails_part,
     )
-
-
-def _by_knowledge(output: OutputField, known: Condition) -> Iterator[OutputField]:
-    """A field split in two where `__typename` is there only if `known` holds: if not, all types read alike."""
-    for condition in (output.condition.and_(known), output.condition.and_(known.negated())):
-        if condition != NEVER:
-            yield replace(output, condition=condition)
 
 
 def leaf_shape(type_: TypeReference, supergraph: Supergraph) -> Shape:

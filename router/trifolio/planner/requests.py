@@ -8,15 +8,21 @@ its own: what other fetches fail to bring takes only the fields with it that nee
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import combinations
 from operator import or_
 
-from trifolio.conditions import ALWAYS, NEVER, Condition
+from trifolio.conditions import ALWAYS, NEVER, Condition, Conditions
 from trifolio.operation import Variable
 from trifolio.planner.cells import Cell, Class, Demand
-from trifolio.planner.facts import ContextNeed, Reach, Rule
+from trifolio.planner.facts import ContextNeed, Rule
 from trifolio.planner.liveness import Request, Use
-from trifolio.planner.printing import Block, BlockBuilder, conditional_texts, selection_text, variables_in
+from trifolio.planner.printing import (
+    CHARACTERS_PER_UNIT,
+    Block,
+    BlockBuilder,
+    conditional_texts,
+    selection_text,
+    variables_in,
+)
 from trifolio.query_graph import QueryGraph
 from trifolio.query_plan import (
     ContextArgument,
@@ -29,6 +35,7 @@ from trifolio.query_plan import (
     RepresentationField,
 )
 from trifolio.selections import FieldSet, parse_field_set
+from trifolio.work import Work
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +53,8 @@ class _EntityGroup:
 
     def text(self, head: str, given: Condition) -> str:
         """The `_entities` field that begins with `head`."""
-        return " ".join(conditional_texts(head, self.condition, given, self._below))
+        conditions = next(iter(self.blocks.values())).conditions
+        return " ".join(conditional_texts(head, self.condition, given, conditions, self._below))
 
     def _below(self, given: Condition) -> str:
         fragments = (f"...on {name}{selection_text(each, given)}" for name, each in self.blocks.items())
@@ -65,10 +73,11 @@ class Written:
 class RequestWriter:
     """Writes the fetches of one plan."""
 
-    def __init__(self, graph: QueryGraph, variables: Mapping[str, Variable]) -> None:
+    def __init__(self, graph: QueryGraph, variables: Mapping[str, Variable], conditions: Conditions) -> None:
         self.graph = graph
         self.variables = variables
-        self.builder = BlockBuilder(graph)
+        self.conditions = conditions
+        self.builder = BlockBuilder(graph, conditions)
         self._known = 0
         """The facts that are there when the current fetch starts."""
         self._context_types: dict[str, str] = {}
@@ -79,6 +88,7 @@ class RequestWriter:
         ancestors: list[set[int]] = []
         fetches = []
         for number, request in enumerate(requests):
+            self.conditions.work.spend(40 + sum(len(ancestors[near]) for near in request.depends_on) // 4)
             indirect = {far for near in request.depends_on for far in ancestors[near]}
             ancestors.append(indirect | request.depends_on)
             fetches.append(self._fetch(number, request, request.depends_on - indirect))
@@ -87,14 +97,14 @@ class RequestWriter:
     def _fetch(self, number: int, request: Request, depends_on: set[int]) -> Fetch:
         condition = NEVER
         for use in request.uses:
-            for each in use.demand.values():
-                condition = condition.or_(each)
+            condition = self.conditions.or_(condition, self._any_of(use.demand))
         self._context_types = {}
         self._known = request.known
         subgraph, action = request.action
         kind: OperationKind = "query" if action == "entities" else action
         write = self._entity_entries if action == "entities" else self._root_entries
         entries, body = write(request.uses, condition)
+        self.conditions.work.spend(len(body) // CHARACTERS_PER_UNIT)
         used = [name for name in sorted(variables_in(body)) if name in self.variables]
         return Fetch(
             id=number,
@@ -107,6 +117,15 @@ class RequestWriter:
             condition=condition,
         )
 
+    def _any_of(self, demand: Demand) -> Condition:
+        condition = NEVER
+        self.conditions.work.spend(1 + len(demand) // 4)
+        for each in demand.values():
+            if condition is ALWAYS:
+                break
+            condition = self.conditions.or_(condition, each)
+        return condition
+
     def _operation(self, kind: OperationKind, used: list[str], entries: tuple[Entry, ...], body: str) -> str:
         names = dict.fromkeys(entry.variable for entry in entries if entry.variable)
         definitions = [f"${name}:[_Any!]!" for name in names]
@@ -117,7 +136,7 @@ class RequestWriter:
         return f"{kind}({','.join(definitions)}){body}"
 
     def _path(self, cell: Cell) -> Path:
-        [path] = merged_paths([cell], self._known)
+        [path] = merged_paths([cell], self._known, self.conditions.work)
         return path
 
     # ---- root fields ----
@@ -125,7 +144,7 @@ class RequestWriter:
     def _root_entries(self, uses: Sequence[Use], given: Condition) -> tuple[tuple[Entry, ...], str]:
         by_cell: dict[int, tuple[Rule, Block]] = {}
         for use in uses:
-            block = self._block(use.rule.reach, use.demand)
+            block = self.builder.build(use.rule.reach, use.demand, reduce(or_, use.demand, 0))
             _, before = by_cell.get(use.rule.cell.index, (use.rule, block))
             by_cell[use.rule.cell.index] = (use.rule, before.merged(block))
         if len(by_cell) == 1:
@@ -135,7 +154,7 @@ class RequestWriter:
 
     def _shared_root(self, places: list[tuple[Rule, Block]], given: Condition) -> tuple[tuple[Entry, ...], str]:
         """Several places that lead to the query root: every field gets a response key of its own in the request."""
-        whole = Block(places[0][1].type_name)
+        whole = Block(self.conditions, places[0][1].type_name)
         entries: list[Entry] = []
         for rule, block in places:
             keys = []
@@ -145,9 +164,6 @@ class RequestWriter:
                 whole.add("", response_key, each)
             entries.append(Entry(paths=(self._path(rule.cell),), keys=tuple(keys)))
         return tuple(entries), selection_text(whole, given)
-
-    def _block(self, reach: Reach, demand: Demand) -> Block:
-        return self.builder.build(reach, demand, reduce(or_, demand, 0))
 
     # ---- entities ----
 
@@ -180,14 +196,14 @@ class RequestWriter:
             by_types.setdefault(types, []).append(place.cell)
         for types, cells in by_types.items():
             yield Entry(
-                merged_paths(cells, self._known),
+                merged_paths(cells, self._known, self.conditions.work),
                 alias,
                 variable,
                 types,
                 first.representation,
                 first.fallbacks,
                 first.context,
-                condition=ALWAYS if given.implies(first.condition) else first.condition,
+                condition=ALWAYS if self.conditions.implies(given, first.condition) else first.condition,
             )
 
     def _free_name(self, name: str) -> str:
@@ -205,6 +221,7 @@ class RequestWriter:
             context = tuple(self._context_argument(need, contexts + i) for i, need in enumerate(rule.contexts))
             contexts += len(context)
             wanted = reduce(or_, use.demand, 0)
+            condition = self._any_of(use.demand)
             for reach in rule.reach.by_representation(is_typed=rule.kind == "entity"):
                 if not reach.gain & wanted:
                     continue
@@ -216,10 +233,9 @@ class RequestWriter:
                 if group is None:
                     group = groups[key] = _EntityGroup(rule.cell, set(), representation, fallbacks, context, {}, NEVER)
                 group.types |= set(cls.types if rule.kind == "entity" else rule.types)
-                for each in use.demand.values():
-                    group.condition = group.condition.or_(each)
+                group.condition = self.conditions.or_(group.condition, condition)
                 for name in cls.types if rule.kind == "entity" else (rule.entry.type_name,):
-                    block = self._block(reach.on(name), use.demand)
+                    block = self.builder.build(reach.on(name), use.demand, wanted)
                     block.fill(
                         (need.argument.name, f"${argument.variable}")
                         for need, argument in zip(rule.contexts, context, strict=True)
@@ -297,16 +313,16 @@ class _Step:
     possible: tuple[str, ...]
 
 
-def merged_paths(cells: Iterable[Cell], known: int) -> tuple[Path, ...]:
+def merged_paths(cells: Iterable[Cell], known: int, work: Work) -> tuple[Path, ...]:
     """The paths to some cells where the facts of `known` are there; what differs in one step's types alone is joined.
 
     A step is limited to types only where the objects' `__typename` is there to look at; elsewhere all are entered,
     which can ask too much but never too little.
     """
     alike: dict[tuple[str, ...], list[tuple[_Step, ...]]] = {}
-    for steps in dict.fromkeys(_steps(cell, known) for cell in cells):
+    for steps in dict.fromkeys(_steps(cell, known, work) for cell in cells):
         alike.setdefault(tuple(step.key for step in steps), []).append(steps)
-    paths = [path for group in alike.values() for path in _all_joined(group)]
+    paths = [path for group in alike.values() for path in _all_joined(group, work)]
     return tuple(
         tuple(
             PathStep(step.key, step.lists, step.types if len(step.types) < len(step.possible) else ()) for step in path
@@ -315,15 +331,24 @@ def merged_paths(cells: Iterable[Cell], known: int) -> tuple[Path, ...]:
     )
 
 
-def _all_joined(paths: list[tuple[_Step, ...]]) -> list[tuple[_Step, ...]]:
-    for one, other in combinations(paths, 2):
-        both = _joined(one, other)
-        if both is not None:
-            return _all_joined([both if path == one else path for path in paths if path != other])
+def _all_joined(paths: list[tuple[_Step, ...]], work: Work) -> list[tuple[_Step, ...]]:
+    """The paths, two by two made one as long as any two can be."""
+    index = 0
+    while index < len(paths):
+        work.spend(1 + (len(paths) - index) * len(paths[index]) // 2)
+        for other in paths[index + 1 :]:
+            both = _joined(paths[index], other)
+            if both is not None:
+                paths[index] = both
+                paths.remove(other)
+                index = -1  # what is wider now may go with one that was passed
+                break
+        index += 1
     return paths
 
 
-def _steps(cell: Cell, known: int) -> tuple[_Step, ...]:
+def _steps(cell: Cell, known: int, work: Work) -> tuple[_Step, ...]:
+    work.spend(4 + 4 * cell.depth)
     steps: list[_Step] = []
     while cell.parent is not None:
         cell, child = cell.parent

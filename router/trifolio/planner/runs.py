@@ -7,10 +7,11 @@ subscription's root field brings the facts that its entity requests start from.
 Specification: GraphQL, section 6.2.2 (serial execution of mutations).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import or_
+from types import MappingProxyType
 from typing import Final
 
 from trifolio.conditions import NEVER
@@ -18,7 +19,7 @@ from trifolio.errors import ClientText, ErrorCode, PlanningError
 from trifolio.planner.cells import Cells, Child, Demand, path_keys
 from trifolio.planner.deferral import Part, goal_of
 from trifolio.planner.facts import ClassReach, Reach, Reaches, Rule, find_rules, root_rules
-from trifolio.planner.liveness import Liveness, Request
+from trifolio.planner.liveness import Liveness, Request, depth
 from trifolio.planner.search import Effort, Found, Step, search
 from trifolio.query_graph import QueryGraph
 from trifolio.supergraph import OperationKind
@@ -75,18 +76,23 @@ def _by_one_request(cells: Cells, graph: QueryGraph, kind: OperationKind) -> Dec
     for rule in root_rules(Reaches(cells, graph), cells.root, kind, 0):
         if (rule.gain | rule.vacuous) & goal == goal:
             found = Found((Step(rule.action, 0),), goal, proven_minimal=True)
-            return Decided(
-                tuple(Liveness([rule], found, 0, cells.polymorphic).requests(cells.goal)), proven_minimal=True
-            )
+            return Decided(tuple(_liveness(cells, [rule], found).requests(cells.goal)), proven_minimal=True)
     return None
 
 
 def _decide_query(cells: Cells, reaches: Reaches, rules: Sequence[Rule], effort: Effort) -> Decided | None:
     rules = [*root_rules(reaches, cells.root, "query", 0), *rules]
-    found = search(rules, 0, _facts(cells.goal), partial(_depth_from, rules, 0, cells.goal), effort)
+    decided: dict[Found, list[Request]] = {}
+
+    def depth_of(found: Found) -> int:
+        requests = decided[found] = _liveness(cells, rules, found).requests(cells.goal)
+        return depth(requests)
+
+    found = search(rules, 0, _facts(cells.goal), depth_of, effort)
     if found is None:
         return None
-    return Decided(tuple(Liveness(rules, found, 0, cells.polymorphic).requests(cells.goal)), found.proven_minimal)
+    requests = decided.get(found) or _liveness(cells, rules, found).requests(cells.goal)
+    return Decided(tuple(requests), found.proven_minimal)
 
 
 def _decide_parts(
@@ -106,10 +112,10 @@ def _decide_parts(
         own = _facts(goal) & ~_facts(whole)
         start = known & ~own
         usable = rules if own & root_fields else entries  # root fields are not asked twice for what stands below them
-        found = search(usable, start, _facts(goal), partial(_depth_from, usable, start, goal), effort)
+        found = search(usable, start, _facts(goal), partial(_depth_from, cells, usable, start, goal), effort)
         first = len(steps)
         if found is None:  # no way to enter again: it comes along with what it stands in
-            found = search(rules, known, _facts(goal), partial(_depth_from, rules, known, goal), effort)
+            found = search(rules, known, _facts(goal), partial(_depth_from, cells, rules, known, goal), effort)
             if found is None:
                 return None
             first = 0
@@ -118,10 +124,10 @@ def _decide_parts(
         known |= found.known
         proven = proven and found.proven_minimal
         for fact, condition in goal.items():
-            whole[fact] = whole.get(fact, NEVER).or_(condition)
+            whole[fact] = cells.conditions.or_(whole.get(fact, NEVER), condition)
             span.setdefault(fact, (first, len(steps)))
     all_found = Found(tuple(steps), known, proven)
-    liveness = Liveness(rules, all_found, 0, cells.polymorphic, span)
+    liveness = _liveness(cells, rules, all_found, span)
     requests = liveness.requests(whole)
     by_step = {request.step: index for index, request in enumerate(requests)}
     sources = [liveness.sources_of(goal_of(part, cells.goal)) for part in parts]
@@ -142,11 +148,11 @@ def _decide_serially(
         root = _run_rule(cells, reaches, subgraph, children, kind)
         goal = {fact: condition for fact, condition in cells.goal.items() if fact & _below(reaches, children)}
         known = root.gain | root.vacuous
-        rest = search(rules, known, _facts(goal), partial(_depth_from, rules, known, goal), effort)
+        rest = search(rules, known, _facts(goal), partial(_depth_from, cells, rules, known, goal), effort)
         if rest is None:
             return None
         found = Found((Step(root.action, 0), *rest.steps), rest.known, rest.proven_minimal)
-        run = Liveness([root, *rules], found, 0, cells.polymorphic).requests(goal)
+        run = _liveness(cells, [root, *rules], found).requests(goal)
         earlier, before = len(requests), _current_run(requests)
         for request in run:
             request.depends_on = {each + earlier for each in request.depends_on}
@@ -156,8 +162,14 @@ def _decide_serially(
     return Decided(tuple(requests), proven)
 
 
-def _depth_from(rules: Sequence[Rule], known: int, goal: Demand, found: Found) -> int:
-    return Liveness(rules, found, known, 0).depth(goal)
+def _liveness(
+    cells: Cells, rules: Sequence[Rule], found: Found, span: Mapping[int, tuple[int, int]] = MappingProxyType({})
+) -> Liveness:
+    return Liveness(rules, found, 0, cells.polymorphic, span, cells.conditions)
+
+
+def _depth_from(cells: Cells, rules: Sequence[Rule], known: int, goal: Demand, found: Found) -> int:
+    return Liveness(rules, found, known, 0, conditions=cells.conditions).depth(goal)
 
 
 def _current_run(requests: Sequence[Request]) -> set[int]:

@@ -95,12 +95,13 @@ class Effort:
 class Moves:
     """The rules by action, cut down to what can help towards a goal."""
 
-    def __init__(self, rules: Sequence[Rule], known: int, goal: int) -> None:
+    def __init__(self, rules: Sequence[Rule], known: int, goal: int, work: Work | None = None) -> None:
         """`known` facts are there from the start, and no part of any state: nobody looks for ways to bring them."""
-        relevant = _relevant(rules, goal) & ~known
+        self.work = Work(Limits().request_work_max) if work is None else work
+        relevant = _relevant(rules, goal, self.work) & ~known
         by_action: dict[Action, dict[int, int]] = {}
         for rule in rules:
-            gain = (rule.gain | rule.vacuous) & relevant
+            gain = (rule.gain | rule.vacuous) & relevant & ~rule.need
             if gain:
                 gains, need = by_action.setdefault(rule.action, {}), rule.need & ~known
                 gains[need] = gains.get(need, 0) | gain
@@ -111,17 +112,23 @@ class Moves:
         self.rules = rules
         self.actions = range(len(rules))
         self.all_gains = [reduce(or_, (gain for _, gain in here), 0) for here in rules]
-        self.goal = _with_landmarks([each for here in rules for each in here], goal)
+        self.goal = _with_landmarks([each for here in rules for each in here], goal, self.work)
         self.units = [2 + len(here) // RULES_PER_UNIT for here in rules]
         """What firing each action costs."""
         self.units_of_all = sum(self.units)
+        self._others: dict[int, list[tuple[int, int]]] = {}
+        """For each action the rules of all others."""
+        self.looked = 0
+        """Rules looked at while saturating, since they were last counted."""
         self.sources = self._find_sources()
 
     def _find_sources(self) -> list[tuple[int, int]]:
         """The goal's facts by the set of actions that can gain them, small sets first; sets of actions are bits."""
         able: dict[int, int] = {}
         for action in self.actions:
-            for fact in bits(self.all_gains[action] & self.goal):
+            gains = self.all_gains[action] & self.goal
+            self.work.spend(gains.bit_count() // 2)
+            for fact in bits(gains):
                 able[fact] = able.get(fact, 0) | 1 << action
         sources: dict[int, int] = {}
         for fact, actions in able.items():
@@ -137,6 +144,7 @@ class Moves:
         sets[self.goal] = None
         members: dict[int, int] = {}
         for number, facts in enumerate(sets):
+            self.work.spend(2 * facts.bit_count())
             for fact in bits(facts):
                 members[fact] = members.get(fact, 0) | 1 << number
         numbers: dict[int, int] = {}
@@ -149,7 +157,7 @@ class Moves:
                     smaller[single.bit_length() - 1] |= new
         renamed = dict(zip(sets, smaller, strict=True))
         result = Moves.__new__(Moves)
-        result.names = self.names
+        result.names, result.work = self.names, self.work
         result._set_rules(
             [[(renamed[need], renamed[gain]) for need, gain in here] for here in self.rules], renamed[self.goal]
         )
@@ -170,14 +178,21 @@ class Moves:
 
     def saturated(self, known: int, without: int) -> int:
         """The facts known once every action but one has been fired as often as it helps."""
+        waiting = self._others.get(without)
+        if waiting is None:  # in an order in which few rules wait for later ones: facts of deep positions come last
+            others = [rule for action in self.actions if action != without for rule in self.rules[action]]
+            waiting = self._others[without] = sorted(others, key=lambda rule: rule[0].bit_length())
         before = -1
         while before != known:
             before = known
-            for action in self.actions:
-                if action != without:
-                    for need, gain in self.rules[action]:
-                        if need & known == need:
-                            known |= gain
+            self.looked += len(waiting)
+            still = []
+            for rule in waiting:
+                if rule[0] & known == rule[0]:
+                    known |= rule[1]
+                else:
+                    still.append(rule)
+            waiting = still
         return known
 
     def rounds_to_goal(self) -> int | None:
@@ -194,24 +209,27 @@ class Moves:
         return rounds
 
 
-def _relevant(rules: Sequence[Rule], goal: int) -> int:
+def _relevant(rules: Sequence[Rule], goal: int, work: Work) -> int:
     """The goal, and whatever rules that gain something relevant need."""
     relevant, before = goal, -1
     while before != relevant:
         before = relevant
-        for rule in rules:
+        work.spend(1 + len(rules) // RULES_PER_UNIT)
+        for rule in reversed(rules):  # deep positions come last, and need what is above them
             if (rule.gain | rule.vacuous) & relevant:
                 relevant |= rule.need
     return relevant
 
 
-def _with_landmarks(rules: Sequence[tuple[int, int]], goal: int) -> int:
+def _with_landmarks(rules: Sequence[tuple[int, int]], goal: int, work: Work) -> int:
     """The goal, and the facts that every way to it goes through: facts only grow, so any plan has them at its end."""
     wanted, done = goal, 0
     while wanted != done:
         shared: dict[int, int] = {}
+        new = wanted & ~done
+        work.spend(1 + len(rules) // RULES_PER_UNIT + 2 * new.bit_count())
         for need, gain in rules:
-            for fact in bits(gain & wanted & ~done):
+            for fact in bits(gain & new):
                 shared[fact] = shared.get(fact, need) & need
         done = wanted
         wanted = reduce(or_, shared.values(), wanted)
@@ -229,8 +247,8 @@ def search(
     Raises WorkExceeded where the operation's work ends before any sequence is found.
     """
     effort = Effort() if effort is None else effort
-    effort.work.spend(1 + len(rules) // 2)
-    moves = Moves(rules, known, goal)
+    effort.work.spend(1 + len(rules))
+    moves = Moves(rules, known, goal, effort.work)
     if not moves.goal:
         return Found((), known, proven_minimal=True)
     effort.work.spend(moves.units_of_all)
@@ -242,7 +260,6 @@ def search(
     smaller = moves
     if len(greedy) > _still_to_come(moves, 0, 0):
         smaller = moves.compressed()
-        effort.work.spend(len(rules))
         solution = _solved(smaller, greedy, effort)
     found = _found(moves, known, solution)
     if depth_min == len(found.steps):
@@ -333,10 +350,11 @@ def _still_to_come(moves: Moves, state: int, used: int) -> int:
 class _Alone:
     """How often each action has to be fired at least: where all others cost nothing."""
 
-    def __init__(self, moves: Moves) -> None:
+    def __init__(self, moves: Moves, effort: Effort) -> None:
         self.moves = moves
+        self.effort = effort
         self.units = 0
-        """What was computed so far cost."""
+        """What was computed so far cost, since that was last asked."""
         self._times: dict[tuple[int, int], int] = {}
         """By action, and the state once all others have done what they can."""
 
@@ -346,8 +364,11 @@ class _Alone:
         passed = []
         times = 0
         while True:
-            self.units += 2 * moves.units_of_all
             state = moves.saturated(state, action)
+            units = 1 + 2 * moves.looked // RULES_PER_UNIT
+            moves.looked = 0
+            self.units += units
+            self.effort.allows(units)
             times = self._times.get((action, state), -1)
             if times >= 0:
                 break
@@ -374,7 +395,7 @@ def _sequences(
     With `tries_all`, requests are tried that cannot make a sequence shorter, but less deep.
     """
     goal = moves.goal
-    alone = _Alone(moves)
+    alone = _Alone(moves, effort)
     heap: list[tuple[int, int, int, int, tuple[int, ...], _Times]] = []
     seen: dict[int, int] = {}
     pushed = 0
@@ -411,9 +432,9 @@ def _sequences(
         if state & goal == goal:
             yield sequence
             continue
-        spent = 4 * moves.units_of_all + alone.units
+        spent = 2 * moves.units_of_all
+        units += spent + alone.units
         alone.units = 0
-        units += spent
         if units > units_max or not effort.allows(spent):
             yield None
             return
