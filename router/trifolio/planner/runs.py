@@ -1,14 +1,15 @@
 """One problem per run: queries are one, mutations one for each run of adjacent root fields of one subgraph.
 
-A mutation's root fields are executed in the client's order. Adjacent fields of one subgraph share a request, which
-keeps the order by itself; the next run starts when everything that belongs to the run before has ended. A
-subscription's root field brings the facts that its entity requests start from.
+A mutation's root fields are executed in the client's order, each once. Adjacent fields of one subgraph share a request,
+which keeps the order by itself; the next run starts when everything that belongs to the run before has ended. Where
+several subgraphs have a field, the one is chosen with which there are fewest requests in all. A subscription's root
+field brings the facts that its entity requests start from.
 
 Specification: GraphQL, section 6.2.2 (serial execution of mutations).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import or_
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from typing import Final
 
 from trifolio.conditions import NEVER
 from trifolio.errors import ClientText, ErrorCode, PlanningError
-from trifolio.planner.cells import Cells, Child, Demand, path_keys
+from trifolio.planner.cells import Cell, Cells, Child, Demand, path_keys
 from trifolio.planner.deferral import Part, goal_of
 from trifolio.planner.facts import ClassReach, Reach, Reaches, Rule, find_rules, root_rules
 from trifolio.planner.liveness import Liveness, Request, depth
@@ -27,6 +28,9 @@ from trifolio.supergraph import OperationKind
 GENERATIONS: Final = (2, 4, 12)
 """How many field sets may follow one another, each from where the one before led (a key that needs a key...): the
 search starts small and goes on only where it found no way. Requirements that never end stop here."""
+
+RUNS_TRIED_MAX: Final = 60
+"""Runs that are tried from one root field of a mutation on: where there are more ways, the longest are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,24 +146,151 @@ def _decide_parts(
 def _decide_serially(
     cells: Cells, reaches: Reaches, rules: Sequence[Rule], kind: OperationKind, effort: Effort
 ) -> Decided | None:
+    serial = _Serial(cells, reaches, rules, kind, effort)
+    best = serial.best_from(0)
+    if best is None:
+        return None
     requests: list[Request] = []
-    proven = True
-    for subgraph, children in _runs(cells, reaches.graph):
-        root = _run_rule(cells, reaches, subgraph, children, kind)
-        goal = {fact: condition for fact, condition in cells.goal.items() if fact & _below(reaches, children)}
-        known = root.gain | root.vacuous
-        rest = search(rules, known, _facts(goal), partial(_depth_from, cells, rules, known, goal), effort)
+    for run in best.runs:
+        earlier, before = len(requests), _current_run(requests)
+        decided = _liveness(cells, [run.root, *serial.rules(run)], run.found).requests(serial.goal(run))
+        for request in decided:
+            request.depends_on = {each + earlier for each in request.depends_on}
+        decided[0].depends_on |= before
+        requests += decided
+    return Decided(tuple(requests), serial.proven and all(run.found.proven_minimal for run in best.runs))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Root fields from the number `start` to before `end`, as one subgraph executes them."""
+
+    start: int
+    end: int
+    root: Rule
+    found: Found
+
+
+@dataclass(frozen=True, slots=True)
+class _Best:
+    """The best way to execute the root fields from some number on."""
+
+    requests: int
+    runs: tuple[_Run, ...]
+
+
+class _Serial:
+    """Finds the runs of a mutation: which subgraph executes each root field is chosen so that fewest requests do.
+
+    A field that several subgraphs have is executed by one of them, once. Runs are independent of one another, as each
+    field's payload has cells of its own; so the best way from a field on is the best of its possible runs, with the
+    best way from where the run ends.
+    """
+
+    def __init__(
+        self, cells: Cells, reaches: Reaches, rules: Sequence[Rule], kind: OperationKind, effort: Effort
+    ) -> None:
+        self.cells = cells
+        self.reaches = reaches
+        self.kind = kind
+        self.effort = effort
+        self.children = list(cells.root.classes[0].children.values())
+        self.able = [self._able(child) for child in self.children]
+        self.proven = True
+        self._best: dict[int, _Best | None] = {len(self.children): _Best(0, ())}
+        self._rules: list[list[Rule]] = [[] for _ in self.children]
+        self._goals: list[Demand] = [{} for _ in self.children]
+        field_of_fact = {}
+        for cell, number in self._fields_of_cells().items():
+            cells.work.spend(2 + sum(len(cls.children) for cls in cell.classes))
+            field_of_fact[cell.exists] = field_of_fact[cell.typename] = number
+            field_of_fact |= {child.fact: number for cls in cell.classes for child in cls.children.values()}
+        field_of_fact |= {child.fact: number for number, child in enumerate(self.children)}
+        for fact, condition in cells.goal.items():
+            if fact in field_of_fact:
+                self._goals[field_of_fact[fact]][fact] = condition
+        for rule in rules:
+            self._rules[field_of_fact[rule.cell.exists]].append(rule)
+
+    def _able(self, child: Child) -> frozenset[str]:
+        """The subgraphs that can execute a root field."""
+        root, graph = self.cells.root.type_name, self.reaches.graph
+        able = frozenset(s for s in graph.supergraph.types[root].subgraphs if child.name in graph.moves(s, root))
+        if not able:
+            message = f'No subgraph resolves "{root}.{child.name}".'
+            raise PlanningError(ErrorCode.PLANNING_FAILED, ClientText(message))
+        return able
+
+    def _fields_of_cells(self) -> dict[Cell, int]:
+        """The cells below the root, each with the number of the root field that it is below of."""
+        numbers = {id(child): number for number, child in enumerate(self.children)}
+        found: dict[Cell, int] = {}
+        for cell in self.cells.all:
+            if cell.parent is not None:
+                above, child = cell.parent
+                found[cell] = numbers[id(child)] if above is self.cells.root else found[above]
+        return found
+
+    def rules(self, run: _Run) -> list[Rule]:
+        """The rules of a run's payloads."""
+        return [rule for rules in self._rules[run.start : run.end] for rule in rules]
+
+    def goal(self, run: _Run) -> Demand:
+        """What the client wants of a run's fields."""
+        return {fact: condition for goal in self._goals[run.start : run.end] for fact, condition in goal.items()}
+
+    def best_from(self, start: int) -> _Best | None:
+        """The best way to execute the root fields from a number on; None where some cannot be planned."""
+        todo = [start]
+        while todo:
+            ends = [end for subgraph in self._subgraphs(todo[-1]) for end in self._ends(todo[-1], subgraph)]
+            missing = [end for end in dict.fromkeys(ends) if end not in self._best]
+            if missing:
+                todo += missing
+            else:
+                first = todo.pop()
+                if first not in self._best:
+                    self._best[first] = self._choose(first)
+        return self._best[start]
+
+    def _choose(self, start: int) -> _Best | None:
+        best: _Best | None = None
+        for subgraph in self._subgraphs(start):
+            for end in self._ends(start, subgraph):
+                rest = self._best[end]
+                if rest is None or (best is not None and 1 + rest.requests >= best.requests):
+                    continue
+                run = self._run(start, end, subgraph)
+                if run is not None and (best is None or len(run.found.steps) + rest.requests < best.requests):
+                    best = _Best(len(run.found.steps) + rest.requests, (run, *rest.runs))
+        return best
+
+    def _subgraphs(self, start: int) -> list[str]:
+        return sorted(self.able[start])
+
+    def _ends(self, start: int, subgraph: str) -> list[int]:
+        """Where a run may end, the furthest first: where the subgraph has to stop, or another one can go on."""
+        ends = []
+        end = start
+        while end < len(self.able) and subgraph in self.able[end]:
+            end += 1
+            if end == len(self.able) or self.able[end] != {subgraph}:
+                ends.append(end)
+        if len(ends) * len(self.able[start]) > RUNS_TRIED_MAX:
+            self.proven = False
+            del ends[: -1 - RUNS_TRIED_MAX // len(self.able[start])]
+        return ends[::-1]
+
+    def _run(self, start: int, end: int, subgraph: str) -> _Run | None:
+        """The run of some fields by one subgraph; None where what is asked cannot be reached from it."""
+        root = _run_rule(self.cells, self.reaches, subgraph, self.children[start:end], self.kind)
+        run = _Run(start, end, root, Found((), 0, proven_minimal=True))
+        rules, goal, known = self.rules(run), self.goal(run), root.gain | root.vacuous
+        self.effort.work.spend(2 + len(goal) + len(rules) // 2)
+        rest = search(rules, known, _facts(goal), partial(_depth_from, self.cells, rules, known, goal), self.effort)
         if rest is None:
             return None
-        found = Found((Step(root.action, 0), *rest.steps), rest.known, rest.proven_minimal)
-        run = _liveness(cells, [root, *rules], found).requests(goal)
-        earlier, before = len(requests), _current_run(requests)
-        for request in run:
-            request.depends_on = {each + earlier for each in request.depends_on}
-        run[0].depends_on |= before
-        requests += run
-        proven = proven and rest.proven_minimal
-    return Decided(tuple(requests), proven)
+        return replace(run, found=Found((Step(root.action, 0), *rest.steps), rest.known, rest.proven_minimal))
 
 
 def _liveness(
@@ -178,26 +309,6 @@ def _current_run(requests: Sequence[Request]) -> set[int]:
     return set(range(start, len(requests)))
 
 
-def _runs(cells: Cells, graph: QueryGraph) -> Iterator[tuple[str, list[Child]]]:
-    """Adjacent root fields that one subgraph has, as many as go together, with the subgraph first by name."""
-    root = cells.root.type_name
-    subgraphs = sorted(graph.supergraph.types[root].subgraphs)
-    able: set[str] = set()
-    run: list[Child] = []
-    for child in cells.root.classes[0].children.values():
-        here = {subgraph for subgraph in subgraphs if child.name in graph.moves(subgraph, root)}
-        if not here:
-            message = f'No subgraph resolves "{root}.{child.name}".'
-            raise PlanningError(ErrorCode.PLANNING_FAILED, ClientText(message))
-        if run and not able & here:
-            yield min(able), run
-            able, run = set(), []
-        able = able & here if run else here
-        run.append(child)
-    if run:
-        yield min(able), run
-
-
 def _run_rule(cells: Cells, reaches: Reaches, subgraph: str, children: Sequence[Child], kind: OperationKind) -> Rule:
     """The root rule of one run: of the root's fields it asks only the run's."""
     whole = reaches.reach(subgraph, cells.root, cells.root.type_name)
@@ -211,13 +322,6 @@ def _run_rule(cells: Cells, reaches: Reaches, subgraph: str, children: Sequence[
         subgraph, cells.root, whole.type_name, False, (ClassReach(part.cls, fields, gain, vacuous),), gain, vacuous
     )
     return Rule(subgraph, kind, cells.root, cells.root.types, 0, gain, vacuous, reach)
-
-
-def _below(reaches: Reaches, children: Sequence[Child]) -> int:
-    facts = 0
-    for child in children:
-        facts |= reaches.everything_below(child)
-    return facts
 
 
 def _facts(demand: Demand) -> int:
