@@ -99,6 +99,11 @@ class Rule:
     """For a field with @fromContext: where its arguments come from."""
 
     @property
+    def has_nullable_key(self) -> bool:
+        """Whether an object may be there whose key is null, or null within."""
+        return self.entry is not None and self.entry.may_be_null
+
+    @property
     def action(self) -> Action:
         """The request that the rule can be part of."""
         if self.kind == "query" or self.kind == "mutation" or self.kind == "subscription":

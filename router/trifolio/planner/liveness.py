@@ -6,6 +6,10 @@ it soonest; and these are what the request waits for: a DAG, not the sequence. A
 is dropped.
 
 Conditions (@skip, @include) flow along: a need is wanted whenever something that rests on it is.
+
+An entry whose key may be null asks for every other key that the subgraph takes, of the requests that it waits for
+anyway: which objects it finds must not depend on whether the client happens to select another key, too. The first key
+that is whole in an object is sent.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +33,7 @@ class Use:
     rule: Rule
     demand: Demand
     alternatives: list[Rule] = field(default_factory=list)
-    """The same entry by other keys, for objects whose key is null: only where those keys are fetched anyway."""
+    """The same entry by other keys, for objects whose key is null."""
 
 
 @dataclass(slots=True, eq=False)
@@ -134,15 +138,40 @@ class Liveness:
             for use in requests[index].uses:
                 condition = self._any_of(use.demand)
                 self.conditions.work.spend(4 + 2 * use.rule.need.bit_count())
-                for fact in bits(use.rule.need & ~self.given):
-                    source = self._source(fact, index)
+                sources = {fact: self._source(fact, index) for fact in bits(use.rule.need & ~self.given)}
+                if use.rule.has_nullable_key:
+                    sources |= self._other_keys(index, use, set(sources.values()))
+                for fact, source in sources.items():
                     demands[source][fact] = self.conditions.or_(demands[source].get(fact, NEVER), condition)
                     requests[index].depends_on.add(source)
         self._find_alternatives(requests, demands)
         return _without_idle(requests)
 
+    def _other_keys(self, index: int, use: Use, steps: set[int]) -> dict[int, int]:
+        """Note the other keys of an entry whose key may be null, and tell their facts with the steps that bring them.
+
+        They are asked of the requests that the entry waits for in any case, whatever else the operation asks there.
+        """
+        at_hand = self.given
+        for step in steps:
+            at_hand |= self._brought(step)
+        sources: dict[int, int] = {}
+        candidates = sorted(self.candidates[index], key=lambda each: _key_rank(each.rule), reverse=True)
+        self.conditions.work.spend(2 * len(candidates))
+        for rule in (candidate.rule for candidate in candidates):
+            if rule.need & at_hand == rule.need and _is_alternative(rule, use.rule):
+                use.alternatives.append(rule)
+                for fact in bits(rule.need & ~use.rule.need & ~self.given):
+                    sources[fact] = min(step for step in steps if fact & self._brought(step))
+        return sources
+
+    def _brought(self, step: int) -> int:
+        """Everything that a step can bring."""
+        return reduce(or_, (candidate.rule.gain for candidate in self.candidates[step]), 0)
+
     def _find_alternatives(self, requests: Sequence[Request], demands: Sequence[Demand]) -> None:
-        """Note for every entry the other keys whose facts the requests before it bring in any case."""
+        """Note for every entry whose key is never null the other keys that the requests before it bring in any case:
+        a subgraph may fail to bring the one, or break its promise."""
         brought: list[int] = []
         for index, request in enumerate(requests):
             here = self.given
@@ -150,6 +179,8 @@ class Liveness:
                 here |= brought[other]
             request.known = here
             for use in request.uses:
+                if use.rule.has_nullable_key:
+                    continue
                 use.alternatives = [
                     candidate.rule
                     for candidate in self.candidates[index]
@@ -204,12 +235,17 @@ def _add_source(sources: list[_Source], source: _Source) -> None:
         sources.append(source)
 
 
-def _rank(candidate: _Candidate, left: int) -> tuple[bool, bool, int, int, int]:
+def _rank(candidate: _Candidate, left: int) -> tuple[bool, bool, int, int, tuple[bool, int]]:
     """Rules that cover something come first; an interface's name is sent only where nobody knows the types yet."""
     rule = candidate.rule
     covered = (rule.gain & left).bit_count()
     is_last_resort = rule.kind == "interface entity" and not rule.cell.typename & left
-    return covered > 0, not is_last_resort, covered, -candidate.level, -rule.need.bit_count()
+    return covered > 0, not is_last_resort, covered, -candidate.level, _key_rank(rule)
+
+
+def _key_rank(rule: Rule) -> tuple[bool, int]:
+    """Keys that are never null come first, then short ones."""
+    return not rule.has_nullable_key, -rule.need.bit_count()
 
 
 def _is_alternative(rule: Rule, used: Rule) -> bool:

@@ -65,6 +65,8 @@ class EntryPoint:
     type_name: str
     """The name that the representation carries: the object type's, or the interface's in the two interface kinds."""
     key: FieldSet
+    may_be_null: bool = False
+    """Whether the key, or something in it, may be null: there may be objects that cannot be entered this way."""
 
 
 class QueryGraph:
@@ -180,9 +182,24 @@ class QueryGraph:
         found = []
         for subgraph, here in self.supergraph.types[type_name].subgraphs.items():
             kind_here: EntryKind = "interface object" if here.is_interface_object else kind
-            keys = dict.fromkeys(each.field_set for each in here.keys if each.resolvable)
-            found += [EntryPoint(subgraph, kind_here, type_name, parse_field_set(text)) for text in keys]
+            texts = dict.fromkeys(each.field_set for each in here.keys if each.resolvable)
+            found += [
+                EntryPoint(subgraph, kind_here, type_name, key, self._may_be_null(type_name, key))
+                for key in map(parse_field_set, texts)
+            ]
         return found
+
+    def _may_be_null(self, type_name: str, field_set: FieldSet) -> bool:
+        for node in self.narrow(field_set, type_name):
+            field = self.supergraph.types[type_name].fields.get(node.name)
+            if field is None:
+                continue
+            if not all(field.type.non_null):
+                return True
+            below = self.supergraph.possible_types.get(field.type.name, ()) if node.selection else ()
+            if any(self._may_be_null(each, node.selection) for each in sorted(below)):
+                return True
+        return False
 
     def requirements(self, type_name: str, field_name: str) -> tuple[FieldSet, ...]:
         """Everything that any subgraph requires to resolve the field on the object type, each selection once."""
