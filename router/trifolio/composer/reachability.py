@@ -149,16 +149,7 @@ class Reachability:
 
     def _move(self, way: Way, name: str) -> Target | None:
         move = self.graph.moves(way.subgraph, way.on, way.view).get(name)
-        if move is None:
-            return None
-        here = self.types[way.on].fields[name].subgraphs.get(way.subgraph)
-        if (
-            here is not None
-            and here.external
-            and not any(node.name == name for node in self.graph.narrow(way.view, way.on))
-        ):
-            return None
-        return Target(way.subgraph, move.type.name, move.view)
+        return None if move is None else Target(way.subgraph, move.type.name, move.view)
 
     def has_all(
         self, type_name: str, reach: Reach, field_set: FieldSet, contexts: Contexts, excluded: Excluded = NOTHING

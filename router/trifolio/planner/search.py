@@ -84,7 +84,7 @@ class Effort:
 
     def allows(self, units: int) -> bool:
         """Count work that may be left undone; whether the searches may still do it."""
-        if units > self._left:
+        if units > self._left or units > self.work.left // 2:
             self._left = 0
             return False
         self._left -= units

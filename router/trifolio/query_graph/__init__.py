@@ -79,7 +79,7 @@ class QueryGraph:
         self._requiring: dict[tuple[str, str], Mapping[str, RequiringField]] = {}
         self._entries: dict[str, tuple[EntryPoint, ...]] = {}
         self._requirements: dict[tuple[str, str], tuple[FieldSet, ...]] = {}
-        self._key_fields: dict[tuple[str, str], Mapping[str, FieldSet]] = {}
+        self._extended_keys: dict[tuple[str, str], Mapping[str, FieldSet]] = {}
         self._field_likeness: dict[tuple[str, str], int] = {}
         self._likeness: dict[tuple[str, frozenset[str]], int] = {}
         self._numbers: dict[Hashable, int] = {}
@@ -98,7 +98,7 @@ class QueryGraph:
         provided: dict[str, FieldSet] = {}
         for node in view:
             provided[node.name] = provided.get(node.name, ()) + node.selection
-        key_fields = self.key_fields(subgraph, type_name)
+        extended_keys = self.extended_keys(subgraph, type_name)
         for name, field in self.supergraph.types[type_name].fields.items():
             here = field.subgraphs.get(subgraph)
             below = parse_field_set(here.provides) if here and here.provides else ()
@@ -107,8 +107,8 @@ class QueryGraph:
             elif here and self.is_active(here) and not here.requires and not here.context_arguments:
                 if not here.external:
                     moves[name] = Move(name, here.type, below)
-                elif name in key_fields:
-                    moves[name] = Move(name, here.type, key_fields[name] + below)
+                elif name in extended_keys:
+                    moves[name] = Move(name, here.type, extended_keys[name] + below)
         return moves
 
     def is_active(self, field: FieldInSubgraph) -> bool:
@@ -117,17 +117,19 @@ class QueryGraph:
             return not field.used_overridden
         return (field.label in self.labels) is (field.override is not None)
 
-    def key_fields(self, subgraph: str, type_name: str) -> Mapping[str, FieldSet]:
-        """Fields in any key of the type there, with what the keys select below: external or not, they can be read."""
+    def extended_keys(self, subgraph: str, type_name: str) -> Mapping[str, FieldSet]:
+        """Fields in any key of a type that the subgraph extends, with what the keys select below: that is federation
+        1's way to say that the subgraph has them, and its @external says nothing there. Elsewhere external is external,
+        in a key, too: only who provides such a field can be asked for it."""
         key = (subgraph, type_name)
-        if key not in self._key_fields:
+        if key not in self._extended_keys:
             fields: dict[str, FieldSet] = {}
             here = self.supergraph.types[type_name].subgraphs.get(subgraph)
-            for each in here.keys if here else ():
+            for each in here.keys if here and here.is_extension else ():
                 for node in self.narrow(parse_field_set(each.field_set), type_name):
                     fields[node.name] = fields.get(node.name, ()) + node.selection
-            self._key_fields[key] = fields
-        return self._key_fields[key]
+            self._extended_keys[key] = fields
+        return self._extended_keys[key]
 
     def requiring(self, subgraph: str, type_name: str) -> Mapping[str, RequiringField]:
         """The fields that `subgraph` resolves on `type_name` only through an entry that carries what they require."""
