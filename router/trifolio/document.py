@@ -19,17 +19,16 @@ from graphql import (
     FragmentSpreadNode,
     GraphQLError,
     GraphQLSchema,
-    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     SelectionSetNode,
-    parse,
-    specified_rules,
-    validate,
 )
 from graphql.language import DocumentNode
+from graphql.language.parser import Parser
 
 from trifolio.errors import AnswerError, ClientText, DocumentError, ErrorCode, OperationError
 from trifolio.limits import Limits
+from trifolio.validation import LOCATIONS_MAX, MESSAGE_CHARACTERS_MAX, validate_document
+from trifolio.work import Work
 
 # Strings and comments are matched whole, so that brackets in them do not count. The possessive quantifiers (`*+`, `++`)
 # never go back, so the scan is linear. A quotation mark that starts no complete string ends the scan: the parser will
@@ -50,25 +49,62 @@ _TOKEN: Final = re.compile(
 )
 
 
-def read_document(text: str, schema: GraphQLSchema, limits: Limits, *, introspection: bool) -> DocumentNode:
-    """Parse and validate `text` against the API schema. Raises DocumentError with every problem that was found."""
+def read_document(
+    text: str, schema: GraphQLSchema, limits: Limits, *, introspection: bool, work: Work | None = None
+) -> DocumentNode:
+    """Parse and validate `text` against the API schema, counted in `work`.
+
+    Where introspection is not answered, errors do not say either which known name may have been meant.
+
+    Raises:
+        DocumentError: with every problem that was found.
+        WorkExceeded: that takes more work than the request may cost.
+    """
+    work = Work(limits.request_work_max) if work is None else work
     check_text(text, limits)
+    work.spend(len(text) // _CHARACTERS_PER_UNIT)
     try:
-        document = parse(text, max_tokens=limits.document_tokens_max)
-        check_selections(document, limits)
-        problems = validate(schema, document, specified_rules, max_errors=limits.validation_errors_max)
-        if not problems and not introspection:
-            asked = validate(schema, document, (NoSchemaIntrospectionCustomRule,), max_errors=1)
-            if asked:
-                locations = answer_error(ErrorCode.INTROSPECTION_DISABLED, asked[0]).locations
-                raise DocumentError(ErrorCode.INTROSPECTION_DISABLED, locations=locations)
+        document = _CountingParser(text, limits, work).parse_document()
+        introspected = check_selections(document, limits)
+        problems = validate_document(
+            document,
+            schema,
+            work,
+            errors_max=limits.validation_errors_max,
+            text_length=len(text),
+            suggests=introspection,
+        )
     except GraphQLError as error:
         raise document_error(ErrorCode.GRAPHQL_PARSE_FAILED, [error]) from None
     except RecursionError:
         raise DocumentError(ErrorCode.DOCUMENT_TOO_DEEP) from None
     if problems:
         raise document_error(ErrorCode.GRAPHQL_VALIDATION_FAILED, problems)
+    if introspected is not None and not introspection:
+        start = introspected.loc.start_token if introspected.loc else None
+        locations = ((start.line, start.column),) if start else ()
+        raise DocumentError(ErrorCode.INTROSPECTION_DISABLED, locations=locations)
     return document
+
+
+_TOKEN_UNITS: Final = 5
+"""What reading one token takes."""
+
+_CHARACTERS_PER_UNIT: Final = 10
+"""Characters of strings, comments and blanks that are read in one unit."""
+
+
+class _CountingParser(Parser):
+    """graphql-core's parser; each token is counted before it is read."""
+
+    def __init__(self, text: str, limits: Limits, work: Work) -> None:
+        self._work = work
+        super().__init__(text, max_tokens=limits.document_tokens_max)
+
+    def advance_lexer(self) -> None:
+        """Read the next token."""
+        self._work.spend(_TOKEN_UNITS)
+        super().advance_lexer()
 
 
 def document_error(code: ErrorCode, problems: list[GraphQLError]) -> DocumentError:
@@ -78,8 +114,11 @@ def document_error(code: ErrorCode, problems: list[GraphQLError]) -> DocumentErr
 
 def answer_error(code: ErrorCode, problem: GraphQLError) -> AnswerError:
     """What graphql-core said; it knows only the client's text and the API schema, so a client may read it."""
-    locations = tuple((place.line, place.column) for place in problem.locations or ())
-    return AnswerError(code, ClientText(problem.message), locations)
+    locations = tuple((place.line, place.column) for place in (problem.locations or ())[:LOCATIONS_MAX])
+    message = problem.message
+    if len(message) > MESSAGE_CHARACTERS_MAX:
+        message = f"{message[:MESSAGE_CHARACTERS_MAX]}..."
+    return AnswerError(code, ClientText(message), locations)
 
 
 def choose_operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
@@ -139,8 +178,12 @@ class _Measure:
     fields: int
     root_fields: int
     aliases: int
-    spreads: tuple[str, ...]
+    depth: int
+    spreads: tuple[tuple[str, int], ...]
+    """Each with the depth that it stands at."""
     root_spreads: tuple[str, ...]
+    introspected: FieldNode | None
+    """The first field that asks about the schema, `__typename` apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +192,24 @@ class _Expanded:
 
     fields: int
     root_fields: int
+    depth: int
 
 
-def check_selections(document: DocumentNode, limits: Limits) -> None:
-    """Refuse a document with too many aliases, root fields, or fields once fragments are spread. Raises DocumentError.
+def check_selections(document: DocumentNode, limits: Limits) -> FieldNode | None:
+    """The first field that asks about the schema itself, if any.
 
-    A document whose fragments form a cycle passes: validation refuses it.
+    A document whose fragments form a cycle passes: validation refuses it. Raises DocumentError for one with too many
+    aliases, and with too many root fields, fields or levels once fragments are spread.
     """
     fragments = {}
     operations = []
     aliases = 0
+    introspected = None
     for node in document.definitions:
         if isinstance(node, OperationDefinitionNode | FragmentDefinitionNode):
             measure = _measure(node.selection_set)
             aliases += measure.aliases
+            introspected = introspected or measure.introspected
             if isinstance(node, FragmentDefinitionNode):
                 fragments[node.name.value] = measure
             else:
@@ -171,25 +218,30 @@ def check_selections(document: DocumentNode, limits: Limits) -> None:
         raise _beyond(ErrorCode.TOO_MANY_ALIASES, limits.operation_aliases_max, "aliases")
     expanded = _expand_fragments(fragments, limits)
     if expanded is None:
-        return
+        return introspected
     for measure in operations:
         total = _expand(measure, expanded, limits)
         if total.fields > limits.operation_selections_max:
             raise _beyond(ErrorCode.TOO_MANY_SELECTIONS, limits.operation_selections_max, "fields")
         if total.root_fields > limits.operation_root_fields_max:
             raise _beyond(ErrorCode.TOO_MANY_ROOT_FIELDS, limits.operation_root_fields_max, "root fields")
+        if total.depth > limits.document_depth_max:
+            raise _beyond(ErrorCode.DOCUMENT_TOO_DEEP, limits.document_depth_max, "levels")
+    return introspected
 
 
 def _measure(selection_set: SelectionSetNode) -> _Measure:
-    fields = root_fields = aliases = 0
-    spreads: list[str] = []
+    fields = root_fields = aliases = deepest = 0
+    spreads: list[tuple[str, int]] = []
     root_spreads: list[str] = []
-    stack = [(selection_set, True)]
+    introspected = None
+    stack = [(selection_set, True, 1)]
     while stack:
-        current, is_root = stack.pop()
+        current, is_root, depth = stack.pop()
+        deepest = max(deepest, depth)
         for selection in current.selections:
             if isinstance(selection, FragmentSpreadNode):
-                spreads.append(selection.name.value)
+                spreads.append((selection.name.value, depth))
                 if is_root:
                     root_spreads.append(selection.name.value)
                 continue
@@ -198,16 +250,27 @@ def _measure(selection_set: SelectionSetNode) -> _Measure:
                 fields += 1
                 root_fields += is_root
                 aliases += selection.alias is not None
+                if introspected is None and selection.name.value in _INTROSPECTION:
+                    introspected = selection
             nested: SelectionSetNode | None = getattr(selection, "selection_set", None)
             if nested is not None:
-                stack.append((nested, is_root and not is_field))
-    return _Measure(fields, root_fields, aliases, tuple(spreads), tuple(root_spreads))
+                stack.append((nested, is_root and not is_field, depth + 1))
+    return _Measure(fields, root_fields, aliases, deepest, tuple(spreads), tuple(root_spreads), introspected)
+
+
+_INTROSPECTION: Final = frozenset({"__schema", "__type"})
 
 
 def _expand(measure: _Measure, expanded: Mapping[str, _Expanded], limits: Limits) -> _Expanded:
-    fields = measure.fields + sum(expanded[name].fields for name in measure.spreads if name in expanded)
+    spread = [(expanded[name], depth) for name, depth in measure.spreads if name in expanded]
+    fields = measure.fields + sum(each.fields for each, _ in spread)
     roots = measure.root_fields + sum(expanded[name].root_fields for name in measure.root_spreads if name in expanded)
-    return _Expanded(min(fields, limits.operation_selections_max + 1), min(roots, limits.operation_root_fields_max + 1))
+    deepest = max([measure.depth, *(depth + each.depth for each, depth in spread)])
+    return _Expanded(
+        min(fields, limits.operation_selections_max + 1),
+        min(roots, limits.operation_root_fields_max + 1),
+        min(deepest, limits.document_depth_max + 1),
+    )
 
 
 def _expand_fragments(fragments: Mapping[str, _Measure], limits: Limits) -> dict[str, _Expanded] | None:
@@ -220,7 +283,9 @@ def _expand_fragments(fragments: Mapping[str, _Measure], limits: Limits) -> dict
         if name in expanded:
             stack.pop()
             continue
-        waiting = [each for each in set(fragments[name].spreads) if each in fragments and each not in expanded]
+        waiting = [
+            each for each in {each for each, _ in fragments[name].spreads} if each in fragments and each not in expanded
+        ]
         if not waiting:
             expanded[name] = _expand(fragments[name], expanded, limits)
             stack.pop()

@@ -4,13 +4,23 @@ import time
 from itertools import accumulate
 
 import pytest
-from graphql import GraphQLSyntaxError, Lexer, Source, TokenKind, build_schema, parse
+from graphql import (
+    GraphQLSyntaxError,
+    Lexer,
+    Source,
+    TokenKind,
+    ValuesOfCorrectTypeRule,
+    build_schema,
+    parse,
+    validate,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trifolio.document import check_text, choose_operation, read_document
 from trifolio.errors import DocumentError, ErrorCode, OperationError
 from trifolio.limits import Limits
+from trifolio.work import Work, WorkExceeded
 
 SCHEMA = build_schema("type Query { me: User, hello(name: String): String } type User { id: ID!, friend: User }")
 LIMITS = Limits()
@@ -165,3 +175,124 @@ def test_an_operation_that_is_not_there_is_refused(text: str, name: str | None) 
     with pytest.raises(OperationError) as error:
         choose_operation(parse(text), name)
     assert error.value.code is ErrorCode.OPERATION_RESOLUTION_FAILURE
+
+
+INPUTS = build_schema(
+    """
+    type Query { find(by: By, colour: Colour, list: [By!]): String }
+    input By { title: String!, at: At, list: [At] }
+    input At { x: Int!, y: Float }
+    input Either @oneOf { a: Int, b: Int }
+    enum Colour { RED GREEN }
+    extend type Query { either(of: Either): Int }
+    """
+)
+LITERALS = [
+    "null",
+    "{}",
+    '{title: "t"}',
+    "{title: 1}",
+    "{title: null}",
+    '{title: "t", at: {x: 1, y: 2}}',
+    '{title: "t", at: {x: "1", z: 2}}',
+    '{title: "t", at: [{x: 1}]}',
+    '{title: "t", list: {x: 1}}',
+    '{title: "t", list: [{x: 1}, null, {y: 1}]}',
+    '{title: $t, titel: "t"}',
+    "[]",
+    "7",
+    "RED",
+]
+
+
+@pytest.mark.parametrize("literal", LITERALS)
+@pytest.mark.parametrize("argument", ["find(by: %s)", "find(list: [%s])", "find(list: %s)", "find(colour: %s)"])
+def test_literals_are_judged_as_graphql_core_judges_them(argument: str, literal: str) -> None:
+    """As many errors at the same places, without quoting the whole object in each."""
+    text = f"query ($t: String!) {{ {argument % literal} unused: find(by: {{title: $t}}) }}"
+    theirs = validate(INPUTS, parse(text), [ValuesOfCorrectTypeRule])
+    try:
+        read_document(text, INPUTS, LIMITS, introspection=True)
+        ours = []
+    except DocumentError as refused:
+        ours = [error.locations for error in refused.errors()]
+    assert ours == [tuple((place.line, place.column) for place in error.locations or ()) for error in theirs]
+
+
+@pytest.mark.parametrize("literal", ["{a: 1}", "{b: null}", "{}", "{a: 1, b: 2}", "{c: 1}"])
+def test_one_of_several_fields_is_judged_as_graphql_core_judges_it(literal: str) -> None:
+    """An input of which exactly one field is given is refused where graphql-core refuses it."""
+    text = f"{{ either(of: {literal}) }}"
+    theirs = validate(INPUTS, parse(text), [ValuesOfCorrectTypeRule])
+    if not theirs:
+        read_document(text, INPUTS, LIMITS, introspection=True)
+        return
+    with pytest.raises(DocumentError) as refused:
+        read_document(text, INPUTS, LIMITS, introspection=True)
+    assert len(refused.value.errors()) == len(theirs)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{ find(by: {" + " ".join(f"titel{n}: 1" for n in range(1_500)) + "}) }",
+        "{ " + " ".join(f"a{n}: nothing{n}" for n in range(190)) + " }",
+        '{ find(colour: "' + "x" * 100_000 + '") }',
+        "{ " + " ".join(f"find(by: {n})" for n in range(150)) + " }",
+        "{ " + "x" * 50_000 + " }",
+    ],
+    ids=["unknown keys", "unknown fields", "a long value", "arguments that differ", "a long name"],
+)
+def test_what_is_told_is_no_longer_than_the_document(text: str) -> None:
+    """The errors of a document together are about as long as it is, however often a message would repeat it."""
+    with pytest.raises(DocumentError) as refused:
+        read_document(text, INPUTS, LIMITS, introspection=True)
+    errors = refused.value.errors()
+    assert all(len(error.message) <= 310 for error in errors)
+    assert sum(len(str(error.to_json())) for error in errors) <= max(1.5 * len(text), 6_000)
+
+
+def test_known_names_are_suggested_in_the_first_errors_only() -> None:
+    """Five errors say what may have been meant, later ones do not; without introspection none does."""
+    text = "{ " + " ".join(f"a{n}: helo" for n in range(20)) + " }"
+    suggesting = [error for error in refusal(text).errors() if "Did you mean 'hello'?" in error.message]
+    assert 1 <= len(suggesting) <= 5
+    assert not [error for error in refusal(text, introspection=False).errors() if "hello" in error.message]
+
+
+def test_in_a_large_schema_nothing_is_suggested() -> None:
+    """A name is not compared with thousands of others."""
+    names = " ".join(f"colour{n}: Int" for n in range(2_000))
+    large = build_schema(f"type Query {{ {names} }}")
+    work = Work(1_000)
+    with pytest.raises(DocumentError) as refused:
+        read_document("{ color7 }", large, LIMITS, introspection=True, work=work)
+    [error] = refused.value.errors()
+    assert error.message == "Cannot query field 'color7' on type 'Query'."
+
+
+MANY_TIMES = {
+    "a fragment for each operation": " ".join(f"query Q{n} {{ ...F0 }}" for n in range(500))
+    + " ".join(f"fragment F{n} on Query {{ hello ...F{n + 1} }}" for n in range(99))
+    + "fragment F99 on Query { hello }",
+    "a variable for each operation": " ".join(f"query Q{n}($v: String) {{ ...F }}" for n in range(500))
+    + "fragment F on Query { "
+    + " ".join("hello(name: $v)" for _ in range(150))
+    + " }",
+}
+
+
+@pytest.mark.parametrize("text", MANY_TIMES.values(), ids=MANY_TIMES)
+def test_what_takes_more_work_than_a_request_may_is_refused(text: str) -> None:
+    """What is looked at again for every operation is counted, and ends with the code of the budget."""
+    with pytest.raises(WorkExceeded) as refused:
+        read_document(text, SCHEMA, LIMITS, introspection=True)
+    assert refused.value.code is ErrorCode.OPERATION_TOO_COSTLY
+
+
+def test_fragments_that_nest_too_deep_are_told_so() -> None:
+    """Levels count through fragments, to the last one that is allowed."""
+    chain = " ".join(f"fragment F{n} on User {{ friend {{ ...F{n + 1} }} }}" for n in range(9))
+    text = f"{{ me {{ ...F0 }} }} {chain} fragment F9 on User {{ id }}"
+    read_document(text, SCHEMA, Limits(document_depth_max=21), introspection=True)
+    assert refusal(text, Limits(document_depth_max=20)).code is ErrorCode.DOCUMENT_TOO_DEEP
