@@ -273,11 +273,9 @@ class App:
             check_content_type(headers)
             request = decode_body(await read_body(receive, headers, self.limits))
         else:
-            request = decode_query_string(scope["query_string"])
             if self._config.csrf_protection and not is_preflighted(headers):
-                # Nothing runs in either case; a mutation is told what would help it.
-                kind = self._engine.kind_of(request.query or "", request.operation_name, headers)
-                raise RequestError(ErrorCode.MUTATION_OVER_GET if kind == "mutation" else ErrorCode.CSRF_REJECTED)
+                raise RequestError(ErrorCode.CSRF_REJECTED)  # by its headers alone: any page can make browsers send it
+            request = decode_query_string(scope["query_string"])
         answering = self._answer(request, headers, method, incremental=parts_format is not None)
         if parts_format is None:
             return _reply_with(await answering, media_type, None)
