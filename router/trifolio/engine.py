@@ -6,11 +6,12 @@ through them on its way; where none has, none of that is touched.
 """
 
 import asyncio
+import logging
 import re
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final
@@ -19,11 +20,14 @@ from graphql import OperationType
 from graphql.language import DocumentNode
 
 from trifolio.api_schema import with_defer
+from trifolio.bounded_cache import BoundedCache
 from trifolio.config import Config
 from trifolio.document import choose_operation, read_document
 from trifolio.errors import (
     AnswerError,
     ErrorCode,
+    InternalError,
+    InternalText,
     OperationError,
     PlanningError,
     RequestError,
@@ -31,14 +35,14 @@ from trifolio.errors import (
 )
 from trifolio.executor import Around, PreparedPlan, Transport, execute, execute_in_parts, prepare
 from trifolio.hiding import SelectedFields, selected_fields, without_fields
-from trifolio.limits import Limits
-from trifolio.observer import Observer, Observers, OperationEnded, OperationPlanned
+from trifolio.observer import EngineState, Observer, Observers, OperationEnded, OperationPlanned
 from trifolio.parts import Parts
 from trifolio.planner import plan
 from trifolio.plugins import Hooks, OperationContext, RequestContext
 from trifolio.query_plan import OperationKind, Plan
 from trifolio.response import Response, ResponsePart
 from trifolio.supergraph import Supergraph
+from trifolio.turns import Turns
 from trifolio.variables import (
     VariableDefinitions,
     check_conditions,
@@ -46,6 +50,7 @@ from trifolio.variables import (
     nullable_conditions,
     read_definitions,
 )
+from trifolio.work import Work
 
 _EMPTY: Final[Mapping[str, object]] = MappingProxyType({})
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -73,29 +78,7 @@ under @defer may come later, and the fields that the caller may not see, as `Typ
 A plain tuple, as one is made for every request."""
 
 
-class PlanCache:
-    """The operations that were asked for last, bounded in number and in the length of their texts."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._entries_max = limits.plan_cache_entries_max
-        self._text_bytes_max = limits.plan_cache_text_bytes_max
-        self._entries: OrderedDict[PlanKey, PreparedOperation] = OrderedDict()
-        self._text_bytes = 0
-
-    def get(self, key: PlanKey) -> PreparedOperation | None:
-        """The operation, which is the last one used from here on; None where it is not kept."""
-        operation = self._entries.get(key)
-        if operation is not None:
-            self._entries.move_to_end(key)
-        return operation
-
-    def put(self, key: PlanKey, operation: PreparedOperation) -> None:
-        """Keep an operation that `get` did not find; those used longest ago make room for it."""
-        self._entries[key] = operation
-        self._text_bytes += len(key[0])
-        while len(self._entries) > self._entries_max or self._text_bytes > self._text_bytes_max:
-            oldest, _ = self._entries.popitem(last=False)
-            self._text_bytes -= len(oldest[0])
+_log: Final = logging.getLogger("trifolio.error")
 
 
 class Engine:
@@ -117,9 +100,24 @@ class Engine:
         self._schema = with_defer(supergraph.api_schema)
         self._defers = self._schema is not supergraph.api_schema
         self._observer = observer
-        self._plans = PlanCache(config.limits)
+        limits = config.limits
+        self._turns = Turns(computations_max=limits.computations_max)
+        self._plans: BoundedCache[PlanKey, PreparedOperation] = BoundedCache(
+            entries_max=limits.plan_cache_entries_max, bytes_max=limits.plan_cache_bytes_max
+        )
+        self._refusals: BoundedCache[bytes, RouterError] = BoundedCache(
+            entries_max=limits.refusal_cache_bytes_max, bytes_max=limits.refusal_cache_bytes_max
+        )
+        self._preparing: dict[PlanKey, asyncio.Task[PreparedOperation]] = {}
+        """What is being prepared: whoever asks for the same waits for it."""
+        self._fallbacks = 0
         self._labels = LabelRules(supergraph.labels, config)
-        self._hooks = Hooks(plugins, config.limits) if plugins else None
+        self._hooks = Hooks(plugins, limits) if plugins else None
+
+    @property
+    def state(self) -> EngineState:
+        """What it holds at the moment."""
+        return EngineState(len(self._plans), self._plans.held_bytes, len(self._refusals), self._fallbacks)
 
     def add_observer(self, observer: Observer) -> None:
         """Report to `observer` as well, from the next request on."""
@@ -213,26 +211,46 @@ class Engine:
         finally:
             await later.aclose()
 
-    def kind_of(self, query: str, operation_name: str | None, headers: Mapping[str, str]) -> OperationKind | None:
-        """What `answer` would execute, without executing it; None where it would refuse."""
-        key = self._key(query, operation_name, headers, incremental=False)
-        try:
-            return (self._plans.get(key) or self._prepare(key)).kind
-        except (RequestError, PlanningError):
-            return None
-
     def _key(self, query: str, operation_name: str | None, headers: Mapping[str, str], *, incremental: bool) -> PlanKey:
         labels = self._labels.decide(headers) if self._labels.in_use else _NOTHING
         return query, operation_name, labels, incremental and self._defers and "@defer" in query, _NOTHING
 
     # ---- once per operation ----
 
-    def _prepare(self, key: PlanKey) -> PreparedOperation:
+    async def _prepared(self, key: PlanKey) -> PreparedOperation:
+        """The operation as it is executed: kept, or prepared now, in turns with others.
+
+        Raises:
+            RouterError: it is refused, now or as it was before; or too many are being prepared.
+        """
+        operation = self._plans.get(key)
+        if operation is not None:
+            return operation
+        known = self._refusals.get(_digest(key))
+        if known is not None:
+            raise known.with_traceback(None)
+        task = self._preparing.get(key)
+        if task is None:
+            preparing = self._turns.run(partial(self._prepare, key), self.config.limits.request_work_max)
+            task = self._preparing[key] = asyncio.create_task(preparing)
+            task.add_done_callback(partial(self._end_preparing, key))
+        return await asyncio.shield(task)  # others may wait for it
+
+    def _end_preparing(self, key: PlanKey, task: "asyncio.Task[PreparedOperation]") -> None:
+        """Keep what came of it. A refusal follows from the text, unless it is the router's own trouble."""
+        del self._preparing[key]
+        failure = None if task.cancelled() else task.exception()
+        if isinstance(failure, RequestError | PlanningError):
+            failure.__context__ = failure.__cause__ = None  # they hold the whole document
+            told = sum(len(error.message) + _ERROR_BYTES for error in failure.errors())
+            self._refusals.put(_digest(key), failure, _REFUSAL_BYTES + told)
+
+    def _prepare(self, key: PlanKey, work: Work) -> PreparedOperation:
         """Everything that follows from the text; kept for the next request. Raises RequestError or PlanningError."""
         started = time.perf_counter()
         limits = self.config.limits
         text, operation_name, _, _, hidden = key
-        document = read_document(text, self._schema, limits, introspection=self.config.introspection)
+        document = read_document(text, self._schema, limits, introspection=self.config.introspection, work=work)
         chosen = choose_operation(document, operation_name)
         if chosen.operation is OperationType.SUBSCRIPTION:
             raise OperationError(ErrorCode.SUBSCRIPTION_NOT_SUPPORTED)
@@ -240,15 +258,16 @@ class Engine:
         wants_fields = self._hooks is not None and self._hooks.sees_operations
         shown = without_fields(document, self._schema, hidden)
         made = self._plan(shown, name, key)
+        prepared = prepare(made, name=name or "", work=work)
         operation = PreparedOperation(
             kind=made.kind,
             name=name,
-            plan=prepare(made, name=name or ""),
+            plan=prepared,
             variables=read_definitions(chosen.variable_definitions or ()),
             conditions=nullable_conditions(document, chosen.variable_definitions or ()),
             selected=selected_fields(document, self._schema) if wants_fields else None,
         )
-        self._plans.put(key, operation)
+        self._plans.put(key, operation, _TEXT_COPIES * len(text.encode(errors="replace")) + prepared.held_bytes)
         if self._observer is not None:
             seconds = time.perf_counter() - started
             self._observer.operation_planned(OperationPlanned(seconds, len(made.fetches), made.proven_minimal))
@@ -284,13 +303,13 @@ class Engine:
         It ends when the loop's time is `deadline`; None: when the fetches have taken as long as they may.
         """
         started = time.perf_counter()
-        around = None
-        key = self._key(query, operation_name, headers, incremental=incremental)
-        operation = self._plans.get(key)
-        is_cached = operation is not None
+        operation, is_cached = None, False
         try:
+            key = self._key(query, operation_name, headers, incremental=incremental)
+            operation = self._plans.get(key)
+            is_cached = operation is not None
             if operation is None:
-                operation = self._prepare(key)
+                operation = await self._prepared(key)
             if queries_only and operation.kind != "query":
                 raise OperationError(ErrorCode.MUTATION_OVER_GET)
             if operation.selected is not None and request is not None and deadline is not None:
@@ -298,13 +317,15 @@ class Engine:
             coerced = coerce_variables(self._schema, operation.variables, variables, self.config.limits)
             if operation.conditions:
                 check_conditions(operation.conditions, coerced)
-        except RouterError as refusal:
-            response = Response(None, refusal.errors(), refusal)
-        else:
+            around = None
             if self._hooks is not None and request is not None and deadline is not None:
                 headers, context = request.headers, request.context
                 around = self._hooks.around_fetches(request, deadline)
             response = await self._execute(operation, variables or _EMPTY, coerced, headers, context, around, deadline)
+        except RouterError as refusal:
+            response = Response(None, refusal.errors(), refusal)
+        except Exception as bug:  # noqa: BLE001  # the last resort: any bug is logged with its request's id
+            response = _failed(bug, headers)
         if self._observer is not None:
             if response.later is not None:
                 return replace(response, later=_Observed(response, self._observer, operation, started, is_cached))
@@ -347,6 +368,7 @@ class Engine:
                 )
         except TimeoutError:
             return _timed_out()
+        self._fallbacks += answer.fallbacks
         return Response(answer.data, answer.errors)
 
     async def _execute_in_parts(
@@ -373,6 +395,7 @@ class Engine:
             observer=self._observer,
             around=around,
         )
+        self._fallbacks += first.answer.fallbacks
         return Response(first.answer.data, first.answer.errors, pending=first.pending, later=first.later)
 
     # ---- where plug-ins have hooks ----
@@ -389,6 +412,8 @@ class Engine:
             response = await hooks.on_request(request, deadline)
         except RouterError as refusal:
             response = Response(None, refusal.errors(), refusal)
+        except Exception as bug:  # noqa: BLE001  # as in `_answer`
+            response = _failed(bug, request.headers)
         if response is None:
             response = await self._answer(
                 request.query,
@@ -427,7 +452,34 @@ class Engine:
         wanted = text, operation_name, frozenset(seen.labels), incremental, hidden
         if wanted == key:
             return operation
-        return self._plans.get(wanted) or self._prepare(wanted)
+        return await self._prepared(wanted)
+
+
+_TEXT_COPIES: Final = 2
+"""The key's text, and the parts of it in variables and messages."""
+_REFUSAL_BYTES: Final = 600
+"""What remembering a refusal takes beside its errors."""
+_ERROR_BYTES: Final = 300
+"""What one of its errors takes beside its message."""
+
+
+def _digest(key: PlanKey) -> bytes:
+    """A key's identity, for operations that are not worth keeping their texts."""
+    text, name, labels, incremental, hidden = key
+    parts = (text, name or "", *sorted(labels), "", *sorted(hidden), str(incremental), str(name is None))
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode(errors="surrogatepass")
+        digest.update(len(data).to_bytes(8) + data)
+    return digest.digest()
+
+
+def _failed(bug: Exception, headers: Mapping[str, str]) -> Response:
+    """What the client gets of a bug, while the log gets the rest."""
+    fields = {"request_id": headers.get("x-request-id")}
+    _log.error("the router failed", exc_info=bug, extra={"fields": fields})
+    failure = InternalError(InternalText(repr(bug)))
+    return Response(None, failure.errors(), failure)
 
 
 def _timed_out() -> Response:

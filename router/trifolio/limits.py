@@ -80,9 +80,11 @@ class Limits:
     # ---- planning ----
 
     plan_cache_entries_max: int = 1_000
-    """1,000 operations: an application has tens to hundreds; a plan takes some forty times its document's text."""
-    plan_cache_text_bytes_max: int = 5_000_000
-    """5 MB of documents, some 200 MB of plans: the number alone would let large documents take gigabytes."""
+    """1,000 operations: an application has tens to hundreds."""
+    plan_cache_bytes_max: int = 100_000_000
+    """100 MB of plans by estimate: 20 kB each are usual, and a short document can have one of 2 MB."""
+    refusal_cache_bytes_max: int = 2_000_000
+    """2 MB of refused operations, some 2,000: repeating one then costs a look-up."""
 
     operation_timeout_ms: int = 60_000
     """60 s for all fetches of an operation together: longer than one fetch may take, shorter than proxies wait."""

@@ -55,6 +55,20 @@ class FetchEnded:
     """What the transport raised, with the internal text and the cause for the log."""
 
 
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """What an engine holds, and what has become of its requests: numbers for whoever watches."""
+
+    plans: int
+    """Operations in the plan cache."""
+    plans_bytes: int
+    """What they take in memory, by estimate."""
+    refusals: int
+    """Operations that are known to be refused."""
+    fallbacks: int
+    """How often generated code met data that it does not cover, and the interpreter read it: since the start."""
+
+
 class Observer(Protocol):
     """What the engine and the executor tell. Methods must be quick and must not raise."""
 

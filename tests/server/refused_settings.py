@@ -126,7 +126,7 @@ BETWEEN_SETTINGS: Mapping[str, Case] = {
         "limits.operation_selections_max is 5",
     ),
     "more headers than bytes": (limits(header_count_max=40_000), 2, "limits.header_bytes_max is 32,768"),
-    "more plans than bytes": (limits(plan_cache_entries_max=5_000_001), 2, "limits.plan_cache_text_bytes_max"),
+    "more plans than bytes": (limits(plan_cache_entries_max=100_000_001), 2, "limits.plan_cache_bytes_max"),
     "credentials for nobody": ("cors:\n  credentials: true\n", 2, "does nothing without cors.origins"),
     "headers from nobody": ("cors:\n  allow_headers: [x-a]\n", 2, "does nothing without cors.origins"),
     "headers to nobody": ("cors:\n  origins: []\n  expose_headers: [x-a]\n", 3, "does nothing without cors.origins"),

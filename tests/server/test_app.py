@@ -77,6 +77,9 @@ async def test_metrics_count_what_happened() -> None:
         'router_plan_cache_total{result="hit"} 1',
         'router_plan_cache_total{result="miss"} 2',
         "router_planning_seconds_count 1",
+        "router_plan_cache_entries 1",
+        "router_refusal_cache_entries 1",
+        "router_code_fallbacks_total 0",
     ):
         assert line in lines
     series = re.compile(r'[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9.]+')

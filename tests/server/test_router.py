@@ -4,12 +4,14 @@ import asyncio
 import gc
 import linecache
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.server.conftest import SUPERGRAPH
 from tests.server.subgraphs import Renames, people, places
+from trifolio import engine, turns
 from trifolio.config import Config, OverrideConfig, SubgraphConfig
 from trifolio.engine import LabelRules
 from trifolio.errors import ConfigError, ErrorCode, SupergraphError
@@ -112,15 +114,127 @@ async def test_the_plan_cache_forgets_what_was_used_longest_ago() -> None:
     assert [event.plan_cached for event in seen.ended] == [False, False, True, False, True, False]
 
 
-async def test_the_plan_cache_is_bounded_by_the_length_of_texts() -> None:
-    """Many long documents cannot fill the memory: texts are kept up to a number of bytes."""
+async def test_the_plan_cache_is_bounded_by_what_plans_take() -> None:
+    """A short document whose plan is large does not fill the memory: plans are kept up to a number of bytes."""
     seen = Recorder()
-    limits = Limits(plan_cache_text_bytes_max=60)
-    async with make_router(Config(limits=limits), observer=seen) as router:
-        long = "{ me { id name } } # " + "x" * 30
-        for text in ("{ caller }", "{ caller }", long, "{ caller }", long, "{ me { id } } #" + "x" * 60):
+    wide = "{ me { " + " ".join(f"a{n}: name" for n in range(500)) + " } }"
+    async with make_router(Config(limits=Limits(plan_cache_bytes_max=100_000)), observer=seen) as router:
+        for text in ("{ caller }", "{ me { id } }", "{ caller }", wide, "{ caller }", "{ me { id } }", wide):
             await router.execute(text)
-    assert [event.plan_cached for event in seen.ended] == [False, True, False, False, False, False]
+        assert router.state.plans == 2
+        assert 0 < router.state.plans_bytes <= 100_000
+    assert [event.plan_cached for event in seen.ended] == [False, False, True, False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{ caller }",
+        "{ me { id name homes { city } } }",
+        "{ me { " + " ".join(f"a{n}: name" for n in range(300)) + " } }",
+        "{ " + " ".join(f"a{n}: me {{ id name homes {{ city }} }}" for n in range(60)) + " }",
+    ],
+    ids=["tiny", "small", "wide", "many"],
+)
+async def test_the_size_of_a_plan_is_what_it_takes(text: str) -> None:
+    """What the cache counts for an operation is between half and three times of what is allocated for it."""
+    async with make_router() as router:
+        for _ in range(3):
+            await router.execute(text + " #")
+        before_bytes = router.state.plans_bytes
+        gc.collect()
+        tracemalloc.start()
+        for number in range(5):
+            for _ in range(3):
+                await router.execute(f"{text} #{number}")
+        gc.collect()
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        counted = router.state.plans_bytes - before_bytes
+    assert taken / 2 < counted < taken * 3
+
+
+async def test_a_refusal_is_remembered() -> None:
+    """What was refused for its text is refused again without being looked at, and does not push out plans."""
+    texts = ["{ nothing }", "{ me", "query A { caller } query B { caller }"]
+    limits = Limits(refusal_cache_bytes_max=5_000)
+    async with make_router(Config(limits=limits)) as router:
+        first = [await router.execute(text) for text in texts]
+        assert router.state.refusals == len(texts)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(router, "_prepare", None)
+            again = [await router.execute(text) for text in texts]
+        assert [each.to_json() for each in again] == [each.to_json() for each in first]
+        for number in range(100):
+            await router.execute(f"{{ nothing{number} }}")
+        assert 1 < router.state.refusals < 10
+        assert router.state.plans == 0
+
+
+async def test_a_request_is_refused_where_its_work_is_spent() -> None:
+    """An operation that takes more work than the limit is the client's fault, with its own code."""
+    async with make_router(Config(limits=Limits(request_work_max=200))) as router:
+        response = await router.execute("{ me { id name homes { city } } }")
+        assert response.data is None
+        assert [error.code for error in response.errors] == [ErrorCode.OPERATION_TOO_COSTLY]
+        assert response.refusal is not None
+        assert response.refusal.status == 400
+
+
+async def test_operations_asked_for_at_once_are_prepared_once() -> None:
+    """Who asks for what is being prepared waits for it, also when the first who asked has gone."""
+    seen = Recorder()
+    async with make_router(observer=seen) as router:
+        asking = [asyncio.create_task(router.execute("{ me { name } }")) for _ in range(5)]
+        await asyncio.sleep(0)
+        asking[0].cancel()
+        answers = await asyncio.gather(*asking[1:])
+    assert [answer.data for answer in answers] == [answers[0].data] * 4
+    assert answers[0].data is not None
+    assert len(seen.planned) == 1
+
+
+async def test_too_many_that_are_prepared_at_once_are_refused_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit the answer is OVERLOADED, and that is not remembered; others are served between slices."""
+    monkeypatch.setattr(turns, "SLICE_S", 0)  # each operation takes several
+    async with make_router(Config(limits=Limits(computations_max=2))) as router:
+        texts = ["{ me { " + " ".join(f"a{number}b{n}: name" for n in range(200)) + " } }" for number in range(4)]
+        await router.execute("{ caller }")
+        ended: list[int] = []
+
+        async def ask(number: int, text: str) -> list[ErrorCode]:
+            answer = await router.execute(text)
+            ended.append(number)
+            return [error.code for error in answer.errors]
+
+        codes = await asyncio.gather(*map(ask, range(5), [*texts, "{ caller }"]))
+        assert sorted(map(len, codes)) == [0, 0, 0, 1, 1]
+        assert [code for each in codes for code in each] == [ErrorCode.OVERLOADED] * 2
+        assert 4 in ended[:3]
+        assert [await ask(0, text) for text in texts] == [[]] * 4
+
+
+async def test_a_bug_is_an_answer(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever raises inside, the client gets INTERNAL_SERVER_ERROR and the log the cause with the request's id."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a secret")
+
+    async with make_router() as router:
+        await router.execute("{ caller }")
+        for name in ("execute", "coerce_variables", "read_document"):
+            caplog.clear()
+            with monkeypatch.context() as patch:
+                patch.setattr(engine, name, fail)
+                text = "{ caller } # new" if name == "read_document" else "{ caller }"
+                response = await router.execute(text, headers={"X-Request-Id": "request-7"})
+            assert [error.code for error in response.errors] == [ErrorCode.INTERNAL_SERVER_ERROR]
+            assert "secret" not in str(response.to_json())
+            [record] = caplog.records
+            assert record.exc_info is not None
+            assert record.exc_info[0] is ZeroDivisionError
+            assert getattr(record, "fields", {})["request_id"] == "request-7"
+        assert (await router.execute("{ caller }")).errors == ()
 
 
 async def test_what_leaves_the_plan_cache_leaves_the_memory() -> None:

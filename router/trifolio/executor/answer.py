@@ -1,7 +1,7 @@
 """The answer to one request: data, and everything that went wrong, each thing told once and at its place."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trifolio.errors import AnswerError
 from trifolio.executor.codegen import UNEXPECTED, Program
@@ -17,6 +17,8 @@ class Answer:
 
     data: Json | None
     errors: tuple[AnswerError, ...] = ()
+    fallbacks: int = field(default=0, compare=False)
+    """How often generated code met data that it does not cover, and the interpreter read it."""
 
     def to_json(self) -> dict[str, object]:
         """The response as JSON data; errors come first, as the specification recommends."""
@@ -30,9 +32,11 @@ def read_plain_answer(program: Program, tree: MergedTree, variables: Mapping[str
     if tree.absences or tree.located:
         return None
     try:
-        return Answer(program.project(tree.root, [item.holds(variables) for item in program.conditions]))
+        data = program.project(tree.root, [item.holds(variables) for item in program.conditions])
     except UNEXPECTED:
+        tree.fallbacks += 1
         return None
+    return Answer(data, fallbacks=tree.fallbacks)
 
 
 def read_answer(
@@ -48,4 +52,4 @@ def read_answer(
     A fetch that failed is told where the answer lacks something for it, and nowhere else.
     """
     completed = complete(selection, tree, variables, told)
-    return Answer(completed.data, (*told, *completed.errors)[:errors_max])
+    return Answer(completed.data, (*told, *completed.errors)[:errors_max], tree.fallbacks)

@@ -100,7 +100,7 @@ class OnDemand:
 
 def generate(plan: Plan, *, name: str = "") -> Program | None:
     """Write, compile and register the plan's code; None where the plan is too large."""
-    if _count_fields(plan.selection, FIELDS_MAX) > FIELDS_MAX:
+    if count_fields(plan.selection, FIELDS_MAX) > FIELDS_MAX:
         return None
     text = _Text()
     conditions = _Projection(text).write(plan.selection)
@@ -126,20 +126,25 @@ def _compile(source: str, filename: str) -> CodeType:
     return compile(source, filename, "exec", dont_inherit=True)
 
 
-def _count_fields(selection: Selection, limit: int) -> int:
+def count_fields(selection: Selection, limit: int) -> int:
     """The output fields of a selection, counted a little beyond `limit` at most."""
     count = 0
     pending: list[Selection] = [selection]
     while pending and count <= limit:
         current = pending.pop()
         count += len(current.fields)
-        for field in current.fields:
-            shape = field.shape
-            while isinstance(shape, ListShape):
-                shape = shape.item
-            if isinstance(shape, ObjectShape):
-                pending.append(shape.selection)
+        pending += selections_below(current)
     return count
+
+
+def selections_below(selection: Selection) -> Iterator[Selection]:
+    """The selections of its fields that are objects, or lists of them."""
+    for field in selection.fields:
+        shape = field.shape
+        while isinstance(shape, ListShape):
+            shape = shape.item
+        if isinstance(shape, ObjectShape):
+            yield shape.selection
 
 
 class _Text:

@@ -69,7 +69,7 @@ class Execution:
             try:
                 return ask_generated(prepared, find(self.tree.root), self.variables)
             except UNEXPECTED:
-                pass
+                self.tree.fallbacks += 1
         return ask(self.tree, prepared, self.variables, self.coerced)
 
     async def _send(self, asked: Ask) -> SubgraphResponse:

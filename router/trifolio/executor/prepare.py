@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from graphql import (
     FieldNode,
@@ -15,10 +16,11 @@ from graphql import (
 from graphql.language import FragmentSpreadNode
 
 from trifolio.conditions import ALWAYS
-from trifolio.executor.codegen import OnDemand
+from trifolio.executor.codegen import FIELDS_MAX, OnDemand, count_fields, selections_below
 from trifolio.executor.projection import make_room
 from trifolio.executor.tree import Brings
 from trifolio.query_plan import Entry, Fetch, Plan
+from trifolio.work import Work
 
 KeyPath = tuple[str, ...]
 """Keys of the merged tree from the root down, list levels left out."""
@@ -56,13 +58,17 @@ class PreparedPlan:
     """For every fetch, by its place in `fetches`, the places of those that wait for it."""
     code: OnDemand
     """The plan as Python."""
+    held_bytes: int
+    """What the plan and all that is made of it take in memory, by estimate."""
 
 
-def prepare(plan: Plan, *, name: str = "", interpret: int | None = 1) -> PreparedPlan:
-    """Read the fetches' operations and turn `depends_on` round.
+def prepare(plan: Plan, *, name: str = "", interpret: int | None = 1, work: Work | None = None) -> PreparedPlan:
+    """Read the fetches' operations and turn `depends_on` round, counted in `work`.
 
     The first `interpret` executions are interpreted, later ones run generated code; None: all are interpreted.
     """
+    if work is not None:
+        work.spend(sum(len(fetch.operation) for fetch in plan.fetches) // _CHARACTERS_PER_UNIT)
     make_room(plan.selection)
     index_of = {fetch.id: index for index, fetch in enumerate(plan.fetches)}
     dependants: list[list[int]] = [[] for _ in plan.fetches]
@@ -75,6 +81,38 @@ def prepare(plan: Plan, *, name: str = "", interpret: int | None = 1) -> Prepare
         name=name,
         dependants=tuple(map(tuple, dependants)),
         code=OnDemand(plan, name=name, after=interpret),
+        held_bytes=_held_bytes(plan),
+    )
+
+
+_CHARACTERS_PER_UNIT: Final = 3
+"""Characters of operations to subgraphs that are read in one unit."""
+
+_PLAN_BYTES: Final = 10_000
+_FETCH_BYTES: Final = 3_000
+_ENTRY_BYTES: Final = 1_500
+_FIELD_BYTES: Final = 360
+_LINE_BYTES: Final = 1_100
+"""What they take in memory, measured: a plan, a fetch, an entry, an output field, and a field in generated code."""
+
+
+def _held_bytes(plan: Plan) -> int:
+    """What a plan takes with its code. Fields of shared selections are held once, their code is written each time."""
+    seen: set[int] = set()
+    fields = 0
+    pending = [plan.selection, *(part.selection for part in plan.deferred)]
+    while pending:
+        selection = pending.pop()
+        if id(selection) not in seen:
+            seen.add(id(selection))
+            fields += len(selection.fields)
+            pending += selections_below(selection)
+    lines = count_fields(plan.selection, FIELDS_MAX)
+    entries = sum(1 for _ in plan.entries())
+    texts = sum(3 * len(fetch.operation) for fetch in plan.fetches) + 2 * len(plan.introspection or "")
+    code = lines * _LINE_BYTES if lines <= FIELDS_MAX else 0
+    return (
+        _PLAN_BYTES + len(plan.fetches) * _FETCH_BYTES + entries * _ENTRY_BYTES + fields * _FIELD_BYTES + texts + code
     )
 
 

@@ -62,12 +62,14 @@ class LocatedError:
 class MergedTree:
     """What the fetches of one request brought so far."""
 
-    __slots__ = ("absences", "located", "root")
+    __slots__ = ("absences", "fallbacks", "located", "root")
 
     def __init__(self) -> None:
         self.root: Json = {}
         self.absences: dict[int, list[Absence]] = {}
         self.located: list[LocatedError] = []
+        self.fallbacks = 0
+        """How often generated code left what it found to the interpreter."""
 
     def add_absence(self, place: Json, brings: Brings, errors: tuple[AnswerError, ...] = ()) -> None:
         """Remember why `place` lacks what a fetch would have brought."""

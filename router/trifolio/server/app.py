@@ -318,7 +318,7 @@ class App:
     async def _show_metrics(self, scope: Scope, headers: Headers, receive: Receive) -> Reply:
         if scope["method"] not in {"GET", "HEAD"}:
             return _not_allowed(_ALLOW["read"])
-        return Reply(200, ((b"content-type", CONTENT_TYPE),), self._metrics.text().encode())
+        return Reply(200, ((b"content-type", CONTENT_TYPE),), self._metrics.text(self._engine.state).encode())
 
     def _asset(self, name: str) -> Handler:
         async def send_asset(scope: Scope, headers: Headers, receive: Receive) -> Reply:

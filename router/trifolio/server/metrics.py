@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Final
 
 from trifolio.errors import ErrorCode
-from trifolio.observer import FetchEnded, OperationEnded, OperationPlanned
+from trifolio.observer import EngineState, FetchEnded, OperationEnded, OperationPlanned
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -83,9 +83,9 @@ class Metrics:
 
     # ---- what is printed ----
 
-    def text(self) -> str:
-        """Everything, in Prometheus' text form."""
-        return "".join(f"{line}\n" for line in self._lines())
+    def text(self, state: EngineState) -> str:
+        """Everything, in Prometheus' text form; `state` is the engine's at the moment."""
+        return "".join(f"{line}\n" for line in (*self._lines(), *_state_lines(state)))
 
     def _lines(self) -> Iterator[str]:
         yield from _head("router_http_responses_total", "counter", "HTTP responses by status.")
@@ -110,6 +110,22 @@ class Metrics:
         yield from _head("router_fetch_failures_total", "counter", "Requests to subgraphs that brought no answer.")
         for (subgraph, code), count in sorted(self._fetch_failures.items()):
             yield f'router_fetch_failures_total{{subgraph="{_escaped(subgraph)}",code="{code}"}} {count}'
+
+
+def _state_lines(state: EngineState) -> Iterator[str]:
+    for name, kind, text, value in (
+        ("router_plan_cache_entries", "gauge", "Operations in the plan cache.", state.plans),
+        ("router_plan_cache_bytes", "gauge", "What they take in memory, by estimate.", state.plans_bytes),
+        ("router_refusal_cache_entries", "gauge", "Operations that are known to be refused.", state.refusals),
+        (
+            "router_code_fallbacks_total",
+            "counter",
+            "Data that generated code left to the interpreter.",
+            state.fallbacks,
+        ),
+    ):
+        yield from _head(name, kind, text)
+        yield f"{name} {value}"
 
 
 def _head(name: str, kind: str, text: str) -> Sequence[str]:
