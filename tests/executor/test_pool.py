@@ -148,7 +148,7 @@ async def test_a_response_with_two_framings_is_refused() -> None:
     """A length beside chunks is how one response is passed off as two (RFC 9112, section 6.1)."""
     both = OK + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n" + CHUNKED + b"\r\n"
     async with server(raw(both)) as (url, _), pooled(url) as transport:
-        assert await code_of(transport.send(QUERY)) is ErrorCode.SUBGRAPH_UNREACHABLE
+        assert await code_of(transport.send(QUERY)) is ErrorCode.SUBGRAPH_RESPONSE_MALFORMED
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ async def test_content_codings(coding: str, body: bytes) -> None:
 async def test_unreadable_content_codings(coding: str, body: bytes) -> None:
     """A body that ends too early, is something else, is coded as nobody asked or in far too many parts is no answer."""
     async with server(reply(body, extra=f"content-encoding: {coding}\r\n")) as (url, _), pooled(url) as transport:
-        assert await code_of(transport.send(QUERY)) is ErrorCode.SUBGRAPH_UNREACHABLE
+        assert await code_of(transport.send(QUERY)) is ErrorCode.SUBGRAPH_RESPONSE_MALFORMED
 
 
 async def test_endless_headers_are_too_large() -> None:

@@ -112,7 +112,7 @@ async def test_responses_that_are_no_answer(
     assert "127.0.0.1" not in str(failure.value)
 
 
-async def test_half_a_body_is_unreachable(http: Http) -> None:
+async def test_half_a_body_is_malformed(http: Http) -> None:
     """A connection that ends before the body does is an error, never a short answer."""
 
     async def respond(_: bytes, writer: asyncio.StreamWriter) -> None:
@@ -122,7 +122,7 @@ async def test_half_a_body_is_unreachable(http: Http) -> None:
 
     with pytest.raises(SubgraphError) as failure:
         await send(http, respond)
-    assert failure.value.code is ErrorCode.SUBGRAPH_UNREACHABLE
+    assert failure.value.code is ErrorCode.SUBGRAPH_RESPONSE_MALFORMED
 
 
 async def test_silence_is_a_timeout(http: Http) -> None:

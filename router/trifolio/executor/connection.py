@@ -23,11 +23,15 @@ import httptools
 
 
 class ConnectionBroken(Exception):
-    """The connection ended, or spoke no HTTP, before the response was whole. The subgraph may have acted."""
+    """The connection ended before the response was whole. The subgraph may have acted."""
 
 
 class ConnectionStale(ConnectionBroken):
     """It ended before the first byte of a response: a peer that closes an unused connection does that."""
+
+
+class ResponseBroken(ConnectionBroken):
+    """What came back is no response: it is no HTTP, contradicts itself, or ends within its body."""
 
 
 class ResponseTooLarge(Exception):
@@ -76,7 +80,8 @@ class Connection(asyncio.Protocol):
         Raises:
             TimeoutError: the response was not whole in time.
             ConnectionStale: the connection ended before anything came back.
-            ConnectionBroken: it ended or went wrong later.
+            ResponseBroken: what came back is no HTTP, or ended within its body.
+            ConnectionBroken: it ended before a body began.
             ResponseTooLarge: the head or the body is larger than allowed.
         """
         assert self._transport is not None, "the connection is usable"
@@ -119,7 +124,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(ConnectionBroken(f"no HTTP/1.1: {error!r}"))
+            self._fail(ResponseBroken(f"no HTTP/1.1: {error!r}"))
             return
         self._bytes_beside_body = 0 if self._has_advanced else self._bytes_beside_body + len(data)
         if self._bytes_beside_body > self._head_bytes_max:
@@ -133,6 +138,8 @@ class Connection(asyncio.Protocol):
                 self._complete(keeps_alive=False)
             else:
                 kind = ConnectionBroken if self._has_received else ConnectionStale
+                if self._status >= 200 and not self._is_aborted:
+                    kind = ResponseBroken
                 self._pending.set_exception(kind(f"the connection ended before the response did: {exc!r}"))
         self._on_lost(self)
 
@@ -161,7 +168,7 @@ class Connection(asyncio.Protocol):
         length, coding = self._headers.get("content-length"), self._headers.get("transfer-encoding")
         self._ends_with_connection = length is None and coding is None
         if coding is not None and coding.lower() != "chunked":
-            self._fail(ConnectionBroken(f"transfer coding {coding!r} was not asked for"))
+            self._fail(ResponseBroken(f"transfer coding {coding!r} was not asked for"))
         elif length is not None and int(length) > self._body_bytes_max:
             self._fail(ResponseTooLarge(f"a body of {length} bytes"))
 

@@ -53,6 +53,10 @@ class HttpxTransport:
                 return await self._exchange(request)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_TIMEOUT, request, repr(error)) from error
+        except (httpx.DecodingError, httpx.RemoteProtocolError, _BrokenBody) as error:
+            if _is_unanswered(error):
+                raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
+            raise self._subgraph.failure(ErrorCode.SUBGRAPH_RESPONSE_MALFORMED, request, repr(error)) from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
 
@@ -74,10 +78,22 @@ class HttpxTransport:
         """The body, decompressed, up to the limit."""
         chunks: list[bytes] = []
         size = 0
-        async for chunk in response.aiter_bytes():
-            size += len(chunk)
-            if size > self._subgraph.response_bytes_max:
-                internal = f"more than {self._subgraph.response_bytes_max} bytes"
-                raise self._subgraph.failure(ErrorCode.SUBGRAPH_RESPONSE_TOO_LARGE, request, internal)
-            chunks.append(chunk)
+        try:
+            async for chunk in response.aiter_bytes():
+                size += len(chunk)
+                if size > self._subgraph.response_bytes_max:
+                    internal = f"more than {self._subgraph.response_bytes_max} bytes"
+                    raise self._subgraph.failure(ErrorCode.SUBGRAPH_RESPONSE_TOO_LARGE, request, internal)
+                chunks.append(chunk)
+        except (httpx.ReadError, httpx.RemoteProtocolError) as error:
+            raise _BrokenBody(repr(error)) from error
         return b"".join(chunks)
+
+
+class _BrokenBody(Exception):
+    """A response began, and its body did not come to its end."""
+
+
+def _is_unanswered(error: Exception) -> bool:
+    """Whether the connection ended before there was a response: httpx tells it by its text alone."""
+    return isinstance(error, httpx.RemoteProtocolError) and "without sending a response" in str(error)

@@ -23,7 +23,14 @@ from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 from trifolio.errors import ErrorCode
-from trifolio.executor.connection import Connection, ConnectionBroken, ConnectionStale, HttpResponse, ResponseTooLarge
+from trifolio.executor.connection import (
+    Connection,
+    ConnectionBroken,
+    ConnectionStale,
+    HttpResponse,
+    ResponseBroken,
+    ResponseTooLarge,
+)
 from trifolio.executor.content_coding import CODINGS, UnknownCoding, decoded
 from trifolio.executor.http import JSON_HEADERS, HttpSubgraph, request_body
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
@@ -327,7 +334,9 @@ class PooledTransport:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_RESPONSE_TOO_LARGE, request, str(error)) from error
         except TimeoutError as error:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_TIMEOUT, request, repr(error)) from error
-        except (OSError, ConnectionBroken, UnknownCoding, _UnsendableHeader) as error:
+        except (ResponseBroken, UnknownCoding) as error:
+            raise self._subgraph.failure(ErrorCode.SUBGRAPH_RESPONSE_MALFORMED, request, repr(error)) from error
+        except (OSError, ConnectionBroken, _UnsendableHeader) as error:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
         return self._subgraph.answer(request, response.status, response.headers, content)
 
