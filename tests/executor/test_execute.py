@@ -1,11 +1,13 @@
 """Whole executions of plans written by hand, against schemas in memory and against subgraphs that answer anything."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from tests.executor.shop import PRODUCTS, Canned, answer, leaf, plan, products_schema, reviews_schema
-from trifolio.errors import ErrorCode, InternalText, SubgraphError
+from trifolio.errors import AnswerError, ErrorCode, InternalText, SubgraphError
+from trifolio.executor import interpret, places, projection
 from trifolio.executor.local import LocalTransport
 from trifolio.limits import Limits
 
@@ -191,3 +193,66 @@ async def test_too_many_representations_are_refused() -> None:
     assert reviews.requests == []
     assert result.data == {"products": [{"name": "Lamp", "price": None}] * 5}
     assert {error.code for error in result.errors} == {ErrorCode.TOO_MANY_REPRESENTATIONS}
+
+
+def named(count: int) -> list[dict[str, Any]]:
+    return [
+        {"__typename": "Product", "id": str(number), "name": f"Product {number}", "weight": 1}
+        for number in range(count)
+    ]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every error that is made for an answer."""
+    errors: list[object] = []
+
+    def make(*arguments: Any, **named: Any) -> AnswerError:
+        errors.append(arguments)
+        return AnswerError(*arguments, **named)
+
+    def copy(error: AnswerError, **changes: Any) -> AnswerError:
+        errors.append(error)
+        return replace(error, **changes)
+
+    for module in (interpret, projection, places):
+        monkeypatch.setattr(module, "AnswerError", make)
+    for module in (projection, places):
+        monkeypatch.setattr(module, "replace", copy)
+    return errors
+
+
+async def test_errors_that_no_answer_shows_are_only_counted(made: list[object]) -> None:
+    """Of a subgraph's 5,000 errors as many are read as an answer may have, one of which says how many there are."""
+    own = [{"message": f"line {n}", "path": ["products", n, "name"]} for n in range(5_000)]
+    products = Canned({"data": {"products": named(5)}, "errors": own})
+    result = await answer(plan(fields=(leaf("name"),)), products=products, reviews=Canned({"data": {"_e": []}}))
+    assert len(result.errors) == Limits().answer_errors_max == 100
+    assert "The subgraph reported 4,901 errors more." in [error.message for error in result.errors]
+    assert len(made) < 400
+
+
+async def test_one_error_at_many_places_is_told_as_often_as_an_answer_may(made: list[object]) -> None:
+    """An error of one entity that stands at thousands of places does not cost an error for each."""
+    same = [named(1)[0] for _ in range(5_000)]
+    own = {"message": "no price", "path": ["_e", 0, "price"]}
+    reviews = Canned({"data": {"_e": [{"price": None, "stars": 1}]}, "errors": [own]})
+    products = Canned({"data": {"products": same}})
+    result = await answer(plan(fields=(leaf("name"), leaf("price", "Int"))), products=products, reviews=reviews)
+    assert [error.path for error in result.errors] == [("products", index, "price") for index in range(100)]
+    assert len(made) < 400
+
+
+@pytest.mark.parametrize("value", [None, 7, "missing"])
+async def test_thousands_of_values_that_do_not_fit_cost_a_hundred_errors(value: object, made: list[object]) -> None:
+    """Beyond what an answer may have, errors are not even made, and the nulls are the same."""
+    items = [{**item, "name": value} for item in named(5_000)]
+    if value == "missing":
+        for item in items:
+            del item["name"]
+    products = Canned({"data": {"products": items}})
+    reviews = Canned({"data": {"_e": [{"price": 1, "stars": 1}] * 5_000}})
+    result = await answer(plan(fields=(leaf("name", non_null=True),)), products=products, reviews=reviews)
+    assert result.data == {"products": [None] * 5_000}
+    assert len(result.errors) == 100
+    assert len(made) < 400

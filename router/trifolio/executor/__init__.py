@@ -68,7 +68,8 @@ async def execute(
     if answer is not None:
         return answer
     if tree.located:
-        told += tuple(item.error for item in tell(tree.located, [(tree.root, Place((), plan.selection))], coerced))
+        shown, errors_max = [(tree.root, Place((), plan.selection))], limits.answer_errors_max
+        told += tuple(item.error for item in tell(tree.located, shown, coerced, errors_max=errors_max))
     return read_answer(plan.selection, tree, coerced, told=told, errors_max=limits.answer_errors_max)
 
 

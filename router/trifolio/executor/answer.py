@@ -51,5 +51,5 @@ def read_answer(
 
     A fetch that failed is told where the answer lacks something for it, and nowhere else.
     """
-    completed = complete(selection, tree, variables, told)
+    completed = complete(selection, tree, variables, told, errors_max=max(0, errors_max - len(told)))
     return Answer(completed.data, (*told, *completed.errors)[:errors_max], tree.fallbacks)

@@ -293,7 +293,15 @@ class _Delivery:
         path = spot.pending.path
         mine = [error for error in located if error.path is not None and error.path[: len(path)] == path]
         completed = complete_part(
-            part.selection, self._tree, self._variables, mine, spot.place, spot.shown, spot.trail, path
+            part.selection,
+            self._tree,
+            self._variables,
+            mine,
+            spot.place,
+            spot.shown,
+            spot.trail,
+            path,
+            errors_max=self._errors_left,
         )
         errors = self._counted((*mine, *completed.errors))
         if completed.data is None:
@@ -312,7 +320,8 @@ class _Delivery:
     ) -> list[AnswerError]:
         """The located errors that concern what is shown from `starts` on, without those that were told before."""
         fresh = []
-        for told in tell(located, starts, self._variables, whole_only=whole_only):
+        errors_max = self._errors_left + len(self._told)
+        for told in tell(located, starts, self._variables, whole_only=whole_only, errors_max=errors_max):
             key = (id(told.origin), told.error.path)
             if key not in self._told:
                 self._told.add(key)

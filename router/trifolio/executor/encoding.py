@@ -1,9 +1,15 @@
 """JSON in and out, exact for every integer: orjson where it is faster, msgspec where orjson would round or refuse."""
 
+import gc
+from typing import Final
+
 import msgspec
 import orjson
 
 _DECODER = msgspec.json.Decoder()
+
+LARGE_BYTES: Final = 1_000_000
+"""1 MB: what is longer is read without looking for garbage, as all that it becomes is in use."""
 
 
 def decode_json(body: bytes) -> object:
@@ -11,10 +17,16 @@ def decode_json(body: bytes) -> object:
 
     Integers of any size stay exact; orjson would turn those beyond 64 bits into floats.
     """
+    collects = len(body) > LARGE_BYTES and gc.isenabled()
+    if collects:
+        gc.disable()
     try:
         return _DECODER.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from error
+    finally:
+        if collects:
+            gc.enable()
 
 
 def encode_json(value: object) -> bytes:

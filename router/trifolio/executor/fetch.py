@@ -56,7 +56,8 @@ class Execution:
         started = time.perf_counter()
         failure: SubgraphError | None = None
         try:
-            absorb(self.tree, asked, _payload(await self._send(asked), fetch.subgraph))
+            payload = _payload(await self._send(asked), fetch.subgraph)
+            absorb(self.tree, asked, payload, errors_max=self.limits.answer_errors_max)
         except SubgraphError as error:
             failure = error
             fail(self.tree, asked, error.errors())

@@ -204,13 +204,13 @@ def fail(tree: MergedTree, asked: Ask, errors: Sequence[AnswerError]) -> None:
             tree.add_absence(place, asked.prepared.brings[index], tuple(errors))
 
 
-def absorb(tree: MergedTree, asked: Ask, payload: object) -> None:
-    """Merge what a subgraph answered; errors in it are kept with their places."""
+def absorb(tree: MergedTree, asked: Ask, payload: object, *, errors_max: int) -> None:
+    """Merge what a subgraph answered; errors in it are kept with their places, up to `errors_max`."""
     subgraph = asked.prepared.fetch.subgraph
     if not isinstance(payload, dict) or not ("data" in payload or payload.get("errors")):
         fail(tree, asked, [_malformed(subgraph)])
         return
-    errors = _read_errors(payload["errors"], subgraph) if payload.get("errors") else []
+    errors = _read_errors(payload["errors"], subgraph, errors_max) if payload.get("errors") else []
     data = payload.get("data")
     if not isinstance(data, dict):
         _absorb_nothing(tree, asked, data, errors)
@@ -224,10 +224,19 @@ _Located = tuple[tuple[PathKey, ...], AnswerError]
 """A subgraph's error and its path in the subgraph's own answer; empty where it has none."""
 
 
-def _read_errors(errors: object, subgraph: str) -> list[_Located]:
-    """The errors' messages, paths and extensions; their places in the subgraph's operation are nothing to clients."""
+def _read_errors(errors: object, subgraph: str, errors_max: int) -> list[_Located]:
+    """The errors' messages, paths and extensions; their places in the subgraph's operation are nothing to clients.
+
+    Of more than `errors_max`, which no answer would show, one says how many they are.
+    """
     found: list[_Located] = []
-    for item in errors if isinstance(errors, list) else ():
+    if not isinstance(errors, list):
+        return found
+    left_out = len(errors) - errors_max + 1 if len(errors) > errors_max else 0
+    if left_out:
+        text = ClientText(f"The subgraph reported {left_out:,} errors more.")
+        found.append(((), AnswerError(ErrorCode.SUBGRAPH_ERROR, text, subgraph=subgraph)))
+    for item in errors[: len(errors) - left_out]:
         if not isinstance(item, dict):
             continue
         message = item.get("message")

@@ -76,8 +76,11 @@ def tell(
     variables: Mapping[str, object],
     *,
     whole_only: bool = False,
+    errors_max: int,
 ) -> list[Told]:
     """Every located error once for each place in the answer that it concerns, in the order of fetches.
+
+    Where these are more than `errors_max`, the first so many.
 
     The answer is what is shown from `starts` on: objects of the merged tree with their places. With `whole_only`,
     errors about what is not shown there are left out.
@@ -91,6 +94,8 @@ def tell(
     for items in by_error.values():
         for error in _tell_one(items, places, variables, whole_only=whole_only):
             told.setdefault(error, Told(error, items[0].error))
+            if len(told) >= errors_max:
+                return list(told.values())
     return list(told.values())
 
 
@@ -102,20 +107,17 @@ def _tell_one(
     whole_only: bool,
 ) -> Iterator[AnswerError]:
     """One error at every place that shows its field; where none does, once, at the nearest place above."""
-    followed = [
-        _follow(place, item.place, item.path, variables)
-        for item in items
-        if item.place is not None
-        for place in places.get(id(item.place), ())
-    ]
-    found = [each for several in followed for each in several]
-    shown = [each for each in found if each.is_whole]
-    if not shown and not whole_only:
-        shown = found[:1]
-        if not shown:
-            yield items[0].error
-    for each in shown:
-        yield replace(items[0].error, path=each.path)
+    first: _Followed | None = None
+    is_shown = False
+    for item in items:
+        for place in places.get(id(item.place), ()) if item.place is not None else ():
+            for each in _follow(place, item.place or {}, item.path, variables):
+                first = first or each
+                if each.is_whole:
+                    is_shown = True
+                    yield replace(items[0].error, path=each.path)
+    if not is_shown and not whole_only:
+        yield items[0].error if first is None else replace(items[0].error, path=first.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,10 +102,18 @@ class Completed:
 
 
 def complete(
-    selection: Selection, tree: MergedTree, variables: Mapping[str, object], told: Sequence[AnswerError]
+    selection: Selection,
+    tree: MergedTree,
+    variables: Mapping[str, object],
+    told: Sequence[AnswerError],
+    *,
+    errors_max: int,
 ) -> Completed:
-    """Read the answer off `tree`; `told` are the errors that the answer has already, with their paths."""
-    completion = _Completion(tree, variables, told)
+    """Read the answer off `tree`; `told` are the errors that the answer has already, with their paths.
+
+    Beyond `errors_max` errors are not even made.
+    """
+    completion = _Completion(tree, variables, told, errors_max)
     data = completion.selection(selection, tree.root)
     return Completed(None if isinstance(data, _Bubble) else data, tuple(completion.errors))
 
@@ -119,13 +127,15 @@ def complete_part(
     shown: Json,
     trail: Trail,
     path: Sequence[PathKey],
+    *,
+    errors_max: int,
 ) -> Completed:
     """Read a deferred part off `tree` at the object `place`, which the client has as `shown` at `path`.
 
     What the client has of it is not read again, but for the objects and lists around what is new. No data: the part
     failed. `trail` leads from the tree's root to the object.
     """
-    completion = _PartCompletion(tree, variables, told, shown, trail, path)
+    completion = _PartCompletion(tree, variables, told, shown, trail, path, errors_max)
     data = completion.selection(selection, place)
     return Completed(None if isinstance(data, _Bubble) else data, tuple(completion.errors))
 
@@ -159,8 +169,11 @@ def make_room(selection: Selection) -> None:
 class _Completion:
     """One walk over the shapes and the tree, which knows where it stands."""
 
-    def __init__(self, tree: MergedTree, variables: Mapping[str, object], told: Sequence[AnswerError]) -> None:
+    def __init__(
+        self, tree: MergedTree, variables: Mapping[str, object], told: Sequence[AnswerError], errors_max: int
+    ) -> None:
         self.errors: list[AnswerError] = []
+        self._errors_max = errors_max
         self._tree = tree
         self._variables = variables
         self._conditions: dict[Condition, bool] = {}
@@ -256,7 +269,7 @@ class _Completion:
         """A null that a subgraph sent, or that an error left behind."""
         if not shape.non_null:
             return None
-        if not self._covered.by(self._path):
+        if len(self.errors) < self._errors_max and not self._covered.by(self._path):
             field = f" for the field {coordinate}" if coordinate else ""
             text = ClientText(f"There is no value{field}, which cannot be null.")
             self.errors.append(AnswerError(ErrorCode.NULL_IN_NON_NULL, text, path=tuple(self._path)))
@@ -266,9 +279,7 @@ class _Completion:
         """The tree has no such key: tell the reason that is known, if it is one to tell."""
         absence = self._tree.explain(self._trail)
         if absence is None and not self._covered.by(self._path):
-            code = ErrorCode.SUBGRAPH_RESPONSE_MALFORMED
-            unknown = AnswerError(code, ClientText("The subgraphs' answers lack this field."))
-            return self._absent(field.shape, (unknown,), field.coordinate)
+            return self._absent(field.shape, (_LACKING,), field.coordinate)
         return self._absent(field.shape, absence.errors if absence else (), field.coordinate)
 
     def _untyped(self, shape: Shape, value: Json, coordinate: str) -> object:
@@ -279,13 +290,17 @@ class _Completion:
         return self._absent(shape, absence.errors, coordinate)
 
     def _absent(self, shape: Shape, errors: Sequence[AnswerError], coordinate: str) -> object:
-        self.errors.extend(replace(error, path=tuple(self._path)) for error in errors)
+        room = self._errors_max - len(self.errors)
+        if room > 0:
+            self.errors.extend(replace(error, path=tuple(self._path)) for error in errors[:room])
         if errors:
             return _BUBBLE if shape.non_null else None
         return self._null(shape, coordinate)
 
     def _wrong(self, shape: Shape, code: ErrorCode, coordinate: str = "") -> object:
         """A value that does not fit; the text names the field and the type, never the value."""
+        if len(self.errors) >= self._errors_max:
+            return _BUBBLE if shape.non_null else None
         where = f"{coordinate}: " if coordinate else ""
         expected = f" It should be {_expected(shape)}." if code is ErrorCode.VALUE_NOT_COERCIBLE else ""
         text = ClientText(f"{where}{code.text}{expected}")
@@ -293,6 +308,9 @@ class _Completion:
         return _BUBBLE if shape.non_null else None
 
 
+_LACKING: Final = AnswerError(
+    ErrorCode.SUBGRAPH_RESPONSE_MALFORMED, ClientText("The subgraphs' answers lack this field.")
+)
 _NOT_SHOWN: Final = object()
 
 
@@ -307,8 +325,9 @@ class _PartCompletion(_Completion):
         shown: Json,
         trail: Trail,
         path: Sequence[PathKey],
+        errors_max: int,
     ) -> None:
-        super().__init__(tree, variables, told)
+        super().__init__(tree, variables, told, errors_max)
         self._path = list(path)
         self._trail = list(trail)
         self._shown: object = shown
