@@ -258,7 +258,7 @@ class Engine:
         wants_fields = self._hooks is not None and self._hooks.sees_operations
         shown = without_fields(document, self._schema, hidden)
         made = self._plan(shown, name, key)
-        prepared = prepare(made, name=name or "", work=work)
+        prepared = prepare(made, name=name or "", schema=self._schema, work=work)
         operation = PreparedOperation(
             kind=made.kind,
             name=name,
@@ -365,6 +365,7 @@ class Engine:
                     limits=limits,
                     observer=self._observer,
                     around=around,
+                    in_turns=self._turns.run,
                 )
         except TimeoutError:
             return _timed_out()
@@ -394,6 +395,7 @@ class Engine:
             limits=limits,
             observer=self._observer,
             around=around,
+            in_turns=self._turns.run,
         )
         self._fallbacks += first.answer.fallbacks
         return Response(first.answer.data, first.answer.errors, pending=first.pending, later=first.later)

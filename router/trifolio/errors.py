@@ -111,6 +111,12 @@ class ErrorCode(Enum):
         200,
         "A list in the answer is too long to be looked up in another subgraph. Ask for fewer items.",
     )
+    ANSWER_TOO_LARGE = (
+        Fault.CLIENT,
+        200,
+        "The answer is larger than this router sends. Ask for fewer items, or for less of each."
+        " What a mutation did stands.",
+    )
     SUBGRAPH_ENTITY_MISSING = (Fault.SUBGRAPH, 200, "The subgraph returned fewer entities than it was asked for.")
 
     # Completing the answer against the API schema.

@@ -119,6 +119,9 @@ class Limits:
     answer_errors_max: int = 100
     """100 errors in one answer: a broken subgraph under a long list would repeat itself thousands of times."""
 
+    answer_values_max: int = 500_000
+    """500,000 values in one answer, some 10 MB: far beyond what a client shows, and half a second of reading them."""
+
     def __post_init__(self) -> None:
         for each in fields(self):
             if getattr(self, each.name) < self.MINIMUM:

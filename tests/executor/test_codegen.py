@@ -16,6 +16,7 @@ from trifolio.executor.codegen import FIELDS_MAX, UNEXPECTED, generate
 from trifolio.executor.encoding import encode_json
 from trifolio.executor.local import LocalTransport
 from trifolio.query_plan import LeafShape, ListShape, ObjectShape, OutputField, Plan, Selection, Shape
+from trifolio.work import Work, WorkExceeded
 
 VALUES = [
     None,
@@ -112,7 +113,7 @@ def test_traceback_shows_the_line() -> None:
     program = generate(plan(), name="Shop")
     assert program is not None
     with pytest.raises(UNEXPECTED) as failure:
-        program.project({"products": [{"id": 1}]}, [])
+        program.project({"products": [{"id": 1}]}, [], Work(100).spend)
     text = "".join(traceback.format_exception(failure.value))
     assert '"<plan Shop:' in text
     assert "raise UnexpectedError" in text
@@ -127,8 +128,8 @@ def test_conditions_are_asked_once_per_request() -> None:
     assert program is not None
     assert program.conditions == (on,)
     tree = {"products": [{"id": "1", "name": "Lamp"}]}
-    assert program.project(dict(tree), [True]) == {"products": [{"id": "1", "name": "Lamp"}]}
-    assert program.project(dict(tree), [False]) == {"products": [{}]}
+    assert program.project(dict(tree), [True], Work(100).spend) == {"products": [{"id": "1", "name": "Lamp"}]}
+    assert program.project(dict(tree), [False], Work(100).spend) == {"products": [{}]}
 
 
 async def test_deep_answers_do_not_nest_in_the_text() -> None:
@@ -141,7 +142,7 @@ async def test_deep_answers_do_not_nest_in_the_text() -> None:
         value = {"next": [value]}
     program = generate(Plan(kind="query", fetches=(), selection=selection))
     assert program is not None
-    assert program.project(value, []) == value  # type: ignore[arg-type]  # it is an object
+    assert program.project(value, [], Work(200).spend) == value  # type: ignore[arg-type]  # it is an object
 
 
 def test_huge_plans_stay_with_the_interpreter() -> None:
@@ -159,4 +160,28 @@ def test_command_line_prints_the_code(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(arguments) == 0
     source = capsys.readouterr().out
     compile(source, "printed", "exec")
-    assert "def project(root, conditions):" in source
+    assert "def project(root, conditions, spend):" in source
+
+
+@pytest.mark.parametrize("items", [1, 10, 3_000])
+def test_values_are_counted_list_by_list(items: int) -> None:
+    """Generated code counts what it reads in lists, the items and their fields, and ends where it may read no more."""
+    program = generate(plan(fields=(leaf("id", "ID"), leaf("name"))))
+    assert program is not None
+    tree = {"products": [{"id": str(number), "name": "Lamp"} for number in range(items)]}
+    work = Work(10**6)
+    assert program.project(dict(tree), [], work.spend) == tree
+    assert work.spent == 3 * items
+    assert program.project(dict(tree), [], Work(3 * items).spend) == tree
+    with pytest.raises(WorkExceeded):
+        program.project(dict(tree), [], Work(3 * items - 1).spend)
+
+
+def test_a_long_list_is_counted_while_it_is_read() -> None:
+    """Between two counts no more than about a thousand values are read, so that others can have their turn."""
+    program = generate(plan(fields=(leaf("id", "ID"), leaf("name"))))
+    assert program is not None
+    counts: list[int] = []
+    program.project({"products": [{"id": "1", "name": "Lamp"}] * 5_000}, [], counts.append)
+    assert sum(counts) == 15_000
+    assert max(counts) <= 1_000

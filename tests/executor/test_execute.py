@@ -1,15 +1,18 @@
 """Whole executions of plans written by hand, against schemas in memory and against subgraphs that answer anything."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.executor.shop import PRODUCTS, Canned, answer, leaf, plan, products_schema, reviews_schema
+from trifolio import executor
 from trifolio.errors import AnswerError, ErrorCode, InternalText, SubgraphError
-from trifolio.executor import interpret, places, projection
+from trifolio.executor import execute, interpret, places, prepare, projection
 from trifolio.executor.local import LocalTransport
 from trifolio.limits import Limits
+from trifolio.work import Work
 
 
 async def test_entities_are_asked_once_and_every_place_gets_its_own() -> None:
@@ -256,3 +259,45 @@ async def test_thousands_of_values_that_do_not_fit_cost_a_hundred_errors(value: 
     assert result.data == {"products": [None] * 5_000}
     assert len(result.errors) == 100
     assert len(made) < 400
+
+
+@pytest.mark.parametrize("interpret", [None, 0], ids=["interpreted", "generated"])
+async def test_an_answer_is_bounded_in_values(interpret: int | None) -> None:
+    """As many values as the limit says are answered; with one more there is an error in place of all data."""
+    prepared = prepare(plan(fields=(leaf("name"),)), interpret=interpret)
+    reviews = Canned({"data": {"_e": [{"price": 1, "stars": 1}] * 50}})
+    outcomes = []
+    for values_max in (1 + 50 * 2, 50 * 2 - 1):
+        products = Canned({"data": {"products": named(50)}})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(executor, "SMALL_ANSWER_VALUES", 10)
+            outcomes.append(
+                await execute(
+                    prepared,
+                    transports={"products": products, "reviews": reviews},
+                    limits=Limits(answer_values_max=values_max),
+                )
+            )
+    whole, refused = outcomes
+    assert (whole.data, whole.errors) == ({"products": [{"name": item["name"]} for item in named(50)]}, ())
+    assert refused.data is None
+    assert [error.code for error in refused.errors] == [ErrorCode.ANSWER_TOO_LARGE]
+
+
+async def test_a_large_answer_is_read_in_turns() -> None:
+    """What has more values than are read at once is handed on, with its limit, and is the same answer."""
+    handed: list[int] = []
+
+    async def in_turns(compute: Callable[[Work], Any], units_max: int) -> Any:
+        handed.append(units_max)
+        return compute(Work(units_max))
+
+    small, large = ({"products": Canned({"data": {"products": named(count)}})} for count in (10, 6_000))
+    reviews = Canned({"data": {"_e": [{"price": 1, "stars": 1}] * 6_000}})
+    prepared = prepare(plan(fields=(leaf("name"),)))
+    await execute(prepared, transports={**small, "reviews": reviews}, in_turns=in_turns)
+    assert handed == []
+    for _ in range(2):
+        result = await execute(prepared, transports={**large, "reviews": reviews}, in_turns=in_turns)
+        assert result.data == {"products": [{"name": item["name"]} for item in named(6_000)]}
+    assert handed == [Limits().answer_values_max] * 2

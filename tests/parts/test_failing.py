@@ -198,3 +198,22 @@ async def test_streams_do_not_mix() -> None:
         parts = [each for part in later for each in part["incremental"]]
         assert first == {"data": {"me": {"name": "Ada"}}, "hasNext": True}
         assert sorted(each["label"] for each in parts) == ["homes", "owed"]
+
+
+@pytest.mark.parametrize(("values_max", "part"), [(3, {"owed": 1}), (2, None)])
+async def test_parts_share_the_limit_of_values(values_max: int, part: object) -> None:
+    """What is beyond the limit on an answer's values fails with its code, and what came before stands."""
+    async with serving(Config(limits=Limits(answer_values_max=values_max))) as served:
+        first, parts = await parts_of(served, '{ me { name ... @defer(label: "owed") { owed } } }')
+    assert first == {"data": {"me": {"name": "Ada"}}, "hasNext": True}
+    assert parts["owed"]["data"] == part
+    codes = [error["extensions"]["code"] for error in parts["owed"].get("errors", ())]
+    assert codes == ([] if part else ["ANSWER_TOO_LARGE"])
+
+
+async def test_the_first_answer_can_be_too_large() -> None:
+    """Then it is the whole answer: no part follows."""
+    async with serving(Config(limits=Limits(answer_values_max=1))) as served:
+        response = await served.post('{ me { name ... @defer(label: "owed") { owed } } }')
+    assert response.json()["data"] is None
+    assert [error["extensions"]["code"] for error in response.json()["errors"]] == ["ANSWER_TOO_LARGE"]

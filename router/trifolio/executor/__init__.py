@@ -1,15 +1,15 @@
 """From a plan to an answer: fetches run as a graph, their results merge into one tree, the answer is read off it."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from graphql import GraphQLSchema
 
-from trifolio.errors import AnswerError
-from trifolio.executor.answer import Answer, read_answer, read_plain_answer
+from trifolio.executor.answer import Answer, read_answer, read_plain_answer, too_large
 from trifolio.executor.fetch import Around, Execution, Send
-from trifolio.executor.introspection import introspect
+from trifolio.executor.introspection import NOTHING, Introspected, introspect
 from trifolio.executor.places import Place, tell
 from trifolio.executor.prepare import PreparedPlan, prepare
 from trifolio.executor.schedule import run
@@ -17,7 +17,7 @@ from trifolio.executor.transport import SubgraphRequest, SubgraphResponse, Trans
 from trifolio.executor.tree import MergedTree
 from trifolio.limits import Limits
 from trifolio.observer import Observer
-from trifolio.query_plan import Plan
+from trifolio.work import Work, WorkExceeded
 
 if TYPE_CHECKING:
     from trifolio.executor.delivery import FirstAnswer
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "Around",
+    "InTurns",
     "PreparedPlan",
     "Send",
     "SubgraphRequest",
@@ -37,6 +38,13 @@ __all__ = [
 
 _EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 _LIMITS: Final = Limits()
+_Result = TypeVar("_Result")
+
+InTurns = Callable[[Callable[[Work], Any], int], Awaitable[Any]]
+"""Hands a computation the work that it counts, up to so many units, and lets others have turns meanwhile."""
+
+SMALL_ANSWER_VALUES: Final = 10_000
+"""10,000 values are read in about 10 ms: what has more is read in turns."""
 
 
 async def execute(
@@ -51,26 +59,56 @@ async def execute(
     limits: Limits = _LIMITS,
     observer: Observer | None = None,
     around: Around | None = None,
+    in_turns: InTurns | None = None,
 ) -> Answer:
     """Answer one request with a prepared plan.
 
     `variables` are as the client sent them and are forwarded untouched; `coerced` are the same with defaults, for @skip
     and @include. `schema` is the API schema, asked for introspection alone; `around` stands before the transports.
     Nothing that a subgraph does raises: it becomes null with an error. Cancelling the call cancels every fetch in
-    flight.
+    flight. What takes long to compute is handed to `in_turns`, where there is one.
+
+    Raises:
+        WorkExceeded: what is asked of the schema takes too much.
     """
-    plan, tree = prepared.plan, MergedTree()
-    told = _introspect(plan, tree, schema, variables)
+    tree = MergedTree()
+    introspected = await _introspected(prepared, tree, schema, variables, limits, in_turns)
     program = prepared.code.program()
     execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program, around)
     await run(prepared, execution.perform)
-    answer = read_plain_answer(program, tree, coerced) if program and not told else None
+    try:
+        return _read(prepared, execution, introspected, Work(SMALL_ANSWER_VALUES))
+    except WorkExceeded:  # it is read again from the start, with pauses for others
+        pass
+    try:
+        return await _in_turns(partial(_read, prepared, execution, introspected), limits.answer_values_max, in_turns)
+    except WorkExceeded:
+        return too_large()
+
+
+async def _in_turns(compute: Callable[[Work], _Result], units_max: int, in_turns: InTurns | None) -> _Result:
+    """What `compute` returns, at once where nobody gives turns."""
+    if in_turns is None:
+        return compute(Work(units_max))
+    result: _Result = await in_turns(compute, units_max)
+    return result
+
+
+def _read(prepared: PreparedPlan, execution: Execution, introspected: Introspected, work: Work) -> Answer:
+    """The answer, when every fetch has ended. Raises WorkExceeded where it has more values than `work` allows."""
+    plan, tree, coerced, program = prepared.plan, execution.tree, execution.coerced, execution.program
+    if introspected.values:
+        work.spend(introspected.values)
+    told = introspected.errors
+    answer = read_plain_answer(program, tree, coerced, work) if program and not told else None
     if answer is not None:
         return answer
+    errors_max = execution.limits.answer_errors_max
     if tree.located:
-        shown, errors_max = [(tree.root, Place((), plan.selection))], limits.answer_errors_max
-        told += tuple(item.error for item in tell(tree.located, shown, coerced, errors_max=errors_max))
-    return read_answer(plan.selection, tree, coerced, told=told, errors_max=limits.answer_errors_max)
+        shown = [(tree.root, Place((), plan.selection))]
+        located = tell(tree.located, shown, coerced, errors_max=errors_max, work=work)
+        told += tuple(item.error for item in located)
+    return read_answer(plan.selection, tree, coerced, told=told, errors_max=errors_max, work=work)
 
 
 async def execute_in_parts(
@@ -86,6 +124,7 @@ async def execute_in_parts(
     limits: Limits = _LIMITS,
     observer: Observer | None = None,
     around: Around | None = None,
+    in_turns: InTurns | None = None,
 ) -> "FirstAnswer":
     """Answer one request with a plan that has deferred parts: the first answer, and what comes later.
 
@@ -95,18 +134,27 @@ async def execute_in_parts(
     from trifolio.executor.delivery import deliver  # late: few operations have @defer, and everybody starts
 
     tree = MergedTree()
-    told = _introspect(prepared.plan, tree, schema, variables)
+    introspected = await _introspected(prepared, tree, schema, variables, limits, in_turns)
     program = prepared.code.program()
     execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program, around)
-    return await deliver(prepared, execution, told, deadline)
+    return await deliver(prepared, execution, introspected, deadline)
 
 
-def _introspect(
-    plan: Plan, tree: MergedTree, schema: GraphQLSchema | None, variables: Mapping[str, object]
-) -> tuple[AnswerError, ...]:
-    """Put what the operation asks of the schema itself into the tree; returns the errors of that."""
-    if plan.introspection is None or schema is None:
-        return ()
-    used = {name: variables[name] for name in plan.introspection_variables if name in variables}
-    tree.root, told = introspect(plan.introspection, schema, used)
-    return told
+async def _introspected(
+    prepared: PreparedPlan,
+    tree: MergedTree,
+    schema: GraphQLSchema | None,
+    variables: Mapping[str, object],
+    limits: Limits,
+    in_turns: InTurns | None,
+) -> Introspected:
+    """Put what the operation asks of the schema itself into the tree."""
+    introspected, plan = prepared.introspected, prepared.plan
+    if introspected is None and plan.introspection is not None and schema is not None:
+        used = {name: variables[name] for name in plan.introspection_variables if name in variables}
+        compute = partial(introspect, plan.introspection, schema, used)
+        introspected = await _in_turns(compute, limits.request_work_max, in_turns)
+    if introspected is None or introspected is NOTHING:
+        return NOTHING
+    tree.root = dict(introspected.fields)
+    return introspected

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trifolio.errors import AnswerError
+from trifolio.errors import AnswerError, ErrorCode
 from trifolio.executor.codegen import UNEXPECTED, Program
 from trifolio.executor.merge import Json
 from trifolio.executor.projection import complete
 from trifolio.executor.tree import MergedTree
 from trifolio.query_plan import Selection
+from trifolio.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,15 @@ class Answer:
         return {"errors": [error.to_json() for error in self.errors], "data": self.data}
 
 
-def read_plain_answer(program: Program, tree: MergedTree, variables: Mapping[str, object]) -> Answer | None:
-    """The answer by generated code; None where anything is out of the ordinary."""
+def read_plain_answer(program: Program, tree: MergedTree, variables: Mapping[str, object], work: Work) -> Answer | None:
+    """The answer by generated code; None where anything is out of the ordinary.
+
+    Raises WorkExceeded where it has more values than `work` allows.
+    """
     if tree.absences or tree.located:
         return None
     try:
-        data = program.project(tree.root, [item.holds(variables) for item in program.conditions])
+        data = program.project(tree.root, [item.holds(variables) for item in program.conditions], work.spend)
     except UNEXPECTED:
         tree.fallbacks += 1
         return None
@@ -46,10 +50,19 @@ def read_answer(
     *,
     told: Sequence[AnswerError] = (),
     errors_max: int,
+    work: Work,
 ) -> Answer:
     """Complete the merged tree against the plan's selection; `told` are errors that have the client's paths already.
 
-    A fetch that failed is told where the answer lacks something for it, and nowhere else.
+    A fetch that failed is told where the answer lacks something for it, and nowhere else. Raises WorkExceeded where the
+    answer has more values than `work` allows.
     """
-    completed = complete(selection, tree, variables, told, errors_max=max(0, errors_max - len(told)))
+    left = max(0, errors_max - len(told))
+    completed = complete(selection, tree, variables, told, errors_max=left, work=work)
     return Answer(completed.data, (*told, *completed.errors)[:errors_max], tree.fallbacks)
+
+
+def too_large() -> Answer:
+    """What is answered in place of more than one answer may have."""
+    code = ErrorCode.ANSWER_TOO_LARGE
+    return Answer(None, (AnswerError(code, code.text),))

@@ -59,6 +59,22 @@ class UnexpectedError(Exception):
 UNEXPECTED: Final = (UnexpectedError, KeyError, TypeError, ValueError, AttributeError)
 """What generated code raises for data that is not the common case: its subscripts and loops are its type checks."""
 
+Spend = Callable[[int], None]
+"""Counts values before they are read, and raises where they are too many."""
+
+PACED_VALUES: Final = 1_000
+"""Values in the items of one list beyond which they are counted while the list is read."""
+
+
+def paced(items: list[object], width: int, spend: Spend) -> Iterator[object]:
+    """The items, with `width` values in each, counted some hundreds of values at a time."""
+    step = max(1, PACED_VALUES // width)
+    for start in range(0, len(items), step):
+        several = items[start : start + step]
+        spend(len(several) * width)
+        yield from several
+
+
 Group = tuple[list[Json], list[list[Json]]]
 """The representations of one alias, and for each the objects that sent it."""
 
@@ -68,8 +84,8 @@ class Program:
     """A plan's generated code."""
 
     source: str
-    project: Callable[[Json, Sequence[bool]], Json]
-    """From the merged tree's root to the answer's data; raises one of `UNEXPECTED`."""
+    project: Callable[[Json, Sequence[bool], Spend], Json]
+    """From the merged tree's root to the answer's data, whose values it counts; raises one of `UNEXPECTED`."""
     conditions: tuple[Condition, ...]
     """What `project` wants to know about the request: whether each holds."""
     asks: Mapping[int, Callable[[Json], list[Group]]]
@@ -155,7 +171,11 @@ class _Text:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.namespace: dict[str, object] = {"UnexpectedError": UnexpectedError}
+        self.namespace: dict[str, object] = {
+            "UnexpectedError": UnexpectedError,
+            "PACED_VALUES": PACED_VALUES,
+            "paced": paced,
+        }
         self._names: dict[object, str] = {}
         self.indent = 0
         self._count = 0
@@ -211,7 +231,7 @@ class _Projection:
         self._waiting.append(("project", selection))
         while self._waiting:
             name, inner = self._waiting.pop()
-            with self._text.block(f"def {name}(root, conditions):"):
+            with self._text.block(f"def {name}(root, conditions, spend):"):
                 self._object(inner, "root", "answer")
                 self._text.line("return answer")
             self._text.line("")
@@ -304,13 +324,19 @@ class _Projection:
             if self._loops >= LOOPS_MAX or text.indent >= INDENT_MAX:
                 name = text.name("object")
                 self._waiting.append((name, shape.selection))
-                text.line(f"{result} = {name}({value}, conditions)")
+                text.line(f"{result} = {name}({value}, conditions, spend)")
             else:
                 self._object(shape.selection, value, result)
             return
         with text.block(f"if type({value}) is not list:"):
             text.line("raise UnexpectedError")
         text.line(f"{result} = []")
+        width, count = _width(shape.item), text.name("count")
+        text.line(f"{count} = len({value}) * {width}")
+        with text.block(f"if {count} > PACED_VALUES:"):
+            text.line(f"{value} = paced({value}, {width}, spend)")
+        with text.block("else:"):
+            text.line(f"spend({count})")
         item = text.name("item")
         self._loops += 1
         with text.block(f"for {item} in {value}:"):
@@ -330,6 +356,18 @@ class _Projection:
         if refused:
             with self._text.block(f"if {refused}:"):
                 self._text.line("raise UnexpectedError")
+
+
+def _width(shape: Shape) -> int:
+    """How many values stand in one item of a list, those in lists inside left out, as they are counted there."""
+    width = 1
+    pending = [shape]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, ObjectShape):
+            width += len(current.selection.fields)
+            pending += (field.shape for field in current.selection.fields)
+    return width
 
 
 _REFUSED: Final = {

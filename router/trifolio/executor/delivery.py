@@ -21,8 +21,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from trifolio.errors import AnswerError, ErrorCode
-from trifolio.executor.answer import Answer, read_answer, read_plain_answer
+from trifolio.executor.answer import Answer, read_answer, read_plain_answer, too_large
 from trifolio.executor.fetch import Execution
+from trifolio.executor.introspection import Introspected
 from trifolio.executor.merge import Json, copy_json
 from trifolio.executor.places import Place, tell
 from trifolio.executor.prepare import PreparedFetch, PreparedPlan
@@ -31,6 +32,7 @@ from trifolio.executor.schedule import run
 from trifolio.executor.tree import LocatedError, Trail
 from trifolio.parts import ClientPath, Increment, Later, Part, Parts, Pending
 from trifolio.query_plan import Deferred
+from trifolio.work import Work, WorkExceeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +46,19 @@ class FirstAnswer:
 
 
 async def deliver(
-    prepared: PreparedPlan, execution: Execution, told: tuple[AnswerError, ...], deadline: float
+    prepared: PreparedPlan, execution: Execution, introspected: Introspected, deadline: float
 ) -> FirstAnswer:
     """Answer one request whose plan has deferred parts.
 
-    `told` are errors that are known before anything is fetched; `deadline` is the loop's time at which the fetches end:
+    `introspected` is what the tree has before anything is fetched. At the loop's time `deadline` the fetches end:
     before the first answer that raises TimeoutError, after it the parts that are left fail.
     """
     delivery = _Delivery(prepared, execution, deadline)
     try:
-        answer = await delivery.first(told)
+        answer = await delivery.first(introspected)
+    except WorkExceeded:
+        await delivery.aclose()
+        return FirstAnswer(too_large())
     except BaseException:
         await delivery.aclose()
         raise
@@ -87,6 +92,8 @@ class _Delivery:
         self._variables = execution.coerced
         self._deadline = deadline
         self._errors_left = execution.limits.answer_errors_max
+        self._work = Work(execution.limits.answer_values_max)
+        """The values of all parts together."""
         self._progress = asyncio.Event()
         self._bug: Exception | None = None
         self._running: asyncio.Task[None] | None = None
@@ -140,10 +147,11 @@ class _Delivery:
 
     # ---- the first answer ----
 
-    async def first(self, told: tuple[AnswerError, ...]) -> Answer:
-        """Wait for the fetches of the first answer and read it."""
+    async def first(self, introspected: Introspected) -> Answer:
+        """Wait for the fetches of the first answer and read it. Raises WorkExceeded where it is too large."""
         await self._wait(lambda: self._of_first.isdisjoint(self._open))
-        answer = self._read_first(told)
+        self._work.spend(introspected.values)
+        answer = self._read_first(introspected.errors)
         self._errors_left -= len(answer.errors)
         if answer.data is not None:
             shown = copy_json(answer.data)
@@ -155,13 +163,15 @@ class _Delivery:
     def _read_first(self, told: tuple[AnswerError, ...]) -> Answer:
         plan, tree, program = self._prepared.plan, self._tree, self._execution.program
         if program is not None and not told:
-            answer = read_plain_answer(program, tree, self._variables)
+            answer = read_plain_answer(program, tree, self._variables, self._work)
             if answer is not None:
                 return answer
         located = [item for item in tree.located if item.fetch in self._of_first]
         # What a part shows is told with the part.
         mine = self._tell(located, [(tree.root, Place((), plan.selection))], whole_only=True)
-        return read_answer(plan.selection, tree, self._variables, told=(*told, *mine), errors_max=self._errors_left)
+        told = (*told, *mine)
+        errors_max, work = self._errors_left, self._work
+        return read_answer(plan.selection, tree, self._variables, told=told, errors_max=errors_max, work=work)
 
     @property
     def is_pending(self) -> bool:
@@ -218,10 +228,7 @@ class _Delivery:
         self._spots.clear()
         if self._running is not None:
             self._running.cancel()  # before a slow reader has these parts
-        failed = (
-            Part(spot.pending, None, errors=(AnswerError(code, code.text, path=spot.pending.path),)) for spot in spots
-        )
-        return Parts(tuple(failed), (), has_next=False)
+        return Parts(tuple(_failed(spot, code) for spot in spots), (), has_next=False)
 
     def _parent(self, part: Deferred) -> int | None:
         """The part around this one, for this request: those that are not deferred for it belong to what is around."""
@@ -286,8 +293,11 @@ class _Delivery:
     def _read(self, index: int, spots: Sequence[_Spot]) -> list[Part]:
         part = self._prepared.plan.deferred[index]
         starts = [(spot.place, Place(spot.pending.path, part.selection)) for spot in spots]
-        located = self._tell(self._tree.located, starts, whole_only=True)
-        return [self._read_at(part, spot, located) for spot in spots]
+        try:
+            located = self._tell(self._tree.located, starts, whole_only=True)
+            return [self._read_at(part, spot, located) for spot in spots]
+        except WorkExceeded:
+            return [_failed(spot, ErrorCode.ANSWER_TOO_LARGE) for spot in spots]
 
     def _read_at(self, part: Deferred, spot: _Spot, located: Sequence[AnswerError]) -> Part:
         path = spot.pending.path
@@ -302,6 +312,7 @@ class _Delivery:
             spot.trail,
             path,
             errors_max=self._errors_left,
+            work=self._work,
         )
         errors = self._counted((*mine, *completed.errors))
         if completed.data is None:
@@ -321,7 +332,8 @@ class _Delivery:
         """The located errors that concern what is shown from `starts` on, without those that were told before."""
         fresh = []
         errors_max = self._errors_left + len(self._told)
-        for told in tell(located, starts, self._variables, whole_only=whole_only, errors_max=errors_max):
+        found = tell(located, starts, self._variables, whole_only=whole_only, errors_max=errors_max, work=self._work)
+        for told in found:
             key = (id(told.origin), told.error.path)
             if key not in self._told:
                 self._told.add(key)
@@ -333,7 +345,14 @@ class _Delivery:
         told = {identity for identity, _ in self._told}
         left = [item for item in self._tree.located if id(item.error) not in told]
         root = [(self._tree.root, Place((), self._prepared.plan.selection))]
-        return self._counted(self._tell(left, root, whole_only=False))
+        try:
+            return self._counted(self._tell(left, root, whole_only=False))
+        except WorkExceeded:
+            return ()  # the parts have said it
+
+
+def _failed(spot: _Spot, code: ErrorCode) -> Part:
+    return Part(spot.pending, None, errors=(AnswerError(code, code.text, path=spot.pending.path),))
 
 
 def _may_be(item: Json, types: Collection[str]) -> bool:

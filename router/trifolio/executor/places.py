@@ -13,6 +13,7 @@ from trifolio.executor.merge import Json
 from trifolio.executor.tree import LocatedError, runtime_type
 from trifolio.parts import ClientPath
 from trifolio.query_plan import ListShape, ObjectShape, OutputField, Selection, Shape
+from trifolio.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Place:
 
 
 def find_places(
-    starts: Sequence[tuple[Json, Place]], variables: Mapping[str, object], wanted: frozenset[int]
+    starts: Sequence[tuple[Json, Place]], variables: Mapping[str, object], wanted: frozenset[int], work: Work
 ) -> dict[int, list[Place]]:
     """All places of the objects whose identities are `wanted`, in the answer's order, from these objects on."""
     found: dict[int, list[Place]] = {}
@@ -33,6 +34,7 @@ def find_places(
         item, place = pending.pop()
         if id(item) in wanted:
             found.setdefault(id(item), []).append(place)
+        work.spend(len(place.selection.fields))
         inner = [
             pair
             for field in _applicable(place.selection, item, variables)
@@ -77,16 +79,17 @@ def tell(
     *,
     whole_only: bool = False,
     errors_max: int,
+    work: Work,
 ) -> list[Told]:
     """Every located error once for each place in the answer that it concerns, in the order of fetches.
 
-    Where these are more than `errors_max`, the first so many.
+    Where these are more than `errors_max`, the first so many. Values that are looked at are counted in `work`.
 
     The answer is what is shown from `starts` on: objects of the merged tree with their places. With `whole_only`,
     errors about what is not shown there are left out.
     """
     wanted = frozenset(id(item.place) for item in located if item.place is not None)
-    places = find_places(starts, variables, wanted) if wanted else {}
+    places = find_places(starts, variables, wanted, work) if wanted else {}
     by_error: dict[int, list[LocatedError]] = {}
     for item in sorted(located, key=lambda item: item.fetch):
         by_error.setdefault(id(item.error), []).append(item)

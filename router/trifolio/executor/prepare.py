@@ -8,6 +8,7 @@ from typing import Final
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
+    GraphQLSchema,
     InlineFragmentNode,
     OperationDefinitionNode,
     SelectionSetNode,
@@ -17,6 +18,7 @@ from graphql.language import FragmentSpreadNode
 
 from trifolio.conditions import ALWAYS
 from trifolio.executor.codegen import FIELDS_MAX, OnDemand, count_fields, selections_below
+from trifolio.executor.introspection import NOTHING, Introspected, introspect
 from trifolio.executor.projection import make_room
 from trifolio.executor.tree import Brings
 from trifolio.query_plan import Entry, Fetch, Plan
@@ -58,15 +60,30 @@ class PreparedPlan:
     """For every fetch, by its place in `fetches`, the places of those that wait for it."""
     code: OnDemand
     """The plan as Python."""
+    introspected: Introspected | None
+    """What the schema says; None where that is asked for each request, as it takes variables."""
     held_bytes: int
     """What the plan and all that is made of it take in memory, by estimate."""
 
 
-def prepare(plan: Plan, *, name: str = "", interpret: int | None = 1, work: Work | None = None) -> PreparedPlan:
+def prepare(
+    plan: Plan,
+    *,
+    name: str = "",
+    interpret: int | None = 1,
+    schema: GraphQLSchema | None = None,
+    work: Work | None = None,
+) -> PreparedPlan:
     """Read the fetches' operations and turn `depends_on` round, counted in `work`.
 
     The first `interpret` executions are interpreted, later ones run generated code; None: all are interpreted.
+    `schema` is the API schema, asked for introspection alone. Raises WorkExceeded where that takes too much.
     """
+    introspected: Introspected | None = NOTHING
+    if plan.introspection is not None:
+        introspected = None
+        if schema is not None and not plan.introspection_variables:
+            introspected = introspect(plan.introspection, schema, {}, Work(_UNBOUNDED) if work is None else work)
     if work is not None:
         work.spend(sum(len(fetch.operation) for fetch in plan.fetches) // _CHARACTERS_PER_UNIT)
     make_room(plan.selection)
@@ -81,8 +98,13 @@ def prepare(plan: Plan, *, name: str = "", interpret: int | None = 1, work: Work
         name=name,
         dependants=tuple(map(tuple, dependants)),
         code=OnDemand(plan, name=name, after=interpret),
-        held_bytes=_held_bytes(plan),
+        introspected=introspected,
+        held_bytes=_held_bytes(plan) + (0 if introspected is None else introspected.held_bytes),
     )
+
+
+_UNBOUNDED: Final = 10**9
+"""More work than anybody waits for."""
 
 
 _CHARACTERS_PER_UNIT: Final = 3

@@ -26,6 +26,7 @@ from trifolio.query_plan import (
     Shape,
     TypenameShape,
 )
+from trifolio.work import Work
 
 
 class _Bubble:
@@ -108,12 +109,13 @@ def complete(
     told: Sequence[AnswerError],
     *,
     errors_max: int,
+    work: Work,
 ) -> Completed:
     """Read the answer off `tree`; `told` are the errors that the answer has already, with their paths.
 
-    Beyond `errors_max` errors are not even made.
+    Beyond `errors_max` errors are not even made. Values are counted in `work`. Raises WorkExceeded where they are more.
     """
-    completion = _Completion(tree, variables, told, errors_max)
+    completion = _Completion(tree, variables, told, errors_max, work)
     data = completion.selection(selection, tree.root)
     return Completed(None if isinstance(data, _Bubble) else data, tuple(completion.errors))
 
@@ -129,13 +131,14 @@ def complete_part(
     path: Sequence[PathKey],
     *,
     errors_max: int,
+    work: Work,
 ) -> Completed:
     """Read a deferred part off `tree` at the object `place`, which the client has as `shown` at `path`.
 
     What the client has of it is not read again, but for the objects and lists around what is new. No data: the part
     failed. `trail` leads from the tree's root to the object.
     """
-    completion = _PartCompletion(tree, variables, told, shown, trail, path, errors_max)
+    completion = _PartCompletion(tree, variables, told, shown, trail, path, errors_max, work)
     data = completion.selection(selection, place)
     return Completed(None if isinstance(data, _Bubble) else data, tuple(completion.errors))
 
@@ -170,9 +173,15 @@ class _Completion:
     """One walk over the shapes and the tree, which knows where it stands."""
 
     def __init__(
-        self, tree: MergedTree, variables: Mapping[str, object], told: Sequence[AnswerError], errors_max: int
+        self,
+        tree: MergedTree,
+        variables: Mapping[str, object],
+        told: Sequence[AnswerError],
+        errors_max: int,
+        work: Work,
     ) -> None:
         self.errors: list[AnswerError] = []
+        self._spend = work.spend
         self._errors_max = errors_max
         self._tree = tree
         self._variables = variables
@@ -183,6 +192,7 @@ class _Completion:
 
     def selection(self, selection: Selection, place: Json) -> Json | _Bubble:
         """The object that the client sees for `place`."""
+        self._spend(len(selection.fields))
         typename = runtime_type(place)
         answer: Json = {}
         for field in selection.fields:
@@ -253,6 +263,7 @@ class _Completion:
     def _list(self, shape: ListShape, value: object, coordinate: str) -> object:
         if not isinstance(value, list):
             return self._wrong(shape, ErrorCode.VALUE_NOT_COERCIBLE, coordinate)
+        self._spend(len(value))
         answer: list[object] = []
         for index, item in enumerate(value):
             self._path.append(index)
@@ -326,14 +337,16 @@ class _PartCompletion(_Completion):
         trail: Trail,
         path: Sequence[PathKey],
         errors_max: int,
+        work: Work,
     ) -> None:
-        super().__init__(tree, variables, told, errors_max)
+        super().__init__(tree, variables, told, errors_max, work)
         self._path = list(path)
         self._trail = list(trail)
         self._shown: object = shown
 
     def selection(self, selection: Selection, place: Json) -> Json | _Bubble:
         """The object with what is new in it."""
+        self._spend(len(selection.fields))
         typename = runtime_type(place)
         here = self._shown
         answer: Json = {}
@@ -361,6 +374,7 @@ class _PartCompletion(_Completion):
         here = self._shown
         if not isinstance(here, list) or not isinstance(value, list):
             return super()._list(shape, value, coordinate)
+        self._spend(len(value))
         answer: list[object] = []
         for index, item in enumerate(value):
             self._shown = here[index] if index < len(here) else _NOT_SHOWN
