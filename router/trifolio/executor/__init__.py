@@ -71,9 +71,9 @@ async def execute(
     Raises:
         WorkExceeded: what is asked of the schema takes too much.
     """
-    tree = MergedTree()
-    introspected = await _introspected(prepared, tree, schema, variables, limits, in_turns)
-    program = prepared.code.program()
+    tree, program, introspected = MergedTree(), prepared.code.program(), prepared.introspected
+    if introspected is not NOTHING:
+        introspected = await _introspected(prepared, tree, schema, variables, limits, in_turns)
     execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program, around)
     await run(prepared, execution.perform)
     try:
@@ -96,13 +96,14 @@ async def _in_turns(compute: Callable[[Work], _Result], units_max: int, in_turns
 
 def _read(prepared: PreparedPlan, execution: Execution, introspected: Introspected, work: Work) -> Answer:
     """The answer, when every fetch has ended. Raises WorkExceeded where it has more values than `work` allows."""
-    plan, tree, coerced, program = prepared.plan, execution.tree, execution.coerced, execution.program
-    if introspected.values:
+    tree, coerced, program = execution.tree, execution.coerced, execution.program
+    if introspected is not NOTHING:
         work.spend(introspected.values)
-    told = introspected.errors
-    answer = read_plain_answer(program, tree, coerced, work) if program and not told else None
-    if answer is not None:
-        return answer
+    if program is not None and not introspected.errors:
+        answer = read_plain_answer(program, tree, coerced, work)
+        if answer is not None:
+            return answer
+    plan, told = prepared.plan, introspected.errors
     errors_max = execution.limits.answer_errors_max
     if tree.located:
         shown = [(tree.root, Place((), plan.selection))]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from trifolio.errors import AnswerError, ErrorCode
 from trifolio.executor.codegen import UNEXPECTED, Program
@@ -12,9 +13,12 @@ from trifolio.query_plan import Selection
 from trifolio.work import Work
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
-    """What executing a plan came to: the two members of a response that the executor knows of."""
+    """What executing a plan came to: the two members of a response that the executor knows of.
+
+    Not to be changed; freezing it would cost a call per field and request.
+    """
 
     data: Json | None
     errors: tuple[AnswerError, ...] = ()
@@ -28,6 +32,9 @@ class Answer:
         return {"errors": [error.to_json() for error in self.errors], "data": self.data}
 
 
+_NO_CONDITIONS: Final[Sequence[bool]] = ()
+
+
 def read_plain_answer(program: Program, tree: MergedTree, variables: Mapping[str, object], work: Work) -> Answer | None:
     """The answer by generated code; None where anything is out of the ordinary.
 
@@ -35,8 +42,9 @@ def read_plain_answer(program: Program, tree: MergedTree, variables: Mapping[str
     """
     if tree.absences or tree.located:
         return None
+    conditions = [item.holds(variables) for item in program.conditions] if program.conditions else _NO_CONDITIONS
     try:
-        data = program.project(tree.root, [item.holds(variables) for item in program.conditions], work.spend)
+        data = program.project(tree.root, conditions, work.spend)
     except UNEXPECTED:
         tree.fallbacks += 1
         return None

@@ -17,16 +17,16 @@ def decode_json(body: bytes) -> object:
 
     Integers of any size stay exact; orjson would turn those beyond 64 bits into floats.
     """
-    collects = len(body) > LARGE_BYTES and gc.isenabled()
-    if collects:
+    if len(body) > LARGE_BYTES and gc.isenabled():
         gc.disable()
+        try:
+            return decode_json(body)
+        finally:
+            gc.enable()
     try:
         return _DECODER.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from error
-    finally:
-        if collects:
-            gc.enable()
 
 
 def encode_json(value: object) -> bytes:
