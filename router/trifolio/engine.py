@@ -257,7 +257,7 @@ class Engine:
         name = chosen.name.value if chosen.name else None
         wants_fields = self._hooks is not None and self._hooks.sees_operations
         shown = without_fields(document, self._schema, hidden)
-        made = self._plan(shown, name, key)
+        made = self._plan(shown, name, key, work)
         prepared = prepare(made, name=name or "", schema=self._schema, work=work)
         operation = PreparedOperation(
             kind=made.kind,
@@ -273,15 +273,18 @@ class Engine:
             self._observer.operation_planned(OperationPlanned(seconds, len(made.fetches), made.proven_minimal))
         return operation
 
-    def _plan(self, document: DocumentNode, name: str | None, key: PlanKey) -> Plan:
-        """The operation's plan, in parts where that can be planned within the limits."""
+    def _plan(self, document: DocumentNode, name: str | None, key: PlanKey, work: Work) -> Plan:
+        """The operation's plan, in parts where that can be planned with half of the budget."""
         _, _, labels, incremental, _ = key
         if incremental:
+            half = work.half()
             try:
-                return plan(document, self.supergraph, operation_name=name, labels=labels, incremental=True)
+                return plan(document, self.supergraph, operation_name=name, labels=labels, incremental=True, work=half)
             except PlanningError:
                 pass  # parts are more work to plan; a server may answer at once
-        return plan(document, self.supergraph, operation_name=name, labels=labels)
+            finally:
+                work.spend(min(half.spent, half.units_max))
+        return plan(document, self.supergraph, operation_name=name, labels=labels, work=work)
 
     # ---- once per request ----
 

@@ -40,20 +40,21 @@ class WorkExceeded(RequestError):
 class Work:
     """The work of one request. Not to be shared between requests."""
 
-    __slots__ = ("_checkpoint", "_pause", "_units_max", "spent")
+    __slots__ = ("_checkpoint", "_pause", "spent", "units_max")
 
     def __init__(self, units_max: int, pause: Callable[[], None] | None = None) -> None:
         """`units_max` is the budget; `pause` is called every `PAUSE_UNITS`, inside `spend`."""
         self.spent = 0
         """Units that were spent so far."""
-        self._units_max = units_max
+        self.units_max = units_max
+        """Units that may be spent."""
         self._pause = pause
         self._checkpoint = min(PAUSE_UNITS, units_max) if pause is not None else units_max
 
     @property
     def left(self) -> int:
         """Units that may still be spent."""
-        return self._units_max - self.spent
+        return self.units_max - self.spent
 
     def spend(self, units: int = 1) -> None:
         """Count work that is about to be done. Raises WorkExceeded where it is beyond the budget."""
@@ -62,8 +63,12 @@ class Work:
             self._look()
 
     def _look(self) -> None:
-        if self.spent > self._units_max:
+        if self.spent > self.units_max:
             raise WorkExceeded
         if self._pause is not None:
-            self._checkpoint = min(self.spent + PAUSE_UNITS, self._units_max)
+            self._checkpoint = min(self.spent + PAUSE_UNITS, self.units_max)
             self._pause()
+
+    def half(self) -> "Work":
+        """Half of what is left, for an attempt that may fail; what it has spent is to be counted when it ends."""
+        return Work(self.left // 2, self._pause)

@@ -172,3 +172,20 @@ async def test_a_computation_knows_whose_it_is(clock: Clock) -> None:
         return await turns.run(compute, 1_000_000)
 
     assert await asyncio.gather(*map(ask, "abc")) == ["a", "b", "c"]
+
+
+def test_an_attempt_has_half_of_what_is_left() -> None:
+    """What fails within its half leaves the other one, and pauses come in it too."""
+    pauses: list[int] = []
+    work = Work(10_000, lambda: pauses.append(1))
+    work.spend(2_000)
+    half = work.half()
+    with pytest.raises(WorkExceeded):
+        half.spend(4_001)
+    pauses.clear()
+    work.half().spend(3_000)
+    assert pauses
+    work.spend(half.units_max)
+    work.spend(4_000)
+    with pytest.raises(WorkExceeded):
+        work.spend()
