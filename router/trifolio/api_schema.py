@@ -1,12 +1,12 @@
 """The API schema: a supergraph's document without @inaccessible elements and without federation's machinery.
 
-What counts as machinery is what the features linked on the schema define: for a feature called `join`, the directive
-`@join` and everything named `join__...`; and what a link imports, under the name it is imported by.
+What counts as machinery is what the features linked on the schema define (`features.py`): for a feature called `join`,
+the directive `@join` and everything named `join__...`; and what a link imports, under the name it is imported by.
 
-Specifications: link v1.0 and core v0.2 (names and imports), inaccessible v0.2.
+Specification: inaccessible v0.2.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -15,7 +15,6 @@ from graphql import (
     GraphQLError,
     GraphQLSchema,
     build_ast_schema,
-    value_from_ast_untyped,
 )
 from graphql.language import (
     ConstDirectiveNode,
@@ -36,8 +35,13 @@ from graphql.language import (
 )
 
 from trifolio.errors import SupergraphError
+from trifolio.features import Machinery
+from trifolio.schema_rules import applied_errors, default_errors
 
 _BUILT_IN_DIRECTIVES: Final = frozenset({"deprecated", "specifiedBy", "oneOf"})
+
+PROBLEMS_MAX: Final = 50
+"""Reported for one supergraph; a broken one can have thousands that say the same."""
 
 _Node = TypeVar("_Node")
 
@@ -50,105 +54,48 @@ def with_defer(schema: GraphQLSchema) -> GraphQLSchema:
     return GraphQLSchema(**{**parts, "directives": (*parts["directives"], GraphQLDeferDirective), "assume_valid": True})
 
 
-@dataclass(frozen=True, slots=True)
-class Machinery:
-    """The names that the features linked on a supergraph take."""
-
-    features: frozenset[str]
-    imports: frozenset[str]
-    """Imported names, directives with their `@`."""
-    join: str = "join"
-    inaccessible: str = "inaccessible"
-    context: str = "context"
-
-    def owns(self, name: str, *, directive: bool) -> bool:
-        """Whether a type's or directive's name belongs to a feature."""
-        if (f"@{name}" if directive else name) in self.imports:
-            return True
-        prefix, separator, _ = name.partition("__")
-        return prefix in self.features and (bool(separator) or directive)
-
-    def owns_definition(self, node: DefinitionNode) -> bool:
-        """Whether a definition belongs to a feature."""
-        if isinstance(node, DirectiveDefinitionNode):
-            return self.owns(node.name.value, directive=True)
-        return isinstance(node, TypeDefinitionNode) and self.owns(node.name.value, directive=False)
-
-
-def read_machinery(document: DocumentNode) -> Machinery:
-    """Read @link (or @core) on the schema definition; without any, the usual names are assumed."""
-    features = {"link", "core", "join"}
-    imports: set[str] = set()
-    known = {"join": "join", "inaccessible": "inaccessible", "context": "context"}
-    for node in document.definitions:
-        if not isinstance(node, SchemaDefinitionNode):
-            continue
-        for directive in node.directives or ():
-            arguments: dict[str, Any] = {
-                each.name.value: value_from_ast_untyped(each.value) for each in directive.arguments or ()
-            }
-            url = str(arguments.get("url") or arguments.get("feature") or "")
-            if not url:
-                continue
-            identity, _, _ = url.rstrip("/").rpartition("/v")
-            default = (identity or url).rpartition("/")[2]
-            name = str(arguments.get("as") or default)
-            features.add(name)
-            imported = _imported_names(arguments.get("import"))
-            imports |= set(imported.values())
-            if "specs.apollo.dev" in url and default in known:
-                known[default] = imported.get(f"@{default}", f"@{name}").removeprefix("@")
-                if default == "join":
-                    known["join"] = name
-    return Machinery(frozenset(features), frozenset(imports), known["join"], known["inaccessible"], known["context"])
-
-
-def _imported_names(value: object) -> dict[str, str]:
-    """Original name -> name here; an import is a string or `{name:, as:}`."""
-    names: dict[str, str] = {}
-    for each in value if isinstance(value, list) else ():
-        if isinstance(each, str):
-            names[each] = each
-        elif isinstance(each, Mapping) and isinstance(each.get("name"), str):
-            names[each["name"]] = str(each.get("as") or each["name"])
-    return names
-
-
 def build_api_schema(document: DocumentNode, machinery: Machinery) -> GraphQLSchema:
     """Build the schema that clients see. Raises SupergraphError where what is left is no valid schema.
 
-    Rules that a schema may break and still be served are for the composer to apply: a deprecation that an interface
-    lacks, say, must not keep a router from answering.
+    It is judged as the composer judges what it has merged (`schema_rules.py`): a deprecation that an interface lacks,
+    say, does not keep a router from answering.
     """
     kept = [node for node in document.definitions if not machinery.owns_definition(node)]
+    inaccessible = machinery.names("inaccessible")
     hidden = {
         node.name.value
         for node in kept
-        if isinstance(node, TypeDefinitionNode) and _is_inaccessible(node, machinery.inaccessible)
+        if isinstance(node, TypeDefinitionNode) and _is_inaccessible(node, inaccessible)
     }
-    trim = _Trim(machinery, hidden)
+    trim = _Trim(inaccessible, hidden)
     definitions = tuple(
         trim.definition(node)
         for node in kept
         if not (isinstance(node, TypeDefinitionNode) and node.name.value in hidden)
     )
     try:
-        return build_ast_schema(DocumentNode(definitions=definitions), assume_valid=True, assume_valid_sdl=True)
-    except (GraphQLError, TypeError) as error:
-        raise SupergraphError(f"The supergraph's API schema is not valid: {error}") from error
+        schema = build_ast_schema(DocumentNode(definitions=definitions), assume_valid=True, assume_valid_sdl=True)
+        problems = [error.message for error in (*applied_errors(schema), *default_errors(schema))]
+    except (GraphQLError, TypeError, RecursionError) as error:
+        problems = [str(error)]
+    if problems:
+        raise SupergraphError("The supergraph's API schema is not valid", problems=problems[:PROBLEMS_MAX])
+    return schema
 
 
-def _is_inaccessible(node: object, directive: str) -> bool:
+def _is_inaccessible(node: object, names: frozenset[str]) -> bool:
     directives: Iterable[ConstDirectiveNode] = getattr(node, "directives", None) or ()
-    return any(each.name.value == directive for each in directives)
+    return any(each.name.value in names for each in directives)
 
 
 @dataclass(frozen=True, slots=True)
 class _Trim:
     """Copies definitions without what clients must not see."""
 
-    machinery: Machinery
+    inaccessible: frozenset[str]
+    """What the directive is called."""
     hidden: set[str]
+    """The types that are not accessible."""
 
     def definition(self, node: DefinitionNode) -> DefinitionNode:
         if isinstance(node, ObjectTypeDefinitionNode | InterfaceTypeDefinitionNode):
@@ -176,7 +123,7 @@ class _Trim:
         return tuple(
             self.bare(node)
             for node in nodes or ()
-            if not _is_inaccessible(node, self.machinery.inaccessible)
+            if not _is_inaccessible(node, self.inaccessible)
             and _named_type(getattr(node, "type", None)) not in self.hidden
         )
 

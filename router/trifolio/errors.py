@@ -325,8 +325,11 @@ class ConfigError(ConfigurationError):
 class SupergraphError(ConfigurationError):
     """The text is no supergraph that this router can load; the text says what is missing."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(ErrorCode.SUPERGRAPH_INVALID, ClientText(message))
+    def __init__(self, message: str, *, problems: Sequence[str] = ()) -> None:
+        """With `problems`, everything that is wrong, the text has a line for each, which begins with the message."""
+        self.problems = tuple(problems) or (message,)
+        lines = [f"{message}: {problem}" for problem in problems] if problems else [message]
+        super().__init__(ErrorCode.SUPERGRAPH_INVALID, ClientText("\n".join(lines)))
 
 
 class PlanningError(RouterError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal
 
-from graphql import GraphQLError, GraphQLSchema, parse, value_from_ast_untyped
+from graphql import GraphQLError, GraphQLSchema, parse
 from graphql.language import (
     ConstDirectiveNode,
     DefinitionNode,
@@ -27,14 +27,17 @@ from graphql.language import (
     NonNullTypeNode,
     ObjectTypeDefinitionNode,
     SchemaDefinitionNode,
+    SchemaExtensionNode,
     TypeNode,
     UnionTypeDefinitionNode,
     parse_type,
 )
 
-from trifolio.api_schema import Machinery, build_api_schema, read_machinery
+from trifolio.api_schema import build_api_schema
 from trifolio.errors import SupergraphError
+from trifolio.features import Machinery, applications, check_carried, read_machinery
 from trifolio.selections import SelectedType, parse_field_set
+from trifolio.supergraph_document import check_document
 
 OperationKind = Literal["query", "mutation", "subscription"]
 
@@ -180,6 +183,7 @@ class Supergraph:
             document = parse(sdl, no_location=True)
         except GraphQLError as error:
             raise SupergraphError(f"The supergraph cannot be parsed: {error.message}") from error
+        check_document(document)
         return _Reader(sdl, document).read()
 
     @cached_property
@@ -216,6 +220,7 @@ class _Reader:
         self.sdl = sdl
         self.document = document
         self.machinery = read_machinery(document)
+        self.inaccessible, self.context = self.machinery.names("inaccessible"), self.machinery.names("context")
         self.names = {reference.graph: reference for reference in self.graphs()}
         self.composites: dict[str, _CompositeDefinition] = {}
         self.enums: dict[str, frozenset[str]] = {}
@@ -235,10 +240,12 @@ class _Reader:
             raise SupergraphError("The supergraph has no query root type.")
         if not self.names:
             raise SupergraphError("The supergraph names no subgraph: it has no enum join__Graph.")
+        self.check_carried()
         self.index_types()
         self.check_references()
         types = {name: self.composite(node) for name, node in self.composites.items()}
         _check_field_sets(types)
+        self.check_contexts(types)
         return Supergraph(
             sdl=self.sdl,
             subgraphs={reference.name: reference for reference in sorted(self.names.values(), key=lambda r: r.name)},
@@ -260,7 +267,7 @@ class _Reader:
         for node in self.document.definitions:
             if isinstance(node, EnumTypeDefinitionNode) and node.name.value == f"{self.machinery.join}__Graph":
                 for value in node.values or ():
-                    for name, arguments in _applications(value.directives):
+                    for name, arguments in applications(value.directives):
                         if name == f"{self.machinery.join}__graph":
                             graph = value.name.value
                             yield SubgraphReference(
@@ -268,17 +275,20 @@ class _Reader:
                             )
 
     def roots(self) -> dict[OperationKind, str]:
-        for node in self.document.definitions:
-            if isinstance(node, SchemaDefinitionNode):
-                given = {str(each.operation.value): each.type.name.value for each in node.operation_types or ()}
-                break
-        else:
-            given = {kind: name for kind, name in _ROOTS.items() if name in self.composites}
+        schemas = [n for n in self.document.definitions if isinstance(n, SchemaDefinitionNode | SchemaExtensionNode)]
+        given = {str(each.operation.value): each.type.name.value for n in schemas for each in n.operation_types or ()}
+        if not any(isinstance(node, SchemaDefinitionNode) for node in schemas):
+            given |= {kind: name for kind, name in _ROOTS.items() if name in self.composites and kind not in given}
+        for kind, name in given.items():
+            if not isinstance(self.composites.get(name), ObjectTypeDefinitionNode):
+                raise SupergraphError(
+                    f'The supergraph names "{name}" as its {kind} type, which is no object type of it.'
+                )
         kinds: tuple[OperationKind, ...] = ("query", "mutation", "subscription")
-        return {kind: given[kind] for kind in kinds if given.get(kind) in self.composites}
+        return {kind: given[kind] for kind in kinds if kind in given}
 
     def is_inaccessible(self, directives: Iterable[ConstDirectiveNode] | None) -> bool:
-        return any(node.name.value == self.machinery.inaccessible for node in directives or ())
+        return any(node.name.value in self.inaccessible for node in directives or ())
 
     def subgraph_name(self, graph: object) -> str:
         if graph not in self.names:
@@ -295,6 +305,14 @@ class _Reader:
                 ) from error
         return self.type_cache[text]
 
+    def check_carried(self) -> None:
+        """What a @join__directive carries out of a subgraph must be known, wherever it stands."""
+        for node in self.document.definitions:
+            for each in (node, *(getattr(node, "fields", None) or ())):
+                for name, arguments in applications(getattr(each, "directives", None)):
+                    if name == f"{self.machinery.join}__directive":
+                        check_carried(str(arguments.get("name", "")), arguments.get("args"))
+
     # ---- types ----
 
     def index_types(self) -> None:
@@ -310,7 +328,7 @@ class _Reader:
                 defaultdict(set),
                 defaultdict(set),
             )
-            for directive, arguments in _applications(node.directives):
+            for directive, arguments in applications(node.directives):
                 if directive == f"{join}__type":
                     self.joined[name][self.subgraph_name(arguments.get("graph"))].append(arguments)
                 elif directive == f"{join}__implements":
@@ -320,7 +338,7 @@ class _Reader:
                     members[name][self.subgraph_name(arguments.get("graph"))].add(_argument(arguments, "member"))
                 elif directive == f"{join}__owner":
                     self.owners[name] = self.subgraph_name(arguments.get("graph"))
-                elif directive == self.machinery.context:
+                elif directive in self.context:
                     self.contexts[_argument(arguments, "name")].add(name)
         self.fill_older_joins(members)
         self.index_possible_types(members)
@@ -351,7 +369,7 @@ class _Reader:
         graphs = {
             self.subgraph_name(arguments.get("graph"))
             for each in node.fields or ()
-            for directive, arguments in _applications(each.directives)
+            for directive, arguments in applications(each.directives)
             if directive == f"{self.machinery.join}__field" and "graph" in arguments
         }
         return sorted(graphs) or everywhere
@@ -426,7 +444,7 @@ class _Reader:
         declared = type_reference(node.type)
         joins = [
             arguments
-            for directive, arguments in _applications(node.directives)
+            for directive, arguments in applications(node.directives)
             if directive == f"{self.machinery.join}__field"
         ]
         return Field(
@@ -491,6 +509,18 @@ class _Reader:
             selection=_argument(value, "selection"),
         )
 
+    def check_contexts(self, types: Mapping[str, CompositeType]) -> None:
+        """An argument that is filled from a context needs one."""
+        for owner, type_ in types.items():
+            for name, field_ in type_.fields.items():
+                for place in field_.subgraphs.values():
+                    for argument in place.context_arguments:
+                        if argument.context not in self.contexts:
+                            raise SupergraphError(
+                                f'The argument "{argument.name}" of "{owner}.{name}" is filled from the context '
+                                f'"{argument.context}", which no type sets.'
+                            )
+
 
 def _check_field_sets(types: Mapping[str, CompositeType]) -> None:
     """Every field set has to select fields that exist. Raises SupergraphError with the first that does not."""
@@ -535,12 +565,3 @@ def _argument(arguments: Mapping[str, object], name: str) -> str:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
-
-
-def _applications(nodes: Iterable[ConstDirectiveNode] | None) -> Iterator[tuple[str, dict[str, object]]]:
-    """Each applied directive's name and argument values."""
-    for node in nodes or ():
-        yield (
-            node.name.value,
-            {each.name.value: value_from_ast_untyped(each.value) for each in node.arguments or ()},
-        )

@@ -7,31 +7,17 @@ report is the author's.
 Specification: GraphQL, section 3 (type system); federation subgraph specification.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from graphql import (
-    GraphQLArgument,
     GraphQLError,
-    GraphQLInputField,
-    GraphQLInputType,
     GraphQLSchema,
-    Undefined,
     build_ast_schema,
-    is_enum_type,
-    is_input_object_type,
-    is_interface_type,
-    is_leaf_type,
-    is_list_type,
-    is_non_null_type,
-    is_object_type,
     parse,
     specified_directives,
-    validate_schema,
 )
 from graphql.language import (
     ConstDirectiveNode,
-    ConstValueNode,
     DefinitionNode,
     DirectiveDefinitionNode,
     DocumentNode,
@@ -43,17 +29,13 @@ from graphql.language import (
     InputObjectTypeExtensionNode,
     InterfaceTypeDefinitionNode,
     InterfaceTypeExtensionNode,
-    ListValueNode,
     Node,
-    NullValueNode,
     ObjectTypeDefinitionNode,
     ObjectTypeExtensionNode,
-    ObjectValueNode,
     ScalarTypeDefinitionNode,
     ScalarTypeExtensionNode,
     SchemaDefinitionNode,
     SchemaExtensionNode,
-    StringValueNode,
     TypeDefinitionNode,
     TypeExtensionNode,
     UnionTypeDefinitionNode,
@@ -62,7 +44,6 @@ from graphql.language import (
     print_ast,
     visit,
 )
-from graphql.utilities import value_from_ast
 from graphql.validation.validate import validate_sdl
 
 from trifolio.composer.definitions import specified_directives as federation_directives
@@ -70,6 +51,7 @@ from trifolio.composer.definitions import specified_scalars
 from trifolio.composer.diagnostics import Code, Diagnostics
 from trifolio.composer.links import Links
 from trifolio.federation import LINK_IDENTITY, MACHINERY_TYPES, ROOT_TYPES
+from trifolio.schema_rules import applied_errors, default_errors, fits
 
 ERRORS_MAX = 50
 """Reported for one subgraph; a broken document can have thousands that say the same."""
@@ -82,11 +64,6 @@ DEFINITION_OF = {
     InputObjectTypeExtensionNode: InputObjectTypeDefinitionNode,
     ScalarTypeExtensionNode: ScalarTypeDefinitionNode,
 }
-
-PASSED_OVER = ("has invalid default value", "is not deprecated, so implementation field")
-"""Rules of graphql-core that are not applied, by their texts. Default values are checked by `_default_errors`, which
-lets pass what Apollo's composition lets pass; that a deprecation has to stand on the interface first is no rule there.
-"""
 
 LINK_PURPOSE = "enum {name} {{ SECURITY EXECUTION }}"
 
@@ -113,15 +90,8 @@ def _errors(document: DocumentNode) -> Iterator[GraphQLError]:
         yield error if isinstance(error, GraphQLError) else GraphQLError(str(error))
         return
     yield from applied_errors(schema)
-    yield from _default_errors(schema)
+    yield from default_errors(schema)
     yield from _value_errors(schema, document)
-
-
-def applied_errors(schema: GraphQLSchema) -> list[GraphQLError]:
-    """What graphql-core says of a schema, but for the rules that are not applied."""
-    parts: Any = schema.to_kwargs()
-    judged = GraphQLSchema(**{**parts, "assume_valid": False})
-    return [error for error in validate_schema(judged) if not any(text in error.message for text in PASSED_OVER)]
 
 
 def _foreign_definitions(document: DocumentNode) -> Iterator[GraphQLError]:
@@ -222,38 +192,7 @@ def _has_fields(document: DocumentNode, name: str) -> bool:
     )
 
 
-# ---- default values and values of directive arguments ----
-
-
-def _default_errors(schema: GraphQLSchema) -> Iterator[GraphQLError]:
-    """Default values that do not fit their types."""
-    for directive in schema.directives:
-        yield from _unfit_defaults(f"@{directive.name}", directive.args)
-    for name, each in schema.type_map.items():
-        if is_input_object_type(each):
-            yield from _unfit_defaults(name, each.fields)
-        elif is_object_type(each) or is_interface_type(each):
-            for field_name, field in each.fields.items():
-                yield from _unfit_defaults(f"{name}.{field_name}", field.args)
-
-
-def merged_default_errors(schema: GraphQLSchema) -> list[GraphQLError]:
-    """Default values that do not fit their types any more after merging: a field or an enum value of theirs is gone."""
-    return list(_default_errors(schema))
-
-
-def _unfit_defaults(
-    parent: str,
-    elements: Mapping[str, GraphQLArgument] | Mapping[str, GraphQLInputField],
-) -> Iterator[GraphQLError]:
-    for name, element in elements.items():
-        value = element.ast_node.default_value if element.ast_node else None
-        if value is not None and not _fits(value, element.type):
-            message = (
-                f'Invalid default value for "{name}" of "{parent}": expected type "{element.type}", found '
-                f"{print_ast(value)}."
-            )
-            yield GraphQLError(message, [value])
+# ---- values of directive arguments ----
 
 
 def _value_errors(schema: GraphQLSchema, document: DocumentNode) -> Iterator[GraphQLError]:
@@ -263,35 +202,12 @@ def _value_errors(schema: GraphQLSchema, document: DocumentNode) -> Iterator[Gra
         directive = known.get(use.name.value)
         for argument in use.arguments or ():
             definition = directive.args.get(argument.name.value) if directive else None
-            if definition is not None and not _fits(argument.value, definition.type):
+            if definition is not None and not fits(argument.value, definition.type):
                 message = (
                     f'Invalid value for argument "@{use.name.value}({argument.name.value}:)": expected type '
                     f'"{definition.type}", found {print_ast(argument.value)}.'
                 )
                 yield GraphQLError(message, [argument.value])
-
-
-def _fits(value: ConstValueNode, expected: GraphQLInputType) -> bool:
-    """Whether a value fits a type.
-
-    Let pass, as Apollo's composition does: an enum's value as a string, and an input object without a required field.
-    """
-    if is_non_null_type(expected):
-        return not isinstance(value, NullValueNode) and _fits(value, expected.of_type)
-    if isinstance(value, NullValueNode):
-        return True
-    if is_list_type(expected):
-        items = value.values if isinstance(value, ListValueNode) else (value,)
-        return all(_fits(item, expected.of_type) for item in items)
-    if is_input_object_type(expected):
-        return isinstance(value, ObjectValueNode) and all(
-            each.name.value in expected.fields and _fits(each.value, expected.fields[each.name.value].type)
-            for each in value.fields
-        )
-    if is_enum_type(expected) and isinstance(value, StringValueNode):
-        return value.value in expected.values
-    # What is no input type at all is reported as that.
-    return not is_leaf_type(expected) or value_from_ast(value, expected) is not Undefined
 
 
 class _Collector(Visitor):

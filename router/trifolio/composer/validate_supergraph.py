@@ -8,7 +8,6 @@ from graphql.language import ConstValueNode, ListValueNode, ObjectValueNode
 from trifolio.composer.authorization import Requirements, check_transitive_requirements
 from trifolio.composer.diagnostics import Code
 from trifolio.composer.field_sets import InvalidFieldSet, Mention, mentions, parse_selection
-from trifolio.composer.graphql_rules import applied_errors, merged_default_errors
 from trifolio.composer.inaccessible import check_inaccessible
 from trifolio.composer.schema import Argument, Field, TypeDef, first, is_list, is_non_null, item_type, nullable
 from trifolio.composer.sources import Merging, Source, listed, subgraphs_listed
@@ -33,16 +32,14 @@ def validate_supergraph(
 def read_supergraph(merging: Merging, text: str) -> Supergraph | None:
     """The supergraph as a router reads it; None after reporting where what clients see is no valid schema, as when a
     merged field no longer fits its interface."""
-    supergraph = None
     try:
         supergraph = Supergraph.parse(text)
-        schema = supergraph.api_schema
-        errors = [error.message for error in (*applied_errors(schema), *merged_default_errors(schema))]
+        assert supergraph.api_schema.query_type is not None
     except SupergraphError as error:
-        errors = [str(error)]
-    for message in errors:
-        merging.diagnostics.add(Code.INVALID_GRAPHQL, f"After merging: {message}")
-    return supergraph if not errors else None
+        for problem in error.problems:
+            merging.diagnostics.add(Code.INVALID_GRAPHQL, f"After merging: {problem}")
+        return None
+    return supergraph
 
 
 def _check_defaults(merging: Merging, supergraph: MergedSupergraph) -> None:
