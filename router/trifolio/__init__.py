@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # so that type checkers know the names that are imported late
     from trifolio.composer import CompositionResult, Diagnostic, Location, Subgraph, compose
     from trifolio.config import (
+        AuthorizationConfig,
         Config,
         CorsConfig,
         HeadersConfig,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # so that type checkers know the names that are imported late
         RouterError,
         SubgraphError,
         SupergraphError,
+        Unauthorized,
         VariablesError,
     )
     from trifolio.executor.httpx import HttpxTransport
@@ -97,6 +99,7 @@ _EXPORTS = {
     "OperationEnded": "trifolio.observer",
     "Config": "trifolio.config",
     "SubgraphConfig": "trifolio.config",
+    "AuthorizationConfig": "trifolio.config",
     "PluginConfig": "trifolio.config",
     "Secret": "trifolio.config",
     "HeadersConfig": "trifolio.config",
@@ -114,6 +117,7 @@ _EXPORTS = {
     "DocumentError": "trifolio.errors",
     "OperationError": "trifolio.errors",
     "VariablesError": "trifolio.errors",
+    "Unauthorized": "trifolio.errors",
     "Refused": "trifolio.errors",
     "SubgraphError": "trifolio.errors",
     "ConfigurationError": "trifolio.errors",
@@ -127,6 +131,7 @@ _EXPORTS = {
 
 __all__ = [
     "AnswerError",
+    "AuthorizationConfig",
     "ClientText",
     "CompositionResult",
     "Config",
@@ -182,6 +187,7 @@ __all__ = [
     "Supergraph",
     "SupergraphError",
     "Transport",
+    "Unauthorized",
     "VariablesError",
     "compose",
     "parse_config",

@@ -20,6 +20,7 @@ from graphql import OperationType
 from graphql.language import DocumentNode
 
 from trifolio.api_schema import with_defer
+from trifolio.authorization import Caller, GuardedFields, guarded_fields
 from trifolio.bounded_cache import BoundedCache
 from trifolio.config import Config
 from trifolio.document import choose_operation, read_document
@@ -32,6 +33,7 @@ from trifolio.errors import (
     PlanningError,
     RequestError,
     RouterError,
+    Unauthorized,
 )
 from trifolio.executor import Around, PreparedPlan, Transport, execute, execute_in_parts, prepare
 from trifolio.hiding import SelectedFields, selected_fields, without_fields
@@ -69,11 +71,16 @@ class PreparedOperation:
     """The variables that decide a condition and could be null."""
     selected: SelectedFields | None
     """What it selects, where plug-ins want to know."""
+    guarded: GuardedFields | None
+    """What of it the supergraph guards; None: nothing."""
+    shut: frozenset[str]
+    """Those of the guarded fields that the plan leaves out."""
 
 
-PlanKey = tuple[str, str | None, frozenset[str], bool, frozenset[str]]
+PlanKey = tuple[str, str | None, frozenset[str], bool, frozenset[str], frozenset[str]]
 """What a plan follows from: the document's text, the operation's name, the @override labels that hold, whether what is
-under @defer may come later, and the fields that the caller may not see, as `Type.field`.
+under @defer may come later, and the fields that the caller may not see, as `Type.field`: those that plug-ins hide, and
+those that the supergraph's rules shut.
 
 A plain tuple, as one is made for every request."""
 
@@ -113,6 +120,7 @@ class Engine:
         self._fallbacks = 0
         self._labels = LabelRules(supergraph.labels, config)
         self._hooks = Hooks(plugins, limits) if plugins else None
+        self._rejects = config.authorization.mode == "reject"
 
     @property
     def state(self) -> EngineState:
@@ -213,7 +221,7 @@ class Engine:
 
     def _key(self, query: str, operation_name: str | None, headers: Mapping[str, str], *, incremental: bool) -> PlanKey:
         labels = self._labels.decide(headers) if self._labels.in_use else _NOTHING
-        return query, operation_name, labels, incremental and self._defers and "@defer" in query, _NOTHING
+        return query, operation_name, labels, incremental and self._defers and "@defer" in query, _NOTHING, _NOTHING
 
     # ---- once per operation ----
 
@@ -249,14 +257,14 @@ class Engine:
         """Everything that follows from the text; kept for the next request. Raises RequestError or PlanningError."""
         started = time.perf_counter()
         limits = self.config.limits
-        text, operation_name, _, _, hidden = key
+        text, operation_name, _, _, hidden, shut = key
         document = read_document(text, self._schema, limits, introspection=self.config.introspection, work=work)
         chosen = choose_operation(document, operation_name)
         if chosen.operation is OperationType.SUBSCRIPTION:
             raise OperationError(ErrorCode.SUBSCRIPTION_NOT_SUPPORTED)
         name = chosen.name.value if chosen.name else None
         wants_fields = self._hooks is not None and self._hooks.sees_operations
-        shown = without_fields(document, self._schema, hidden)
+        shown = without_fields(document, self._schema, hidden, shut)
         made = self._plan(shown, name, key, work)
         prepared = prepare(made, name=name or "", schema=self._schema, work=work)
         operation = PreparedOperation(
@@ -266,6 +274,8 @@ class Engine:
             variables=read_definitions(chosen.variable_definitions or ()),
             conditions=nullable_conditions(document, chosen.variable_definitions or ()),
             selected=selected_fields(document, self._schema) if wants_fields else None,
+            guarded=guarded_fields(document, chosen, self.supergraph),
+            shut=shut,
         )
         self._plans.put(key, operation, _TEXT_COPIES * len(text.encode(errors="replace")) + prepared.held_bytes)
         if self._observer is not None:
@@ -275,7 +285,7 @@ class Engine:
 
     def _plan(self, document: DocumentNode, name: str | None, key: PlanKey, work: Work) -> Plan:
         """The operation's plan, in parts where that can be planned with half of the budget."""
-        _, _, labels, incremental, _ = key
+        _, _, labels, incremental, _, _ = key
         if incremental:
             half = work.half()
             try:
@@ -315,18 +325,20 @@ class Engine:
                 operation = await self._prepared(key)
             if queries_only and operation.kind != "query":
                 raise OperationError(ErrorCode.MUTATION_OVER_GET)
-            if operation.selected is not None and request is not None and deadline is not None:
+            if operation.selected is not None or operation.guarded is not None:
                 operation = await self._shown(key, operation, request, deadline)
             coerced = coerce_variables(self._schema, operation.variables, variables, self.config.limits)
             if operation.conditions:
                 check_conditions(operation.conditions, coerced)
+            if operation.shut and self._rejects:
+                self._reject(operation, coerced, request)
             around = None
             if self._hooks is not None and request is not None and deadline is not None:
                 headers, context = request.headers, request.context
                 around = self._hooks.around_fetches(request, deadline)
             response = await self._execute(operation, variables or _EMPTY, coerced, headers, context, around, deadline)
         except RouterError as refusal:
-            response = Response(None, refusal.errors(), refusal)
+            response = Response(None, refusal.errors(), refusal, headers=refusal.headers)
         except Exception as bug:  # noqa: BLE001  # the last resort: any bug is logged with its request's id
             response = _failed(bug, headers)
         if self._observer is not None:
@@ -416,7 +428,7 @@ class Engine:
             await hooks.start_for(request, deadline)
             response = await hooks.on_request(request, deadline)
         except RouterError as refusal:
-            response = Response(None, refusal.errors(), refusal)
+            response = Response(None, refusal.errors(), refusal, headers=refusal.headers)
         except Exception as bug:  # noqa: BLE001  # as in `_answer`
             response = _failed(bug, request.headers)
         if response is None:
@@ -436,28 +448,47 @@ class Engine:
         grace = loop.time() + limits.plugin_response_timeout_ms / 1000
         return await hooks.on_response(request, response, max(deadline, grace))
 
+    # ---- who may see what ----
+
     async def _shown(
-        self, key: PlanKey, operation: PreparedOperation, request: RequestContext, deadline: float
+        self, key: PlanKey, operation: PreparedOperation, request: RequestContext | None, deadline: float | None
     ) -> PreparedOperation:
         """The operation as its caller may have it. Raises RouterError where a plug-in refuses it."""
-        assert self._hooks is not None
-        assert operation.selected is not None
-        text, operation_name, labels, incremental, _ = key
-        seen = OperationContext(
-            request,
-            operation.kind,
-            operation.name,
-            operation.selected.coordinates,
-            operation.selected.introspects,
-            self.supergraph.labels,
-            set(labels),
-        )
-        await self._hooks.on_operation(seen, deadline)
-        hidden = operation.selected.coordinates.intersection(seen.hidden)
-        wanted = text, operation_name, frozenset(seen.labels), incremental, hidden
+        text, operation_name, labels, incremental, _, _ = key
+        guarded, hidden = operation.guarded, _NOTHING
+        policies: Mapping[str, bool | None] = {}
+        if operation.selected is not None and request is not None and deadline is not None:
+            assert self._hooks is not None
+            seen = OperationContext(
+                request,
+                operation.kind,
+                operation.name,
+                operation.selected.coordinates,
+                operation.selected.introspects,
+                self.supergraph.labels,
+                set(labels),
+                policies=dict.fromkeys(sorted(guarded.policies)) if guarded is not None else {},
+            )
+            await self._hooks.on_operation(seen, deadline, self.supergraph.has_field)
+            hidden = operation.selected.coordinates.intersection(seen.hidden)
+            labels, policies = frozenset(seen.labels), seen.policies
+        shut = _NOTHING
+        if guarded is not None:
+            shut = guarded.shut(Caller(request.claims if request is not None else None, policies))
+        wanted = text, operation_name, labels, incremental, hidden, shut
         if wanted == key:
             return operation
         return await self._prepared(wanted)
+
+    def _reject(
+        self, operation: PreparedOperation, coerced: Mapping[str, object], request: RequestContext | None
+    ) -> None:
+        """Refuse an operation that selects what its caller may not see. Raises Unauthorized."""
+        assert operation.guarded is not None
+        names = operation.guarded.selected(operation.shut, coerced)
+        if names:
+            is_known = request is not None and request.claims is not None
+            raise Unauthorized(names[: self.config.limits.answer_errors_max], is_known=is_known)
 
 
 _TEXT_COPIES: Final = 2
@@ -470,8 +501,9 @@ _ERROR_BYTES: Final = 300
 
 def _digest(key: PlanKey) -> bytes:
     """A key's identity, for operations that are not worth keeping their texts."""
-    text, name, labels, incremental, hidden = key
-    parts = (text, name or "", *sorted(labels), "", *sorted(hidden), str(incremental), str(name is None))
+    text, name, labels, incremental, hidden, shut = key
+    sets = (*sorted(labels), "", *sorted(hidden), "", *sorted(shut), "")
+    parts = (text, name or "", *sets, str(incremental), str(name is None))
     digest = blake2b(digest_size=16)
     for part in parts:
         data = part.encode(errors="surrogatepass")

@@ -7,6 +7,7 @@ The tree says whose fault it is, and so who can mend it:
     │   ├── DocumentError       the document does not parse, is not valid, or is beyond a limit
     │   ├── OperationError      no operation, or no such operation, or one that this method may not run
     │   ├── VariablesError      the variables do not fit the operation
+    │   ├── Unauthorized        it selects what its caller may not see, and the router is set to reject that
     │   └── Refused             a plug-in will not have it
     ├── SubgraphError           a subgraph's: one fetch failed, the rest of the answer stands
     ├── ConfigurationError      the operator's: refused at start, never while serving
@@ -204,6 +205,11 @@ class RouterError(Exception):
         """The HTTP status of a response that says nothing else."""
         return self.code.status
 
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The HTTP headers that belong to the status."""
+        return ()
+
     def errors(self) -> tuple[AnswerError, ...]:
         """What an answer says about this failure; at least one element."""
         return (AnswerError(self.code, self.message, self.locations),)
@@ -248,6 +254,27 @@ class Refused(RequestError):
     def status(self) -> int:
         """The HTTP status that the plug-in chose."""
         return self._status
+
+
+class Unauthorized(RequestError):
+    """The operation selects fields that its caller may not see, where the router rejects such operations as a whole."""
+
+    def __init__(self, names: Sequence[str], *, is_known: bool) -> None:
+        """`names` are the fields, as `Type.field`; `is_known`: somebody is logged in, so that to log in is no help."""
+        code = ErrorCode.UNAUTHORIZED_FIELD_OR_TYPE
+        errors = tuple(AnswerError(code, ClientText(f"{name}: {code.text}")) for name in names)
+        super().__init__(code, errors[0].message, all_errors=errors)
+        self._is_known = is_known
+
+    @property
+    def status(self) -> int:
+        """403, or 401 where nobody is logged in."""
+        return 403 if self._is_known else 401
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """A 401 says by which scheme to log in (RFC 9110, 11.6.1)."""
+        return () if self._is_known else (("www-authenticate", "Bearer"),)
 
 
 class DocumentError(RequestError):

@@ -6,8 +6,9 @@ the document stays valid, whatever is hidden, and the client gets its keys in th
 
     { me { name email } }  ->  { me { name email: __typename @trifolio__hidden(field: "User.email", nonNull: true) } }
 
-A field stands for that of every type that the object may be of, and for that of every interface which these implement:
-it is hidden where any of these is.
+A field that a plug-in hides stands for that of every type that the object may be of, and for that of every interface
+which these implement: it is hidden where any of these is. What access rules shut (`authorization.py`) is told by the
+type that it is selected on.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,7 +24,11 @@ from graphql import (
     GraphQLInterfaceType,
     GraphQLObjectType,
     GraphQLSchema,
+    GraphQLUnionType,
+    InlineFragmentNode,
+    NamedTypeNode,
     NameNode,
+    SelectionSetNode,
     StringValueNode,
     TypeInfo,
     TypeInfoVisitor,
@@ -35,6 +40,7 @@ from graphql import (
 HIDDEN: Final = "trifolio__hidden"
 """The directive's name; documents are validated before, so no client has it."""
 
+_TYPENAME: Final = "__typename"
 _INTROSPECTION: Final = frozenset({"__schema", "__type"})
 
 
@@ -64,21 +70,61 @@ def selected_fields(document: DocumentNode, schema: GraphQLSchema) -> SelectedFi
     return SelectedFields(frozenset(found), introspects)
 
 
-def without_fields(document: DocumentNode, schema: GraphQLSchema, hidden: frozenset[str]) -> DocumentNode:
-    """The document with every field of `hidden` replaced; the same one where nothing is."""
-    if not hidden:
+def without_fields(
+    document: DocumentNode,
+    schema: GraphQLSchema,
+    hidden: frozenset[str],
+    shut: frozenset[str] = frozenset(),
+) -> DocumentNode:
+    """The document with every field of `hidden` and `shut` replaced; the same one where nothing is.
+
+    `hidden` names fields of any type and interface that the object may be of, `shut` those of the type that they are
+    selected on, and `Type.__typename` where it must not be told that an object is of that type.
+    """
+    if not hidden and not shut:
         return document
     info = TypeInfo(schema)
 
     class Hide(Visitor):
-        def enter_field(self, node: FieldNode, *_: Any) -> FieldNode | None:
-            coordinate = next((each for each in _coordinates(info, node, schema) if each in hidden), None)
+        def enter_field(self, node: FieldNode, *_: Any) -> FieldNode | InlineFragmentNode | None:
+            parent = info.get_parent_type()
+            if parent is None or hidden_mark(node.directives) is not None:
+                return None
+            name = node.name.value
+            coordinate: str | None = f"{parent.name}.{name}"
+            if coordinate not in shut:
+                if name == _TYPENAME and isinstance(parent, GraphQLInterfaceType | GraphQLUnionType):
+                    return _told_apart(node, parent, schema, shut)
+                coordinate = next((each for each in _coordinates(info, node, schema) if each in hidden), None)
             if coordinate is None:
                 return None
             return _placeholder(node, coordinate, non_null=is_non_null_type(info.get_type()))
 
     changed: DocumentNode = visit(document, TypeInfoVisitor(info, Hide()))
     return changed
+
+
+def _told_apart(
+    node: FieldNode, parent: GraphQLInterfaceType | GraphQLUnionType, schema: GraphQLSchema, shut: frozenset[str]
+) -> InlineFragmentNode | None:
+    """`__typename` by the type that the object is of, where it is shut for some: those have a placeholder, which names
+    the abstract type alone. None where it is open for all."""
+    possible = [each.name for each in schema.get_possible_types(parent)]
+    if not any(f"{each}.{_TYPENAME}" in shut for each in possible):
+        return None
+    bare = FieldNode(alias=node.alias, name=node.name, arguments=(), directives=(), selection_set=None)
+    mark = _placeholder(bare, f"{parent.name}.{_TYPENAME}", non_null=True)
+    fragments = tuple(
+        InlineFragmentNode(
+            type_condition=NamedTypeNode(name=NameNode(value=each)),
+            directives=(),
+            selection_set=SelectionSetNode(selections=(mark if f"{each}.{_TYPENAME}" in shut else bare,)),
+        )
+        for each in possible
+    )
+    return InlineFragmentNode(
+        type_condition=None, directives=node.directives or (), selection_set=SelectionSetNode(selections=fragments)
+    )
 
 
 def hidden_mark(directives: Iterable[DirectiveNode] | None) -> tuple[str, bool] | None:

@@ -33,6 +33,7 @@ from graphql.language import (
     parse_type,
 )
 
+from trifolio.access_rules import AccessRules, read_access_rules
 from trifolio.api_schema import build_api_schema
 from trifolio.errors import SupergraphError
 from trifolio.features import Machinery, applications, check_carried, read_machinery
@@ -173,6 +174,8 @@ class Supergraph:
     """The labels of progressive @override that are used anywhere."""
     contexts: Mapping[str, frozenset[str]]
     """For each context's full name the types that set it."""
+    access: AccessRules
+    """What is demanded of whoever asks for a type or a field."""
     _document: DocumentNode = field(repr=False)
     _machinery: Machinery = field(repr=False)
 
@@ -190,6 +193,11 @@ class Supergraph:
     def possible_types(self) -> Mapping[str, frozenset[str]]:
         """The object types that can stand where a composite type is said, by its name."""
         return {name: frozenset(each.possible_types) for name, each in self.types.items()}
+
+    def has_field(self, coordinate: str) -> bool:
+        """Whether there is a field `Type.field`; what clients do not see counts."""
+        type_name, _, name = coordinate.partition(".")
+        return type_name in self.types and name in self.types[type_name].fields
 
     @cached_property
     def api_schema(self) -> GraphQLSchema:
@@ -254,6 +262,7 @@ class _Reader:
             roots=roots,
             labels=frozenset(self.labels),
             contexts={name: frozenset(owners) for name, owners in self.contexts.items()},
+            access=read_access_rules(self.document, self.machinery),
             _document=self.document,
             _machinery=self.machinery,
         )

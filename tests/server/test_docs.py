@@ -11,7 +11,15 @@ import trifolio
 from tools.api_page import PAGE as API_PAGE
 from tools.api_page import api_page
 from trifolio.command import COMMANDS
-from trifolio.config import Config, CorsConfig, HeadersConfig, OverrideConfig, SubgraphConfig, parse_config
+from trifolio.config import (
+    AuthorizationConfig,
+    Config,
+    CorsConfig,
+    HeadersConfig,
+    OverrideConfig,
+    SubgraphConfig,
+    parse_config,
+)
 from trifolio.config.effect import CUT_BY
 from trifolio.config.values import CORS_MAX_AGE_S, PROXIES_MAX
 from trifolio.errors import ErrorCode
@@ -36,7 +44,7 @@ def test_every_code_is_documented_with_its_meaning(code: ErrorCode) -> None:
 def test_every_key_of_router_yaml_is_documented(tmp_path: Path) -> None:
     """The example names every key, and is a valid router.yaml whose values are the defaults where there are any."""
     example = PAGE.split("## router.yaml")[1].split("```yaml\n")[1].split("```")[0]
-    for cls in (Config, SubgraphConfig, HeadersConfig, CorsConfig, OverrideConfig):
+    for cls in (Config, SubgraphConfig, HeadersConfig, CorsConfig, OverrideConfig, AuthorizationConfig):
         for each in fields(cls):
             assert f"{each.name}:" in example
     (tmp_path / "examples").mkdir()

@@ -41,6 +41,7 @@ def test_the_package_itself_loads_nothing() -> None:
 
 EXPORTS = [
     "AnswerError",
+    "AuthorizationConfig",
     "ClientText",
     "CompositionResult",
     "Config",
@@ -96,6 +97,7 @@ EXPORTS = [
     "Supergraph",
     "SupergraphError",
     "Transport",
+    "Unauthorized",
     "VariablesError",
     "compose",
     "parse_config",

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from trifolio.config.values import (
+    AuthorizationConfig,
     CompositionConfig,
     Config,
     CorsConfig,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # so that type checkers know the names that are imported late
     )
 
 __all__ = [
+    "AuthorizationConfig",
     "CompositionConfig",
     "Config",
     "CorsConfig",

@@ -88,6 +88,22 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def mistakes(self, value: str, /) -> Iterator[Mistake]:
+        """One, where the value is another word."""
+        if value not in self.words:
+            yield Mistake(f"{value!r} is not known", f"write {' or '.join(self.words)}")
+
+    def json_schema(self) -> Mapping[str, object]:
+        """`enum`."""
+        return {"enum": list(self.words)}
+
+
+@dataclass(frozen=True, slots=True)
 class Distinct:
     """A list in which nothing stands twice, whatever the case of its letters."""
 

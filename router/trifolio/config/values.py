@@ -21,6 +21,7 @@ from trifolio.config.forms import (
     HttpUrl,
     Label,
     Mistake,
+    OneOf,
     Origin,
     PluginReference,
     SchemaReference,
@@ -145,6 +146,15 @@ class OverrideConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorizationConfig(Checked):
+    """What becomes of operations that select fields which the supergraph's access rules shut for their caller."""
+
+    mode: Annotated[str, OneOf(("null_fields", "reject"))] = "null_fields"
+    """`null_fields`: such a field is null with an error, the rest is answered. `reject`: nothing is, and the status is
+    401, or 403 for who is logged in."""
+
+
+@dataclass(frozen=True, slots=True)
 class PluginConfig(Checked):
     """One plug-in: a class, and the options that it is made with."""
 
@@ -170,6 +180,8 @@ class Config(Checked):
     """Which web pages of other origins may call the router."""
     override: OverrideConfig = field(default_factory=OverrideConfig)
     """How progressive @override is decided."""
+    authorization: AuthorizationConfig = field(default_factory=AuthorizationConfig)
+    """What becomes of operations that select what their caller may not see."""
     trusted_proxies: Annotated[int, Between(0, PROXIES_MAX)] = 0
     """How many proxies stand in front, each of which adds the address that it sees to X-Forwarded-For: the client's
     address is that many places from the header's end. With 0 it is the connection's, and the header is not believed."""

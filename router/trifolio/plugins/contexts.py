@@ -4,7 +4,7 @@ Contexts live as long as one operation. What one hook finds out for another stan
 key that nobody else has: the plug-in itself, or a name that begins with the package's.
 """
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -41,6 +41,9 @@ class RequestContext:
     """The HTTP method; None where the operation did not come over HTTP."""
     state: dict[Any, Any] = field(default_factory=dict)
     """What plug-ins know of this request."""
+    claims: Mapping[str, object] | None = None
+    """Who sent it: the claims of a token that a plug-in has verified; None while nobody is logged in. The supergraph's
+    access rules are decided by them, so only what was verified may stand here."""
 
     def check(self, known: Mapping[str, str]) -> None:
         """Puts the headers' names in lower case. Raises TypeError or ValueError for what no request can be; values of
@@ -50,6 +53,7 @@ class RequestContext:
         _check_type("variables", self.variables, Mapping, type(None))
         _check_type("headers", self.headers, MutableMapping)
         _check_type("state", self.state, dict)
+        _check_type("claims", self.claims, Mapping, type(None))
         changed = False
         for name, value in self.headers.items():
             if known.get(name) is not value:
@@ -80,9 +84,14 @@ class OperationContext:
     """Those of them that hold for it; a hook may add and take away."""
     hidden: set[str] = field(default_factory=set)
     """Fields, as `Type.field`, that the caller may not see: they are not fetched, and become null with an error."""
+    policies: dict[str, bool | None] = field(default_factory=dict)
+    """The policies (`@policy`) that guard fields of the operation, and whether the caller may pass: a hook sets True or
+    False. What nobody has answered is None at the end, and a no."""
 
-    def check(self, known_labels: frozenset[str]) -> None:
-        """Raises TypeError or ValueError where the labels are not of these, or what is hidden names no fields."""
+    def check(
+        self, known_labels: frozenset[str], known_policies: AbstractSet[str], has_field: Callable[[str], bool]
+    ) -> None:
+        """Raises TypeError or ValueError where labels or policies are not of these, or what is hidden is no field."""
         for attribute, names in (("labels", self.labels), ("hidden", self.hidden)):
             _check_type(attribute, names, AbstractSet)
             for name in names:
@@ -90,9 +99,15 @@ class OperationContext:
         unknown = self.labels - known_labels
         if unknown:
             raise ValueError(f"the supergraph has no @override label {', '.join(sorted(unknown))}")
-        no_fields = [name for name in self.hidden if name.count(".") != 1]
+        no_fields = [name for name in self.hidden if not has_field(name)]
         if no_fields:
-            raise ValueError(f"a field is hidden by Type.field, not by {', '.join(sorted(no_fields))}")
+            listed = ", ".join(sorted(no_fields))
+            raise ValueError(f"a field is hidden by Type.field, and the supergraph has no field {listed}")
+        _check_type("policies", self.policies, dict)
+        for name, answer in self.policies.items():
+            if name not in known_policies:
+                raise ValueError(f"no field of the operation has the policy {name!r}; it has {sorted(known_policies)}")
+            _check_type(f"the answer to the policy {name!r}", answer, bool, type(None))
 
 
 @dataclass(slots=True)

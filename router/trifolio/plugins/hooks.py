@@ -148,15 +148,18 @@ class Hooks:
                 return checked
         return None
 
-    async def on_operation(self, operation: OperationContext, deadline: float) -> None:
-        """Show the operation to every plug-in. Raises RouterError."""
+    async def on_operation(
+        self, operation: OperationContext, deadline: float, has_field: Callable[[str], bool]
+    ) -> None:
+        """Show the operation to every plug-in; `has_field` says of a name whether it is a field. Raises RouterError."""
         request, known_labels = operation.request, operation.known_labels
+        known_policies = frozenset(operation.policies)
         for name, hook in self._operation:
             known = dict(request.headers)
             call = _Call(name, "on_operation", request)
             call.returned(await call.within(deadline, hook, operation), type(None))
             call.check(request.check, known)
-            call.check(operation.check, known_labels)
+            call.check(operation.check, known_labels, known_policies, has_field)
 
     def around_fetches(self, request: RequestContext, deadline: float) -> Around | None:
         """What stands between the executor and the transports for one request; None where nothing does."""

@@ -1,0 +1,1 @@
+"""Access rules of a supergraph: who gets what, and what is fetched for whom."""
