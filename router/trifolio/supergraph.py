@@ -8,6 +8,7 @@ Subgraphs are called by their name (`@join__graph(name:)`) everywhere; the enum 
 Specifications: Apollo Federation join v0.1 to v0.5, link v1.0 (and core v0.1, v0.2), inaccessible v0.2, context v0.1.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -230,6 +231,8 @@ class _Reader:
         self.machinery = read_machinery(document)
         self.inaccessible, self.context = self.machinery.names("inaccessible"), self.machinery.names("context")
         self.names = {reference.graph: reference for reference in self.graphs()}
+        if len({reference.name for reference in self.names.values()}) < len(self.names):
+            raise SupergraphError("The supergraph has two subgraphs of one name in its enum join__Graph.")
         self.composites: dict[str, _CompositeDefinition] = {}
         self.enums: dict[str, frozenset[str]] = {}
         self.type_cache: dict[str, TypeReference] = {}
@@ -253,6 +256,7 @@ class _Reader:
         self.check_references()
         types = {name: self.composite(node) for name, node in self.composites.items()}
         _check_field_sets(types)
+        _check_places(types)
         self.check_contexts(types)
         return Supergraph(
             sdl=self.sdl,
@@ -529,6 +533,47 @@ class _Reader:
                                 f'The argument "{argument.name}" of "{owner}.{name}" is filled from the context '
                                 f'"{argument.context}", which no type sets.'
                             )
+
+
+def _check_places(types: Mapping[str, CompositeType]) -> None:
+    """Every field needs a subgraph that has its type, and one that may be asked for it.
+
+    Whether there is a way to that subgraph is the composer's to prove; this is what one line of a supergraph can lack.
+    """
+    provided = {
+        word
+        for type_ in types.values()
+        for field_ in type_.fields.values()
+        for place in field_.subgraphs.values()
+        for word in _words(place.provides or "")
+    }
+    for owner, type_ in types.items():
+        in_keys = {word for here in type_.subgraphs.values() for key in here.keys for word in _words(key.field_set)}
+        lent = {name for interface in type_.interfaces for name in _fields_of_interface_objects(types[interface])}
+        for name, field_ in type_.fields.items():
+            strange = sorted(field_.subgraphs.keys() - type_.subgraphs.keys())
+            if strange:
+                raise SupergraphError(
+                    f'The supergraph has "{owner}.{name}" in the subgraph "{strange[0]}", which has no "{owner}".'
+                )
+            asked = any(not place.external and not _is_given_away(place) for place in field_.subgraphs.values())
+            if type_.kind == "object" and not (asked or name in provided or name in in_keys or name in lent):
+                raise SupergraphError(f'The supergraph has no subgraph that may be asked for "{owner}.{name}".')
+
+
+def _fields_of_interface_objects(interface: CompositeType) -> Iterator[str]:
+    """The fields that every implementation has through a subgraph which knows none of them."""
+    lending = {subgraph for subgraph, here in interface.subgraphs.items() if here.is_interface_object}
+    return (name for name, field_ in interface.fields.items() if not lending.isdisjoint(field_.subgraphs))
+
+
+def _is_given_away(place: FieldInSubgraph) -> bool:
+    """Whether another subgraph has taken the field over for good."""
+    return place.used_overridden and place.label is None
+
+
+def _words(field_set: str) -> list[str]:
+    return re.findall(r"\w+", field_set)
 
 
 def _check_field_sets(types: Mapping[str, CompositeType]) -> None:

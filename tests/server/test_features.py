@@ -24,7 +24,10 @@ JOIN = "https://specs.apollo.dev/join/v0.3"
 SDL = """
 schema LINKS { query: Query }
 directive @join__type(graph: join__Graph!, key: String) repeatable on OBJECT
-enum join__Graph { A @join__graph(name: "a", url: "http://a.invalid/") }
+enum join__Graph {
+  A @join__graph(name: "a", url: "http://a.invalid/")
+  B @join__graph(name: "b", url: "http://b.invalid/")
+}
 type Query @join__type(graph: A) { open: Int shut: Int @guard MORE }
 EXTRA
 """
@@ -100,7 +103,7 @@ def test_unknown_versions_of_what_is_ignored_are_judged_by_their_purpose(feature
     """A version of which nobody knows that it may be passed over is passed over only without a purpose."""
     url = f"https://specs.apollo.dev/{feature.name}/v7.0"
     assert url in refusal(sdl(f'@link(url: "{url}", for: EXECUTION)'))
-    assert Router(sdl(f'@link(url: "{url}")')).supergraph.subgraphs.keys() == {"a"}
+    assert Router(sdl(f'@link(url: "{url}")')).supergraph.subgraphs.keys() == {"a", "b"}
 
 
 @pytest.mark.parametrize("version", ["v0.1", "v0.4", "v3.1"])
@@ -164,7 +167,7 @@ def test_what_is_carried_out_of_a_subgraph_is_judged() -> None:
     carry = '@join__directive(graphs: [A], name: "{}", args: {})'
     cache = carry.format("federation__cacheTag", '{format: "x"}')
     passed_over = sdl(carry.format("link", '{url: "https://specs.apollo.dev/tag/v0.3"}'), more=cache)
-    assert Router(passed_over).supergraph.subgraphs.keys() == {"a"}
+    assert Router(passed_over).supergraph.subgraphs.keys() == {"a", "b"}
     assert "@guard" in refusal(sdl(more=carry.format("guard", "{}")))
     assert UNKNOWN in refusal(sdl(carry.format("link", f'{{url: "{UNKNOWN}", for: "SECURITY"}}')))
     assert "@connect" in refusal(
@@ -195,6 +198,20 @@ BROKEN = {
     "two schemas": ("schema { query: Query }", "schema"),
     "an extension": ("extend type Query { b: Int }", "Query"),
     "an operation": ("query { open }", "operation"),
+    "a field that nobody may be asked for": (
+        "type T @join__type(graph: A) { a: Int @join__field(graph: A, external: true) b: Int }",
+        "T.a",
+    ),
+    "a field that everybody has given away": (
+        "type T @join__type(graph: A) { a: Int @join__field(graph: A, usedOverridden: true) b: Int }",
+        "T.a",
+    ),
+    "a field in no subgraph": ("type T @join__type(graph: A) { a: Int @join__field b: Int }", "T.a"),
+    "a field where its type is not": (
+        "extend schema { mutation: M } type M @join__type(graph: A) { t: T } "
+        "type T @join__type(graph: B) { a: Int @join__field(graph: A) }",
+        "T.a",
+    ),
     "a context that no type sets": (
         "type T @join__type(graph: A) { a(n: Int): Int @join__field(graph: A, contextArguments: "
         '[{context: "a__c", name: "n", type: "Int", selection: "open"}]) }',
@@ -207,6 +224,11 @@ BROKEN = {
 def test_what_cannot_be_served_does_not_load(extra: str, named: str) -> None:
     """A supergraph whose API schema is not valid, or that can be read in two ways, fails at load."""
     assert named in refusal(sdl(extra=extra))
+
+
+def test_subgraphs_have_names_of_their_own() -> None:
+    """Two subgraphs of one name would be asked at one URL: such a supergraph does not load."""
+    assert "one name" in refusal(sdl().replace('name: "b"', 'name: "a"'))
 
 
 def test_every_problem_is_told() -> None:
