@@ -207,7 +207,7 @@ class RouterError(Exception):
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """The HTTP headers that belong to the status."""
+        """The HTTP headers of a response that only says this, names in lower case."""
         return ()
 
     def errors(self) -> tuple[AnswerError, ...]:
@@ -238,22 +238,37 @@ class RequestError(RouterError):
 class Refused(RequestError):
     """A plug-in refuses a request, or an operation: raised in `on_request` and `on_operation`.
 
-    raise Refused("UNAUTHENTICATED", "Log in first.", status=401)
+    raise Refused("UNAUTHENTICATED", "Log in first.", status=401, headers={"www-authenticate": "Bearer"})
     """
 
-    def __init__(self, code: str, message: str, *, status: int = 403, internal: InternalText | None = None) -> None:
-        """`code` stands in `extensions.code` and `message` beside it, for clients to read; `status` is HTTP's."""
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int = 403,
+        headers: Mapping[str, str] | None = None,
+        internal: InternalText | None = None,
+    ) -> None:
+        """`code` stands in `extensions.code` and `message` beside it, for clients to read; `status` and `headers` are
+        the HTTP response's."""
         if not 400 <= status <= 599:
             raise ValueError(f"{status} is no HTTP status of a refusal")
         text = ClientText(message)
         error = AnswerError(ErrorCode.PLUGIN_REFUSED, text, own_code=code)
         super().__init__(ErrorCode.PLUGIN_REFUSED, text, internal=internal, all_errors=(error,))
         self._status = status
+        self._headers = tuple((name.lower(), value) for name, value in (headers or {}).items())
 
     @property
     def status(self) -> int:
         """The HTTP status that the plug-in chose."""
         return self._status
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The HTTP headers that the plug-in chose."""
+        return self._headers
 
 
 class Unauthorized(RequestError):

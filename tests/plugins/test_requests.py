@@ -169,6 +169,31 @@ async def test_a_refusal_has_its_status_in_both_media_types(hook: str, accept: s
         assert "data" not in response.json()
 
 
+class LateGuard(Plugin):
+    """Refuses in `on_response`."""
+
+    def __init__(self, error: RouterError) -> None:
+        self.error = error
+
+    async def on_response(self, response: ResponseContext, /) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("hook", ["on_request", "on_operation", "on_response"])
+async def test_a_refusal_has_its_headers(hook: str) -> None:
+    """The headers that a refusal is made with are the response's; what cannot be one is the plug-in's bug."""
+
+    def refusing(headers: dict[str, str]) -> Graph:
+        error = Refused("UNAUTHENTICATED", "Log in first.", status=401, headers=headers)
+        return Graph(LateGuard(error) if hook == "on_response" else Guard(hook, error))
+
+    response = await post(refusing({"WWW-Authenticate": "Bearer"}).router, BOTH)
+    assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
+    for headers in ({"x y": "1"}, {"x-a": "1\r\nx-b: 2"}, {"content-length": "1"}):
+        response = await post(refusing(headers).router, BOTH)
+        assert (response.status_code, "www-authenticate" in response.headers) == (500, False)
+
+
 async def test_a_refusal_reaches_who_reads_parts_only() -> None:
     """A client that takes nothing but parts gets a refusal as its first and last part, with the status."""
     accept = {"accept": "multipart/mixed;deferSpec=20220824"}

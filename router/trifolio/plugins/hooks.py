@@ -210,7 +210,7 @@ class Hooks:
         except RouterError as failure:
             if response.later is not None:
                 await response.later.aclose()
-            return Response(None, failure.errors(), failure)
+            return Response(None, failure.errors(), failure, headers=failure.headers)
         except asyncio.CancelledError:
             if response.later is not None:
                 await response.later.aclose()
@@ -316,7 +316,10 @@ class _Call:
             async with asyncio.timeout_at(deadline):
                 return await hook(argument)
         except (Exception, asyncio.CancelledError) as error:
-            if _is_meant(error) or _is_cancelled(error):
+            if isinstance(error, RouterError) and _is_meant(error):
+                self.check(_check_headers, error.headers)
+                raise
+            if _is_cancelled(error):
                 raise
             raise self.failure(error) from error
 
@@ -373,10 +376,15 @@ def _check_response(response: Response) -> None:
     if not all(isinstance(error, AnswerError) for error in response.errors):
         raise TypeError("errors have to be AnswerErrors")
     check_extensions({} if response.extensions is None else response.extensions)
-    for name, value in response.headers:
-        check_header(name, value)
+    _check_headers(response.headers)
     if response.status is not None:
         check_status(response.status)
+
+
+def _check_headers(headers: tuple[tuple[str, str], ...]) -> None:
+    """Raises TypeError or ValueError where an answer cannot have these headers."""
+    for name, value in headers:
+        check_header(name, value)
 
 
 def _is_meant(error: BaseException) -> bool:
