@@ -50,7 +50,8 @@ def main() -> None:
 
 
 def requirements(parts: tuple[str, ...]) -> list[str]:
-    """What the router's build and the router need, and these parts: `brokerage`, or a dependency group's name."""
+    """What the router's build and the router with all its extras need, and these parts: `brokerage`, or a dependency
+    group's name."""
     router = tomllib.loads((ROOT / "router" / "pyproject.toml").read_text())
     application = tomllib.loads((ROOT / "pyproject.toml").read_text())
     brokerage = [each for each in application["project"]["dependencies"] if each != router["project"]["name"]]
@@ -59,6 +60,7 @@ def requirements(parts: tuple[str, ...]) -> list[str]:
         # Locked too: the editable install builds without an environment of its own.
         *router["build-system"]["requires"],
         *router["project"]["dependencies"],
+        *(requirement for extra in router["project"]["optional-dependencies"].values() for requirement in extra),
         *(requirement for part in parts for requirement in groups[part]),
     ]
 

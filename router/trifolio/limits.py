@@ -126,3 +126,31 @@ class Limits:
         for each in fields(self):
             if getattr(self, each.name) < self.MINIMUM:
                 raise ValueError(f"{each.name} has to be at least {self.MINIMUM}")
+
+
+@dataclass(frozen=True, slots=True)
+class JwtLimits:
+    """What tokens and the keys that verify them may cost: `limits` of the plug-in `trifolio.plugins.jwt:Jwt`."""
+
+    MINIMUM: ClassVar[int] = 1
+    """The smallest value that a limit can have."""
+
+    token_bytes_max: int = 8_192
+    """8 KiB: a token with many claims has two; a longer one is not decoded."""
+    remembered_tokens_max: int = 10_000
+    """10,000 verified tokens are remembered until they expire: as many callers as one process serves in an hour."""
+    remembered_bytes_max: int = 20_000_000
+    """20 MB of claims: the number alone would let the largest tokens take four times as much."""
+    jwks_bytes_max: int = 500_000
+    """500 kB of keys: an issuer has two or three, of 500 bytes each; with certificates, some kilobytes."""
+    jwks_keys_max: int = 100
+    """100 keys of one issuer: more are no rotation."""
+    jwks_timeout_ms: int = 5_000
+    """5 s to fetch an issuer's keys: requests with a new key wait for it."""
+    jwks_refresh_ms: int = 600_000
+    """10 min, and keys are fetched again while the old ones are used: so long a withdrawn key is still good."""
+    jwks_retry_ms: int = 30_000
+    """30 s between two fetches, whatever asks for one: unknown keys in tokens, which anybody invents, or a failure."""
+    jwks_stale_ms: int = 3_600_000
+    """1 h without a fetch that succeeds, and keys are not used any more: an issuer's outage is shorter, an attack that
+    keeps the router from seeing a withdrawal is not to last longer."""

@@ -103,6 +103,7 @@ PLANTED = [
     Planted(
         "router/trifolio/engine.py", "import greenlet", "trifolio: a computation is left and entered again in one place"
     ),
+    Planted("router/trifolio/plugins/sessions.py", "import jwt", "trifolio: tokens are verified in one place"),
     Planted("router/trifolio/document.py", "from trifolio.config import Config", CORE),
     Planted("router/trifolio/plan_costs.py", "from starlette.requests import Request", CORE),
     Planted("router/trifolio/plan.py", "import importlib", CORE),

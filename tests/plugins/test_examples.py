@@ -73,7 +73,8 @@ def test_every_example_is_short_and_has_its_settings() -> None:
     for name in EXAMPLES:
         assert len(MODULES[name].strip().splitlines()) < LINES_MAX, name
         assert settings_of(name)
-    assert len(SETTINGS) == len(EXAMPLES) + 1
+    of_the_readers = [each for each in SETTINGS if "- python: trifolio." not in each]  # not of what is built in
+    assert len(of_the_readers) == len(EXAMPLES) + 1
 
 
 async def test_the_smallest_one_adds_a_header() -> None:

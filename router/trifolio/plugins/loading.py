@@ -29,6 +29,8 @@ def _load(config: PluginConfig) -> object:
     _check_options(found, config, place)
     try:
         made: object = found(**config.options)
+    except ConfigError as error:
+        raise ConfigError(f"{place}{config.python}: {error.message}") from error
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{place}{config.python} cannot be made: {described(error)}") from error
     try:
