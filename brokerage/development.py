@@ -141,7 +141,8 @@ class Development:
             for service in SERVICE_NAMES
         }
         # JSON is YAML.
-        explorer = {"explorer_title": "Trifolio", "explorer_examples": str(EXAMPLES)}
+        explorer = {"introspection": True, "explorer": True, "explorer_title": "Trifolio"}
+        explorer["explorer_examples"] = str(EXAMPLES)
         # No load balancer is in front that would have to notice the end first.
         limits = {"limits": {"lame_duck_ms": 1}}
         return json.dumps({"subgraphs": subgraphs, **limits, **explorer}, indent=2) + "\n"

@@ -67,6 +67,7 @@ def run(python: Path, folder: Path, *arguments: str) -> str:
 def served(python: Path, folder: Path) -> Iterator[str]:
     """The wheel's `serve` on a free port; yields the endpoint's address."""
     command = [str(python), "-I", "-m", "trifolio", "serve", "--supergraph", "made.graphql", "--port", "0"]
+    command += ["--introspection", "--explorer"]
     process = subprocess.Popen(
         command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env={**os.environ}
     )

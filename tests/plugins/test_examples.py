@@ -55,7 +55,8 @@ async def bench(settings: str = "", plugins: tuple[object, ...] = (), **environm
     async with served(People().schema) as people, served(places()) as other:
         read = parse_config(settings, name="router.yaml", folder=Path(), environment=environment)
         urls = {"people": SubgraphConfig(url=people.url), "places": SubgraphConfig(url=other.url)}
-        router = Router(supergraph(), config=Config(subgraphs=urls, plugins=read.plugins), plugins=plugins)
+        config = Config(subgraphs=urls, introspection=read.introspection, plugins=read.plugins)
+        router = Router(supergraph(), config=config, plugins=plugins)
         async with listening(router.asgi()) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
             yield Bench(client, people, other)
 

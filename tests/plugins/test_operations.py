@@ -39,7 +39,7 @@ async def hidden(ask: Ask, query: str, *fields: str, **more: Any) -> tuple[dict[
 async def test_a_hook_sees_the_operation(ask: Ask) -> None:
     """Kind, name and every field are known, those in fragments and of all types of an interface too."""
     hide = Hide()
-    graph = Graph(hide)
+    graph = Graph(hide, config=Config(introspection=True))
     await ask(graph.router, "query Q { me { ...F } named { tax } __typename } fragment F on Person { homes { city } }")
     [seen] = hide.seen
     assert (seen.kind, seen.name, seen.introspects) == ("query", "Q", False)
@@ -297,7 +297,7 @@ async def test_parts_over_http_have_no_hidden_fields(spec: str) -> None:
 async def test_introspection_can_be_refused_per_caller() -> None:
     """Whether a caller may introspect is seen before anything is answered."""
     hide = Hide()
-    graph = Graph(hide)
+    graph = Graph(hide, config=Config(introspection=True))
     body = await by_http(graph.router, '{ __type(name: "Place") { name } }')
     assert body["data"] == {"__type": {"name": "Place"}}
     assert hide.seen[0].introspects

@@ -138,11 +138,13 @@ BETWEEN_SETTINGS: Mapping[str, Case] = {
         4,
         "with credentials * is no wildcard",
     ),
-    "a title of nothing": ("explorer: false\nexplorer_title: Shop\n", 2, "does nothing while explorer is false"),
-    "examples of nothing": ("explorer: false\nexplorer_examples: .\n", 2, "does nothing while explorer is false"),
-    "examples from nowhere": ("explorer_examples: nowhere\n", 1, "there is no folder"),
-    "examples from a file": ("explorer_examples: router.yaml\n", 1, "is no folder"),
-    "examples that are none": ("explorer_examples: empty\n", 1, "has no *.graphql files"),
+    "a title of nothing": ("explorer: false\nexplorer_title: Shop\n", 2, "does nothing unless explorer is true"),
+    "examples of nothing": ("explorer: false\nexplorer_examples: .\n", 2, "does nothing unless explorer is true"),
+    "a title of what is off by default": ("explorer_title: Shop\n", 1, "does nothing unless explorer is true"),
+    "examples of what is off by default": ("explorer_examples: .\n", 1, "does nothing unless explorer is true"),
+    "examples from nowhere": ("explorer: true\nexplorer_examples: nowhere\n", 2, "there is no folder"),
+    "examples from a file": ("explorer: true\nexplorer_examples: router.yaml\n", 2, "is no folder"),
+    "examples that are none": ("explorer: true\nexplorer_examples: empty\n", 2, "has no *.graphql files"),
     "two who log in": (
         "subgraphs:\n  a:\n    url: http://user:pass@a.example\n    forward_headers: [Authorization]\n",
         4,
@@ -161,7 +163,7 @@ ACCEPTED: Mapping[str, str] = {
         "limits: {fetch_connect_timeout_ms: 40000}\nsubgraphs: {a: {timeout_ms: 50000}}\n"
     ),
     "the defaults, written out": (
-        "explorer: false\nexplorer_title: Trifolio router\n"
+        "introspection: false\nexplorer: false\nexplorer_title: Trifolio router\n"
         "cors: {origins: [], credentials: false, expose_headers: [x-request-id], max_age_s: 7200}\n"
     ),
     "no header at all": "headers: {forward: []}\nsubgraphs: {a: {forward_headers: []}}\n",

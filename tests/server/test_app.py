@@ -4,10 +4,12 @@ import asyncio
 import json
 import logging
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -89,22 +91,32 @@ async def test_metrics_count_what_happened() -> None:
 # ---- the explorer ----
 
 
-async def test_a_browser_gets_the_explorer(served: Served) -> None:
+OPEN = Config(introspection=True, explorer=True)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def explored() -> AsyncIterator[Served]:
+    """A router with its explorer."""
+    async with serving(OPEN) as server:
+        yield server
+
+
+async def test_a_browser_gets_the_explorer(explored: Served) -> None:
     """GET with Accept: text/html is GraphiQL under a strict content-security-policy; its assets may be kept."""
     browser = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
-    page = await served.client.get("/graphql", headers=browser)
+    page = await explored.client.get("/graphql", headers=browser)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
     assert page.headers["cache-control"] == "no-cache"
     assets = re.findall(rf'"\./({ASSETS}/[^"]+)"', page.text)
     assert assets
     for name in assets:
-        asset = await served.client.get(f"/{name}")
+        asset = await explored.client.get(f"/{name}")
         assert asset.status_code == 200
         assert "immutable" in asset.headers["cache-control"]
         assert asset.headers["x-content-type-options"] == "nosniff"
-    assert (await served.client.head("/graphql", headers=browser)).headers["etag"] == page.headers["etag"]
-    kept = await served.client.get("/graphql", headers={**browser, "if-none-match": page.headers["etag"]})
+    assert (await explored.client.head("/graphql", headers=browser)).headers["etag"] == page.headers["etag"]
+    kept = await explored.client.get("/graphql", headers={**browser, "if-none-match": page.headers["etag"]})
     assert (kept.status_code, kept.content) == (304, b"")
 
 
@@ -112,16 +124,16 @@ async def test_a_browser_gets_the_explorer(served: Served) -> None:
     "path",
     ["../index.html", "%2e%2e/index.html", "..%2f..%2fapp.py", "", "nothing.js", "/etc/passwd", "%00"],
 )
-async def test_only_the_explorers_own_files_are_served(served: Served, path: str) -> None:
+async def test_only_the_explorers_own_files_are_served(explored: Served, path: str) -> None:
     """No path leads out of the folder of assets."""
-    url = httpx.URL(served.url).copy_with(raw_path=f"/{ASSETS}/{path}".encode())
-    assert (await served.client.get(url)).status_code == 404
+    url = httpx.URL(explored.url).copy_with(raw_path=f"/{ASSETS}/{path}".encode())
+    assert (await explored.client.get(url)).status_code == 404
 
 
-async def test_the_explorer_can_be_switched_off() -> None:
-    """Without the explorer a browser is a client like any other."""
-    async with serving(Config(explorer=False)) as served:
-        assert (await served.client.get("/graphql", headers={"accept": "text/html"})).status_code == 406
+async def test_the_explorer_is_off_by_default(served: Served) -> None:
+    """Unless the explorer is switched on, a browser is a client like any other, and there are no assets."""
+    assert (await served.client.get("/graphql", headers={"accept": "text/html"})).status_code == 406
+    assert (await served.client.get(f"/{ASSETS}/explorer.json")).status_code == 404
 
 
 async def test_without_its_files_the_page_says_what_this_is(tmp_path: Any) -> None:
@@ -276,7 +288,7 @@ async def test_the_access_log_can_be_switched_off(caplog: pytest.LogCaptureFixtu
 async def test_it_mounts_in_another_application() -> None:
     """Under a mount the endpoint, the explorer and the health check are below the mount's path."""
     transports = {"people": LocalTransport(people()), "places": LocalTransport(places())}
-    async with Router(SUPERGRAPH, transports=transports) as router:
+    async with Router(SUPERGRAPH, config=OPEN, transports=transports) as router:
         host = Starlette(routes=[Mount("/api", router.asgi())])
         async with listening(host) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
             answer = await client.post("/api/graphql", json={"query": BOTH})
@@ -300,7 +312,7 @@ async def test_the_endpoint_can_stand_at_another_path() -> None:
 async def test_the_endpoint_can_be_where_it_is_mounted(path: str) -> None:
     """With an empty path the endpoint is at the mount's own root, the explorer's files and the rest below it."""
     transports = {"people": LocalTransport(people()), "places": LocalTransport(places())}
-    async with Router(SUPERGRAPH, transports=transports) as router:
+    async with Router(SUPERGRAPH, config=OPEN, transports=transports) as router:
         host = Starlette(routes=[Mount("/graphql", router.asgi(path=path))])
         async with (
             listening(host) as url,

@@ -16,6 +16,7 @@ import pytest
 from tests.server.conftest import SUPERGRAPH, listening
 from tests.server.subgraphs import PEOPLE_SDL, PLACES_SDL, SubgraphApp, people, places
 from trifolio.command import main
+from trifolio.command.files import read_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -361,10 +362,54 @@ async def test_a_stream_is_sent_to_its_end_before_the_end(folder: Path) -> None:
 
 async def test_serve_composes_first_where_it_is_told_to(folder: Path) -> None:
     """With --config the subgraphs are composed and then served."""
-    async with started("--config", folder / "supergraph.yaml") as (_, url):
+    async with started("--config", folder / "supergraph.yaml", "--introspection") as (_, url):
         async with httpx.AsyncClient(trust_env=False) as client:
             answer = await client.post(url, json={"query": '{ __type(name: "Person") { name } }'})
         assert answer.json() == {"data": {"__type": {"name": "Person"}}}
+
+
+SWITCHED = {
+    "nothing said": ("", (), (False, False)),
+    "the file says yes": ("introspection: true\nexplorer: true\n", (), (True, True)),
+    "the command line says yes": ("", ("--introspection", "--explorer"), (True, True)),
+    "one of them": ("", ("--introspection",), (True, False)),
+    "the command line knows better": ("introspection: true\n", ("--no-introspection", "--explorer"), (False, True)),
+}
+
+
+@pytest.mark.parametrize(("text", "options", "expected"), SWITCHED.values(), ids=SWITCHED)
+async def test_serve_shows_the_schema_where_it_is_told_to(
+    folder: Path, text: str, options: tuple[str, ...], expected: tuple[bool, bool]
+) -> None:
+    """`serve` shows schema and explorer where the settings or an option say so; the option counts more."""
+    (folder / "router.yaml").write_text(text)
+    files = ("--supergraph", folder / "supergraph.graphql", "--settings", folder / "router.yaml")
+    async with started(*files, *options) as (_, url), httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        answer = await client.post(url, json={"query": "{ __schema { queryType { name } } }"})
+        page = await client.get(url, headers={"accept": "text/html"})
+    assert ("data" in answer.json(), page.status_code == 200) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "expected"),
+    [
+        (None, {}, (True, True)),
+        ("access_log: false\n", {}, (True, True)),
+        ("introspection: false\nexplorer: false\n", {}, (False, False)),
+        ("explorer: false\n", {"introspection": False, "explorer": None}, (False, False)),
+        ("introspection: false\n", {"introspection": True}, (True, True)),
+    ],
+)
+def test_dev_shows_the_schema_unless_it_is_told_not_to(
+    tmp_path: Path, text: str | None, given: dict[str, bool | None], expected: tuple[bool, bool]
+) -> None:
+    """Under `dev` both switches are on where neither the settings nor an option say no."""
+    path = None
+    if text is not None:
+        path = tmp_path / "router.yaml"
+        path.write_text(text)
+    config = read_settings(path, given, development=True)
+    assert (config.introspection, config.explorer) == expected
 
 
 async def test_dev_serves_running_subgraphs(folder: Path) -> None:

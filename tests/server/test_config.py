@@ -44,8 +44,8 @@ cors:
   credentials: true
 override:
   labels: {new-checkout: true}
-introspection: false
-explorer: false
+introspection: true
+explorer: true
 csrf_protection: false
 access_log: false
 """
@@ -73,12 +73,14 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert config.cors.credentials
     assert config.override.labels == {"new-checkout": True}
     switches = [config.introspection, config.explorer, config.csrf_protection, config.access_log]
-    assert switches == [False] * 4
+    assert switches == [True, True, False, False]
 
 
 def test_an_empty_file_means_the_defaults() -> None:
     """Every key may be left out, and so may all of them; then Authorization is what is forwarded."""
     assert parse("") == Config()
+    assert not Config().introspection
+    assert not Config().explorer
     assert Config().forwarded_headers("any") == ("authorization",)
 
 

@@ -45,7 +45,7 @@ WILD = {
     "too deep for YAML": ("limits:\n  a: " + "[" * 5000 + "]" * 5000 + "\n", 2, "is nested too deep"),
     "too deep for an option": (PLUGIN + "[" * NESTED_MAX + "]" * NESTED_MAX + "\n", 3, "x: is nested too deep"),
     "a list that holds itself": (PLUGIN + "&x [*x]\n", 3, "x: is nested too deep"),
-    "a folder's name that is too long": ("explorer_examples: " + "9" * 300, 1, "cannot be read: "),
+    "a folder's name that is too long": ("explorer: true\nexplorer_examples: " + "9" * 300, 2, "cannot be read: "),
     "a number of 5,000 digits": ("trusted_proxies: " + "9" * 5000, 1, "cannot be read"),
     "a text of 5,000 letters for a number": ("trusted_proxies: " + "a" * 5000, 1, "has to be a whole number"),
 }
@@ -134,6 +134,7 @@ limits: {fetch_timeout_ms: 5000, operation_timeout_ms: 10000}
 cors: {origins: ["https://a.example"], credentials: true, allow_headers: [authorization], max_age_s: 60}
 override: {labels: {beta: true, gamma: false}, sticky_header: x-user}
 trusted_proxies: 1
+explorer: true
 explorer_title: Hello
 explorer_examples: examples
 plugins:

@@ -30,7 +30,8 @@ class Bench:
             f"  people: {{schema: {{subgraph_url: '{url}'}}}}\n"
             "  places: {routing_url: 'http://127.0.0.1:1', schema: {file: places.graphql}}\n"
         )
-        self.server = DevServer(self.yaml, Config(subgraphs={"places": SubgraphConfig(timeout_ms=1_000)}), {})
+        config = Config(introspection=True, subgraphs={"places": SubgraphConfig(timeout_ms=1_000)})
+        self.server = DevServer(self.yaml, config, {})
         transport = httpx.ASGITransport(self.server)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://dev")
 

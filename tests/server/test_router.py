@@ -81,9 +81,11 @@ async def test_a_failing_resolver_keeps_its_own_message_and_path(router: Router)
     assert (error.path, error.subgraph, error.code) == (("fail",), "people", ErrorCode.SUBGRAPH_ERROR)
 
 
-async def test_introspection_shows_the_api_schema_only(router: Router) -> None:
+async def test_introspection_shows_the_api_schema_only() -> None:
     """Clients see neither @inaccessible fields nor the federation machinery."""
-    response = await router.execute('{ __schema { types { name fields { name } } } __type(name: "Person") { name } }')
+    async with make_router(Config(introspection=True)) as router:
+        query = '{ __schema { types { name fields { name } } } __type(name: "Person") { name } }'
+        response = await router.execute(query)
     assert response.data is not None
     text = str(response.data)
     assert "passportNumber" not in text
@@ -280,9 +282,9 @@ async def test_many_requests_at_once_do_not_mix(router: Router) -> None:
     assert [response.data["caller"] for response in responses if response.data] == [str(n) for n in range(100)]
 
 
-async def test_introspection_can_be_switched_off() -> None:
-    """Then __schema is refused and __typename still answered."""
-    async with make_router(Config(introspection=False)) as router:
+async def test_introspection_is_off_by_default() -> None:
+    """Unless it is switched on, __schema is refused and __typename answered."""
+    async with make_router() as router:
         assert (await router.execute("{ __schema { description } }")).refusal is not None
         assert (await router.execute("{ __typename me { __typename } }")).data == {
             "__typename": "Query",

@@ -45,9 +45,12 @@ def add_supergraph_config(parser: argparse.ArgumentParser, *, help_text: str) ->
 
 
 def add_serving(parser: argparse.ArgumentParser) -> None:
-    """`--settings`, `--host` and `--port` of what serves."""
+    """`--settings`, `--host`, `--port` and the switches of what serves."""
     parser.add_argument("--settings", type=Path, metavar="router.yaml", help="URLs, headers, limits, CORS and the like")
     parser.add_argument(
         "--host", type=host, default="127.0.0.1", help="the address to listen on (default: %(default)s)"
     )
     parser.add_argument("--port", type=port, default=4000, help="the port; 0 takes a free one (default: %(default)s)")
+    for switch, what in (("introspection", "the schema to whoever asks"), ("explorer", "GraphiQL to browsers")):
+        help_text = f"show {what}, or not (default: as router.yaml says; else off, under dev on)"
+        parser.add_argument(f"--{switch}", action=argparse.BooleanOptionalAction, default=None, help=help_text)

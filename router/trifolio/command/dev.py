@@ -24,5 +24,6 @@ def add_to(commands: "Commands") -> None:
 
 def _dev(options: argparse.Namespace) -> int:
     read_composition_config(options.config, environment=os.environ)  # a mistake in it is told at once
-    server = DevServer(options.config, read_settings(options.settings), os.environ)
+    settings = read_settings(options.settings, vars(options), development=True)
+    server = DevServer(options.config, settings, os.environ)
     return serve_dev(server, options.host, options.port)

@@ -1,10 +1,13 @@
 """The files that commands read and write; what is wrong with one is a ConfigError that names it."""
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from trifolio.command.modules import find_modules_beside
-from trifolio.config import Config, parse_config, read_config
+from trifolio.config import Config, examine_config
 from trifolio.errors import ConfigError
 
 
@@ -26,14 +29,31 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"{path} cannot be read: {error}") from error
 
 
-def read_settings(path: Path | None) -> Config:
+SWITCHES: Final = ("introspection", "explorer")
+"""What shows the schema to whoever asks: off for strangers, on for developers, and where somebody says so."""
+
+
+def read_settings(path: Path | None, given: Mapping[str, bool | None], *, development: bool = False) -> Config:
     """What `router.yaml` says; the defaults where there is none. Raises ConfigError.
 
-    The modules of plug-ins that it names can be imported from then on, also where they stand beside it.
+    `given` is what the command line says of the switches, which counts more; None where it says nothing. What neither
+    says is on in `development`. The modules of plug-ins that the file names can be imported from then on, also where
+    they stand beside it.
     """
+    config, written = Config(), set[str]()
     if path is not None:
-        config = read_config(path, environment=os.environ)
+        reading = examine_config(path, environment=os.environ)
+        config = reading.unwrap()
+        written = {name for name in SWITCHES if (name,) in reading.written}
         if config.plugins:
             find_modules_beside(path.parent)
-        return config
-    return parse_config("", name="router.yaml", folder=Path(), environment=os.environ)
+
+    def switched(name: str, set_to: bool) -> bool:
+        said = given.get(name)
+        return said if said is not None else set_to or (development and name not in written)
+
+    return replace(
+        config,
+        introspection=switched("introspection", config.introspection),
+        explorer=switched("explorer", config.explorer),
+    )

@@ -33,5 +33,5 @@ def _serve(options: argparse.Namespace) -> int:
         if result.supergraph is None:
             return 1
         sdl = result.supergraph
-    config = read_settings(options.settings)
+    config = read_settings(options.settings, vars(options))
     return serve(Serving(sdl, config, host=options.host, port=options.port, workers=options.workers))

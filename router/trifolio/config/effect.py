@@ -104,10 +104,10 @@ def _cors(written: Written) -> Iterator[Mistake]:
 
 def _explorer(written: Written) -> Iterator[Mistake]:
     title, examples = written.get(("explorer_title",)), written.get(("explorer_examples",))
-    if written.get(("explorer",)) is False:
+    if written.get(("explorer",), Config().explorer) is False:
         for key, value in (("explorer_title", title), ("explorer_examples", examples)):
-            if value not in (None, Config().explorer_title):
-                yield Mistake("does nothing while explorer is false", "remove it, or set explorer: true", (key,))
+            if isinstance(value, str | Path) and value != Config().explorer_title:
+                yield Mistake("does nothing unless explorer is true", "set explorer: true, or remove it", (key,))
     elif isinstance(examples, Path):
         yield from (Mistake(message, "", ("explorer_examples",)) for message in _missing_examples(examples))
 

@@ -185,10 +185,12 @@ class Config(Checked):
     trusted_proxies: Annotated[int, Between(0, PROXIES_MAX)] = 0
     """How many proxies stand in front, each of which adds the address that it sees to X-Forwarded-For: the client's
     address is that many places from the header's end. With 0 it is the connection's, and the header is not believed."""
-    introspection: bool = True
-    """Whether `__schema` and `__type` are answered; `__typename` always is."""
-    explorer: bool = True
-    """Whether browsers get GraphiQL at the endpoint."""
+    introspection: bool = False
+    """Whether `__schema` and `__type` are answered; `__typename` always is. Under `dev` they are, unless this says
+    no."""
+    explorer: bool = False
+    """Whether browsers get GraphiQL at the endpoint; it reads the schema by introspection. Under `dev` they do, unless
+    this says no."""
     explorer_title: str = "Trifolio router"
     """What its page is called."""
     explorer_examples: Path | None = None
