@@ -119,7 +119,8 @@ class Engine:
         """What is being prepared: whoever asks for the same waits for it."""
         self._fallbacks = 0
         self._labels = LabelRules(supergraph.labels, config)
-        self._hooks = Hooks(plugins, limits) if plugins else None
+        own_timeouts = {name: own.timeout_ms for name, own in config.subgraphs.items() if own.timeout_ms is not None}
+        self._hooks = Hooks(plugins, limits, own_timeouts) if plugins else None
         self._rejects = config.authorization.mode == "reject"
 
     @property

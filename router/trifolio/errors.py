@@ -236,7 +236,7 @@ class RequestError(RouterError):
 
 
 class Refused(RequestError):
-    """A plug-in refuses a request, or an operation: raised in `on_request` and `on_operation`.
+    """A plug-in refuses a request or an operation, an answer, or a fetch; a fetch alone, where `on_fetch` raises it.
 
     raise Refused("UNAUTHENTICATED", "Log in first.", status=401, headers={"www-authenticate": "Bearer"})
     """
@@ -257,6 +257,7 @@ class Refused(RequestError):
         text = ClientText(message)
         error = AnswerError(ErrorCode.PLUGIN_REFUSED, text, own_code=code)
         super().__init__(ErrorCode.PLUGIN_REFUSED, text, internal=internal, all_errors=(error,))
+        self.own_code = code
         self._status = status
         self._headers = tuple((name.lower(), value) for name, value in (headers or {}).items())
 
@@ -315,15 +316,17 @@ class SubgraphError(RouterError):
         *,
         internal: InternalText | None = None,
         http_status: int | None = None,
+        own_code: str | None = None,
     ) -> None:
-        """`http_status` is the response's, where there was one."""
+        """`http_status` is the response's, where there was one; `own_code` a plug-in's that refused the fetch."""
         super().__init__(code, message, internal=internal)
         self.subgraph = subgraph
         self.http_status = http_status
+        self.own_code = own_code
 
     def errors(self) -> tuple[AnswerError, ...]:
         """One element that names the subgraph; its path is the executor's to add."""
-        return (AnswerError(self.code, self.message, subgraph=self.subgraph),)
+        return (AnswerError(self.code, self.message, subgraph=self.subgraph, own_code=self.own_code),)
 
 
 class ConfigurationError(RouterError):

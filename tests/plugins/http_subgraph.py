@@ -30,6 +30,8 @@ class HttpSubgraph:
     schema: GraphQLSchema
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    more_headers: list[tuple[str, str]] = field(default_factory=list)
+    """Beside `headers`; a name may come several times."""
     body: bytes | None = None
     """In place of the schema's answer."""
     received: list[Received] = field(default_factory=list)
@@ -54,7 +56,7 @@ class HttpSubgraph:
         self.received.append(Received(headers, body, scope["path"]))
         answer = await self._answer(body, headers) if self.body is None else self.body
         own = {"content-type": "application/json", "content-length": str(len(answer)), **self.headers}
-        raw = [(name.encode(), value.encode("latin-1")) for name, value in own.items()]
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in (*own.items(), *self.more_headers)]
         await send({"type": "http.response.start", "status": self.status, "headers": raw})
         await send({"type": "http.response.body", "body": answer})
 

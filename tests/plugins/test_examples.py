@@ -88,13 +88,14 @@ async def test_a_subgraphs_headers_reach_the_client() -> None:
     """The headers that are named come from the one subgraph that is named, and replace the router's own."""
     async with bench(settings_of("carry_headers")) as served_here:
         served_here.people.headers = {"set-cookie": "a=1; Path=/", "cache-control": "max-age=5", "x-other": "1"}
+        served_here.people.more_headers = [("set-cookie", "b=2, 3")]
         served_here.places.headers = {"set-cookie": "b=2", "cache-control": "max-age=9"}
         response = await served_here.ask("{ me { name homes { city } } }")
         assert response.json() == {"data": {"me": {"name": "Ada", "homes": [{"city": "London"}]}}}
-        assert response.headers.get_list("set-cookie") == ["a=1; Path=/"]
+        assert response.headers.get_list("set-cookie") == ["a=1; Path=/", "b=2, 3"]
         assert response.headers.get_list("cache-control") == ["max-age=5"]
         assert "x-other" not in response.headers
-        served_here.people.headers = {}
+        served_here.people.headers, served_here.people.more_headers = {}, []
         response = await served_here.ask("{ vault }")
         assert response.headers["cache-control"] == "no-store"
         assert "set-cookie" not in response.headers

@@ -1,5 +1,7 @@
 """`on_fetch`: headers, URL, operation, retries, answers of one's own, and what a subgraph's HTTP status was."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -7,13 +9,18 @@ import pytest
 from tests.plugins.graph import Ask, Graph, People, by_execute, codes, paths
 from tests.plugins.http_subgraph import HttpSubgraph, served
 from trifolio import (
+    Config,
+    ErrorCode,
     FetchContext,
     HttpxTransport,
+    Limits,
     Plugin,
     PooledTransport,
     Refused,
     RequestContext,
+    RouterError,
     SendFetch,
+    SubgraphConfig,
     SubgraphError,
     SubgraphResponse,
     Transport,
@@ -262,7 +269,7 @@ async def test_an_answer_that_is_none_fails_the_fetch(ask: Ask, response: Subgra
 
 async def test_one_fetch_that_fails_leaves_the_others(ask: Ask) -> None:
     """Whatever a hook raises fails its fetch alone: null with an error that names the subgraph, and no text of it."""
-    for error in (Refused("NO", "secret"), KeyError("secret"), TimeoutError("secret")):
+    for error in (RouterError(ErrorCode.OVERLOADED), KeyError("secret"), TimeoutError("secret")):
 
         async def fail(fetch: FetchContext, send: SendFetch, error: Exception = error) -> SubgraphResponse:
             if fetch.subgraph == "places":
@@ -275,7 +282,117 @@ async def test_one_fetch_that_fails_leaves_the_others(ask: Ask) -> None:
         assert "secret" not in str(body)
 
 
+async def test_a_fetch_can_be_refused(ask: Ask) -> None:
+    """`Refused` in `on_fetch` is the error of that fetch, with its code and text; the rest of the answer stands."""
+
+    async def refuse(fetch: FetchContext, send: SendFetch) -> SubgraphResponse:
+        if fetch.subgraph == "places":
+            raise Refused("QUOTA", "No more homes today.", status=429, headers={"retry-after": "9"})
+        return await send(fetch)
+
+    graph = Graph(OnFetch(refuse))
+    for _ in range(3):
+        body = await ask(graph.router, "{ me { name homes { city } } }")
+        assert body["data"] == {"me": {"name": "Ada", "homes": None}}
+        assert body["errors"] == [
+            {
+                "message": "No more homes today.",
+                "path": ["me", "homes"],
+                "extensions": {"code": "QUOTA", "subgraph": "places"},
+            }
+        ]
+    assert "places" not in graph.asked
+
+
+async def test_a_hook_that_hangs_costs_its_fetch(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    """A hook that never ends has the fetch's time, the subgraph's own where it has one; the log says which it was."""
+
+    async def hang(fetch: FetchContext, send: SendFetch) -> SubgraphResponse:
+        if fetch.subgraph == "places":
+            await asyncio.Event().wait()
+        return await send(fetch)
+
+    for config in (
+        Config(limits=Limits(fetch_timeout_ms=30)),
+        Config(subgraphs={"places": SubgraphConfig(timeout_ms=30)}),
+    ):
+        caplog.clear()
+        body = await ask(Graph(OnFetch(hang), config=config).router, "{ me { name homes { city } } }")
+        assert body["data"] == {"me": {"name": "Ada", "homes": None}}
+        assert (codes(body), paths(body)) == (["INTERNAL_SERVER_ERROR"], [["me", "homes"]])
+        blamed = [fields for fields in map(_fields, caplog.records) if "plugin" in fields]
+        assert [(fields["plugin"], fields["hook"]) for fields in blamed] == [("OnFetch", "on_fetch")]
+
+
+def _fields(record: logging.LogRecord) -> dict[str, str]:
+    found: dict[str, str] = getattr(record, "fields", {})
+    return found
+
+
+class Slow:
+    """A subgraph in memory that answers when the loop has gone round for longer than a hook may take."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.sent = seconds, 0
+
+    async def send(self, request: object, /) -> SubgraphResponse:
+        """Answer after some time."""
+        self.sent += 1
+        await asyncio.sleep(self.seconds)
+        return SubgraphResponse(payload={"data": {"vault": "slow"}})
+
+    async def close(self) -> None: ...
+
+
+async def test_waiting_for_the_subgraph_is_not_the_hooks_time() -> None:
+    """What a hook waits for `send` is the subgraph's time: sending again has all of it again, also side by side."""
+
+    async def again(fetch: FetchContext, send: SendFetch) -> SubgraphResponse:
+        await send(fetch)
+        await asyncio.gather(send(fetch), send(fetch))
+        return await send(fetch)
+
+    slow = Slow(0.05)
+    config = Config(limits=Limits(fetch_timeout_ms=40))
+    graph = Graph(OnFetch(again), OnFetch(again), config=config, transports={"people": slow})
+    assert await by_execute(graph.router, "{ vault }") == {"data": {"vault": "slow"}}
+    assert slow.sent == 16
+
+
+async def test_what_a_hook_leaves_behind_can_still_send(people: HttpSubgraph) -> None:
+    """A task that a hook started may send when the hook is done; it harms nobody."""
+    left: list[asyncio.Task[SubgraphResponse]] = []
+
+    async def leave(fetch: FetchContext, send: SendFetch) -> SubgraphResponse:
+        left.append(asyncio.ensure_future(send(fetch)))
+        return SubgraphResponse(payload={"data": {"vault": "made"}})
+
+    async with Graph(OnFetch(leave), transports={"people": PooledTransport(people.url)}).router as router:
+        assert await by_execute(router, "{ vault }") == {"data": {"vault": "made"}}
+        assert (await left[0]).status == 200
+
+
 # ---- the subgraph's HTTP response ----
+
+
+async def test_cookies_stay_apart(people: HttpSubgraph, make_transport: MakeTransport) -> None:
+    """Several Set-Cookie headers are several cookies, commas in them or not; they are not among the headers."""
+    seen: list[SubgraphResponse] = []
+
+    async def note(fetch: FetchContext, send: SendFetch) -> SubgraphResponse:
+        seen.append(await send(fetch))
+        return seen[-1]
+
+    cookies = ("a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "b=2, 3", "c=4")
+    people.more_headers = [*(("Set-Cookie", cookie) for cookie in cookies), ("x-own", "1"), ("x-own", "2")]
+    async with Graph(OnFetch(note), transports={"people": make_transport(people.url)}).router as router:
+        await by_execute(router, "{ vault }")
+        people.status, people.body = 401, b'{"errors":[{"message":"Log in."}]}'
+        await by_execute(router, "{ vault }")
+        people.status, people.body, people.more_headers = 200, None, []
+        await by_execute(router, "{ vault }")
+    assert [each.set_cookies for each in seen] == [cookies, cookies, ()]
+    assert ("set-cookie" in seen[0].headers, seen[0].headers["x-own"]) == (False, "1, 2")
 
 
 async def test_the_response_has_status_and_headers(people: HttpSubgraph, make_transport: MakeTransport) -> None:

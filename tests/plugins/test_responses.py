@@ -1,5 +1,6 @@
 """`on_response`: status, headers, cookies and extensions of an answer, and of each of its parts."""
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.plugins.graph import Ask, Graph, by_http, post
-from trifolio import Plugin, Refused, RequestContext, ResponseContext
+from trifolio import Config, Limits, Plugin, Refused, RequestContext, ResponseContext
 
 DEFERRED = '{ me { name ... @defer(label: "a") { homes { city } } ... @defer(label: "b") { friends { name } } } }'
 
@@ -101,6 +102,74 @@ async def test_the_response_can_be_refused() -> None:
     assert response.json() == {"errors": [{"message": "Ask for less.", "extensions": {"code": "TOO_MUCH"}}]}
     [part] = [part async for part in graph.router.stream(DEFERRED)]
     assert (part.data, part.has_next) == (None, False)
+
+
+@pytest.mark.parametrize("bad", [Refused("NO", "No."), KeyError("secret")], ids=["refuses", "fails"])
+async def test_outer_plugins_see_what_became_of_the_answer(bad: Exception) -> None:
+    """Where an `on_response` refuses or fails, the outer ones are shown that, and what they add is the response's."""
+    seen: list[Any] = []
+
+    class Outer(Plugin):
+        async def on_response(self, response: ResponseContext, /) -> None:
+            seen.append((response.data, len(response.errors), response.headers, response.extensions, response.has_next))
+            if response.is_first:
+                response.add_header("x-outer", "1")
+
+    class Middle(Plugin):
+        async def on_response(self, response: ResponseContext, /) -> None:
+            raise bad
+
+    class Inner(Plugin):
+        async def on_response(self, response: ResponseContext, /) -> None:
+            response.extensions["inner"] = 1
+            if response.is_first:
+                response.add_header("x-inner", "1")
+
+    graph = Graph(Outer(), Middle(), Inner())
+    response = await post(graph.router, "{ vault }")
+    assert response.status_code == (403 if isinstance(bad, Refused) else 500)
+    assert (response.headers["x-outer"], "x-inner" in response.headers) == ("1", False)
+    assert seen == [(None, 1, (), {}, False)]
+    [part] = [part async for part in graph.router.stream(DEFERRED)]
+    assert (part.data, part.has_next, len(seen)) == (None, False, 2)
+
+
+async def test_outer_plugins_have_time_after_one_that_hangs() -> None:
+    """An `on_response` that takes all of the time leaves the outer ones some of their own."""
+    seen: list[Any] = []
+
+    class Outer(Plugin):
+        async def on_response(self, response: ResponseContext, /) -> None:
+            await asyncio.sleep(0)
+            seen.append(response.refusal)
+
+    class Hang(Plugin):
+        async def on_response(self, response: ResponseContext, /) -> None:
+            await asyncio.Event().wait()
+
+    config = Config(limits=Limits(operation_timeout_ms=20, plugin_response_timeout_ms=20))
+    response = await post(Graph(Outer(), Hang(), config=config).router, "{ vault }")
+    assert response.status_code == 500
+    assert [refusal.code.name for refusal in seen] == ["INTERNAL_SERVER_ERROR"]
+
+
+async def test_a_part_that_failed_is_shown_to_outer_plugins() -> None:
+    """Where an `on_response` fails for a later part, the outer ones are shown the part without its data."""
+    seen: list[Any] = []
+
+    class Outer(Plugin):
+        async def on_response(self, response: ResponseContext, /) -> None:
+            seen.append((response.is_first, response.data is None, len(response.errors)))
+
+    class Inner(Plugin):
+        async def on_response(self, response: ResponseContext, /) -> None:
+            if not response.is_first:
+                raise Refused("NO", "No.")
+
+    parts = [part async for part in Graph(Outer(), Inner()).router.stream(DEFERRED)]
+    later = [(part.data is None, [error.own_code for error in part.errors]) for part in parts[1:]]
+    assert later == [(True, ["NO"])] * 2
+    assert seen == [(True, False, 0), (False, True, 1), (False, True, 1)]
 
 
 # ---- parts ----

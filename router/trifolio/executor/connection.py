@@ -45,6 +45,8 @@ class HttpResponse:
     status: int
     headers: Mapping[str, str]
     content: bytes
+    set_cookies: tuple[str, ...] = ()
+    """The Set-Cookie fields, which are not in `headers`: they cannot be joined (RFC 6265, section 3)."""
 
 
 class Connection(asyncio.Protocol):
@@ -63,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._keeps_alive = True
         self._is_aborted = False
         self._has_received = False
+        self._set_cookies: tuple[str, ...] = ()
         self.is_fresh = True
         """Whether no request was sent yet."""
         self.idle_since = 0.0
@@ -156,6 +159,9 @@ class Connection(asyncio.Protocol):
         if not self._is_in_head:
             return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        if key == "set-cookie":
+            self._set_cookies = (*self._set_cookies, text)
+            return
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
@@ -196,6 +202,7 @@ class Connection(asyncio.Protocol):
         self._is_in_head = True
         self._status = 0
         self._headers: dict[str, str] = {}
+        self._set_cookies = ()
         self._body = b""
         self._ends_with_connection = False
 
@@ -203,7 +210,7 @@ class Connection(asyncio.Protocol):
         # A request that was answered before it was sent whole would be in the way of the next.
         self._keeps_alive = keeps_alive and self._transport is not None and not self._transport.get_write_buffer_size()
         if self._pending is not None and not self._pending.done():
-            self._pending.set_result(HttpResponse(self._status, self._headers, bytes(self._body)))
+            self._pending.set_result(HttpResponse(self._status, self._headers, bytes(self._body), self._set_cookies))
 
     def _fail(self, error: Exception) -> None:
         if self._pending is not None and not self._pending.done():

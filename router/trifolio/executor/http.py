@@ -44,19 +44,25 @@ class HttpSubgraph:
         return {name: request.headers[name] for name in self._forward_headers if name in request.headers}
 
     def answer(
-        self, request: SubgraphRequest, status: int, headers: Mapping[str, str], content: bytes
+        self,
+        request: SubgraphRequest,
+        status: int,
+        headers: Mapping[str, str],
+        content: bytes,
+        set_cookies: tuple[str, ...] = (),
     ) -> SubgraphResponse:
-        """What a response means; its header names are in lower case. Raises SubgraphError if it is no answer."""
+        """What a response means; its header names are in lower case, and its cookies apart. Raises SubgraphError if it
+        is no answer."""
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         is_json = media_type in _JSON_TYPES
         if 200 <= status < 300:
             if media_type and not is_json and not content.lstrip().startswith(b"{"):
                 internal = f"HTTP {status} with content type {media_type}"
                 raise self.failure(ErrorCode.SUBGRAPH_RESPONSE_MALFORMED, request, internal)
-            return SubgraphResponse(body=content, headers=headers, status=status)
+            return SubgraphResponse(body=content, headers=headers, status=status, set_cookies=set_cookies)
         payload = _graphql_payload(content) if is_json else None
         if payload is not None:
-            return SubgraphResponse(payload=payload, headers=headers, status=status)
+            return SubgraphResponse(payload=payload, headers=headers, status=status, set_cookies=set_cookies)
         text = ClientText(f"The subgraph answered with HTTP status {status}.")
         internal = f"HTTP {status} {media_type}"
         raise self.failure(ErrorCode.SUBGRAPH_HTTP_ERROR, request, internal, text, http_status=status)

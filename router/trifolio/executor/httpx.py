@@ -72,7 +72,9 @@ class HttpxTransport:
         async with self._client.stream("POST", url, content=body, headers=headers) as response:
             content = await self._read(request, response)
         found = {name.lower(): value for name, value in response.headers.items()}
-        return self._subgraph.answer(request, response.status_code, found, content)
+        cookies = tuple(response.headers.get_list("set-cookie"))
+        found.pop("set-cookie", None)
+        return self._subgraph.answer(request, response.status_code, found, content, cookies)
 
     async def _read(self, request: SubgraphRequest, response: httpx.Response) -> bytes:
         """The body, decompressed, up to the limit."""

@@ -338,7 +338,7 @@ class PooledTransport:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_RESPONSE_MALFORMED, request, repr(error)) from error
         except (OSError, ConnectionBroken, _UnsendableHeader) as error:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
-        return self._subgraph.answer(request, response.status, response.headers, content)
+        return self._subgraph.answer(request, response.status, response.headers, content, response.set_cookies)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -49,9 +49,11 @@ class SubgraphResponse:
     payload: object = None
     """The answer as JSON values: a mapping with `data` and `errors`. It counts where there is no `body`."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """The response's headers, names in lower case; empty where there are none."""
+    """The response's headers, names in lower case, fields of one name joined; without its cookies."""
     status: int | None = None
     """The response's HTTP status; None where there is no HTTP."""
+    set_cookies: tuple[str, ...] = ()
+    """The values of the response's Set-Cookie headers, each by itself, as it came."""
 
 
 class Transport(Protocol):

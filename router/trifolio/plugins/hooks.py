@@ -12,9 +12,19 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from trifolio.errors import AnswerError, ConfigError, ConfigurationError, InternalError, InternalText, RouterError
+from trifolio.errors import (
+    AnswerError,
+    ConfigError,
+    ConfigurationError,
+    InternalError,
+    InternalText,
+    Refused,
+    RouterError,
+    SubgraphError,
+)
 from trifolio.executor.fetch import Around, Send
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
 from trifolio.limits import Limits
@@ -53,9 +63,15 @@ class _Life:
 class Hooks:
     """The hooks of a router's plug-ins."""
 
-    def __init__(self, plugins: Sequence[object], limits: Limits) -> None:
-        """Raises ConfigError for an object that is no plug-in: without a hook, or with one that cannot be awaited."""
+    def __init__(
+        self, plugins: Sequence[object], limits: Limits, fetch_timeouts_ms: Mapping[str, int] | None = None
+    ) -> None:
+        """`fetch_timeouts_ms` are those of subgraphs that have one of their own.
+
+        Raises ConfigError for an object that is no plug-in: without a hook, or with one that cannot be awaited.
+        """
         self._limits = limits
+        self._fetch_timeouts_ms = fetch_timeouts_ms or {}
         by_name: dict[str, list[_Hook]] = {name: [] for name in HOOKS}
         self._lives: list[_Life] = []
         for plugin in plugins:
@@ -185,14 +201,16 @@ class Hooks:
                 return await send(changed)
 
             through: SendFetch = send_on
+            own_s = self._fetch_timeouts_ms.get(asked.subgraph, self._limits.fetch_timeout_ms) / 1000
             for name, hook in reversed(self._fetch):
-                through = _wrapped(_Call(name, "on_fetch", request), hook, through, deadline)
+                through = _wrapped(_Call(name, "on_fetch", request), hook, through, deadline, own_s)
             return await through(fetch)
 
         return around
 
     async def on_response(self, request: RequestContext, response: Response, deadline: float) -> Response:
-        """The response as the plug-ins leave it; where one fails, the router's own failure."""
+        """The response as the plug-ins leave it. Where one fails or refuses, that is the response which the next ones
+        are shown, and nothing is left of the other."""
         if not self._response:
             return response
         context = ResponseContext(
@@ -205,24 +223,40 @@ class Hooks:
             _status=response.status,
             _headers=list(response.headers),
         )
-        try:
-            await self._show(context, deadline)
-        except RouterError as failure:
-            if response.later is not None:
-                await response.later.aclose()
-            return Response(None, failure.errors(), failure, headers=failure.headers)
-        except asyncio.CancelledError:
-            if response.later is not None:
-                await response.later.aclose()
-            raise
+        for name, hook in self._response:
+            try:
+                await self._show(name, hook, context, deadline)
+            except RouterError as failure:
+                if response.later is not None:
+                    await response.later.aclose()
+                response = Response(None, failure.errors(), failure)
+                context = ResponseContext(request, None, response.errors, failure, _headers=list(failure.headers))
+                deadline = max(deadline, self._grace())
+            except asyncio.CancelledError:
+                if response.later is not None:
+                    await response.later.aclose()
+                raise
         later = None if response.later is None else _LaterThroughHooks(self, request, response.later)
         return replace(
             response, extensions=context.extensions or None, status=context.status, headers=context.headers, later=later
         )
 
     async def on_part(self, request: RequestContext, part: Part, *, has_next: bool) -> Part:
-        """A later part as the plug-ins leave it; where one fails, a part that failed."""
-        context = ResponseContext(
+        """A later part as the plug-ins leave it; where one fails, a part that failed, which the next ones are shown."""
+        context = self._context_of(request, part, has_next=has_next)
+        deadline = self._grace()
+        for name, hook in self._response:
+            try:
+                await self._show(name, hook, context, deadline)
+            except RouterError as failure:
+                errors = tuple(replace(error, path=part.pending.path) for error in failure.errors())
+                part = replace(part, data=None, increments=(), errors=errors, extensions=None)
+                context = self._context_of(request, part, has_next=has_next)
+                deadline = self._grace()
+        return replace(part, extensions=context.extensions or None)
+
+    def _context_of(self, request: RequestContext, part: Part, *, has_next: bool) -> ResponseContext:
+        return ResponseContext(
             request,
             part.data,
             part.errors,
@@ -233,20 +267,17 @@ class Hooks:
             has_next=has_next,
             is_first=False,
         )
-        deadline = asyncio.get_running_loop().time() + self._limits.plugin_response_timeout_ms / 1000
-        try:
-            await self._show(context, deadline)
-        except RouterError as failure:
-            errors = tuple(replace(error, path=part.pending.path) for error in failure.errors())
-            return replace(part, data=None, increments=(), errors=errors)
-        return replace(part, extensions=context.extensions or None)
 
-    async def _show(self, context: ResponseContext, deadline: float) -> None:
-        request = context.request
-        for name, hook in self._response:
-            call = _Call(name, "on_response", request)
-            call.returned(await call.within(deadline, hook, context), type(None))
-            call.check(context.check)
+    def _grace(self) -> float:
+        """Until when a hook for a response may take in any case."""
+        return asyncio.get_running_loop().time() + self._limits.plugin_response_timeout_ms / 1000
+
+    async def _show(
+        self, name: str, hook: Callable[..., Awaitable[Any]], context: ResponseContext, deadline: float
+    ) -> None:
+        call = _Call(name, "on_response", context.request)
+        call.returned(await call.within(deadline, hook, context), type(None))
+        call.check(context.check)
 
 
 class _LaterThroughHooks:
@@ -342,25 +373,77 @@ class _Call:
         return _failure(self.plugin, self.hook, self.request, bug)
 
 
-def _wrapped(call: _Call, hook: Callable[..., Awaitable[Any]], inner: SendFetch, deadline: float) -> SendFetch:
+class _OwnTime:
+    """A clock for what a hook does itself: it stands still while the hook waits for what it sent."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left_s = seconds
+        self._sending = 0
+        self._is_over = False
+        self._timeout = asyncio.timeout(seconds)
+        self._since = 0.0
+
+    async def __aenter__(self) -> None:
+        self._since = asyncio.get_running_loop().time()
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._is_over = True
+        await self._timeout.__aexit__(kind, error, traceback)
+
+    def stop(self) -> None:
+        """Something was sent."""
+        self._sending += 1
+        if self._sending == 1 and self._can_be_set:
+            self._left_s -= asyncio.get_running_loop().time() - self._since
+            self._timeout.reschedule(None)
+
+    def go_on(self) -> None:
+        """What was sent has come to its end."""
+        self._sending -= 1
+        if self._sending == 0 and self._can_be_set:
+            self._since = asyncio.get_running_loop().time()
+            self._timeout.reschedule(self._since + self._left_s)
+
+    @property
+    def _can_be_set(self) -> bool:
+        return not self._is_over and not self._timeout.expired()
+
+
+def _wrapped(
+    call: _Call, hook: Callable[..., Awaitable[Any]], inner: SendFetch, deadline: float, own_s: float
+) -> SendFetch:
+    """`inner` with a hook around it, which itself may take `own_s` seconds."""
+
     async def through(fetch: FetchContext) -> SubgraphResponse:
         is_subgraphs = False
+        own_time = _OwnTime(own_s)
 
         async def send(fetch: FetchContext) -> SubgraphResponse:
             nonlocal is_subgraphs
+            own_time.stop()
             try:
                 return await inner(fetch)
             except asyncio.CancelledError:
                 is_subgraphs = True
                 raise
+            finally:
+                own_time.go_on()
 
         try:
-            response = await hook(fetch, send)
+            async with own_time:
+                response = await hook(fetch, send)
         except (Exception, asyncio.CancelledError) as error:
             if _is_cancelled(error):
                 if not is_subgraphs and asyncio.get_running_loop().time() >= deadline:
                     call.failure(error)  # the operation's time is over because of it
                 raise
+            if isinstance(error, Refused):
+                raise SubgraphError(
+                    error.code, fetch.subgraph, error.message, internal=error.internal, own_code=error.own_code
+                ) from error
             if isinstance(error, RouterError):
                 raise
             raise call.failure(error) from error
