@@ -144,8 +144,8 @@ class Development:
         explorer = {"introspection": True, "explorer": True, "explorer_title": "Trifolio"}
         explorer["explorer_examples"] = str(EXAMPLES)
         # No load balancer is in front that would have to notice the end first.
-        limits = {"limits": {"lame_duck_ms": 1}}
-        return json.dumps({"subgraphs": subgraphs, **limits, **explorer}, indent=2) + "\n"
+        others = {"limits": {"lame_duck_ms": 1}, "metrics": {"public": True}}
+        return json.dumps({"subgraphs": subgraphs, **others, **explorer}, indent=2) + "\n"
 
 
 def read_urls(folder: Path) -> dict[str, str]:

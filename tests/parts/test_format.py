@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.parts.world import DEFER, INCREMENTAL, Served, Stream, serving, whole
+from trifolio.config import Config, MetricsConfig
 from trifolio.server.log import JsonFormatter
 
 QUERY = """
@@ -156,7 +157,7 @@ async def read(served: Served, query: str) -> list[Any]:
 async def test_a_stream_is_logged_and_counted_once(caplog: pytest.LogCaptureFixture) -> None:
     """One line in the access log, with the codes of all parts, and one response and operation in the metrics."""
     caplog.set_level(logging.INFO, "trifolio.access")
-    async with serving() as served:
+    async with serving(Config(metrics=MetricsConfig(public=True))) as served:
         served.world.places.open.set()
         await read(served, "{ me { name ... @defer { lost } ... @defer { owed } } }")
         metrics = (await served.client.get("/metrics")).text.splitlines()

@@ -52,6 +52,7 @@ async def listening(app: Any) -> AsyncIterator[str]:
         lifespan="on",
         log_config=None,
         access_log=False,
+        server_header=False,
         http="trifolio.server.protocol:HttpProtocol",
         loop="asyncio",
         ws="none",

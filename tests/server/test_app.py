@@ -15,7 +15,7 @@ from starlette.routing import Mount
 
 from tests.server.conftest import SUPERGRAPH, Served, listening, serving
 from tests.server.subgraphs import people, places
-from trifolio.config import Config, SubgraphConfig
+from trifolio.config import Config, CorsConfig, MetricsConfig, SubgraphConfig
 from trifolio.executor.httpx import HttpxTransport
 from trifolio.executor.local import LocalTransport
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
@@ -61,7 +61,7 @@ async def test_an_unknown_path_is_not_found(served: Served) -> None:
 
 async def test_metrics_count_what_happened() -> None:
     """Responses, operations, fetches, errors and plan cache hits are counted in Prometheus' text form."""
-    async with serving() as served:
+    async with serving(Config(metrics=MetricsConfig(public=True))) as served:
         for _ in range(2):
             await served.post(BOTH)
         await served.post("{ nothing }")
@@ -86,6 +86,44 @@ async def test_metrics_count_what_happened() -> None:
         assert line in lines
     series = re.compile(r'[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9.]+')
     assert all(line.startswith("# ") or series.fullmatch(line) for line in lines)
+
+
+async def test_metrics_are_not_public_by_default(served: Served) -> None:
+    """Unless it is switched on, the endpoint's port has no /metrics."""
+    assert (await served.client.get("/metrics")).status_code == 404
+
+
+async def test_every_response_has_the_headers_for_security() -> None:
+    """No response may be guessed at, kept, or tell where it was linked from; none says which server it is."""
+    origin = {"origin": "https://a.example"}
+    config = Config(
+        introspection=True, explorer=True, metrics=MetricsConfig(public=True), cors=CorsConfig((origin["origin"],))
+    )
+    page = {"accept": "text/html"}
+    async with serving(config) as served:
+        client = served.client
+        responses = [
+            await served.post("{ me { name } }", headers=origin),
+            await served.post("{ nothing }"),
+            await served.post("{", headers={"accept": "application/graphql-response+json"}),
+            await served.post("{ me { name } }", headers={"accept": "multipart/mixed;deferSpec=20220824"}),
+            await served.post("{ me { name } }", headers={"accept": "image/png"}),
+            *[await client.request(method, "/graphql") for method in ("OPTIONS", "PUT", "GET", "HEAD")],
+            *[await client.get(path) for path in ("/health", "/ready", "/metrics", "/nothing")],
+            await client.post("/graphql", content=b"{}", headers={"content-type": "text/plain"}),
+            await client.get("/health", headers={"x-large": "x" * 40_000}),
+        ]
+        for response in responses:
+            assert response.headers["cache-control"] == "no-store", response.request.url
+        found = await client.get("/graphql", headers=page)
+        kept = {**page, "if-none-match": found.headers["etag"]}
+        responses += [found, await client.get("/graphql", headers=kept), await client.get(f"/{ASSETS}/explorer.json")]
+    assert {response.status_code for response in responses} >= {200, 204, 304, 400, 404, 405, 406, 415, 431}
+    for response in responses:
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["referrer-policy"] == "no-referrer"
+        assert "server" not in response.headers
+        assert len(response.content) < 1_000 or response.status_code == 200
 
 
 # ---- the explorer ----

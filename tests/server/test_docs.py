@@ -16,6 +16,7 @@ from trifolio.config import (
     Config,
     CorsConfig,
     HeadersConfig,
+    MetricsConfig,
     OverrideConfig,
     SubgraphConfig,
     parse_config,
@@ -44,7 +45,7 @@ def test_every_code_is_documented_with_its_meaning(code: ErrorCode) -> None:
 def test_every_key_of_router_yaml_is_documented(tmp_path: Path) -> None:
     """The example names every key, and is a valid router.yaml whose values are the defaults where there are any."""
     example = PAGE.split("## router.yaml")[1].split("```yaml\n")[1].split("```")[0]
-    for cls in (Config, SubgraphConfig, HeadersConfig, CorsConfig, OverrideConfig, AuthorizationConfig):
+    for cls in (Config, SubgraphConfig, HeadersConfig, CorsConfig, OverrideConfig, AuthorizationConfig, MetricsConfig):
         for each in fields(cls):
             assert f"{each.name}:" in example
     (tmp_path / "examples").mkdir()

@@ -64,6 +64,7 @@ EXPORTS = [
     "Limits",
     "LocalTransport",
     "Location",
+    "MetricsConfig",
     "Observer",
     "OperationContext",
     "OperationEnded",

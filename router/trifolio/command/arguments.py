@@ -4,14 +4,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from trifolio.config.values import PORT_MAX
+
 if TYPE_CHECKING:  # argparse keeps the class to itself
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
     """Where a command adds its parser."""
 
 _DIGITS_MAX: Final = 5
 """Five digits: ports have no more, and no machine runs more processes."""
-PORT_MAX: Final = 65_535
-"""The largest number that TCP has for a port."""
 
 
 def port(text: str) -> int:

@@ -26,6 +26,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from trifolio.command.development import DevServer
+from trifolio.command.metrics_port import MetricsPort
 from trifolio.config import Config
 from trifolio.errors import ConfigError
 from trifolio.gateway import Router
@@ -162,6 +163,9 @@ def make_app(serving: Serving) -> LameDuck:
     """The application of one worker, with what it keeps for good taken out of the garbage collector's sight."""
     config = replace(serving.config, limits=with_descriptors(serving.config.limits))
     app = Router(serving.supergraph_sdl, config=config).asgi()
+    if config.metrics.port is not None:
+        ports = range(config.metrics.port, config.metrics.port + serving.workers)
+        app.live_with(MetricsPort(app.metrics_text, config.metrics.host, ports))
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)

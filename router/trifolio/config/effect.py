@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from trifolio.config.forms import Key, Mistake
-from trifolio.config.values import Config, CorsConfig
+from trifolio.config.values import Config, CorsConfig, MetricsConfig
 from trifolio.limits import Limits
 
 Written = Mapping[Key, Any]
@@ -38,6 +38,7 @@ def settings_without_effect(written: Written) -> Iterator[Mistake]:
     yield from _subgraphs(written)
     yield from _cors(written)
     yield from _explorer(written)
+    yield from _metrics(written)
 
 
 def _limit(written: Written, name: str) -> Any:
@@ -100,6 +101,12 @@ def _cors(written: Written) -> Iterator[Mistake]:
             yield Mistake(
                 "does nothing without cors.origins", "list the origins that may call, or remove it", ("cors", name)
             )
+
+
+def _metrics(written: Written) -> Iterator[Mistake]:
+    host = written.get(("metrics", "host"))
+    if written.get(("metrics", "port")) is None and isinstance(host, str) and host != MetricsConfig().host:
+        yield Mistake("does nothing without metrics.port", "name the port, or remove it", ("metrics", "host"))
 
 
 def _explorer(written: Written) -> Iterator[Mistake]:

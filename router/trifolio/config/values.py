@@ -36,6 +36,8 @@ PLACE: Final = {"read": "place"}
 
 PROXIES_MAX: Final = 32
 """32 proxies in a row: more are a mistake, and a request that passed them would have no room for other headers."""
+PORT_MAX: Final = 65_535
+"""The largest number that TCP has for a port."""
 CORS_MAX_AGE_S: Final = 86_400
 """24 hours: what Firefox takes for a preflight's answer, and no browser takes more."""
 
@@ -155,6 +157,19 @@ class AuthorizationConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsConfig(Checked):
+    """Where Prometheus finds the counters: nowhere by default."""
+
+    port: Annotated[int, Between(1, PORT_MAX)] | None = None
+    """A port of its own for `serve`, with nothing but `/metrics`. Of several workers each takes the first that is free
+    of as many ports as there are workers, from this one on."""
+    host: str = "127.0.0.1"
+    """The address to listen on there: this machine alone."""
+    public: bool = False
+    """Whether `/metrics` is on the endpoint's own port, too, for whoever asks."""
+
+
+@dataclass(frozen=True, slots=True)
 class PluginConfig(Checked):
     """One plug-in: a class, and the options that it is made with."""
 
@@ -196,6 +211,8 @@ class Config(Checked):
     explorer_examples: Path | None = None
     """A folder of operations that open as its tabs, in the order of their file names: `20-orders.graphql`, and beside
     it `20-orders.json` with the variables, if there are any."""
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    """Where Prometheus finds the counters."""
     csrf_protection: bool = True
     """Whether requests that a browser sends without a preflight are refused."""
     access_log: bool = True

@@ -9,6 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -48,14 +49,15 @@ from trifolio.server.multipart import PartsFormat
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
-_JSON_HEADERS: Final[RawHeaders] = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+_SECURITY_HEADERS: Final[RawHeaders] = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""With every response but the explorer's files, which have headers of their own."""
+_JSON_HEADERS: Final[RawHeaders] = ((b"content-type", b"application/json"), *_SECURITY_HEADERS)
 _GRAPHQL_HEADERS: Final[Mapping[MediaType, RawHeaders]] = {
-    media_type: (
-        (b"content-type", media_type.content_type),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-    )
-    for media_type in MediaType
+    media_type: ((b"content-type", media_type.content_type), *_SECURITY_HEADERS) for media_type in MediaType
 }
 _PARTS_HEADERS: Final[Mapping[PartsFormat, RawHeaders]] = {
     parts_format: ((b"content-type", parts_format.content_type), *_GRAPHQL_HEADERS[MediaType.JSON][1:])
@@ -105,8 +107,10 @@ class App:
             path: self._graphql,
             "/health": self._health,
             "/ready": self._readiness,
-            "/metrics": self._show_metrics,
         }
+        if engine.config.metrics.public:
+            self._handlers["/metrics"] = self._show_metrics
+        self._beside: AbstractAsyncContextManager[object] = nullcontext()
         engine.add_observer(self._metrics)
         engine.add_observer(FailureLog())
 
@@ -119,6 +123,14 @@ class App:
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
+
+    def live_with(self, beside: AbstractAsyncContextManager[object]) -> None:
+        """Have something entered before this serves, and left when it ends; a RouterError keeps it from serving."""
+        self._beside = beside
+
+    def metrics_text(self) -> str:
+        """The counters, in Prometheus' text form."""
+        return self._metrics.text(self._engine.state)
 
     def drain(self) -> None:
         """Say at /ready that no new requests should come; those that come are still answered."""
@@ -159,6 +171,7 @@ class App:
             if message["type"] == "lifespan.startup":
                 try:
                     await self._engine.start()
+                    await self._beside.__aenter__()
                 except RouterError as error:
                     await self._engine.close()
                     await send({"type": "lifespan.startup.failed", "message": error.message})
@@ -166,6 +179,7 @@ class App:
                 await send({"type": "lifespan.startup.complete"})
             else:
                 self.drain()
+                await self._beside.__aexit__(None, None, None)
                 await self._engine.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
@@ -261,7 +275,7 @@ class App:
         if method in {"GET", "HEAD"} and self._explorer is not None and prefers_html(accept):
             return _send_file(self._explorer.page, headers)
         if method == "OPTIONS":
-            return Reply(204, ((b"allow", _ALLOW["graphql"]), *self._cors.preflight), b"")
+            return Reply(204, ((b"allow", _ALLOW["graphql"]), *_SECURITY_HEADERS, *self._cors.preflight), b"")
         if method not in {"GET", "POST"}:
             return _not_allowed(_ALLOW["graphql"])
         if self._metrics.requests_in_flight > self.limits.requests_in_flight_max:
@@ -318,7 +332,7 @@ class App:
     async def _show_metrics(self, scope: Scope, headers: Headers, receive: Receive) -> Reply:
         if scope["method"] not in {"GET", "HEAD"}:
             return _not_allowed(_ALLOW["read"])
-        return Reply(200, ((b"content-type", CONTENT_TYPE),), self._metrics.text(self._engine.state).encode())
+        return Reply(200, ((b"content-type", CONTENT_TYPE), *_SECURITY_HEADERS), self.metrics_text().encode())
 
     def _asset(self, name: str) -> Handler:
         async def send_asset(scope: Scope, headers: Headers, receive: Receive) -> Reply:

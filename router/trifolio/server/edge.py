@@ -16,7 +16,12 @@ RawHeaders = tuple[tuple[bytes, bytes], ...]
 BODILESS_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE"})
 """Methods whose requests may have a body, which says nothing (RFC 9110, section 9.3)."""
 
-_HEADERS: Final[RawHeaders] = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+_HEADERS: Final[RawHeaders] = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
 
 
 class Edge(Protocol):
