@@ -61,8 +61,13 @@ SERVED = {
     "an offer of TLS": (post(b"hello", "upgrade: TLS/1.0", "connection: upgrade"), b"/a:5"),
     "an empty line before": (b"\r\n" + get("/a"), b"/a:0"),
     "a URL with a host": (head("host: y", start="GET http://x:80/a?b HTTP/1.1"), b"/a:0"),
+    "a POST to a URL with a host": (
+        head("host: y", "content-length: 5", start="POST http://x:80/a?b HTTP/1.1") + b"hello",
+        b"/a:5",
+    ),
     "a path in percent": (get("/%61"), b"/a:0"),
     "no path": (head("host: x", start="GET ?b=c HTTP/1.1"), None),
+    "all of the server": (head("host: x", start="OPTIONS * HTTP/1.1"), b"*:0"),
     "HTTP/1.0 without a host": (head(start="GET /a HTTP/1.0"), b"/a:0"),
     "an empty host": (head("host:", start="GET /a HTTP/1.1"), b"/a:0"),
     "an address in brackets": (head("host: [::1]:4000", start="GET /a HTTP/1.1"), b"/a:0"),

@@ -191,7 +191,7 @@ def statuses(received: bytes) -> list[int]:
 
 def bodies(received: bytes) -> list[bytes]:
     """What `Echo` said in every response in the bytes."""
-    return re.findall(rb"\r\n\r\n(/[^:]*:\d+)", received)
+    return re.findall(rb"\r\n\r\n([/*][^:]*:\d+)", received)
 
 
 def head(*lines: str, start: str = "POST /a HTTP/1.1") -> bytes:

@@ -66,9 +66,9 @@ class Exchange:
         "task",
     )
 
-    def __init__(self, scope: Scope, *, keeps_alive: bool) -> None:
+    def __init__(self, scope: Scope, body: bytes = b"", *, keeps_alive: bool) -> None:
         self.scope = scope
-        self.body = b""
+        self.body = body
         self.keeps_alive = keeps_alive
         """Whether the connection can be used again after the response."""
         self.is_complete = False

@@ -34,7 +34,6 @@ Specification: RFC 9112 (HTTP/1.1); RFC 9110, sections 6.5 (trailers), 7.8 (Upgr
 import asyncio
 import logging
 import select
-from collections import deque
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
@@ -86,12 +85,14 @@ class HttpProtocol(asyncio.Protocol):
         "_head_bytes",
         "_headers",
         "_held_bytes",
-        "_incoming",
+        "_is_in_body",
         "_is_in_head",
         "_is_lingering",
         "_is_paused",
         "_is_writing_paused",
+        "_keeps_alive",
         "_loop",
+        "_method",
         "_parser",
         "_queue",
         "_refusal",
@@ -101,6 +102,7 @@ class HttpProtocol(asyncio.Protocol):
         "_transport",
         "_unread_bytes",
         "_url",
+        "_version",
         "deadline",
         "write_deadline",
     )
@@ -121,8 +123,8 @@ class HttpProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._exchange: Exchange | None = None
-        self._queue: deque[Exchange] = deque()
-        self._incoming: Exchange | None = None
+        self._queue: list[Exchange] = []
+        self._is_in_body = False
         self._refusal: RouterError | None = None
         self._ends = False
         self._fed_is_one = True
@@ -133,6 +135,7 @@ class HttpProtocol(asyncio.Protocol):
         self._expects_continue = False
         self._held_bytes = self._dropped_bytes = self._head_bytes = self._unread_bytes = 0
         self._fed_body_bytes = self._body_bytes = self._beside_bytes = self._field_count = 0
+        self._method, self._version, self._keeps_alive = b"", "", True
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._chunks: list[bytes] = []
@@ -167,7 +170,7 @@ class HttpProtocol(asyncio.Protocol):
         self._transport = None
         self._ends = True
         self._queue.clear()
-        self._incoming = None
+        self._is_in_body = False
         if self._exchange is not None:
             self._exchange.end()
         _resolve(self._drained)
@@ -200,7 +203,7 @@ class HttpProtocol(asyncio.Protocol):
         if self._ends or self._refusal is not None:
             self._drop(len(data))
             return
-        was_in_head, incoming = self._is_in_head, self._incoming
+        was_in_head, was_in_body = self._is_in_head, self._is_in_body
         self._fed_body_bytes = 0
         self._fed_is_one = True
         try:
@@ -212,8 +215,8 @@ class HttpProtocol(asyncio.Protocol):
         if self._is_in_head:
             if was_in_head or self._fed_is_one:
                 self._count_head(len(data))
-        elif self._incoming is not None:
-            self._count_body(len(data), is_all_body=incoming is self._incoming)
+        elif self._is_in_body:
+            self._count_body(len(data), is_all_body=was_in_body and self._fed_is_one)
             self._start_early()
         self._refuse()
 
@@ -258,18 +261,18 @@ class HttpProtocol(asyncio.Protocol):
         self._field_count = 0
         version = parser.get_http_version()
         problem = problem_of(version, method, self._headers, self._connections.limits)
-        scope = None if problem is not None else self._scope(method, version)
-        if scope is None:
-            self._reject(problem or refused("The target is no URL."))
+        if problem is not None:
+            self._reject(problem)
             return
-        self._incoming = Exchange(scope, keeps_alive=parser.should_keep_alive())
+        self._method, self._version, self._keeps_alive = method, version, parser.should_keep_alive()
+        self._is_in_body = True
         self._body_bytes = self._beside_bytes = 0
         if self._exchange is None:
             self.deadline = self._connections.tick + self._connections.body_ticks
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
-        if self._incoming is None or self._refusal is not None:
+        if not self._is_in_body or self._refusal is not None:
             return
         self._fed_body_bytes += len(body)
         self._body_bytes += len(body)
@@ -280,17 +283,13 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """A request is whole."""
-        incoming = self._incoming
         self._fed_is_one = False
-        if incoming is None or self._refusal is not None or self._ends:
+        if not self._is_in_body or self._refusal is not None or self._ends:
             return
         chunks = self._chunks
-        if chunks:
-            incoming.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            self._chunks = []
-        self._incoming = None
-        if self._held_bytes:
-            self._hold(0)
+        incoming = self._take(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        if incoming is None:
+            return
         if not incoming.keeps_alive:
             self._ends = True
         if self._exchange is None and not self._is_writing_paused:
@@ -306,30 +305,34 @@ class HttpProtocol(asyncio.Protocol):
 
     # ---- requests ----
 
-    def _scope(self, method: bytes, version: str) -> dict[str, Any] | None:
+    def _take(self, body: bytes) -> Exchange | None:
+        """The request that was read, with this body; None where its target is no URL, for which it is rejected."""
+        self._is_in_body = False
+        self._chunks = []
+        if self._held_bytes:
+            self._hold(0)
+        scope = self._scope()
+        if scope is None:
+            self._reject(refused("The target is no URL."))
+            return None
+        return Exchange(scope, body, keeps_alive=self._keeps_alive)
+
+    def _scope(self) -> dict[str, Any] | None:
         """The request as ASGI describes it; None where its target is no URL."""
-        url = self._url
-        if url == b"*":
-            raw_path, query = url, b""
-        else:
-            try:
-                parsed = httptools.parse_url(url)
-            except httptools.HttpParserError:
-                return None
-            raw_path, query = parsed.path or b"/", parsed.query or b""
-        path = raw_path.decode("latin-1")
-        if "%" in path:
-            path = unquote(path)
+        target = _target(self._url)
+        if target is None:
+            return None
+        path, raw_path, query = target
         root = self._config.root_path
         return {
             "type": "http",
             "asgi": {"version": self._config.asgi_version, "spec_version": "2.3"},
-            "http_version": version,
+            "http_version": self._version,
             "server": self._server,
             "client": self._client,
             "scheme": self._scheme,
             "root_path": root,
-            "method": method.decode("ascii"),
+            "method": self._method.decode("ascii"),
             "path": root + path,
             "raw_path": root.encode("ascii") + raw_path,
             "query_string": query,
@@ -351,17 +354,15 @@ class HttpProtocol(asyncio.Protocol):
 
     def _start_early(self) -> None:
         """Answer a request whose body makes no difference without waiting for it, as the last on its connection."""
-        incoming = self._incoming
-        if incoming is None or self._refusal is not None or self._exchange is not None or self._queue:
+        if self._refusal is not None or self._exchange is not None or self._queue:
             return
-        scope = incoming.scope
-        if not self._connections.edge.wants_body(scope["method"], scope["path"]):
-            self._incoming = None
-            self._chunks = []
-            self._hold(0)
-            self._ends = True
-            incoming.keeps_alive = False
-            self._start(incoming)
+        target = _target(self._url)
+        if target is None or not self._connections.edge.wants_body(self._method.decode("ascii"), target[0]):
+            self._keeps_alive = False
+            early = self._take(b"")
+            if early is not None:
+                self._ends = True
+                self._start(early)
 
     async def _serve(self, exchange: Exchange) -> None:
         """Run the application; whatever it does, the client gets an answer, or the connection ends."""
@@ -409,13 +410,13 @@ class HttpProtocol(asyncio.Protocol):
         if self._transport is None or self._is_lingering or self._is_writing_paused:
             return
         if self._queue:
-            self._start(self._queue.popleft())
+            self._start(self._queue.pop(0))
             self._update_reading()
             return
         connections.wait(self)
         if self._refusal is not None:
             self._refuse()
-        elif self._incoming is not None:
+        elif self._is_in_body:
             self.deadline = connections.tick + connections.body_ticks
             self._continue()
         else:
@@ -424,9 +425,9 @@ class HttpProtocol(asyncio.Protocol):
 
     def _continue(self) -> None:
         """Tell a client that waits for it to send its body, when it is its turn."""
-        if self._expects_continue and self._incoming is not None and self._exchange is None:
+        if self._expects_continue and self._is_in_body and self._exchange is None:
             self._expects_continue = False
-            if not self._body_bytes and self._incoming.scope["http_version"] == "1.1":
+            if not self._body_bytes and self._version == "1.1":
                 self.write(CONTINUE)
 
     def _on_upgrade(self, rest: bytes) -> None:
@@ -560,7 +561,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def _is_unused(self) -> bool:
         """Whether no request is under way, not even the beginning of one."""
-        is_reading = self._incoming is not None or (self._is_in_head and bool(self._url))
+        is_reading = self._is_in_body or (self._is_in_head and bool(self._url))
         return self._exchange is None and not self._queue and not is_reading
 
     def _end_unused(self) -> None:
@@ -582,7 +583,7 @@ class HttpProtocol(asyncio.Protocol):
             self.deadline = NEVER  # the other clock watches
         elif self._is_lingering or self._transport.get_write_buffer_size():
             self._abort()
-        elif self._incoming is not None or (self._is_in_head and self._url):
+        elif self._is_in_body or (self._is_in_head and self._url):
             self._reject(RequestError(ErrorCode.REQUEST_TIMEOUT))
             self._refuse()
         else:
@@ -632,7 +633,7 @@ class HttpProtocol(asyncio.Protocol):
         refusal = self._refusal
         if refusal is None:
             return
-        self._incoming = None
+        self._is_in_body = False
         self._chunks = []
         self._is_in_head = False
         self._hold(0)
@@ -665,6 +666,19 @@ class HttpProtocol(asyncio.Protocol):
     def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+
+def _target(url: bytes) -> tuple[str, bytes, bytes] | None:
+    """A request's path, decoded and as it came, and its query string; None where they are no URL's."""
+    if url == b"*":
+        return "*", url, b""
+    try:
+        parsed = httptools.parse_url(url)
+    except httptools.HttpParserError:
+        return None
+    raw_path = parsed.path or b"/"
+    path = raw_path.decode("latin-1")
+    return unquote(path) if "%" in path else path, raw_path, parsed.query or b""
 
 
 def _is_readable(transport: asyncio.Transport) -> bool:
