@@ -171,7 +171,12 @@ class Reaches:
     def _joined(
         self, subgraph: str, cell: Cell, type_name: str, parts: Sequence[ClassReach], impossible: Sequence[Class]
     ) -> Reach:
-        """One reach of several classes; a field that classes share counts only if all that can be there have it."""
+        """One reach of several classes.
+
+        Classes that share a composite field share the facts below it. Who has the field for some of these classes
+        cannot tell those facts of all objects that are there, so that the field does not count; classes whose objects
+        the subgraph cannot return (`impossible`) stand in nobody's way.
+        """
         absent = {id(cls) for cls in impossible}
         self.work.spend(4 + sum(2 * len(part.fields) for part in parts) + sum(len(cls.children) for cls in impossible))
         having = {(id(child), id(part.cls)) for part in parts for child, _ in part.fields}
@@ -198,8 +203,9 @@ class Reaches:
     def _class_reach(
         self, subgraph: str, cell: Cell, cls: Class, type_name: str, view: FieldSet, *, by_entry: bool = False
     ) -> ClassReach:
+        # An interface object that stands for several classes asks all objects what some are wanted for: it overasks.
         overasks = type_name not in cls.types and not by_entry and len(cell.classes) > 1
-        key = (subgraph, -id(cls) if overasks else id(cls), type_name, view)
+        key = (subgraph, -id(cls) if overasks else id(cls), type_name, view)  # the sign tells the two apart
         found = self._classes.get(key)
         if found is None:
             found = self._classes[key] = self._find_fields(subgraph, cell, cls, type_name, view, overasks=overasks)
@@ -291,7 +297,7 @@ def _entry_rules(
     cells: Cells, reaches: Reaches, cell: Cell, classes: tuple[Class, ...], entry: EntryPoint
 ) -> Iterator[Rule]:
     is_first = classes == (cell.classes[0],)
-    reaches.work.spend(10 + len(classes[0].children) // 4)
+    reaches.work.spend(6 + len(classes[0].children) // 8)
     if entry.kind == "interface entity":
         if is_first:
             yield from _interface_entity_rules(cells, reaches, cell, entry)

@@ -36,8 +36,8 @@ from trifolio.planner.cells import bits
 from trifolio.planner.facts import Action, Rule
 from trifolio.work import Work
 
-SEARCH_UNITS_MAX: Final = 60_000
-"""Units of work for looking for less than the greedy sequences: fifty times what known operations need."""
+SEARCH_UNITS_MAX: Final = 40_000
+"""Units of work for looking for less than the greedy sequences: more than known operations take for everything."""
 
 TIE_UNITS_MAX: Final = 3_000
 """Units of work to find a sequence of equal length and less depth."""
@@ -113,7 +113,7 @@ class Moves:
         self.actions = range(len(rules))
         self.all_gains = [reduce(or_, (gain for _, gain in here), 0) for here in rules]
         self.goal = _with_landmarks([each for here in rules for each in here], goal, self.work)
-        self.units = [2 + len(here) // RULES_PER_UNIT for here in rules]
+        self.units = [1 + len(here) // RULES_PER_UNIT for here in rules]
         """What firing each action costs."""
         self.units_of_all = sum(self.units)
         self._others: dict[int, list[tuple[int, int]]] = {}
