@@ -239,6 +239,8 @@ class Selection:
     types: frozenset[str] = frozenset()
     """The possible runtime types by the API schema. A position with one type needs no `__typename` in the merged tree;
     at one with several, an object whose `__typename` is none of them becomes null with an error."""
+    is_possible: bool = True
+    """False where clients see no type at all that an object here could be of: each becomes null with an error."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,16 @@ What is told is bounded, too: messages are cut, and all together are about as lo
 Specification: GraphQL, section 5 (validation).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from graphql import (
     SKIP,
     ASTValidationRule,
+    DirectiveNode,
     DocumentNode,
     EnumValueNode,
+    GraphQLDirective,
     GraphQLEnumType,
     GraphQLError,
     GraphQLInputObjectType,
@@ -171,6 +173,26 @@ class _Nodes(Visitor):
         self._work.spend(NODE_UNITS)
 
 
+class _DirectivesRule(ASTValidationRule):
+    """Directives that nobody would carry out: a subgraph's own are not passed on, and dropping them changes answers."""
+
+    def enter_directive(self, node: DirectiveNode, *_: object) -> None:
+        """Report one that is not the router's own."""
+        name = node.name.value
+        if name not in OBEYED and any(each.name == name for each in _directives(self.context)):
+            text = f"The directive '@{name}' is not carried out: directives are not passed on to subgraphs."
+            self.context.report_error(GraphQLError(text, node))
+
+
+OBEYED: Final = frozenset({"skip", "include", "defer"})
+"""The directives of operations that the router carries out itself."""
+
+
+def _directives(context: object) -> Collection[GraphQLDirective]:
+    assert isinstance(context, ValidationContext)
+    return context.schema.directives
+
+
 class _LiteralsRule(ValuesOfCorrectTypeRule):
     """graphql-core's rule, without quoting an object for each key that it lacks or has too many."""
 
@@ -228,8 +250,11 @@ def _is_value(node: ValueNode, type_: GraphQLEnumType) -> bool:
     return isinstance(node, EnumValueNode) and node.value in type_.values
 
 
-_RULES: Final[tuple[type[ASTValidationRule], ...]] = tuple(
-    _LiteralsRule if rule is ValuesOfCorrectTypeRule else rule
-    for rule in specified_rules
-    if rule is not OverlappingFieldsCanBeMergedRule
+_RULES: Final[tuple[type[ASTValidationRule], ...]] = (
+    *(
+        _LiteralsRule if rule is ValuesOfCorrectTypeRule else rule
+        for rule in specified_rules
+        if rule is not OverlappingFieldsCanBeMergedRule
+    ),
+    _DirectivesRule,
 )

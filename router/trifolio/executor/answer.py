@@ -8,7 +8,7 @@ from trifolio.errors import AnswerError, ErrorCode
 from trifolio.executor.codegen import UNEXPECTED, Program
 from trifolio.executor.merge import Json
 from trifolio.executor.projection import complete
-from trifolio.executor.tree import MergedTree
+from trifolio.executor.tree import MergedTree, Sources
 from trifolio.query_plan import Selection
 from trifolio.work import Work
 
@@ -57,6 +57,7 @@ def read_answer(
     variables: Mapping[str, object],
     *,
     told: Sequence[AnswerError] = (),
+    sources: Sources,
     errors_max: int,
     work: Work,
 ) -> Answer:
@@ -66,7 +67,7 @@ def read_answer(
     answer has more values than `work` allows.
     """
     left = max(0, errors_max - len(told))
-    completed = complete(selection, tree, variables, told, errors_max=left, work=work)
+    completed = complete(selection, tree, variables, told, sources=sources, errors_max=left, work=work)
     return Answer(completed.data, (*told, *completed.errors)[:errors_max], tree.fallbacks)
 
 

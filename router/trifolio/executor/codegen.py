@@ -240,6 +240,9 @@ class _Projection:
     def _object(self, selection: Selection, place: str, answer: str) -> None:
         """Statements that leave in `answer` what the client sees of `place`."""
         text = self._text
+        if not selection.is_possible:  # there is an error to tell
+            text.line("raise UnexpectedError")
+            return
         typename = self._typename(selection, place)
         varies = any(field.types is not None or field.condition != ALWAYS for field in selection.fields)
         if varies:

@@ -170,8 +170,15 @@ class _Delivery:
         # What a part shows is told with the part.
         mine = self._tell(located, [(tree.root, Place((), plan.selection))], whole_only=True)
         told = (*told, *mine)
-        errors_max, work = self._errors_left, self._work
-        return read_answer(plan.selection, tree, self._variables, told=told, errors_max=errors_max, work=work)
+        return read_answer(
+            plan.selection,
+            tree,
+            self._variables,
+            told=told,
+            sources=self._prepared.sources,
+            errors_max=self._errors_left,
+            work=self._work,
+        )
 
     @property
     def is_pending(self) -> bool:
@@ -311,6 +318,7 @@ class _Delivery:
             spot.shown,
             spot.trail,
             path,
+            sources=self._prepared.sources,
             errors_max=self._errors_left,
             work=self._work,
         )

@@ -1,7 +1,7 @@
 """What is worked out once per plan rather than once per request."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,12 +20,9 @@ from trifolio.conditions import ALWAYS
 from trifolio.executor.codegen import FIELDS_MAX, OnDemand, count_fields, selections_below
 from trifolio.executor.introspection import NOTHING, Introspected, introspect
 from trifolio.executor.projection import make_room
-from trifolio.executor.tree import Brings
+from trifolio.executor.tree import Brings, KeyPath, Sources
 from trifolio.query_plan import Entry, Fetch, Plan
 from trifolio.work import Work
-
-KeyPath = tuple[str, ...]
-"""Keys of the merged tree from the root down, list levels left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +59,8 @@ class PreparedPlan:
     """The plan as Python."""
     introspected: Introspected | None
     """What the schema says; None where that is asked for each request, as it takes variables."""
+    sources: Sources
+    """Where the values of the merged tree come from."""
     held_bytes: int
     """What the plan and all that is made of it take in memory, by estimate."""
 
@@ -92,13 +91,15 @@ def prepare(
     for index, fetch in enumerate(plan.fetches):
         for other in fetch.depends_on:
             dependants[index_of[other]].append(index)
+    fetches = tuple(_prepare_fetches(plan))
     return PreparedPlan(
         plan=plan,
-        fetches=tuple(_prepare_fetches(plan)),
+        fetches=fetches,
         name=name,
         dependants=tuple(map(tuple, dependants)),
         code=OnDemand(plan, name=name, after=interpret),
         introspected=introspected,
+        sources=_sources(fetches),
         held_bytes=_held_bytes(plan) + (0 if introspected is None else introspected.held_bytes),
     )
 
@@ -136,6 +137,18 @@ def _held_bytes(plan: Plan) -> int:
     return (
         _PLAN_BYTES + len(plan.fetches) * _FETCH_BYTES + entries * _ENTRY_BYTES + fields * _FIELD_BYTES + texts + code
     )
+
+
+def _sources(fetches: Sequence[PreparedFetch]) -> Sources:
+    found: dict[tuple[KeyPath, str], str | None] = {}
+    for item in fetches:
+        for entry, brings in zip(item.fetch.entries, item.brings, strict=True):
+            for path in entry.paths:
+                for key in brings.keys:
+                    place = tuple(step.key for step in path), key
+                    is_alone = found.get(place, item.fetch.subgraph) == item.fetch.subgraph
+                    found[place] = item.fetch.subgraph if is_alone else None
+    return {place: subgraph for place, subgraph in found.items() if subgraph is not None}
 
 
 @dataclass(frozen=True, slots=True)

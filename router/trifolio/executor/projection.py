@@ -15,7 +15,7 @@ from typing import Final
 from trifolio.conditions import Condition
 from trifolio.errors import AnswerError, ClientText, ErrorCode, PathKey
 from trifolio.executor.merge import Json
-from trifolio.executor.tree import MergedTree, Trail, runtime_type
+from trifolio.executor.tree import MergedTree, Sources, Trail, runtime_type
 from trifolio.query_plan import (
     HiddenShape,
     LeafShape,
@@ -108,6 +108,7 @@ def complete(
     variables: Mapping[str, object],
     told: Sequence[AnswerError],
     *,
+    sources: Sources,
     errors_max: int,
     work: Work,
 ) -> Completed:
@@ -115,7 +116,7 @@ def complete(
 
     Beyond `errors_max` errors are not even made. Values are counted in `work`. Raises WorkExceeded where they are more.
     """
-    completion = _Completion(tree, variables, told, errors_max, work)
+    completion = _Completion(tree, variables, told, sources, errors_max, work)
     data = completion.selection(selection, tree.root)
     return Completed(None if isinstance(data, _Bubble) else data, tuple(completion.errors))
 
@@ -130,6 +131,7 @@ def complete_part(
     trail: Trail,
     path: Sequence[PathKey],
     *,
+    sources: Sources,
     errors_max: int,
     work: Work,
 ) -> Completed:
@@ -138,7 +140,7 @@ def complete_part(
     What the client has of it is not read again, but for the objects and lists around what is new. No data: the part
     failed. `trail` leads from the tree's root to the object.
     """
-    completion = _PartCompletion(tree, variables, told, shown, trail, path, errors_max, work)
+    completion = _PartCompletion(tree, variables, told, shown, trail, path, sources, errors_max, work)
     data = completion.selection(selection, place)
     return Completed(None if isinstance(data, _Bubble) else data, tuple(completion.errors))
 
@@ -177,9 +179,11 @@ class _Completion:
         tree: MergedTree,
         variables: Mapping[str, object],
         told: Sequence[AnswerError],
+        sources: Sources,
         errors_max: int,
         work: Work,
     ) -> None:
+        self._sources = sources
         self.errors: list[AnswerError] = []
         self._spend = work.spend
         self._errors_max = errors_max
@@ -246,6 +250,8 @@ class _Completion:
         if not isinstance(value, dict):
             return self._wrong(shape, ErrorCode.VALUE_NOT_COERCIBLE, coordinate)
         possible = shape.selection.types
+        if not shape.selection.is_possible:
+            return self._wrong(shape, ErrorCode.UNKNOWN_TYPENAME, coordinate)
         if possible and ("__typename" in value or len(possible) > 1):
             if value.get("__typename") is None and self._depends_on_type(shape.selection):
                 return self._untyped(shape, value, coordinate)
@@ -315,8 +321,15 @@ class _Completion:
         where = f"{coordinate}: " if coordinate else ""
         expected = f" It should be {_expected(shape)}." if code is ErrorCode.VALUE_NOT_COERCIBLE else ""
         text = ClientText(f"{where}{code.text}{expected}")
-        self.errors.append(AnswerError(code, text, path=tuple(self._path)))
+        subgraph = self._source() if code is ErrorCode.UNKNOWN_TYPENAME else None
+        self.errors.append(AnswerError(code, text, path=tuple(self._path), subgraph=subgraph))
         return _BUBBLE if shape.non_null else None
+
+    def _source(self) -> str | None:
+        """The subgraph that has brought what stands here, where it was one alone."""
+        keys = tuple(key for _, key in self._trail)
+        found = (self._sources.get((keys[:depth], keys[depth])) for depth in reversed(range(len(keys))))
+        return next((subgraph for subgraph in found if subgraph is not None), None)
 
 
 _LACKING: Final = AnswerError(
@@ -336,10 +349,11 @@ class _PartCompletion(_Completion):
         shown: Json,
         trail: Trail,
         path: Sequence[PathKey],
+        sources: Sources,
         errors_max: int,
         work: Work,
     ) -> None:
-        super().__init__(tree, variables, told, errors_max, work)
+        super().__init__(tree, variables, told, sources, errors_max, work)
         self._path = list(path)
         self._trail = list(trail)
         self._shown: object = shown

@@ -8,7 +8,7 @@ answer is a `LocatedError`: it names an object of the tree and the keys that lea
 Objects are kept by `id()`: nothing that once entered the tree leaves it before the answer is complete.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trifolio.errors import AnswerError, PathKey
@@ -16,6 +16,12 @@ from trifolio.executor.merge import Json
 
 Trail = tuple[tuple[Json, str], ...]
 """The objects and keys that lead to a place, from the root down: each object is entered through its key."""
+
+
+KeyPath = tuple[str, ...]
+"""Keys of the merged tree from the root down, list levels left out."""
+Sources = Mapping[tuple[KeyPath, str], str]
+"""By the place of an object and a key of it, the subgraph that brings it; only where it is one alone."""
 
 
 def runtime_type(place: Json) -> str | None:

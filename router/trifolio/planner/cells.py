@@ -382,12 +382,14 @@ class Cells:
             raise DocumentError(ErrorCode.GRAPHQL_VALIDATION_FAILED, ClientText(f"{message} a selection of subfields."))
 
     def _want_typename(self, cell: Cell, flat: list[FlatField]) -> None:
-        """`__typename` is a goal where the client asks it, and where a field is selected for some types only."""
+        """`__typename` is a goal where the client asks it, where a field is selected for some types only, and where an
+        object may be of a type that clients do not see."""
         if not cell.is_polymorphic:
             return
+        hides = any(self.graph.supergraph.types[name].inaccessible for name in cell.types)
         condition = NEVER
         for each in flat:
-            if each.node.name.value == "__typename" or len(each.types) < len(cell.types):
+            if hides or each.node.name.value == "__typename" or len(each.types) < len(cell.types):
                 condition = self.conditions.or_(condition, each.condition)
         if condition != NEVER:
             self.goal[cell.typename] = condition

@@ -237,7 +237,7 @@ class Projector:
             for _, (output, types) in sorted(by_field.items(), key=lambda item: item[0][0])
         ]
         accessible = frozenset(name for name in cell.types if not self.supergraph.types[name].inaccessible)
-        return self._interned(tuple(outputs), accessible if is_known else frozenset())
+        return self._interned(tuple(outputs), accessible if is_known else frozenset(), is_possible=bool(accessible))
 
     def _by_knowledge(self, output: OutputField, known: Condition) -> Iterator[OutputField]:
         """A field split in two where `__typename` is there only if `known` holds: if not, all types read alike."""
@@ -247,12 +247,12 @@ class Projector:
             if condition is not NEVER:
                 yield replace(output, condition=condition)
 
-    def _interned(self, outputs: tuple[OutputField, ...], types: frozenset[str]) -> Selection:
+    def _interned(self, outputs: tuple[OutputField, ...], types: frozenset[str], *, is_possible: bool) -> Selection:
         """One object for all equal selections, so that comparing them does not unfold what they share."""
-        identity = (tuple(_identity(each) for each in outputs), types)
+        identity = (tuple(_identity(each) for each in outputs), types, is_possible)
         found = self._selections.get(identity)
         if found is None:
-            found = self._selections[identity] = Selection(outputs, types)
+            found = self._selections[identity] = Selection(outputs, types, is_possible)
             sizes: dict[str, int] = {}
             for each in outputs:  # of the places of one key, an object reads at most one
                 below = _selection_below(each)
