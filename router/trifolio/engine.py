@@ -117,6 +117,8 @@ class Engine:
         )
         self._preparing: dict[PlanKey, asyncio.Task[PreparedOperation]] = {}
         """What is being prepared: whoever asks for the same waits for it."""
+        self._mutations: set[asyncio.Task[Response]] = set()
+        """Those that are being executed."""
         self._fallbacks = 0
         self._labels = LabelRules(supergraph.labels, config)
         own_timeouts = {name: own.timeout_ms for name, own in config.subgraphs.items() if own.timeout_ms is not None}
@@ -138,7 +140,12 @@ class Engine:
             await self._hooks.start()
 
     async def close(self) -> None:
-        """Let the plug-ins close what they opened, and close every transport; nothing may be answered after that."""
+        """Let the plug-ins close what they opened, and close every transport; nothing may be answered after that.
+
+        Mutations whose clients have gone have until then `shutdown_timeout_ms` to end.
+        """
+        if self._mutations:
+            await asyncio.wait(self._mutations, timeout=self.config.limits.shutdown_timeout_ms / 1000)
         if self._hooks is not None:
             await self._hooks.stop()
         for transport in self.transports.values():
@@ -161,7 +168,8 @@ class Engine:
 
         `headers` have names in lower case; the transports decide what of them goes on. `context` is handed to
         transports within this process, `extensions` and `method` to plug-ins. With `queries_only`, mutations are
-        refused. With `incremental`, what is under @defer may come later (`Response.later`).
+        refused. With `incremental`, what is under @defer may come later (`Response.later`). Cancelling the call ends
+        every fetch in flight; a mutation goes on to its end.
         """
         if self._hooks is None:
             return self._answer(
@@ -337,7 +345,8 @@ class Engine:
             if self._hooks is not None and request is not None and deadline is not None:
                 headers, context = request.headers, request.context
                 around = self._hooks.around_fetches(request, deadline)
-            response = await self._execute(operation, variables or _EMPTY, coerced, headers, context, around, deadline)
+            executing = self._execute(operation, variables or _EMPTY, coerced, headers, context, around, deadline)
+            response = await (executing if operation.kind == "query" else self._to_its_end(executing))
         except RouterError as refusal:
             response = Response(None, refusal.errors(), refusal, headers=refusal.headers)
         except Exception as bug:  # noqa: BLE001  # the last resort: any bug is logged with its request's id
@@ -347,6 +356,18 @@ class Engine:
                 return replace(response, later=_Observed(response, self._observer, operation, started, is_cached))
             self._observer.operation_ended(_ended(operation, response.errors, started, is_cached))
         return response
+
+    async def _to_its_end(self, executing: Coroutine[Any, Any, Response]) -> Response:
+        """What a mutation comes to. Who gives it up does not end it: half of its effects would be worse than all."""
+        task = asyncio.create_task(executing)
+        self._mutations.add(task)
+        task.add_done_callback(self._have_ended)
+        return await asyncio.shield(task)
+
+    def _have_ended(self, mutation: "asyncio.Task[Response]") -> None:
+        self._mutations.discard(mutation)
+        if not mutation.cancelled():
+            mutation.exception()  # who waits for it says it; who has gone does not
 
     async def _execute(
         self,

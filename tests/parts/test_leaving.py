@@ -48,6 +48,41 @@ async def test_who_leaves_before_the_first_part_ends_the_fetches() -> None:
     assert found == []
 
 
+async def test_who_leaves_before_a_whole_answer_ends_the_fetches() -> None:
+    """Without parts it is the same: what nobody waits for is not fetched to its end."""
+    with complaints() as found:
+        async with serving() as served:
+            served.world.people.open.clear()
+            asking = asyncio.ensure_future(served.post("{ me { name } }", accept="application/json"))
+            await served.world.people.asked.wait()
+            asking.cancel()
+            await asyncio.wait({asking})
+            await asyncio.wait_for(served.world.people.ended.wait(), 20)
+            await served.has_nothing_in_flight()
+            assert served.world.people.cancelled == 1
+    assert found == []
+
+
+async def test_a_mutation_goes_on_when_its_client_has_left() -> None:
+    """The request has ended, and its fetch has not: effects are not half done."""
+    with complaints() as found:
+        async with serving() as served:
+            served.world.people.open.clear()
+            mutation = "mutation { a: rename { name } b: rename { name boss { id } } }"
+            asking = asyncio.ensure_future(served.post(mutation, accept="application/json"))
+            await served.world.people.asked.wait()
+            asking.cancel()
+            await asyncio.wait({asking})
+            async with asyncio.timeout(20):
+                while served.world.app.requests_in_flight:  # noqa: ASYNC110 # a count has no event
+                    await asyncio.sleep(0)
+            assert served.world.people.in_flight == 1
+            served.world.people.open.set()
+            await served.has_nothing_in_flight()
+            assert (served.world.people.sent, served.world.people.cancelled) == (1, 0)
+    assert found == []
+
+
 async def test_several_leave_at_once_and_others_stay() -> None:
     """Those who stay get their answers whole."""
     with complaints() as found:

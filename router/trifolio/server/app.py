@@ -292,7 +292,7 @@ class App:
             request = decode_query_string(scope["query_string"])
         answering = self._answer(request, headers, method, incremental=parts_format is not None)
         if parts_format is None:
-            return _reply_with(await answering, media_type, None)
+            return _reply_with(await _while_there(answering, receive), media_type, None)
         response = await _unless_left(answering, receive)
         try:
             return _reply_with(response, media_type, parts_format)
@@ -400,6 +400,42 @@ class _Pieces:
     async def aclose(self) -> None:
         """Close the parts, whether any was read or not."""
         await self._later.aclose()
+
+
+WATCH_AFTER_S: Final = 0.1
+"""100 ms: an answer that takes longer is given up when its client goes away. Most are there before that."""
+
+
+async def _while_there(answering: Coroutine[object, object, Response], receive: Receive) -> Response:
+    """A response. If it takes long and the client goes away, all that is done for it ends, but what a mutation does."""
+    asking, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert asking is not None
+    watching: asyncio.Task[None] | None = None
+    has_left = False
+
+    def leave(watching: "asyncio.Task[None]") -> None:
+        nonlocal has_left
+        if not watching.cancelled() and watching.exception() is None:
+            has_left = True
+            asking.cancel()
+
+    def watch() -> None:
+        nonlocal watching
+        watching = loop.create_task(_disconnected(receive))
+        watching.add_done_callback(leave)
+
+    timer = loop.call_later(WATCH_AFTER_S, watch)
+    try:
+        return await answering
+    except asyncio.CancelledError:
+        if has_left and asking.uncancel() == 0:
+            raise ClientDisconnected from None
+        raise
+    finally:
+        timer.cancel()
+        if watching is not None:
+            watching.remove_done_callback(leave)
+            watching.cancel()
 
 
 async def _unless_left(answering: Coroutine[object, object, Response], receive: Receive) -> Response:
