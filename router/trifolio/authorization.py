@@ -18,6 +18,7 @@ What a caller has is rules that are met, not a name: two callers who meet the sa
 """
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,6 +36,9 @@ from trifolio.access_rules import NOTHING, AccessRule, Demand
 from trifolio.conditions import ALWAYS, NEVER, Condition
 from trifolio.operation import INTROSPECTION_FIELDS, directive_condition
 from trifolio.supergraph import Supergraph
+
+SHUT_KEPT_MAX: Final = 64
+"""Answers kept per operation, by which rules are met: callers come in a few kinds."""
 
 _TYPENAME: Final = "__typename"
 
@@ -62,13 +66,13 @@ class Caller:
     policies: Mapping[str, bool | None]
     """What plug-ins say to policies; without an answer it is a no."""
 
-    def met(self, rules: Iterable[AccessRule]) -> frozenset[AccessRule]:
-        """Those of the rules that the caller meets."""
+    def meets(self, rules: Iterable[AccessRule]) -> tuple[bool, ...]:
+        """Whether the caller meets each of the rules."""
         scopes = scopes_in(self.claims)
-        granted = frozenset(name for name, answer in self.policies.items() if answer is True)
-        return frozenset(rule for rule in rules if self._meets(rule, scopes, granted))
+        granted = {name for name, answer in self.policies.items() if answer is True}
+        return tuple([self._meets(rule, scopes, granted) for rule in rules])
 
-    def _meets(self, rule: AccessRule, scopes: frozenset[str], granted: frozenset[str]) -> bool:
+    def _meets(self, rule: AccessRule, scopes: AbstractSet[str], granted: AbstractSet[str]) -> bool:
         if rule.directive == "authenticated":
             return self.claims is not None
         names = scopes if rule.directive == "requiresScopes" else granted
@@ -100,17 +104,25 @@ class GuardedFields:
     guards: Mapping[str, Guard]
     """By `Type.field`, with the type that it is selected on; `Type.__typename` also for each type that an object may be
     of."""
-    rules: frozenset[AccessRule]
-    """All that any of the guards asks for."""
+    rules: tuple[AccessRule, ...]
+    """All that any of the guards asks for, each once."""
     policies: frozenset[str]
     """The policies in them."""
     _regions: Mapping[str | None, _Region]
     """The operation's under None, and those of its fragments by name."""
+    _shut: dict[tuple[bool, ...], frozenset[str]] = field(default_factory=dict)
+    """What was found out before, by which of the rules are met."""
 
     def shut(self, caller: Caller) -> frozenset[str]:
         """The fields that the caller may not see."""
-        met = caller.met(self.rules)
-        return frozenset(name for name, guard in self.guards.items() if not guard.is_open(met))
+        meets = caller.meets(self.rules)
+        shut = self._shut.get(meets)
+        if shut is None:
+            met = frozenset(rule for rule, is_met in zip(self.rules, meets, strict=True) if is_met)
+            shut = frozenset(name for name, guard in self.guards.items() if not guard.is_open(met))
+            if len(self._shut) < SHUT_KEPT_MAX:
+                self._shut[meets] = shut
+        return shut
 
     def selected(self, names: frozenset[str], variables: Mapping[str, object]) -> list[str]:
         """Those of the fields that are selected with these variables, each once, in the order of the document."""
@@ -139,9 +151,8 @@ def guarded_fields(
     regions = reader.read(operation)
     if not reader.guards:
         return None
-    rules = frozenset(
-        rule for guard in reader.guards.values() for each in (guard.every, *guard.one_of) for rule in each
-    )
+    demands = [demand for guard in reader.guards.values() for demand in (guard.every, *guard.one_of)]
+    rules = tuple(dict.fromkeys(rule for demand in demands for rule in demand))
     policies = frozenset(
         name for rule in rules if rule.directive == "policy" for clause in rule.alternatives for name in clause
     )
