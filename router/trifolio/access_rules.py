@@ -11,7 +11,7 @@ Specifications: authenticated, requiresScopes and policy v0.1.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
 
@@ -67,8 +67,6 @@ class AccessRules:
     """Objects, interfaces, scalars and enums."""
     fields: Mapping[tuple[str, str], Demand]
     """By type and field."""
-    policies: frozenset[str] = field(default=frozenset())
-    """The policies that any of them names."""
 
     @cached_property
     def in_use(self) -> bool:
@@ -100,6 +98,8 @@ def read_access_rules(document: DocumentNode, machinery: Machinery) -> AccessRul
                 implementing.setdefault(interface.name.value, []).append(node)
         elif isinstance(node, InterfaceTypeDefinitionNode):
             interfaces[name] = node
+    if not any(types.values()) and not any(fields.values()):
+        return AccessRules({}, {})
     given_types, given_fields = dict(types), dict(fields)
     for name, interface_node in interfaces.items():
         objects = [each.name.value for each in implementing.get(name, ())]
@@ -115,14 +115,6 @@ def read_access_rules(document: DocumentNode, machinery: Machinery) -> AccessRul
     return AccessRules(
         {name: demand for name, demand in types.items() if demand},
         {place: demand for place, demand in fields.items() if demand},
-        frozenset(
-            policy
-            for demand in (*types.values(), *fields.values())
-            for rule in demand
-            if rule.directive == "policy"
-            for clause in rule.alternatives
-            for policy in clause
-        ),
     )
 
 
