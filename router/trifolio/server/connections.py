@@ -70,6 +70,8 @@ class Connections:
         self._all: set[Connection] = set()
         self._waiting: dict[Connection, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._lines = b""
 
     def __len__(self) -> int:
         return len(self._all)
@@ -108,6 +110,13 @@ class Connections:
         """It has none any more."""
         if connection in self._all:
             self._waiting[connection] = None
+
+    def lines_of(self, fields: list[tuple[bytes, bytes]]) -> bytes:
+        """The server's own fields as lines; made anew when it has new ones, once a second for the date."""
+        if fields is not self._fields:
+            self._fields = fields
+            self._lines = b"".join([b"%b: %b\r\n" % each for each in fields])
+        return self._lines
 
     def advance(self) -> None:
         """One tick: end what is late."""

@@ -153,16 +153,17 @@ class Exchange:
         if length is not None:
             self._left = length if self._sends_body else None
         elif self._sends_body:
-            lines.append(self._delimit(body, wire, more=more))
+            self._delimit(lines, body, wire, more=more)
         if wire.is_draining():
             self.keeps_alive = False
-        lines.append(wire.date_line())
         if not self.keeps_alive:
             lines.append(_CLOSE)
         elif self.scope["http_version"] == "1.0":
             lines.append(_KEEP_ALIVE)
-        lines += (b"\r\n", self._piece(body, more=more))
-        return b"".join(lines)
+        head = b"".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+            raise RuntimeError("a header of the response has a line break in it")
+        return b"".join((head, wire.date_line(), b"\r\n", self._piece(body, more=more)))
 
     def _add_fields(self, headers: Iterable[tuple[bytes, bytes]], lines: list[bytes]) -> int | None:
         """Add the application's fields; the length that it promises, if it does."""
@@ -174,23 +175,21 @@ class Exchange:
                 continue
             if name == b"content-length":
                 length = int(value)
-            line = b"%b: %b\r\n" % (name, value)
-            if line.count(b"\n") != 1 or line.count(b"\r") != 1 or b"\0" in line:
-                raise RuntimeError("a header of the response has a line break in it")
-            lines.append(line)
+            lines.append(b"%b: %b\r\n" % (name, value))
         return length
 
-    def _delimit(self, body: bytes, wire: Wire, *, more: bool) -> bytes:
-        """The field that says where a body ends that has no length of its own."""
+    def _delimit(self, lines: list[bytes], body: bytes, wire: Wire, *, more: bool) -> None:
+        """Add the field that says where a body ends that has no length of its own."""
         if not more:
-            return b"content-length: %d\r\n" % len(body)
+            lines.append(b"content-length: %d\r\n" % len(body))
+            return
         self.is_streamed = True
         wire.on_streaming()
         if self.scope["http_version"] == "1.0":
             self.keeps_alive = False  # the end of the connection is the end of the body
-            return b""
-        self._is_chunked = True
-        return _CHUNKED
+        else:
+            self._is_chunked = True
+            lines.append(_CHUNKED)
 
     def _piece(self, body: bytes, *, more: bool) -> bytes:
         if not self._sends_body:

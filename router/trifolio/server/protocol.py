@@ -350,7 +350,6 @@ class HttpProtocol(asyncio.Protocol):
         task = self._loop.create_task(self._serve(exchange))
         exchange.task = task
         self._state.tasks.add(task)
-        task.add_done_callback(self._state.tasks.discard)
 
     def _start_early(self) -> None:
         """Answer a request whose body makes no difference without waiting for it, as the last on its connection."""
@@ -365,6 +364,12 @@ class HttpProtocol(asyncio.Protocol):
                 self._start(early)
 
     async def _serve(self, exchange: Exchange) -> None:
+        try:
+            await self._run(exchange)
+        finally:
+            self._state.tasks.discard(exchange.task)
+
+    async def _run(self, exchange: Exchange) -> None:
         """Run the application; whatever it does, the client gets an answer, or the connection ends."""
         try:
             await self._app(exchange.scope, exchange.receive, exchange.send)
@@ -534,7 +539,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def date_line(self) -> bytes:
         """The fields that every response has, as lines."""
-        return b"".join([b"%b: %b\r\n" % each for each in self._state.default_headers])
+        return self._connections.lines_of(self._state.default_headers)
 
     def is_draining(self) -> bool:
         """Whether the connection should not be used again."""
