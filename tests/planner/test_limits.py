@@ -9,6 +9,7 @@ from time import monotonic
 import pytest
 
 from trifolio.errors import DocumentError, ErrorCode, OperationError, PlanningError, SupergraphError
+from trifolio.executor import prepare
 from trifolio.limits import Limits
 from trifolio.planner import plan
 from trifolio.supergraph import Supergraph
@@ -240,6 +241,7 @@ def test_places_that_exclude_one_another(bounded: None) -> None:
     made = plan(f"query ({variables}) {{ u {{ {nested(depth)} }} }} {fragments}", USERS, work=work)
     assert len(made.fetches) == 1
     assert work.spent < 20_000
+    assert prepare(made).plan is made
 
 
 def test_requirements_that_never_end() -> None:

@@ -157,18 +157,31 @@ def make_room(selection: Selection) -> None:
 
     Calls from Python to Python take no C stack, so that a higher limit costs memory alone, and only where it is used.
     """
-    deepest = 0
-    pending: list[tuple[Shape, int]] = [(ObjectShape(selection), 0)]
+    levels: dict[int, int] = {}
+    """By the identity of a selection: selections share what stands below them, and each is looked at once."""
+    pending = [selection]
     while pending:
-        shape, depth = pending.pop()
-        deepest = max(deepest, depth)
-        if isinstance(shape, ListShape):
-            pending.append((shape.item, depth + 1))
-        elif isinstance(shape, ObjectShape):
-            pending.extend((field.shape, depth + 1) for field in shape.selection.fields)
+        current = pending[-1]
+        below = [_innermost(field.shape) for field in current.fields]
+        missing = [each for each, _ in below if each is not None and id(each) not in levels]
+        if missing:
+            pending += missing
+            continue
+        depths = (1 + lists + (0 if each is None else levels[id(each)]) for each, lists in below)
+        levels[id(current)] = max(depths, default=0)
+        pending.pop()
+    deepest = levels[id(selection)]
     frames = FRAMES_ELSEWHERE + deepest * FRAMES_PER_LEVEL
     if frames > sys.getrecursionlimit():
         sys.setrecursionlimit(frames)
+
+
+def _innermost(shape: Shape) -> tuple[Selection | None, int]:
+    """The selection of an object, or of the objects in a list; and how many lists stand around."""
+    lists = 0
+    while isinstance(shape, ListShape):
+        shape, lists = shape.item, lists + 1
+    return (shape.selection if isinstance(shape, ObjectShape) else None), lists
 
 
 class _Completion:
