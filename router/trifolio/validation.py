@@ -71,8 +71,11 @@ SUGGESTIONS_MAX: Final = 5
 SUGGESTED_NAMES_MAX: Final = 500
 """500 names that one name is compared with: in a larger schema nothing is suggested."""
 
-NODE_UNITS: Final = 8
+NODE_UNITS: Final = 5
 """What some thirty rules take for one node of the document."""
+
+TYPE_UNITS: Final = 1
+"""What it takes to keep track of types at one node; it is visited twice."""
 
 _FRAGMENT_UNITS: Final = 3
 """What following a spread, or a use of a variable, into a fragment takes; several rules do."""
@@ -102,7 +105,7 @@ def validate_document(
             raise _EnoughErrors
         errors.append(error)
 
-    info = TypeInfo(schema)
+    info = _CountingTypes(schema, work)
     context = CountingContext(schema, document, info, on_error, work, suggests=suggests)
     visitors: list[Visitor] = [_Nodes(work), *(rule(context) for rule in _RULES)]
     try:
@@ -159,6 +162,19 @@ def _most_names(schema: GraphQLSchema) -> int:
         max(len(getattr(each, "fields", ())), len(getattr(each, "values", ()))) for each in schema.type_map.values()
     )
     return max(len(schema.type_map), *members)
+
+
+class _CountingTypes(TypeInfo):
+    """Counts the nodes that anything visits with their types: the rules together, and one of them by itself."""
+
+    def __init__(self, schema: GraphQLSchema, work: Work) -> None:
+        super().__init__(schema)
+        self._work = work
+
+    def enter(self, node: Node) -> None:
+        """Count one."""
+        self._work.spend(TYPE_UNITS)
+        super().enter(node)
 
 
 class _Nodes(Visitor):

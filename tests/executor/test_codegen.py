@@ -185,3 +185,32 @@ def test_a_long_list_is_counted_while_it_is_read() -> None:
     program.project({"products": [{"id": "1", "name": "Lamp"}] * 5_000}, [], counts.append)
     assert sum(counts) == 15_000
     assert max(counts) <= 1_000
+
+
+async def test_ordinary_data_never_falls_back_to_the_interpreter() -> None:
+    """The generated code alone answers what is as the schema promises; what is not is counted as left to the other."""
+    prepared = prepare(plan(fields=(leaf("id", "ID"), leaf("name"))), interpret=0)
+    reviews = Canned({"data": {"_e": [{"price": 1, "stars": 1}]}})
+    for name, fallbacks in (("Lamp", 0), (7, 1)):
+        item = {"__typename": "Product", "id": "1", "name": name, "weight": 1}
+        products = Canned({"data": {"products": [item]}})
+        answer = await execute(prepared, transports={"products": products, "reviews": reviews})
+        assert (answer.fallbacks, bool(answer.errors)) == (fallbacks, fallbacks > 0)
+
+
+@pytest.mark.parametrize("bug", [NameError, UnboundLocalError, IndexError, AssertionError])
+async def test_a_bug_in_generated_code_is_no_reason_to_fall_back(
+    bug: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What data cannot cause is raised, and not read once more in another way."""
+
+    def broken(*_: object) -> dict[str, object]:
+        raise bug
+
+    prepared = prepare(plan(), interpret=0)
+    program = prepared.code.program()
+    assert program is not None
+    monkeypatch.setattr(prepared.code, "_program", replace(program, project=broken))
+    products = Canned({"data": {"products": []}})
+    with pytest.raises(bug):
+        await execute(prepared, transports={"products": products, "reviews": Canned({"data": {"_e": []}})})

@@ -175,7 +175,7 @@ async def test_a_refusal_is_remembered() -> None:
 
 async def test_a_request_is_refused_where_its_work_is_spent() -> None:
     """An operation that takes more work than the limit is the client's fault, with its own code."""
-    async with make_router(Config(limits=Limits(request_work_max=200))) as router:
+    async with make_router(Config(limits=Limits(request_work_max=100))) as router:
         response = await router.execute("{ me { id name homes { city } } }")
         assert response.data is None
         assert [error.code for error in response.errors] == [ErrorCode.OPERATION_TOO_COSTLY]
