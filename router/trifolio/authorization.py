@@ -17,6 +17,7 @@ it tells nothing. Introspection is not guarded: the schema is the same for every
 What a caller has is rules that are met, not a name: two callers who meet the same rules have the same plans.
 """
 
+import sys
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from trifolio.access_rules import NOTHING, AccessRule, Demand
 from trifolio.conditions import ALWAYS, NEVER, Condition
 from trifolio.operation import INTROSPECTION_FIELDS, directive_condition
 from trifolio.supergraph import Supergraph
+from trifolio.work import Work
 
 SHUT_KEPT_MAX: Final = 64
 """Answers kept per operation, by which rules are met: callers come in a few kinds."""
@@ -141,13 +143,13 @@ class GuardedFields:
 
 
 def guarded_fields(
-    document: DocumentNode, operation: OperationDefinitionNode, supergraph: Supergraph
+    document: DocumentNode, operation: OperationDefinitionNode, supergraph: Supergraph, work: Work | None = None
 ) -> GuardedFields | None:
-    """The guarded fields of one operation of a valid document; None where none is."""
+    """The guarded fields of one operation of a valid document; None where none is. Raises WorkExceeded."""
     if not supergraph.access.in_use:
         return None
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-    reader = _Reader(supergraph, fragments)
+    reader = _Reader(supergraph, fragments, work or Work(sys.maxsize))
     regions = reader.read(operation)
     if not reader.guards:
         return None
@@ -162,8 +164,9 @@ def guarded_fields(
 class _Reader:
     """Reads the operation, and every fragment that it comes to, once."""
 
-    def __init__(self, supergraph: Supergraph, fragments: Mapping[str, FragmentDefinitionNode]) -> None:
+    def __init__(self, supergraph: Supergraph, fragments: Mapping[str, FragmentDefinitionNode], work: Work) -> None:
         self.supergraph = supergraph
+        self.work = work
         self.access = supergraph.access
         self.fragments = fragments
         self.roots = frozenset(supergraph.roots.values())
@@ -189,6 +192,7 @@ class _Reader:
 
     def selections(self, selection_set: SelectionSetNode, parent: str, around: Condition, region: _Region) -> None:
         for node in selection_set.selections:
+            self.work.spend(2)
             when = around.and_(directive_condition(node.directives)) if node.directives else around
             if when == NEVER:
                 continue
@@ -215,6 +219,7 @@ class _Reader:
             return True
         if coordinate in self.open:
             return False
+        self.work.spend(len(self.supergraph.types[parent].possible_types))
         if name == _TYPENAME:
             for possible in self.supergraph.types[parent].possible_types:
                 if possible != parent:

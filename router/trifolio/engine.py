@@ -273,7 +273,7 @@ class Engine:
             raise OperationError(ErrorCode.SUBSCRIPTION_NOT_SUPPORTED)
         name = chosen.name.value if chosen.name else None
         wants_fields = self._hooks is not None and self._hooks.sees_operations
-        shown = without_fields(document, self._schema, hidden, shut)
+        shown = without_fields(document, self._schema, hidden, shut, work)
         made = self._plan(shown, name, key, work)
         prepared = prepare(made, name=name or "", schema=self._schema, work=work)
         operation = PreparedOperation(
@@ -282,8 +282,8 @@ class Engine:
             plan=prepared,
             variables=read_definitions(chosen.variable_definitions or ()),
             conditions=nullable_conditions(document, chosen.variable_definitions or ()),
-            selected=selected_fields(document, self._schema) if wants_fields else None,
-            guarded=guarded_fields(document, chosen, self.supergraph),
+            selected=selected_fields(document, self._schema, work) if wants_fields else None,
+            guarded=guarded_fields(document, chosen, self.supergraph, work),
             shut=shut,
         )
         self._plans.put(key, operation, _TEXT_COPIES * len(text.encode(errors="replace")) + prepared.held_bytes)

@@ -11,6 +11,7 @@ which these implement: it is hidden where any of these is. What access rules shu
 type that it is selected on.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -37,10 +38,19 @@ from graphql import (
     visit,
 )
 
+from trifolio.operation import ANY_OF
+from trifolio.work import Work
+
 HIDDEN: Final = "trifolio__hidden"
 """The directive's name; documents are validated before, so no client has it."""
 
 _TYPENAME: Final = "__typename"
+_FIELD_UNITS: Final = 15
+"""What it takes to come to a field with the type that it is selected on."""
+_REPLACED_UNITS: Final = 50
+"""To put a placeholder in a field's place."""
+_TOLD_APART_UNITS: Final = 150
+"""To put two fragments in the place of a `__typename`, and to go through them."""
 _INTROSPECTION: Final = frozenset({"__schema", "__type"})
 
 
@@ -54,8 +64,9 @@ class SelectedFields:
     """Whether `__schema` or `__type` is among them."""
 
 
-def selected_fields(document: DocumentNode, schema: GraphQLSchema) -> SelectedFields:
-    """The fields that a valid document selects, those of all its operations and fragments."""
+def selected_fields(document: DocumentNode, schema: GraphQLSchema, work: Work | None = None) -> SelectedFields:
+    """The fields that a valid document selects, those of all its operations and fragments. Raises WorkExceeded."""
+    budget = work or Work(sys.maxsize)
     found: set[str] = set()
     introspects = False
     info = TypeInfo(schema)
@@ -64,7 +75,9 @@ def selected_fields(document: DocumentNode, schema: GraphQLSchema) -> SelectedFi
         def enter_field(self, node: FieldNode, *_: Any) -> None:
             nonlocal introspects
             introspects = introspects or node.name.value in _INTROSPECTION
-            found.update(_coordinates(info, node, schema))
+            coordinates = list(_coordinates(info, node, schema))
+            budget.spend(_FIELD_UNITS + len(coordinates))
+            found.update(coordinates)
 
     visit(document, TypeInfoVisitor(info, Read()))
     return SelectedFields(frozenset(found), introspects)
@@ -75,14 +88,16 @@ def without_fields(
     schema: GraphQLSchema,
     hidden: frozenset[str],
     shut: frozenset[str] = frozenset(),
+    work: Work | None = None,
 ) -> DocumentNode:
     """The document with every field of `hidden` and `shut` replaced; the same one where nothing is.
 
     `hidden` names fields of any type and interface that the object may be of, `shut` those of the type that they are
-    selected on, and `Type.__typename` where it must not be told that an object is of that type.
+    selected on, and `Type.__typename` where it must not be told that an object is of that type. Raises WorkExceeded.
     """
     if not hidden and not shut:
         return document
+    budget = work or Work(sys.maxsize)
     info = TypeInfo(schema)
 
     class Hide(Visitor):
@@ -90,14 +105,19 @@ def without_fields(
             parent = info.get_parent_type()
             if parent is None or hidden_mark(node.directives) is not None:
                 return None
+            budget.spend(_FIELD_UNITS)
             name = node.name.value
             coordinate: str | None = f"{parent.name}.{name}"
             if coordinate not in shut:
-                if name == _TYPENAME and isinstance(parent, GraphQLInterfaceType | GraphQLUnionType):
+                if name == _TYPENAME and shut and isinstance(parent, GraphQLInterfaceType | GraphQLUnionType):
+                    budget.spend(_TOLD_APART_UNITS + len(schema.get_possible_types(parent)))
                     return _told_apart(node, parent, schema, shut)
-                coordinate = next((each for each in _coordinates(info, node, schema) if each in hidden), None)
+                coordinates = list(_coordinates(info, node, schema)) if hidden else []
+                budget.spend(len(coordinates))
+                coordinate = next((each for each in coordinates if each in hidden), None)
             if coordinate is None:
                 return None
+            budget.spend(_REPLACED_UNITS)
             return _placeholder(node, coordinate, non_null=is_non_null_type(info.get_type()))
 
     changed: DocumentNode = visit(document, TypeInfoVisitor(info, Hide()))
@@ -110,17 +130,20 @@ def _told_apart(
     """`__typename` by the type that the object is of, where it is shut for some: those have a placeholder, which names
     the abstract type alone. None where it is open for all."""
     possible = [each.name for each in schema.get_possible_types(parent)]
-    if not any(f"{each}.{_TYPENAME}" in shut for each in possible):
+    kept_from = [each for each in possible if f"{each}.{_TYPENAME}" in shut]
+    if not kept_from:
         return None
     bare = FieldNode(alias=node.alias, name=node.name, arguments=(), directives=(), selection_set=None)
     mark = _placeholder(bare, f"{parent.name}.{_TYPENAME}", non_null=True)
+    told = [each for each in possible if each not in set(kept_from)]
     fragments = tuple(
         InlineFragmentNode(
-            type_condition=NamedTypeNode(name=NameNode(value=each)),
+            type_condition=NamedTypeNode(name=NameNode(value=ANY_OF.join(names))),
             directives=(),
-            selection_set=SelectionSetNode(selections=(mark if f"{each}.{_TYPENAME}" in shut else bare,)),
+            selection_set=SelectionSetNode(selections=(selected,)),
         )
-        for each in possible
+        for names, selected in ((kept_from, mark), (told, bare))
+        if names
     )
     return InlineFragmentNode(
         type_condition=None, directives=node.directives or (), selection_set=SelectionSetNode(selections=fragments)

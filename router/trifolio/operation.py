@@ -41,6 +41,10 @@ Beyond them @defer makes no difference, which the specification leaves to the se
 _CONDITIONAL: Final = frozenset({"skip", "include", "defer"})
 """Directives whose `if` is a condition."""
 
+ANY_OF: Final = "|"
+"""Stands between the names in the type condition of a fragment that is on any of several types. The router makes such
+fragments where it tells types apart (`hiding.py`); no client can write one."""
+
 INTROSPECTION_FIELDS: Final = frozenset({"__schema", "__type"})
 """Fields of the query root that the router answers itself."""
 
@@ -220,6 +224,7 @@ class Flattener:
         self._position = 0
         self._arguments: dict[int, Arguments] = {}
         """By the identity of a field's node."""
+        self._any_of: dict[str, frozenset[str]] = {}
         self._directives: dict[int, Condition] = {}
         """By the identity of a node, what its directives say."""
         self._variables: dict[int, frozenset[str]] = {}
@@ -410,6 +415,12 @@ class Flattener:
         return self.operation.fragments[name]
 
     def _possible(self, type_name: str) -> frozenset[str]:
+        if ANY_OF in type_name:
+            found = self._any_of.get(type_name)
+            if found is None:
+                found = self._any_of[type_name] = frozenset(type_name.split(ANY_OF))
+                self.work.spend(len(found))
+            return found
         if type_name not in self.supergraph.types:
             message = f'A fragment is on "{type_name}", which is no object, interface or union of the schema.'
             raise DocumentError(ErrorCode.GRAPHQL_VALIDATION_FAILED, ClientText(message))

@@ -11,16 +11,19 @@ from typing import Any
 
 import httpx
 import pytest
+from graphql import build_schema, parse, print_ast
 
 from tests.authorization.graph import REJECT, Executed, Graph, LoggedIn, Policies, composed
 from tests.plugins.graph import by_execute, by_stream, codes, paths, post
-from trifolio import OperationContext, Plugin, RequestContext, Response, Router, Subgraph, Supergraph, compose
+from trifolio import Config, OperationContext, Plugin, RequestContext, Response, Router, Subgraph, Supergraph, compose
 from trifolio.access_rules import AccessRule
 from trifolio.authorization import guarded_fields
 from trifolio.document import choose_operation, read_document
 from trifolio.errors import SupergraphError
+from trifolio.hiding import selected_fields, without_fields
 from trifolio.limits import Limits
 from trifolio.observer import FetchEnded, OperationEnded, OperationPlanned
+from trifolio.work import Work, WorkExceeded
 
 PAGE = (Path(__file__).parents[2] / "docs" / "authorization.md").read_text(encoding="utf-8")
 TIMES = 4
@@ -187,7 +190,7 @@ async def test_keys_are_fetched_and_not_shown() -> None:
 
 async def test_introspection_is_not_guarded() -> None:
     """The schema is the same for everybody, also beside fields that are shut; the directives are not in it."""
-    graph = Graph(GRAPH)
+    graph = Graph(GRAPH, config=Config(introspection=True))
     response = await graph.router.execute(
         '{ me { pin } __type(name: "Owner") { fields { name } } __schema { directives { name } } __typename }'
     )
@@ -517,3 +520,39 @@ async def test_the_page_answers_a_policy(hour: int, value: int | None) -> None:
     sdl = 'type Query { a: Int @policy(policies: [["office-hours"]]) b: Int @policy(policies: [["other"]]) }'
     graph = Graph({"one": (sdl, {"a": 2, "b": 3})}, hours)
     assert (await graph.router.execute("{ a b }")).data == {"a": value, "b": None}
+
+
+# ---- the work of it ----
+
+
+@pytest.mark.parametrize("members", [10, 200])
+def test_to_tell_types_apart_costs_no_more_for_many_types(members: int) -> None:
+    """Each `__typename` is replaced by two fragments, however many types there are, and what is done is counted."""
+    names = [f"T{number}" for number in range(members)]
+    schema = build_schema(
+        f"type Query {{ u: U }} union U = {' | '.join(names)} "
+        + " ".join(f"type {each} {{ a: Int }}" for each in names)
+    )
+    document = parse("{ u { " + " ".join(f"t{number}: __typename" for number in range(20)) + " } }")
+    work = Work(1_000_000)
+    changed = without_fields(document, schema, frozenset(), frozenset({"T3.__typename"}), work)
+    assert print_ast(changed).count("... on") == 40
+    assert 20 * 100 < work.spent < 20 * (300 + members)
+    with pytest.raises(WorkExceeded):
+        without_fields(document, schema, frozenset(), frozenset({"T3.__typename"}), Work(2_000))
+
+
+def test_to_look_for_guards_is_counted() -> None:
+    """Reading which fields are guarded, and which are selected, spends the request's work."""
+    supergraph = Graph(GRAPH).router.supergraph
+    document = parse("{ " + " ".join(f"a{number}: me {{ pin }}" for number in range(100)) + " }")
+    operation = choose_operation(document, None)
+    for look in (
+        lambda work: guarded_fields(document, operation, supergraph, work),
+        lambda work: selected_fields(document, supergraph.api_schema, work),
+    ):
+        work = Work(1_000_000)
+        look(work)
+        assert work.spent > 300
+        with pytest.raises(WorkExceeded):
+            look(Work(300))
