@@ -34,7 +34,7 @@ from tests.execution.monolith import Session, build_monolith, run_monolith
 from tests.execution.operations import generate
 from tests.execution.subgraphs import build_subgraph, subgraph_names
 from tests.execution.world import World
-from trifolio import LocalTransport, Router
+from trifolio import Config, LocalTransport, Router
 
 SUPERGRAPHS = {
     path.stem: path.read_text() for path in sorted((Path(__file__).parents[1] / "execution" / "supergraphs").glob("*"))
@@ -123,8 +123,9 @@ async def test_nobody_reads_what_is_shut(name: str, sdl: str) -> None:
     world = World(joins)
     transports = {name: LocalTransport(build_subgraph(world, name)) for name in subgraph_names(joins)}
     plain, guarding = build_monolith(world), shut(build_monolith(world), guarded)
-    stranger = Router(with_rules, transports=transports)
-    known = Router(with_rules, transports=transports, plugins=[LoggedIn()])
+    config = Config(introspection=True)
+    stranger = Router(with_rules, transports=transports, config=config)
+    known = Router(with_rules, transports=transports, config=config, plugins=[LoggedIn()])
     refused = shown = 0
     for number in range(OPERATIONS_MAX):
         if number >= OPERATIONS_PER_SUPERGRAPH and shown and refused:
