@@ -402,7 +402,7 @@ class Engine:
                     limits=limits,
                     observer=self._observer,
                     around=around,
-                    in_turns=self._turns.run,
+                    in_turns=self._turns.go_on,
                 )
         except TimeoutError:
             return _timed_out()
@@ -432,7 +432,7 @@ class Engine:
             limits=limits,
             observer=self._observer,
             around=around,
-            in_turns=self._turns.run,
+            in_turns=self._turns.go_on,
         )
         self._fallbacks += first.answer.fallbacks
         return Response(first.answer.data, first.answer.errors, pending=first.pending, later=first.later)

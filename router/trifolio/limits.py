@@ -65,6 +65,8 @@ class Limits:
     """200 root fields: each can be a request to a subgraph."""
     variables_depth_max: int = 64
     """64 levels in a variable's value: encoders and the coercion of inputs recurse per level."""
+    variables_values_max: int = 20_000
+    """20,000 values in all variables, lists and objects counted: checking them takes about 100 ms."""
     operation_selections_max: int = 20_000
     """20,000 selected fields after every fragment is spread: fragments that spread fragments grow exponentially."""
     validation_errors_max: int = 50

@@ -47,6 +47,10 @@ class Turns:
         self._ends_round = False
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    async def go_on(self, compute: Callable[[Work], _Result], units_max: int) -> _Result:
+        """As `run`, for a request that was let in already: its answer is not refused, however many are computed."""
+        return await self._run(compute, units_max)
+
     async def run(self, compute: Callable[[Work], _Result], units_max: int) -> _Result:
         """What `compute` returns, or raises; it is handed the work that it has to count.
 

@@ -110,10 +110,7 @@ def coerce_variables(
         coerced = _coerce_plain(definitions.plain, given)
         if coerced is not None:
             return coerced
-    limit = limits.variables_depth_max
-    if any(isinstance(value, dict | list) and _is_deeper(value, limit) for value in given.values()):
-        text = f"{ErrorCode.BAD_USER_INPUT.text} A variable's value is nested more than {limit} levels deep."
-        raise VariablesError(ErrorCode.BAD_USER_INPUT, ClientText(text))
+    _check_size(given, limits)
     result = get_variable_values(schema, definitions.nodes, dict(given), max_errors=limits.validation_errors_max)
     if isinstance(result, list):
         code = ErrorCode.BAD_USER_INPUT
@@ -134,17 +131,23 @@ def _coerce_plain(plain: tuple[tuple[str, type], ...], given: Mapping[str, objec
     return coerced
 
 
-def _is_deeper(value: object, limit: int) -> bool:
-    """Whether lists and objects are nested more than `limit` deep; level by level, without recursion."""
-    level: list[object] = [value]
-    for _ in range(limit):
-        nested: list[object] = []
-        for each in level:
-            if isinstance(each, dict):
-                nested.extend(each.values())
-            elif isinstance(each, list):
-                nested.extend(each)
-        level = nested
-        if not level:
-            return False
-    return any(isinstance(each, dict | list) for each in level)
+def _check_size(given: Mapping[str, object], limits: Limits) -> None:
+    """Refuse values that are nested too deep, or too many; level by level, without recursion. Raises VariablesError."""
+    level: list[object] = list(given.values())
+    values = len(level)
+    for _ in range(limits.variables_depth_max + 1):
+        if values > limits.variables_values_max:
+            raise _beyond(f"The variables have more than {limits.variables_values_max:,} values.")
+        containers = [each for each in level if isinstance(each, dict | list)]
+        if not containers:
+            return
+        values += sum(map(len, containers))
+        level = []
+        if values <= limits.variables_values_max:
+            for each in containers:
+                level += each.values() if isinstance(each, dict) else each
+    raise _beyond(f"A variable's value is nested more than {limits.variables_depth_max} levels deep.")
+
+
+def _beyond(text: str) -> VariablesError:
+    return VariablesError(ErrorCode.BAD_USER_INPUT, ClientText(f"{ErrorCode.BAD_USER_INPUT.text} {text}"))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from trifolio.executor.merge import copy_json, merge_response
+from trifolio.executor.merge import copy_json, count_values, merge_response
+from trifolio.executor.tree import MergedTree
 
 CASES = [
     ({}, {"a": 1}, {"a": 1}, True),
@@ -38,3 +39,23 @@ def test_copy_shares_nothing_that_can_change() -> None:
     copied["a"][0]["x"][1].append(3)
     copied["b"]["c"]["d"] = 1
     assert original == {"a": [{"x": [1, [2]]}, None], "b": {"c": {}}}
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [(1, 1), ([], 1), ([1, 2], 3), ({"a": 1, "b": {"c": [1, None, {}]}}, 7)],
+)
+def test_values_are_counted(value: object, count: int) -> None:
+    """Leaves, lists and objects each count, and counting stops soon after its limit."""
+    assert count_values(value, 100) == count
+    assert count_values([[0] * 1000] * 1000, 10) <= 2001
+
+
+def test_copies_are_counted_together() -> None:
+    """What does not fit is not counted, and what fits leaves less for the next."""
+    tree = MergedTree(copies_max=100)
+    assert tree.may_copy({"a": [1, 2]}, 20)  # 4 values each
+    assert not tree.may_copy({"a": [1, 2]}, 6)
+    assert tree.may_copy({"a": [1, 2]}, 5)
+    assert not tree.may_copy({}, 1)
+    assert not tree.may_copy({}, 1_000_000)

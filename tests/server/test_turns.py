@@ -157,6 +157,15 @@ async def test_only_so_many_wait(clock: Clock) -> None:
     assert len(done) == 4
 
 
+async def test_who_was_let_in_goes_on(clock: Clock) -> None:
+    """However many computations are under way, the answer to a request that was let in is computed."""
+    turns = Turns(computations_max=1, clock=clock)
+    first = asyncio.create_task(turns.run(clock.computing("a", 3, []), 1_000_000))
+    await asyncio.sleep(0)
+    assert await turns.go_on(clock.computing("b", 3, []), 1_000_000) == "b"
+    assert await first == "a"
+
+
 async def test_a_computation_knows_whose_it_is(clock: Clock) -> None:
     """Context variables, such as the request's id for the log, are the caller's."""
     variable: ContextVar[str] = ContextVar("variable")

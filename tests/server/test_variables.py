@@ -74,6 +74,30 @@ def test_nesting_is_bounded(levels: int, refused: bool) -> None:
         assert coerce_variables(SCHEMA, read, {"v0": value}, Limits()) == {"v0": value}
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"v0": [0] * 100},
+        {"v0": {str(n): n for n in range(100)}},
+        {"v0": [[[0] * 10] * 5] * 5},
+        {"v0": [0] * 50, "undeclared": [0] * 50},
+    ],
+    ids=["a list", "an object", "nested", "several"],
+)
+def test_values_are_bounded(values: dict[str, object]) -> None:
+    """As many values as the limit says are read, lists and objects counted, and one more is refused."""
+    read = definitions("Any")
+    number = sum(map(_count, values.values()))
+    assert coerce_variables(SCHEMA, read, values, Limits(variables_values_max=number)) == {"v0": values["v0"]}
+    with pytest.raises(VariablesError, match="more than"):
+        coerce_variables(SCHEMA, read, values, Limits(variables_values_max=number - 1))
+
+
+def _count(value: object) -> int:
+    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    return 1 + sum(map(_count, inner))
+
+
 def test_problems_are_told_up_to_the_limit() -> None:
     """A client with many wrong variables hears of the first ones, and that there are more."""
     read = definitions(*["Int!"] * 10)

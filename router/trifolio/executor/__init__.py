@@ -71,7 +71,7 @@ async def execute(
     Raises:
         WorkExceeded: what is asked of the schema takes too much.
     """
-    tree, program, introspected = MergedTree(), prepared.code.program(), prepared.introspected
+    tree, program, introspected = MergedTree(limits.answer_values_max), prepared.code.program(), prepared.introspected
     if introspected is not NOTHING:
         introspected = await _introspected(prepared, tree, schema, variables, limits, in_turns)
     execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program, around)
@@ -135,7 +135,7 @@ async def execute_in_parts(
     """
     from trifolio.executor.delivery import deliver  # late: few operations have @defer, and everybody starts
 
-    tree = MergedTree()
+    tree = MergedTree(limits.answer_values_max)
     introspected = await _introspected(prepared, tree, schema, variables, limits, in_turns)
     program = prepared.code.program()
     execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program, around)

@@ -339,7 +339,10 @@ def _absorb_batch(
     for position, targets in enumerate(batch.targets):
         own_errors = by_index.get(position, []) if by_index else []
         item = items[position] if position < len(items) else _MISSING
-        if isinstance(item, dict):
+        if isinstance(item, dict) and not shares and len(targets) > 1 and not tree.may_copy(item, len(targets) - 1):
+            for place in targets:
+                tree.add_absence(place, brings, (_TOO_LARGE,))
+        elif isinstance(item, dict):
             _merge(tree, asked, targets, item, shares=shares)
             if own_errors:
                 _locate(tree, fetch.id, targets, own_errors)
@@ -351,6 +354,7 @@ def _absorb_batch(
 
 
 _MISSING = object()
+_TOO_LARGE: Final = AnswerError(ErrorCode.ANSWER_TOO_LARGE, ErrorCode.ANSWER_TOO_LARGE.text)
 
 
 def _why_no_entity(item: object, errors: list[_Located], subgraph: str) -> tuple[AnswerError, ...]:

@@ -53,6 +53,21 @@ def _pair_lists(present: list[object], value: list[object], pending: list[tuple[
     return paired
 
 
+def count_values(value: object, limit: int) -> int:
+    """How many values are in `value`, itself included; some number above `limit` where there are more than that."""
+    count = 1
+    pending: list[object] = [value]
+    while pending and count <= limit:
+        each = pending.pop()
+        if isinstance(each, dict):
+            count += len(each)
+            pending += [item for item in each.values() if isinstance(item, dict | list)]
+        elif isinstance(each, list):
+            count += len(each)
+            pending += [item for item in each if isinstance(item, dict | list)]
+    return count
+
+
 def copy_json(value: object) -> object:
     """A copy that shares no object and no list with `value`, nested as deep as the decoder lets through."""
     if not isinstance(value, dict | list):

@@ -10,9 +10,13 @@ Objects are kept by `id()`: nothing that once entered the tree leaves it before 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from trifolio.errors import AnswerError, PathKey
-from trifolio.executor.merge import Json
+from trifolio.executor.merge import Json, count_values
+
+COPIES_MAX: Final = 500_000
+"""500,000 copied values, some 50 MB: as many as an answer may have by default."""
 
 Trail = tuple[tuple[Json, str], ...]
 """The objects and keys that lead to a place, from the root down: each object is entered through its key."""
@@ -68,14 +72,24 @@ class LocatedError:
 class MergedTree:
     """What the fetches of one request brought so far."""
 
-    __slots__ = ("absences", "fallbacks", "located", "root")
+    __slots__ = ("_copies_left", "absences", "fallbacks", "located", "root")
 
-    def __init__(self) -> None:
+    def __init__(self, copies_max: int = COPIES_MAX) -> None:
+        """`copies_max` bounds the values that stand in the tree several times over, as several objects are the same."""
+        self._copies_left = copies_max
         self.root: Json = {}
         self.absences: dict[int, list[Absence]] = {}
         self.located: list[LocatedError] = []
         self.fallbacks = 0
         """How often generated code left what it found to the interpreter."""
+
+    def may_copy(self, result: Json, number: int) -> bool:
+        """Whether so many copies of a result still fit; they count as made where they do."""
+        values = count_values(result, self._copies_left // number) * number
+        if values > self._copies_left:
+            return False
+        self._copies_left -= values
+        return True
 
     def add_absence(self, place: Json, brings: Brings, errors: tuple[AnswerError, ...] = ()) -> None:
         """Remember why `place` lacks what a fetch would have brought."""
