@@ -80,6 +80,7 @@ class OneProcess:
         self.limits = front.limits
         self.trusted_proxies = front.trusted_proxies
         self.draining = False
+        self.watch = front.watch
         self.refuse = front.refuse
         self._lifespan = Starlette(lifespan=self._live)
 

@@ -82,6 +82,9 @@ async def test_metrics_count_what_happened() -> None:
         "router_plan_cache_entries 1",
         "router_refusal_cache_entries 1",
         "router_code_fallbacks_total 0",
+        "router_http_connections 1",
+        "router_http_connections_refused_total 0",
+        "router_http_held_bytes 0",
     ):
         assert line in lines
     series = re.compile(r'[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9.]+')

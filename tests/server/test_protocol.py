@@ -148,6 +148,50 @@ async def test_no_body_is_asked_for_that_is_refused() -> None:
     assert wire.is_over
 
 
+class Socket(asyncio.Protocol):
+    """What serves a WebSocket in place of a library."""
+
+    def __init__(self, config: Any, server_state: Any, app_state: Any) -> None:
+        self.received = b""
+        self.transport: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+
+
+OFFER_OF_SOCKET = ("upgrade: WebSocket", "connection: keep-alive, Upgrade", "sec-websocket-key: x")
+
+
+@pytest.mark.parametrize("size", [1 << 20, 1])
+async def test_a_websocket_is_handed_over(size: int) -> None:
+    """Where the server has a WebSocket protocol the connection becomes its, with every byte from the request on."""
+    server = serving()
+    server.config.ws_protocol_class = Socket
+    wire = server.connect()
+    sent = get("/a", *OFFER_OF_SOCKET) + b"frame"
+    for start_of_part in range(0, len(sent), size):
+        assert isinstance(wire.protocol, asyncio.Protocol)
+        wire.protocol.data_received(sent[start_of_part : start_of_part + size])
+    assert isinstance(wire.protocol, Socket)
+    assert wire.protocol.received == sent
+    assert wire.protocol.transport is wire
+    assert wire.written == b""
+    assert (len(server.connections), len(server.state.connections), server.app.asked) == (0, 0, [])
+    await server.pass_time(200_000)
+    assert not wire.is_over
+
+
+async def test_a_websocket_behind_another_request_is_a_request() -> None:
+    """While an answer is due the connection stays HTTP's."""
+    server = serving()
+    server.config.ws_protocol_class = Socket
+    received, _ = await server.exchange(get("/a") + get("/b", *OFFER_OF_SOCKET))
+    assert bodies(received) == [b"/a:0", b"/b:0"]
+
+
 # ---- what is refused ----
 
 REFUSED = {

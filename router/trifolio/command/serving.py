@@ -131,6 +131,7 @@ class LameDuck:
         self._app = app
         self.limits = app.limits
         self.trusted_proxies = app.trusted_proxies
+        self.watch = app.watch
         self.wants_body = app.wants_body
         self.refuse = app.refuse
 

@@ -21,6 +21,7 @@ from trifolio.errors import ErrorCode, InternalError, InternalText, RequestError
 from trifolio.parts import Later
 from trifolio.response import Response
 from trifolio.server.cors import make_cors
+from trifolio.server.edge import Held
 from trifolio.server.explorer import ASSETS, Explorer, StaticFile, load_explorer
 from trifolio.server.http import (
     ClientDisconnected,
@@ -145,6 +146,10 @@ class App:
     def trusted_proxies(self) -> int:
         """How many proxies stand in front."""
         return self._config.trusted_proxies
+
+    def watch(self, connections: Held) -> None:
+        """Show these connections among the counters."""
+        self._metrics.connections = connections
 
     def wants_body(self, method: str, path: str) -> bool:
         """Whether it is an operation in a body; whatever else comes is answered by its head."""

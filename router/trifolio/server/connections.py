@@ -74,6 +74,7 @@ class Connections:
         self._lines = b""
 
     def __len__(self) -> int:
+        """How many there are."""
         return len(self._all)
 
     def admit(self, connection: Connection, address: str | None) -> bool:
@@ -154,4 +155,7 @@ def connections_of(server: Any, app: object) -> Connections:
     found = _by_server.get(server)
     if found is None:
         found = _by_server[server] = Connections(edge_of(app))
+        watch = getattr(app, "watch", None)
+        if watch is not None:
+            watch(found)
     return found

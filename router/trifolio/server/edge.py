@@ -1,6 +1,7 @@
 """What the HTTP protocol asks of an application that it serves, beside ASGI: limits, refusals, whether the end is near.
 
-Any ASGI application can be served. One that has what `Edge` has is asked for it; for every other
+Any ASGI application can be served. One that has what `Edge` has is asked for it, and
+one with a method `watch` is shown the connections, a `Held`, that it is served on; for every other
 there are the defaults of this module.
 """
 
@@ -22,6 +23,21 @@ _HEADERS: Final[RawHeaders] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
+
+
+class Held(Protocol):
+    """How many connections there are, and what they hold."""
+
+    @property
+    def refused(self) -> int:
+        """How many were refused so far, as there were too many."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of bodies that have not arrived whole."""
+
+    def __len__(self) -> int:
+        """How many there are."""
 
 
 class Edge(Protocol):

@@ -14,6 +14,7 @@ from typing import Final
 
 from trifolio.errors import ErrorCode
 from trifolio.observer import EngineState, FetchEnded, OperationEnded, OperationPlanned
+from trifolio.server.edge import Held
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -57,6 +58,8 @@ class Metrics:
         self._planning = Histogram()
         self._plan_cache: Counter[bool] = Counter()
         self.requests_in_flight = 0
+        self.connections: Held | None = None
+        """Those of clients, where the server that they come through tells of them."""
 
     # ---- what is reported ----
 
@@ -93,6 +96,12 @@ class Metrics:
             yield f'router_http_responses_total{{status="{status}"}} {count}'
         yield from _head("router_http_requests_in_flight", "gauge", "HTTP requests being served.")
         yield f"router_http_requests_in_flight {self.requests_in_flight}"
+        if self.connections is not None:
+            yield from _value("router_http_connections", "gauge", "Connections of clients.", len(self.connections))
+            text = "Connections that were refused, as there were too many."
+            yield from _value("router_http_connections_refused_total", "counter", text, self.connections.refused)
+            text = "Bytes of requests that have not arrived whole."
+            yield from _value("router_http_held_bytes", "gauge", text, self.connections.held_bytes)
         yield from _head("router_operation_seconds", "histogram", "GraphQL operations by kind.")
         for kind, histogram in self._operations.items():
             yield from histogram.lines("router_operation_seconds", f'kind="{kind}"')
@@ -124,8 +133,12 @@ def _state_lines(state: EngineState) -> Iterator[str]:
             state.fallbacks,
         ),
     ):
-        yield from _head(name, kind, text)
-        yield f"{name} {value}"
+        yield from _value(name, kind, text, value)
+
+
+def _value(name: str, kind: str, text: str, value: float) -> Iterator[str]:
+    yield from _head(name, kind, text)
+    yield f"{name} {value}"
 
 
 def _head(name: str, kind: str, text: str) -> Sequence[str]:
