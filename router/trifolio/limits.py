@@ -122,7 +122,7 @@ class Limits:
     """100 errors in one answer: a broken subgraph under a long list would repeat itself thousands of times."""
 
     answer_values_max: int = 500_000
-    """500,000 values in one answer, some 10 MB: far beyond what a client shows, and half a second of reading them."""
+    """500,000 values in one answer, and one more for every 32 characters of a long text: some 30 MB at most."""
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -1,7 +1,8 @@
-"""What stands at many places of an answer is copied to each, and copies are bounded as the answer is."""
+"""What stands at many places of an answer is bounded as the answer is: copies of objects, and the lengths of texts."""
 
 from typing import Any
 
+import pytest
 from graphql import build_schema
 
 from trifolio import Limits, LocalTransport, Router, Subgraph, compose
@@ -81,3 +82,44 @@ async def test_copies_that_do_not_fit_are_not_made() -> None:
         assert answer.data == {"reviews": [{"id": str(n), "product": None} for n in range(50)]}
         assert {error.code.name for error in answer.errors} == {"ANSWER_TOO_LARGE"}
         assert answer.errors[0].path == ("reviews", 0, "product", "parts")
+
+
+TEXTS = "type Query { a: A } type A { text: String id: ID any: Any list: [String] anys: [Any] } scalar Any"
+LONG = "x" * 32_000
+"""Counts as 1,000 values, and is one of its own."""
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "count"),
+    [
+        ("text", LONG, 1_000),
+        ("id", LONG, 1_000),
+        ("any", LONG, 1_000),
+        ("any", {"a": [LONG, {"b": LONG}], "c": 1.5}, 2_005),
+        ("list", [LONG, "short", None], 1_003),
+        ("anys", [[LONG], 1], 1_003),
+        ("text", "x" * 63, 0),
+    ],
+    ids=["a text", "an id", "a scalar", "a nested scalar", "a list", "a list of scalars", "a short text"],
+)
+async def test_long_texts_are_counted(field: str, value: object, count: int) -> None:
+    """A long text under many names is as many texts, and interpreter and generated code count them alike."""
+    composed = compose([Subgraph(name="a", url="http://a.test/", sdl=TEXTS)])
+    assert composed.supergraph is not None
+    schema = build_schema(TEXTS)
+    assert schema.query_type is not None
+    schema.query_type.fields["a"].resolve = lambda *_: {field: value}
+    names = 20
+    query = f"{{ a {{ {' '.join(f'a{n}: {field}' for n in range(names))} }} }}"
+    for limit, fits in ((names * (count + 1) + 10, True), (names * count - 1, False)):
+        if limit < names:
+            continue
+        router = Router(
+            composed.supergraph,
+            config=Config(limits=Limits(answer_values_max=limit)),
+            transports={"a": LocalTransport(schema)},
+        )
+        for _ in range(4):
+            answer = await router.execute(query)
+            assert ([error.code.name for error in answer.errors] == []) is fits
+            assert answer.data == ({"a": {f"a{n}": value for n in range(names)}} if fits else None)

@@ -25,7 +25,7 @@ from typing import Final
 from weakref import finalize
 
 from trifolio.conditions import ALWAYS, Condition
-from trifolio.executor.merge import Json
+from trifolio.executor.merge import SHORT_CHARACTERS, TEXT_SHIFT, Json, count_weight
 from trifolio.query_plan import (
     Entry,
     Fetch,
@@ -175,6 +175,7 @@ class _Text:
             "UnexpectedError": UnexpectedError,
             "PACED_VALUES": PACED_VALUES,
             "paced": paced,
+            "count_weight": count_weight,
         }
         self._names: dict[object, str] = {}
         self.indent = 0
@@ -310,6 +311,7 @@ class _Projection:
             if shape.non_null:
                 with self._text.block(f"if {value} is None:"):
                     self._text.line("raise UnexpectedError")
+            self._weigh(value)
             return value
         result = self._text.name("answer" if isinstance(shape, ObjectShape) else "items")
         if shape.non_null:
@@ -359,6 +361,15 @@ class _Projection:
         if refused:
             with self._text.block(f"if {refused}:"):
                 self._text.line("raise UnexpectedError")
+        if shape.values is None and shape.name not in _REFUSED:
+            self._weigh(value)
+
+    def _weigh(self, value: str) -> None:
+        """Count what a value of no known shape holds: numbers and most texts hold nothing."""
+        with self._text.block(f"if type({value}) is str:"), self._text.block(f"if len({value}) > {SHORT_CHARACTERS}:"):
+            self._text.line(f"spend(len({value}) >> {TEXT_SHIFT})")
+        with self._text.block(f"elif type({value}) is dict or type({value}) is list:"):
+            self._text.line(f"count_weight({value}, spend)")
 
 
 def _width(shape: Shape) -> int:
@@ -373,12 +384,14 @@ def _width(shape: Shape) -> int:
     return width
 
 
+_COUNTS: Final = f"len({{value}}) > {SHORT_CHARACTERS} and spend(len({{value}}) >> {TEXT_SHIFT})"
+"""Counts how long a text is, and is not true."""
 _REFUSED: Final = {
     "Int": "type({value}) is not int or not -2147483648 <= {value} <= 2147483647",
     "Float": "type({value}) is not float and type({value}) is not int or {value} - {value} != 0",
-    "String": "type({value}) is not str",
+    "String": f"type({{value}}) is not str or {_COUNTS}",
     "Boolean": "type({value}) is not bool",
-    "ID": "type({value}) is not str",
+    "ID": f"type({{value}}) is not str or {_COUNTS}",
 }
 """Values that cannot pass as they are; the interpreter then says whether they can be coerced."""
 

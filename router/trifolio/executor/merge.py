@@ -4,6 +4,9 @@ Nothing here trusts a shape: values that do not fit together leave the tree as i
 what that means for the answer. The one shape that cannot be repaired is told: two lists of different lengths.
 """
 
+from collections.abc import Callable
+from typing import Final
+
 Json = dict[str, object]
 """An object of the merged tree."""
 
@@ -66,6 +69,25 @@ def count_values(value: object, limit: int) -> int:
             count += len(each)
             pending += [item for item in each if isinstance(item, dict | list)]
     return count
+
+
+SHORT_CHARACTERS: Final = 63
+"""63 characters: what a text may have without being counted for its length."""
+TEXT_SHIFT: Final = 5
+"""2**5: every 32 characters of a longer text count as one more value."""
+
+
+def count_weight(value: object, spend: Callable[[int], None]) -> None:
+    """Count what is in a value of no known shape, and how long its texts are."""
+    pending: list[object] = [value]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, str):
+            if len(each) > SHORT_CHARACTERS:
+                spend(len(each) >> TEXT_SHIFT)
+        elif isinstance(each, dict | list):
+            spend(len(each))
+            pending += each.values() if isinstance(each, dict) else each
 
 
 def copy_json(value: object) -> object:

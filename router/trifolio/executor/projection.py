@@ -14,7 +14,7 @@ from typing import Final
 
 from trifolio.conditions import Condition
 from trifolio.errors import AnswerError, ClientText, ErrorCode, PathKey
-from trifolio.executor.merge import Json
+from trifolio.executor.merge import Json, count_weight
 from trifolio.executor.tree import MergedTree, Sources, Trail, runtime_type
 from trifolio.query_plan import (
     HiddenShape,
@@ -251,12 +251,14 @@ class _Completion:
         if value is None:
             return self._null(shape, coordinate)
         if isinstance(shape, LeafShape):
+            count_weight(value, self._spend)
             coerced = coerce_leaf(shape, value)
             return coerced if coerced is not _REFUSED else self._wrong(shape, ErrorCode.VALUE_NOT_COERCIBLE, coordinate)
         if isinstance(shape, ObjectShape):
             return self._object(shape, value, coordinate)
         if isinstance(shape, ListShape):
             return self._list(shape, value, coordinate)
+        count_weight(value, self._spend)
         return value
 
     def _object(self, shape: ObjectShape, value: object, coordinate: str) -> object:
