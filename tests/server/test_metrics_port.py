@@ -62,7 +62,9 @@ async def test_it_has_the_counters_and_nothing_else() -> None:
         for method, path in (("POST", "/metrics"), ("GET", "/graphql"), ("GET", "/"), ("GET", "/health")):
             assert (await client.request(method, path)).status_code == 404
     with closing(socket.socket()) as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that just ended may linger
         free.bind(("127.0.0.1", port))
+        free.listen()
 
 
 async def test_it_takes_the_first_port_that_is_free() -> None:
