@@ -12,6 +12,7 @@ from trifolio.errors import AnswerError, ErrorCode, InternalText, SubgraphError
 from trifolio.executor import execute, interpret, places, prepare, projection
 from trifolio.executor.local import LocalTransport
 from trifolio.limits import Limits
+from trifolio.query_plan import ListShape, ObjectShape, Selection
 from trifolio.work import Work
 
 
@@ -66,6 +67,57 @@ async def test_missing_non_null_field_makes_its_parent_null() -> None:
     assert result.data == {"products": [None, None, None]}
     assert [(error.code, error.path) for error in result.errors] == [
         (ErrorCode.SUBGRAPH_TIMEOUT, ("products", index, "stars")) for index in range(3)
+    ]
+
+
+async def test_error_that_takes_an_entity_away_is_told_at_its_own_field() -> None:
+    """Each field has the errors about itself; one that is missing for another's error has that, as it is null too."""
+    fields = (leaf("name"), leaf("price", "Int"), leaf("stars", "Int"))
+    errors = [
+        {"message": "no price", "path": ["_e", 0, "price"], "extensions": {"code": "PRICE"}},
+        {"message": "no stars", "path": ["_e", 1, "stars"], "extensions": {"code": "STARS"}},
+    ]
+    result = await answer(plan(fields=fields), reviews=Canned({"data": {"_e": [None, None]}, "errors": errors}))
+    assert [(error.own_code, error.path) for error in result.errors] == [
+        ("PRICE", ("products", 0, "price")),
+        ("PRICE", ("products", 0, "stars")),
+        ("STARS", ("products", 1, "price")),
+        ("STARS", ("products", 1, "stars")),
+        ("PRICE", ("products", 2, "price")),
+        ("PRICE", ("products", 2, "stars")),
+    ]
+
+
+async def test_error_that_takes_an_entity_away_is_told_where_it_is_if_the_client_loses_the_object_too() -> None:
+    """A missing value that may not be null names the field that failed, under the client's key; its own where nobody
+    asked for that."""
+    needed = (leaf("price", "Int", non_null=True), replace(leaf("stars", "Int"), response_key="rating"))
+    errors = [
+        {"message": "no stars", "path": ["_e", 0, "stars"], "extensions": {"code": "STARS"}},
+        {"message": "no weight", "path": ["_e", 1, "weight"], "extensions": {"code": "WEIGHT"}},
+    ]
+    result = await answer(plan(fields=needed), reviews=Canned({"data": {"_e": [None, None]}, "errors": errors}))
+    assert result.data == {"products": [None, None, None]}
+    assert [(error.own_code, error.path) for error in result.errors] == [
+        ("STARS", ("products", 0, "rating")),
+        ("WEIGHT", ("products", 1, "price")),
+        ("STARS", ("products", 2, "rating")),
+    ]
+
+
+async def test_error_that_ends_an_object_is_told_at_every_alias_that_loses_it() -> None:
+    """Two aliases of one field are asked as one: who has not asked for what failed reads why the object is gone."""
+    made = plan(fields=(leaf("name"),))
+    (products,) = made.selection.fields
+    other = replace(products, response_key="others", shape=ListShape(ObjectShape(Selection((leaf("id", "ID"),)))))
+    both = replace(made, selection=replace(made.selection, fields=(products, other)), fetches=made.fetches[:1])
+    error = {"message": "no name", "path": ["products", 1, "name"], "extensions": {"code": "NAME"}}
+    answered = Canned({"data": {"products": [*named(1), None]}, "errors": [error]})
+    result = await answer(both, products=answered)
+    assert result.data == {"products": [{"name": "Product 0"}, None], "others": [{"id": "0"}, None]}
+    assert [(error.own_code, error.path) for error in result.errors] == [
+        ("NAME", ("products", 1, "name")),
+        ("NAME", ("others", 1)),
     ]
 
 

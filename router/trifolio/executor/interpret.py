@@ -348,8 +348,9 @@ def _absorb_batch(
                 _locate(tree, fetch.id, targets, own_errors)
         else:
             reasons = _why_no_entity(item, own_errors, fetch.subgraph)
+            paths = tuple(path[2:] for path, _ in own_errors)
             for place in targets:
-                tree.add_absence(place, brings, reasons)
+                tree.add_absence(place, brings, reasons, paths if any(paths) else ())
     return False
 
 

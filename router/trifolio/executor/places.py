@@ -109,14 +109,15 @@ def _tell_one(
     *,
     whole_only: bool,
 ) -> Iterator[AnswerError]:
-    """One error at every place that shows its field; where none does, once, at the nearest place above."""
-    first: _Followed | None = None
+    """One error at every place that shows its field, or a null that it has left above; where none does, once, at the
+    nearest place above."""
+    first: Followed | None = None
     is_shown = False
     for item in items:
         for place in places.get(id(item.place), ()) if item.place is not None else ():
-            for each in _follow(place, item.place or {}, item.path, variables):
+            for each in follow(place, item.place or {}, item.path, variables):
                 first = first or each
-                if each.is_whole:
+                if each.is_whole or (each.is_null and not whole_only):
                     is_shown = True
                     yield replace(items[0].error, path=each.path)
     if not is_shown and not whole_only:
@@ -124,22 +125,24 @@ def _tell_one(
 
 
 @dataclass(frozen=True, slots=True)
-class _Followed:
+class Followed:
     """Where keys of the merged tree lead in the answer."""
 
     path: ClientPath
     is_whole: bool
     """False where the client's selection ends before the keys do."""
+    is_null: bool = False
+    """Whether it ends at a null: the object is gone for all who show it, as for two aliases asked as one field."""
 
 
-def _follow(place: Place, item: Json, rest: Sequence[PathKey], variables: Mapping[str, object]) -> Iterator[_Followed]:
+def follow(place: Place, item: Json, rest: Sequence[PathKey], variables: Mapping[str, object]) -> Iterator[Followed]:
     """The client's paths for keys that lead on from an object; cut off where the client's selection ends."""
     if not rest:
-        yield _Followed(place.path, is_whole=True)
+        yield Followed(place.path, is_whole=True)
         return
     fields = [field for field in _applicable(place.selection, item, variables) if field.key == rest[0]]
     if not fields:
-        yield _Followed(place.path, is_whole=False)
+        yield Followed(place.path, is_whole=False)
     for field in fields:
         path = (*place.path, field.response_key)
         yield from _follow_value(field.shape, item.get(field.key), path, rest[1:], variables)
@@ -147,13 +150,14 @@ def _follow(place: Place, item: Json, rest: Sequence[PathKey], variables: Mappin
 
 def _follow_value(
     shape: Shape, value: object, path: ClientPath, rest: Sequence[PathKey], variables: Mapping[str, object]
-) -> Iterator[_Followed]:
+) -> Iterator[Followed]:
     while rest and isinstance(shape, ListShape) and isinstance(rest[0], int):
         index = rest[0]
         value = value[index] if isinstance(value, list) and 0 <= index < len(value) else None
         path, rest, shape = (*path, index), rest[1:], shape.item
     if rest and isinstance(shape, ObjectShape):
         item = value if isinstance(value, dict) else {}
-        yield from _follow(Place(path, shape.selection), item, rest, variables)
+        for each in follow(Place(path, shape.selection), item, rest, variables):
+            yield Followed(each.path, each.is_whole, is_null=each.is_null or (value is None and not each.is_whole))
     else:
-        yield _Followed(path, is_whole=True)
+        yield Followed(path, is_whole=True)

@@ -15,7 +15,8 @@ from typing import Final
 from trifolio.conditions import Condition
 from trifolio.errors import AnswerError, ClientText, ErrorCode, PathKey
 from trifolio.executor.merge import Json, count_weight
-from trifolio.executor.tree import MergedTree, Sources, Trail, runtime_type
+from trifolio.executor.places import Place, follow
+from trifolio.executor.tree import Absence, MergedTree, Sources, Trail, runtime_type
 from trifolio.query_plan import (
     HiddenShape,
     LeafShape,
@@ -241,9 +242,11 @@ class _Completion:
             typename = shape.constant or place.get(field.key)
             if isinstance(typename, str) and (shape.constant or not selection.types or typename in selection.types):
                 return typename
-            return self._lacking(field) if typename is None else self._wrong(shape, ErrorCode.UNKNOWN_TYPENAME)
+            if typename is None:
+                return self._lacking(field, place, selection)
+            return self._wrong(shape, ErrorCode.UNKNOWN_TYPENAME)
         if field.key not in place:
-            return self._lacking(field)
+            return self._lacking(field, place, selection)
         return self._value(shape, place[field.key], field.coordinate)
 
     def _value(self, shape: Shape, value: object, coordinate: str) -> object:
@@ -307,12 +310,33 @@ class _Completion:
             self.errors.append(AnswerError(ErrorCode.NULL_IN_NON_NULL, text, path=tuple(self._path)))
         return _BUBBLE
 
-    def _lacking(self, field: OutputField) -> object:
+    def _lacking(self, field: OutputField, place: Json, selection: Selection) -> object:
         """The tree has no such key: tell the reason that is known, if it is one to tell."""
         absence = self._tree.explain(self._trail)
         if absence is None and not self._covered.by(self._path):
             return self._absent(field.shape, (_LACKING,), field.coordinate)
+        if absence is not None and absence.paths and absence.place is place:
+            return self._taken_away(field, absence, selection)
         return self._absent(field.shape, absence.errors if absence else (), field.coordinate)
+
+    def _taken_away(self, field: OutputField, absence: Absence, selection: Selection) -> object:
+        """The object was there, but an error at one of its fields has taken it away.
+
+        It is told where it is, if it is about this field, or if this null ends the object for the client as well; else
+        here, as this field is missing for it.
+        """
+        reasons = list(zip(absence.paths, absence.errors, strict=True))
+        about = [(path, error) for path, error in reasons if path and path[0] == field.key]
+        around = Place(tuple(self._path[:-1]), selection)
+        for path, error in about or reasons:
+            told = tuple(self._path)
+            if about or field.shape.non_null:
+                places = follow(around, absence.place, path, self._variables) if path else ()
+                whole = [each.path for each in places if each.is_whole]
+                told = next((each for each in whole if each[: len(told)] == told), next(iter(whole), told))
+            if len(self.errors) < self._errors_max:
+                self.errors.append(replace(error, path=told))
+        return _BUBBLE if field.shape.non_null else None
 
     def _untyped(self, shape: Shape, value: Json, coordinate: str) -> object:
         """An object of an abstract type whose own type nobody told."""

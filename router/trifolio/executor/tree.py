@@ -53,6 +53,9 @@ class Absence:
     errors: tuple[AnswerError, ...] = ()
     """What to tell at each missing field, without path. Empty: the field is null and there is nothing to tell, as
     where a key is null or an entity does not exist."""
+    paths: tuple[tuple[PathKey, ...], ...] = ()
+    """For each error the keys that lead from the object to the field that it is about, as where a field's error has
+    taken the whole entity away; an empty path where there is none. Empty: no error has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +94,15 @@ class MergedTree:
         self._copies_left -= values
         return True
 
-    def add_absence(self, place: Json, brings: Brings, errors: tuple[AnswerError, ...] = ()) -> None:
+    def add_absence(
+        self,
+        place: Json,
+        brings: Brings,
+        errors: tuple[AnswerError, ...] = (),
+        paths: tuple[tuple[PathKey, ...], ...] = (),
+    ) -> None:
         """Remember why `place` lacks what a fetch would have brought."""
-        self.absences.setdefault(id(place), []).append(Absence(place, brings, errors))
+        self.absences.setdefault(id(place), []).append(Absence(place, brings, errors, paths))
 
     def explain(self, trail: Sequence[tuple[Json, str]]) -> Absence | None:
         """Why the end of `trail` is missing: the innermost reason on the way to it, None where there is none.
