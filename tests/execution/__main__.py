@@ -35,7 +35,7 @@ async def fuzz(supergraphs: dict[str, str], operations: int, seed: str, *, defer
 
     Every third is answered in parts, with `deferring` every one.
     """
-    wrong = compared = too_much = 0
+    wrong = compared = generated = too_much = 0
     each = -(-operations // len(supergraphs))
     for name, sdl in supergraphs.items():
         try:
@@ -43,10 +43,12 @@ async def fuzz(supergraphs: dict[str, str], operations: int, seed: str, *, defer
             for number in range(each):
                 wrong += await compare(comparison, f"{name}/{seed}.{number}", deferring=deferring or number % 3 == 2)
                 compared += 1
+            generated += comparison.generated
             too_much += comparison.too_much
         except UnsuitableError as error:
             print(f"{name} is left out: {error}")
     print(f"{compared} operations, {len(supergraphs)} supergraphs, {wrong} wrong answers, seed {seed}")
+    print(f"{generated} were answered by generated code in the end")
     if too_much:
         print(f"{too_much} with @defer were answered at once, as their parts are too much to plan")
     return wrong

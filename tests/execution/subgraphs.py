@@ -164,12 +164,22 @@ class _Subgraph:
                 if things.setdefault(text, thing) != thing:
                     raise UnsuitableError(f"{type_name} @key({key.text}) does not tell objects apart")
 
-    def _entity(self, representation: Mapping[str, Any]) -> Shown | GraphQLError:
+    def _entity_or_error(self, representation: Mapping[str, Any]) -> Shown | GraphQLError | None:
+        """An error in place of an object is that object's alone."""
+        try:
+            return self._entity(representation)
+        except GraphQLError as error:
+            return error
+
+    def _entity(self, representation: Mapping[str, Any]) -> Shown | GraphQLError | None:
         name = representation.get("__typename")
         for key, things in self._entries.get(str(name), ()):
             given = _restrict(representation, key.selection)
             thing = None if given is None else things.get(canonical(given))
+            if thing is not None and self._world.is_unknown(thing, self._graph):
+                return None
             if thing is not None:
+                self._world.raise_trouble(thing, self._graph)
                 is_own = (
                     self._joins.types[str(name)].is_object or self._graph in self._types[str(name)].interface_object_in
                 )
@@ -182,7 +192,7 @@ class _Subgraph:
     def resolver(self, type_name: str, name: str) -> Any:
         """The resolver of one field."""
         if name == "_entities":
-            return lambda _, info, representations: [self._entity(item) for item in representations]
+            return lambda _, info, representations: [self._entity_or_error(item) for item in representations]
         is_mutation = type_name == self._joins.roots.get("mutation")
 
         def resolve(source: Shown | None, info: GraphQLResolveInfo[Any], **args: Any) -> Any:

@@ -111,10 +111,10 @@ async def test_subgraph_that_fails_nulls_its_own_fields(path: Path, comparison: 
         operation, labels = comparison.generate(seed)
         if operation.text.startswith("mutation"):
             continue  # a mutation's data says which mutations ran before it
-        whole, _ = await comparison.answers(operation, labels)
+        whole, *_ = await comparison.answers(operation, labels)
         victim = Random(seed).choice(sorted(comparison.transports))
-        answer, generated = await comparison.answers(operation, labels, {victim: Failing()})
-        assert generated == answer, seed
+        answer, *again = await comparison.answers(operation, labels, {victim: Failing()})
+        assert all(each == answer for each in again), seed
         assert kept_or_null(whole.data, answer.data), (seed, operation.text, whole.data, answer.to_json())
         if json.dumps(whole.data) != json.dumps(answer.data):
             assert any(error.code is ErrorCode.SUBGRAPH_UNREACHABLE for error in answer.errors), (seed, operation.text)
@@ -129,8 +129,8 @@ async def test_errors_of_fields_stand_at_the_clients_paths(path: Path) -> None:
         seed = f"{path.stem}/errors/{number}"
         operation, labels = comparison.generate(seed)
         expected = comparison.expected(operation)
-        answer, generated = await comparison.answers(operation, labels)
-        assert generated == answer, seed
+        answer, *again = await comparison.answers(operation, labels)
+        assert all(each == answer for each in again), seed
         assert json.dumps(answer.data, sort_keys=True) == json.dumps(expected.data, sort_keys=True), seed
         told = {_told(error.message, error.path) for error in answer.errors}
         wanted = {_told(error.message, error.path) for error in expected.errors or ()}
@@ -160,8 +160,8 @@ async def test_nonsense_in_answers_is_survived(path: Path, comparison: Compariso
         corrupting: Mapping[str, Transport] = {
             name: Corrupting(transport, seed) for name, transport in comparison.transports.items()
         }
-        answer, generated = await asyncio.wait_for(comparison.answers(operation, labels, corrupting), timeout=30)
-        assert _comparable(generated) == _comparable(answer), (seed, operation.text)
+        answer, *again = await asyncio.wait_for(comparison.answers(operation, labels, corrupting), timeout=30)
+        assert all(_comparable(each) == _comparable(answer) for each in again), (seed, operation.text)
 
 
 def _comparable(answer: Answer) -> str:

@@ -23,6 +23,7 @@ from graphql import (
     NonNullTypeNode,
     SelectionSetNode,
     TypeNode,
+    print_ast,
     value_from_ast_untyped,
 )
 
@@ -71,9 +72,13 @@ class World:
         self.joins = joins
         self.failing = failing
         """Whether some nullable leaves raise instead of having a value; never those that other fields need."""
+        self.troubled = False
+        """Whether all that can go wrong goes wrong here and there: fields of any kind raise, and subgraphs lack objects
+        that others know, or fail at them. Never what other fields need."""
         self.salt = ""
         """What makes one operation's data differ from another's; keys do not depend on it."""
         self._candidates: dict[tuple[str, str], list[str]] = {}
+        self._lackable: dict[tuple[str, str], bool] = {}
 
     # ---- values ----
 
@@ -85,7 +90,73 @@ class World:
         value = self._shaped(types, identity, thing, name, is_key=is_key, is_non_null=False)
         if self.failing and self._fails(types, identity, thing.type, name):
             raise GraphQLError(f"{thing.type}.{name} fails.")
+        if self.troubled and self.is_own(thing.type, name):
+            (join,) = self.resolvers(thing.type, name)
+            if self.is_unknown(thing, join.graph):
+                return None
+            self.raise_trouble(thing, join.graph)
+        if self.troubled and self._is_in_trouble(types, identity, thing.type, name):
+            raise GraphQLError(f"{thing.type}.{name} is in trouble.", extensions={"code": f"{name.upper()}_IN_TROUBLE"})
         return value
+
+    # ---- troubles ----
+
+    def _is_in_trouble(self, types: list[TypeNode], identity: tuple[object, ...], type_name: str, name: str) -> bool:
+        """Whether a field raises, one that is never null as well: all subgraphs have to agree on what that ends."""
+        return (
+            len({print_ast(item) for item in (*types, self.node(type_name, name).type)}) == 1
+            and (type_name, name) not in self.key_fields | self.input_fields
+            and digest("trouble", *identity) % 12 == 0
+        )
+
+    def is_unknown(self, thing: Thing, graph: str) -> bool:
+        """Whether the subgraph lacks an object that others know: its fields are null, and no error."""
+        return self.troubled and self._can_lack(thing.type, graph) and self._trouble(thing, graph) == 0
+
+    def raise_trouble(self, thing: Thing, graph: str) -> None:
+        """Raise where the subgraph fails at an object: every field of its own does."""
+        if self.troubled and self._can_lack(thing.type, graph) and self._trouble(thing, graph) == 1:
+            raise GraphQLError(f"{graph} fails at {thing.type}.", extensions={"code": f"{graph.upper()}_FAILS"})
+
+    def _trouble(self, thing: Thing, graph: str) -> int:
+        return digest("object", thing.type, thing.number, graph, self.salt) % 8
+
+    def is_own(self, type_name: str, name: str) -> bool:
+        """Whether one subgraph alone resolves a field, and can lack objects of the type."""
+        joins = self.resolvers(type_name, name)
+        return (
+            len(joins) == 1
+            and (type_name, name) not in self.key_fields | self.input_fields
+            and self._can_lack(type_name, joins[0].graph)
+        )
+
+    def _can_lack(self, type_name: str, graph: str) -> bool:
+        """Whether nothing but the subgraph's own fields depends on its knowing an object of the type."""
+        if (type_name, graph) not in self._lackable:
+            self._lackable[type_name, graph] = self._could_lack(type_name, graph)
+        return self._lackable[type_name, graph]
+
+    def _could_lack(self, type_name: str, graph: str) -> bool:
+        owners = [self.joins.types[name] for name in (type_name, *self.joins.interfaces(type_name))]
+        here = [item for item in owners if graph in item.keys and (item.name == type_name or item.keys[graph])]
+        if [len(item.keys[graph]) for item in here] != [1] or not here[0].keys[graph][0].resolvable:
+            return False
+        key = here[0].keys[graph][0].selection
+        if any(isinstance(node, FieldNode) and node.selection_set is not None for node in key.selections):
+            return False  # objects in a key have fields of their own
+        for item in here:
+            for name, joins in item.fields.items():
+                join = joins.get(graph)
+                if join is None or join.external or join.overridden or (type_name, name) in self.key_fields:
+                    continue
+                is_nullable = not isinstance(join.type, NonNullTypeNode)
+                if (
+                    not is_nullable
+                    or (type_name, name) in self.input_fields
+                    or len(self.resolvers(type_name, name)) > 1
+                ):
+                    return False
+        return True
 
     def _fails(self, types: list[TypeNode], identity: tuple[object, ...], type_name: str, name: str) -> bool:
         is_leaf = named(types[0]) not in self.joins.types or not self.joins.types[named(types[0])].nodes
