@@ -1,6 +1,7 @@
 """Transports: HTTP against a real server on the loopback, by either client, and schemas in the same process."""
 
 import asyncio
+import copy
 import gzip
 from typing import Any
 
@@ -224,6 +225,61 @@ def test_the_context_in_memory_is_the_request() -> None:
     )  # fmt: skip
     assert ("request" in context, "response" in context) == (True, False)
     assert "Bearer" not in repr(context.headers)
+
+
+async def test_resolvers_share_what_they_put_into_the_context() -> None:
+    """As in the dictionary of a framework's view, what one resolver keeps another finds, in the same request alone."""
+
+    @strawberry.type
+    class Query:
+        @strawberry.field
+        def kept(self, info: strawberry.Info) -> list[int]:
+            info.context["first"] = info.context.get("first", 0) + 1
+            return [info.context["first"], info.context.setdefault("second", 7), info.context["second"]]
+
+    transport = LocalTransport(strawberry.Schema(query=Query))
+    request = SubgraphRequest("users", "query", "{ one: kept two: kept }")
+    for _ in range(2):
+        assert (await transport.send(request)).payload == {"data": {"one": [1, 7, 7], "two": [2, 7, 7]}}
+
+
+async def test_the_request_in_memory_has_cookies_and_is_an_attribute_too() -> None:
+    """Resolvers written for Strawberry's views find the client's cookies, and `context.request` as under Django."""
+
+    @strawberry.type
+    class Query:
+        @strawberry.field
+        def session(self, info: strawberry.Info) -> list[str]:
+            by_key, by_attribute = info.context["request"], info.context.request
+            return [by_key.cookies["session"], by_attribute.cookies["tone"], by_attribute.headers["Cookie"][:7]]
+
+    headers = {"cookie": 'session=a=b; tone="dark"; alone'}
+    request = SubgraphRequest("users", "query", "{ session }", headers=headers)
+    response = await LocalTransport(strawberry.Schema(query=Query)).send(request)
+    assert response.payload == {"data": {"session": ["a=b", "dark", "session"]}}
+    assert LocalContext.of(REQUEST).cookies == {}
+
+
+@pytest.mark.parametrize("read", ["context['response']", "context.response", "context.user", "context['request'].META"])
+async def test_what_is_not_in_a_context_in_memory_says_how_to_have_it(read: str) -> None:
+    """A resolver that asks for what only a view could know fails with an error that names it and the remedy."""
+    schema = build_schema("type Query { user: String }")
+    assert schema.query_type is not None
+    schema.query_type.fields["user"].resolve = lambda _, info: eval(read, {"context": info.context})  # noqa: S307  # a text above
+    response = await LocalTransport(schema).send(SubgraphRequest("users", "query", "{ user }"))
+    assert isinstance(response.payload, dict)
+    [error] = response.payload["errors"]
+    name = read.removesuffix("']").replace("'", ".").split(".")[-1]
+    assert error["message"].startswith(f"a subgraph in memory has no {name!r} in its context")
+    assert "context_factory" in error["message"]
+
+
+def test_the_context_in_memory_can_be_copied() -> None:
+    """A copy has what was put into it."""
+    context = LocalContext.of(REQUEST)
+    context["loader"] = 7
+    assert copy.copy(context)["loader"] == 7
+    assert (getattr(context, "user", None), hasattr(context, "_private")) == (None, False)
 
 
 async def test_local_timeout() -> None:

@@ -61,14 +61,36 @@ class LocalHeaders(Mapping[str, str]):
 _REQUEST_FIELDS: Final = tuple(each.name for each in fields(SubgraphRequest))
 
 
-class LocalContext(SubgraphRequest):
-    """What resolvers see as their context where no `context_factory` makes another: the request, in both ways.
+class MissingInContextError(KeyError, AttributeError):
+    """Something that a framework's own view puts into its context, and that there is not in memory."""
 
-    It is the `SubgraphRequest`, with its fields as attributes. And it has what Strawberry's views put into theirs, so
-    that a resolver that reads `info.context["request"].headers` finds them as it does behind HTTP.
+    def __str__(self) -> str:
+        # KeyError shows its message in quotes, as if it were a key.
+        return str(self.args[0])
+
+
+def _missing(name: str) -> MissingInContextError:
+    return MissingInContextError(
+        f"a subgraph in memory has no {name!r} in its context unless it is put there: "
+        "LocalTransport(schema, context_factory=...) makes the context that resolvers find"
+    )
+
+
+class LocalContext(SubgraphRequest):
+    """What resolvers see as their context where no `context_factory` makes another: the request, in every way.
+
+    It is the `SubgraphRequest`, with its fields as attributes. And it is used as what the views of Strawberry and
+    Ariadne make, a dictionary in which `"request"` is the request: a resolver that reads
+    `info.context["request"].headers`, or puts a loader of its own into the context, does here what it does behind HTTP.
+    Whatever else a view has (a response, a user, a session) cannot be known here, and asking for it says so.
     """
 
-    __slots__ = ()
+    __slots__ = ("_items",)
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        """The fields are those of a `SubgraphRequest`."""
+        super().__init__(*args, **values)
+        self._items: dict[str, Any] = {}
 
     @classmethod
     def of(cls, request: SubgraphRequest) -> Self:
@@ -76,18 +98,54 @@ class LocalContext(SubgraphRequest):
         values = {name: getattr(request, name) for name in _REQUEST_FIELDS}
         return cls(**{**values, "headers": LocalHeaders(request.headers)})
 
-    def __getitem__(self, key: str) -> Self:
-        """`context["request"]` is this very request. Raises KeyError for anything else: there is no response."""
+    @property
+    def request(self) -> Self:
+        """This very request, for resolvers that read `info.context.request`, as under Strawberry's view for Django."""
+        return self
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The client's cookies by name."""
+        cookies = {}
+        for pair in self.headers.get("cookie", "").split(";"):
+            name, separator, value = pair.strip().partition("=")
+            if separator:
+                cookies[name] = value.strip('"')
+        return cookies
+
+    def __getitem__(self, key: str) -> Any:
+        """`context["request"]` is this very request, any other key what a resolver has put there.
+
+        Raises KeyError that says how to have what there is not.
+        """
+        if key in self._items:
+            return self._items[key]
         if key == "request":
             return self
-        raise KeyError(key)
+        raise _missing(key)
 
-    def get(self, key: str, default: object = None) -> object:
-        """`context["request"]`, or the default for any other key."""
-        return self if key == "request" else default
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Keep something for the resolvers that come later in this request."""
+        self._items[key] = value
+
+    def __getattr__(self, name: str) -> Any:
+        """Raises AttributeError that says how to have what there is not."""
+        if name.startswith("_"):
+            raise AttributeError(name)  # a protocol of Python's, or of a copy that is not made yet
+        raise _missing(name)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """What `context[key]` is, or the default where there is none."""
+        return self if key == "request" and key not in self._items else self._items.get(key, default)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """What `context[key]` is, or the default, which it is from now on."""
+        if key not in self:
+            self[key] = default
+        return self[key]
 
     def __contains__(self, key: object) -> bool:
-        return key == "request"
+        return key == "request" or key in self._items
 
 
 class LocalTransport:
