@@ -274,6 +274,19 @@ async def test_what_is_not_in_a_context_in_memory_says_how_to_have_it(read: str)
     assert "context_factory" in error["message"]
 
 
+async def test_a_schema_in_memory_gets_the_headers_that_are_forwarded() -> None:
+    """With `forward_headers` the client's others stay away, as over HTTP; a plug-in's own always come."""
+    schema = build_schema("type Query { names: [String] }")
+    assert schema.query_type is not None
+    schema.query_type.fields["names"].resolve = lambda _, info: sorted(info.context.headers)
+    headers = {"authorization": "me", "cookie": "a=b"}
+    request = SubgraphRequest("users", "query", "{ names }", headers=headers, own_headers={"x-own": "1"})
+    response = await LocalTransport(schema, forward_headers=["Authorization"]).send(request)
+    assert response.payload == {"data": {"names": ["authorization", "x-own"]}}
+    response = await LocalTransport(schema).send(request)
+    assert response.payload == {"data": {"names": ["authorization", "cookie", "x-own"]}}
+
+
 def test_the_context_in_memory_can_be_copied() -> None:
     """A copy has what was put into it."""
     context = LocalContext.of(REQUEST)

@@ -1,5 +1,6 @@
 """Schema objects that tests name in a configuration."""
 
-from tests.server.subgraphs import places
+from tests.server.subgraphs import people, places
 
+PEOPLE = people()
 PLACES = places()

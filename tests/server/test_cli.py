@@ -368,6 +368,64 @@ async def test_serve_composes_first_where_it_is_told_to(folder: Path) -> None:
         assert answer.json() == {"data": {"__type": {"name": "Person"}}}
 
 
+IN_MEMORY = (
+    "subgraphs:\n"
+    "  people: {schema: {python: 'tests.server.schemas:PEOPLE'}}\n"
+    "  places: {schema: {python: 'tests.server.schemas:PLACES'}}\n"
+)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_serve_executes_schemas_that_have_no_url(folder: Path, workers: str) -> None:
+    """Each worker executes them itself, and hands them the headers of the client that the settings forward."""
+    (folder / "supergraph.yaml").write_text(IN_MEMORY)
+    files = ("--config", folder / "supergraph.yaml", "--workers", workers)
+    headers = {"authorization": "Bearer ada"}
+    async with started(*files) as (_, url), httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        answer = await client.post(url, json={"query": "{ caller me { homes { city } } }"}, headers=headers)
+    assert answer.json() == {
+        "data": {"caller": "Bearer ada", "me": {"homes": [{"city": "London"}, {"city": "Turin"}]}},
+    }
+    (folder / "router.yaml").write_text("subgraphs: {people: {forward_headers: []}}\n")
+    async with (
+        started(*files, "--settings", folder / "router.yaml") as (_, url),
+        httpx.AsyncClient(trust_env=False, timeout=30) as client,
+    ):
+        answer = await client.post(url, json={"query": "{ caller }"}, headers=headers)
+    assert answer.json() == {"data": {"caller": None}}
+
+
+async def test_serve_asks_every_url_that_it_is_told(folder: Path) -> None:
+    """A schema that has a URL, in whichever file, is asked there and nowhere else, also when nothing listens."""
+    unreachable = "http://127.0.0.1:1/graphql"
+    (folder / "supergraph.yaml").write_text(IN_MEMORY.replace("places: {", f"places: {{routing_url: '{unreachable}', "))
+    (folder / "router.yaml").write_text(f"subgraphs: {{people: {{url: '{unreachable}'}}}}\n")
+    query = {"query": "{ me { name homes { city } } }"}
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        async with started("--config", folder / "supergraph.yaml") as (_, url):
+            [error] = (await client.post(url, json=query)).json()["errors"]
+        assert (error["extensions"]["code"], error["extensions"]["subgraph"]) == ("SUBGRAPH_UNREACHABLE", "places")
+        settings = ("--settings", folder / "router.yaml")
+        async with started("--config", folder / "supergraph.yaml", *settings) as (_, url):
+            [error] = (await client.post(url, json=query)).json()["errors"]
+        assert (error["extensions"]["code"], error["extensions"]["subgraph"]) == ("SUBGRAPH_UNREACHABLE", "people")
+
+
+def test_serve_refuses_a_text_that_has_no_url(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A text of SDL can be composed, but nobody can execute it: one line says what to write."""
+    (folder / "supergraph.yaml").write_text(
+        "subgraphs: {people: {schema: {python: 'tests.server.subgraphs:PEOPLE_SDL'}}}\n"
+    )
+    assert run("compose", "--config", folder / "supergraph.yaml", "--output", folder / "made.graphql") == 0
+    capsys.readouterr()
+    assert run("serve", "--port", "0", "--config", folder / "supergraph.yaml") == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "'people' has no URL" in line
+    assert "give it a routing_url" in line
+    assert run("serve", "--port", "0", "--supergraph", folder / "made.graphql") == 1
+    assert "set subgraphs.people.url in router.yaml" in capsys.readouterr().err
+
+
 SWITCHED = {
     "nothing said": ("", (), (False, False)),
     "the file says yes": ("introspection: true\nexplorer: true\n", (), (True, True)),

@@ -182,6 +182,18 @@ def test_a_composition_is_checked_with_the_settings(settings: Path, capsys: pyte
     ]
 
 
+def test_a_schema_that_can_be_executed_needs_no_url(settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A schema in Python may have no URL, but one that it has is one; no other source can do without."""
+    config = settings.parent / "supergraph.yaml"
+    config.write_text("subgraphs: {places: {schema: {python: 'tests.server.schemas:PEOPLE'}}}\n")
+    assert run("check", "--config", config) == 0
+    config.write_text("subgraphs: {places: {routing_url: x, schema: {python: 'tests.server.schemas:PEOPLE'}}}\n")
+    assert run("check", "--config", config) == 1
+    config.write_text("subgraphs: {places: {schema: {sdl: 'type Query { a: Int }'}}}\n")
+    assert run("check", "--config", config) == 1
+    assert "routing_url is missing" in capsys.readouterr().out
+
+
 def test_what_cannot_be_read_is_a_mistake(settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Files that are missing, or are no supergraph, are named, as text and as JSON."""
     graph = settings.with_name("broken.graphql")

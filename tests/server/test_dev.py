@@ -147,3 +147,55 @@ async def test_the_lifespan_looks_and_closes(bench: Bench) -> None:
     """Served, it composes before it takes requests, and closes in the end."""
     async with listening(bench.server) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
         assert (await client.post("/graphql", json=NAME)).json() == {"data": {"me": {"name": "Ada"}}}
+
+
+async def test_a_schema_in_python_is_executed_while_nothing_listens_at_its_url(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is asked at its URL as soon as something listens there, even what only fails, and executed again after."""
+    caplog.set_level(logging.INFO, "trifolio.dev")
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    text = bench.yaml.read_text().replace("http://127.0.0.1:1", f"http://127.0.0.1:{port}")
+    bench.yaml.write_text(text.replace("file: places.graphql", "python: 'tests.server.schemas:PLACES'"))
+
+    def told() -> str:
+        return [record.getMessage() for record in caplog.records if record.name == "trifolio.dev"][-1]
+
+    await bench.refresh()
+    assert await bench.code(BOTH) is None
+    assert told() == "serving people, places, executing places in this process"
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", port)
+    async with server:
+        await bench.refresh()
+        assert await bench.code(BOTH) is not None
+    assert told() == "serving people, places"
+    await bench.refresh()
+    assert await bench.code(BOTH) is None
+
+
+async def test_a_schema_in_python_needs_no_url(bench: Bench) -> None:
+    """A schema object without any URL is executed here; a text that nobody can execute is told, and leaves what was."""
+    text = bench.yaml.read_text()
+    in_memory = text.replace(
+        "routing_url: 'http://127.0.0.1:1', schema: {file: places.graphql}", "schema: {python: NAMED}"
+    )
+    assert in_memory != text
+    bench.yaml.write_text(in_memory.replace("NAMED", "'tests.server.schemas:PLACES'"))
+    await bench.refresh()
+    assert await bench.code(BOTH) is None
+    bench.yaml.write_text(in_memory.replace("NAMED", "'tests.server.subgraphs:PLACES_SDL'"))
+    await bench.refresh()
+    assert await bench.code(BOTH) is None
+
+
+async def test_a_text_in_python_is_asked_at_its_url(bench: Bench) -> None:
+    """A text of SDL whose URL nobody listens at costs its own fields, as any subgraph does that is down."""
+    bench.yaml.write_text(
+        bench.yaml.read_text().replace("file: places.graphql", "python: 'tests.server.subgraphs:PLACES_SDL'")
+    )
+    await bench.refresh()
+    assert await bench.code(NAME) is None
+    assert await bench.code(BOTH) == "SUBGRAPH_UNREACHABLE"

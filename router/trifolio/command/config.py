@@ -127,6 +127,8 @@ class _Graph:
     """The labels of its progressive @overrides; None where they are not known."""
     problem: Callable[[str, Mistake], ConfigProblem]
     """A mistake at a subgraph, with its line in the file."""
+    executed: frozenset[str] = frozenset()
+    """The subgraphs that need no URL, as their schema can be executed where they are composed."""
 
 
 def _read_supergraph(path: Path) -> _Graph:
@@ -163,7 +165,9 @@ def _read_composition(path: Path) -> tuple[_Graph | None, list[ConfigProblem]]:
         ConfigProblem(str(each), file=path.name, line=reading.lines.get(("subgraphs", *each.subgraphs[:1])))
         for each in errors
     ]
-    return _Graph(urls, labels, lambda name, mistake: reading.problem(_at(("subgraphs", name), mistake))), found
+    executed = frozenset(name for name, source in reading.value.subgraphs.items() if source.schema.python)
+    graph = _Graph(urls, labels, lambda name, mistake: reading.problem(_at(("subgraphs", name), mistake)), executed)
+    return graph, found
 
 
 def _at(key: Key, mistake: Mistake) -> Mistake:
@@ -201,7 +205,7 @@ def _misfits(written: Mapping[Key, Any], graph: _Graph) -> Iterator[Mistake]:
 def _without_url(written: Mapping[Key, Any], graph: _Graph) -> Iterator[tuple[str, Mistake]]:
     for name, url in graph.urls.items():
         own = written.get(("subgraphs", name, "url"))
-        if own is None and any(mistakes_in(HttpUrl, url)):
+        if own is None and any(mistakes_in(HttpUrl, url)) and not (name in graph.executed and not url):
             cure = f"set subgraphs.{name}.url in router.yaml"
             yield name, Mistake(f"subgraph {name!r} has no http or https URL", cure, ("subgraphs", name))
 

@@ -2,7 +2,8 @@
 
 Every second each subgraph is asked for its SDL. What composes is served from then on; what does not is told in one line
 per problem, and the last supergraph that did stays in place. A subgraph that is down keeps its last SDL; one that has
-not been seen yet is left out. Each problem is told once, and so is its end.
+not been seen yet is left out. Each problem is told once, and so is its end. A schema that is named by `python:` is
+executed in this process while nothing listens at its URL, or where it has none.
 """
 
 import asyncio
@@ -15,10 +16,12 @@ from typing import Final
 
 import orjson
 
-from trifolio.command.sources import read_sdl
+from trifolio.command.schemas import import_schema, local_transports, told, url_of
+from trifolio.command.sources import answers, read_sdl
 from trifolio.composer import Subgraph, compose
-from trifolio.config import Config, SubgraphSource, read_composition_config
+from trifolio.config import CompositionConfig, Config, read_composition_config
 from trifolio.errors import ConfigError, ErrorCode, RouterError
+from trifolio.executor.local import is_executable
 from trifolio.gateway import Router
 from trifolio.server.app import App
 from trifolio.server.edge import RawHeaders, plain_refusal
@@ -52,7 +55,8 @@ class DevServer:
         self._config = config
         self._environment = environment
         self._sdls: dict[str, Subgraph] = {}
-        self._composed: tuple[Subgraph, ...] = ()
+        self._schemas: dict[str, str] = {}
+        self._composed: tuple[tuple[Subgraph, ...], dict[str, str]] = ((), {})
         self._problems: dict[str, str] = {}
         self._current: _Serving | None = None
         self._retired: list[_Serving] = []
@@ -80,16 +84,17 @@ class DevServer:
         """Look at every subgraph once, and serve what they compose to if that changed."""
         await self._close_retired()
         try:
-            sources = read_composition_config(self._path, environment=self._environment).subgraphs
+            composition = read_composition_config(self._path, environment=self._environment)
         except ConfigError as error:
             self._tell(self._path.name, error.message)
             return
         self._tell(self._path.name, None)
-        await asyncio.gather(*(self._read(name, source) for name, source in sources.items()))
-        subgraphs = tuple(self._sdls[name] for name in sources if name in self._sdls)
-        if subgraphs and subgraphs != self._composed:
-            self._composed = subgraphs
-            await self._compose(subgraphs)
+        await asyncio.gather(*(self._read(name, composition) for name in composition.subgraphs))
+        subgraphs = tuple(self._sdls[name] for name in composition.subgraphs if name in self._sdls)
+        schemas = {each.name: self._schemas[each.name] for each in subgraphs if each.name in self._schemas}
+        if subgraphs and (subgraphs, schemas) != self._composed:
+            self._composed = subgraphs, schemas
+            await self._compose(subgraphs, schemas)
 
     async def close(self) -> None:
         """Close every router that was served."""
@@ -98,7 +103,8 @@ class DevServer:
 
     # ---- one look ----
 
-    async def _read(self, name: str, source: SubgraphSource) -> None:
+    async def _read(self, name: str, composition: CompositionConfig) -> None:
+        source, url = composition.subgraphs[name], url_of(name, composition, self._config)
         try:
             sdl = await asyncio.to_thread(read_sdl, source.schema, self._path.parent, timeout_s=SDL_TIMEOUT_S)
         except ConfigError as error:
@@ -107,8 +113,15 @@ class DevServer:
             return
         self._tell(name, None)
         self._sdls[name] = Subgraph(name=name, url=source.url, sdl=sdl)
+        if source.schema.python is not None:
+            schema = import_schema(source.schema.python, self._path.parent)
+            is_served = bool(url) and await asyncio.to_thread(answers, url, SDL_TIMEOUT_S)
+            if is_executable(schema) and not is_served:
+                self._schemas[name] = source.schema.python
+            else:
+                self._schemas.pop(name, None)
 
-    async def _compose(self, subgraphs: tuple[Subgraph, ...]) -> None:
+    async def _compose(self, subgraphs: tuple[Subgraph, ...], schemas: Mapping[str, str]) -> None:
         result = await asyncio.to_thread(compose, subgraphs)
         names = ", ".join(each.name for each in subgraphs)
         if result.supergraph is None:
@@ -118,7 +131,8 @@ class DevServer:
             return
         router = None
         try:
-            router = Router(result.supergraph, config=self._config_for(subgraphs))
+            transports = local_transports(schemas, self._path.parent, self._config)
+            router = Router(result.supergraph, config=self._config_for(subgraphs), transports=transports)
             await router.start()
         except RouterError as error:
             _log.error("%s: %s", names, error.message)
@@ -128,7 +142,7 @@ class DevServer:
         if self._current is not None:
             self._retired.append(self._current)
         self._current = _Serving(router, router.asgi())
-        _log.info("serving %s", names)
+        _log.info("serving %s%s", names, f", {told(schemas)}" if schemas else "")
 
     def _config_for(self, subgraphs: tuple[Subgraph, ...]) -> Config:
         """The settings without those of subgraphs that are left out."""

@@ -1,13 +1,16 @@
 """`trifolio serve`: a supergraph over HTTP, composed already or composed at the start."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trifolio.command.arguments import add_serving, count
 from trifolio.command.compose import composition, print_diagnostics
 from trifolio.command.files import read_settings, read_text
+from trifolio.command.schemas import references_without_url
 from trifolio.command.serving import Serving, serve
+from trifolio.config import read_composition_config
 
 if TYPE_CHECKING:
     from trifolio.command.arguments import Commands
@@ -25,13 +28,26 @@ def add_to(commands: "Commands") -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    config = read_settings(options.settings, vars(options))
+    schemas, folder = dict[str, str](), Path()
     if options.supergraph is not None:
         sdl = read_text(options.supergraph)
     else:
+        folder = options.config.parent
+        schemas = references_without_url(read_composition_config(options.config, environment=os.environ), config)
         result = composition(options.config)
         print_diagnostics(result)
         if result.supergraph is None:
             return 1
         sdl = result.supergraph
-    config = read_settings(options.settings, vars(options))
-    return serve(Serving(sdl, config, host=options.host, port=options.port, workers=options.workers))
+    return serve(
+        Serving(
+            sdl,
+            config,
+            host=options.host,
+            port=options.port,
+            workers=options.workers,
+            schemas=schemas,
+            folder=folder,
+        )
+    )

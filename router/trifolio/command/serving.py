@@ -16,8 +16,10 @@ import signal
 import socket
 import sys
 import threading
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
@@ -27,6 +29,7 @@ from uvicorn.supervisors import Multiprocess
 
 from trifolio.command.development import DevServer
 from trifolio.command.metrics_port import MetricsPort
+from trifolio.command.schemas import local_transports, told
 from trifolio.config import Config
 from trifolio.errors import ConfigError
 from trifolio.gateway import Router
@@ -76,6 +79,10 @@ class Serving:
     host: str = "127.0.0.1"
     port: int = 4000
     workers: int = 1
+    schemas: Mapping[str, str] = field(default_factory=dict)
+    """By subgraph, `package.module:attribute` of those that each worker executes itself."""
+    folder: Path = Path()
+    """Where the modules of `schemas` are, beside the working directory."""
 
 
 def serve(serving: Serving) -> int:
@@ -84,6 +91,8 @@ def serve(serving: Serving) -> int:
     listener = listen(serving.host, serving.port)
     logging.config.dictConfig(LOGGING)
     _announce(serving.host, listener, serving.workers)
+    if serving.schemas:
+        _log.info(told(serving.schemas))
     if serving.workers > 1:
         factory = partial(make_app, serving)
         config = _uvicorn_config(factory, serving.config.limits, workers=serving.workers)
@@ -163,7 +172,8 @@ class LameDuck:
 def make_app(serving: Serving) -> LameDuck:
     """The application of one worker, with what it keeps for good taken out of the garbage collector's sight."""
     config = replace(serving.config, limits=with_descriptors(serving.config.limits))
-    app = Router(serving.supergraph_sdl, config=config).asgi()
+    transports = local_transports(serving.schemas, serving.folder, config)
+    app = Router(serving.supergraph_sdl, config=config, transports=transports).asgi()
     if config.metrics.port is not None:
         ports = range(config.metrics.port, config.metrics.port + serving.workers)
         app.live_with(MetricsPort(app.metrics_text, config.metrics.host, ports))

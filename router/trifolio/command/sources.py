@@ -5,7 +5,6 @@ Specification: Apollo Federation subgraph specification, `Query._service`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ import httpx
 import msgspec
 from graphql import GraphQLSchema, graphql_sync
 
-from trifolio.command.modules import find_modules_beside
+from trifolio.command.schemas import import_schema
 from trifolio.config import CompositionConfig, SchemaSource
 from trifolio.errors import ConfigError
 
@@ -51,7 +50,7 @@ def read_sdl(source: SchemaSource, folder: Path, *, timeout_s: float = SDL_TIMEO
     if source.subgraph_url is not None:
         return _from_running_subgraph(source.subgraph_url, dict(source.introspection_headers), timeout_s)
     if source.python is not None:
-        return _from_python(source.python, folder)
+        return sdl_of_schema(import_schema(source.python, folder), source.python)
     assert source.sdl is not None
     return source.sdl
 
@@ -85,6 +84,18 @@ def _from_running_subgraph(url: str, headers: dict[str, str], timeout_s: float) 
     return _sdl_of_answer(answer, url)
 
 
+def answers(url: str, timeout_s: float) -> bool:
+    """Whether something listens at a URL. What listens and is slow, or answers with an error, is there."""
+    try:
+        with httpx.Client(timeout=timeout_s, trust_env=False) as client:
+            client.post(url, json={"query": "{ __typename }"})
+    except (httpx.ConnectError, httpx.ConnectTimeout):
+        return False
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return True
+    return True
+
+
 def _bounded(response: httpx.Response, url: str) -> bytes:
     chunks = []
     size = 0
@@ -104,19 +115,6 @@ def _sdl_of_answer(answer: Any, where: str) -> str:
     if not isinstance(sdl, str):
         raise ConfigError(f"{where} does not answer _service {{ sdl }}; is it a federation subgraph?")
     return sdl
-
-
-def _from_python(reference: str, folder: Path) -> str:
-    """The SDL of an object in a module: a schema of Strawberry, Ariadne or graphql-core, or a text."""
-    module_name, _, attribute = reference.partition(":")
-    find_modules_beside(folder)
-    try:
-        schema: Any = import_module(module_name)
-        for name in attribute.split("."):
-            schema = getattr(schema, name)
-    except Exception as error:  # the module is the user's: whatever it raises is said in one line
-        raise ConfigError(f"{reference} cannot be imported: {type(error).__name__}: {error}") from error
-    return sdl_of_schema(schema, reference)
 
 
 def sdl_of_schema(schema: object, where: str) -> str:

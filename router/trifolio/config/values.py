@@ -258,18 +258,21 @@ class SubgraphSource(Checked):
     schema: SchemaSource
     """Where its SDL comes from."""
     routing_url: str | None = None
-    """Where the router will reach it; may be left out where `schema.subgraph_url` says it."""
+    """Where the router will reach it; may be left out where `schema.subgraph_url` says it, or where `serve` and `dev`
+    execute what `schema.python` names."""
 
     @staticmethod
     def rules(values: Mapping[str, Any]) -> Iterator[Mistake]:
-        """There is a URL."""
+        """There is a URL, or a schema that can be executed without one."""
         schema = values["schema"]
-        if values["routing_url"] is None and isinstance(schema, SchemaSource) and schema.subgraph_url is None:
-            yield Mistake("routing_url is missing", "only with schema.subgraph_url it can be left out")
+        sources = (schema.subgraph_url, schema.python) if isinstance(schema, SchemaSource) else ("unknown",)
+        if values["routing_url"] is None and not any(sources):
+            cure = "only with schema.subgraph_url or schema.python it can be left out"
+            yield Mistake("routing_url is missing", cure)
 
     @property
     def url(self) -> str:
-        """The URL that the supergraph gets."""
+        """The URL that the supergraph gets; may be empty."""
         return self.routing_url or self.schema.subgraph_url or ""
 
 

@@ -7,7 +7,8 @@ is the request itself, so that resolvers find the caller where they look for it:
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import fields, replace
 from functools import lru_cache
 from typing import Any, Final, Protocol, Self
@@ -148,6 +149,11 @@ class LocalContext(SubgraphRequest):
         return key == "request" or key in self._items
 
 
+def is_executable(schema: object) -> bool:
+    """Whether a schema can be executed in memory: a text of SDL cannot."""
+    return isinstance(schema, GraphQLSchema) or callable(getattr(schema, "execute", None))
+
+
 class LocalTransport:
     """Executes requests on a schema in memory: a graphql-core `GraphQLSchema`, or a Strawberry schema."""
 
@@ -158,21 +164,24 @@ class LocalTransport:
         root_value: object = None,
         context_factory: ContextFactory | None = None,
         timeout_ms: int = 30_000,
+        forward_headers: Sequence[str] | None = None,
     ) -> None:
-        """Raises TypeError for what is no schema, such as its text."""
-        if isinstance(schema, GraphQLSchema):
-            self._execute, self._subscribe = _execute_core(schema)
-        elif callable(getattr(schema, "execute", None)):
-            self._execute, self._subscribe = _execute_schema(schema)
-        else:
+        """`forward_headers` are taken over from the client's; without it, all of them are.
+
+        Raises TypeError for what is no schema, such as its text.
+        """
+        if not is_executable(schema):
             raise TypeError(f"a subgraph in memory is a schema object that executes, not a {type(schema).__name__}")
+        ways = _execute_core(schema) if isinstance(schema, GraphQLSchema) else _execute_schema(schema)
+        self._execute, self._subscribe = ways
         self._root_value = root_value
         self._context_factory = context_factory
         self._timeout_ms = timeout_ms
+        self._forward_headers = None if forward_headers is None else frozenset(map(str.lower, forward_headers))
 
     async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
         """Execute the request's operation."""
-        request = _here(request)
+        request = _here(request, self._forward_headers)
         try:
             async with asyncio.timeout(self._timeout_ms / 1000):
                 result = await self._execute(request, await self._context(request), self._root_value)
@@ -182,7 +191,7 @@ class LocalTransport:
 
     async def subscribe(self, request: SubgraphRequest, /) -> AsyncIterator[SubgraphResponse]:
         """Execute the request's subscription; what refuses it is its only event."""
-        request = _here(request)
+        request = _here(request, self._forward_headers)
         try:
             async with asyncio.timeout(self._timeout_ms / 1000):
                 events = await self._subscribe(request, await self._context(request), self._root_value)
@@ -212,14 +221,15 @@ class LocalTransport:
         return SubgraphError(ErrorCode.SUBGRAPH_TIMEOUT, request.subgraph, internal=internal)
 
 
-def _here(request: SubgraphRequest) -> SubgraphRequest:
-    """The request with a plug-in's headers beside the client's; one that is to go elsewhere cannot be had."""
+def _here(request: SubgraphRequest, forwarded: AbstractSet[str] | None) -> SubgraphRequest:
+    """The request with the client's headers that it may have, and a plug-in's; one for elsewhere cannot be had."""
     if request.url is not None:
         internal = InternalText("a subgraph in memory has no URL to send a request to")
         raise SubgraphError(ErrorCode.SUBGRAPH_UNREACHABLE, request.subgraph, internal=internal)
-    if request.own_headers:
-        return replace(request, headers={**request.headers, **request.own_headers})
-    return request
+    if forwarded is None and not request.own_headers:
+        return request
+    headers = {name: each for name, each in request.headers.items() if forwarded is None or name in forwarded}
+    return replace(request, headers={**headers, **(request.own_headers or {})})
 
 
 def _response(result: Any) -> SubgraphResponse:
