@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples" / "frameworks"
 PAGE = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
 ENVIRONMENTS = sorted(path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.glob("*-books/requirements*.txt"))
-IN_MEMORY = ("ariadne-books/requirements.txt", "strawberry-books/requirements.txt")
+IN_MEMORY = ("ariadne-books/requirements.txt", "django-books/requirements.txt", "strawberry-books/requirements.txt")
 """The environments whose graphql-core is the router's: both can be in one process."""
 START_S = 30.0
 """30 s for an example to listen: imports, on a machine that does much else."""
