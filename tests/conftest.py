@@ -31,6 +31,7 @@ POSTGRES_BYTES_MAX = 2_000_000_000
 pytest.register_assert_rewrite("tests.refusals")
 
 UNMEASURED = (
+    "tests/attacks/",
     "tests/faults/",
     "tests/execution/",
     "tests/planner/test_properties.py",
