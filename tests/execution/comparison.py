@@ -20,6 +20,7 @@ from tests.execution.world import World, digest
 from trifolio.errors import ErrorCode, PlanningError
 from trifolio.executor import Answer, PreparedPlan, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
 from trifolio.executor.local import LocalTransport
+from trifolio.limits import Limits
 from trifolio.planner import plan
 from trifolio.query_plan import Plan
 from trifolio.supergraph import Supergraph
@@ -70,6 +71,9 @@ class _Unhurried:
     async def close(self) -> None:
         """Nothing is held."""
 
+
+ALL_ERRORS = Limits(answer_errors_max=1_000_000)
+"""Every error is told, so that none is missing for being one too many."""
 
 Told = tuple[tuple[str | int, ...], str]
 """An error's path and code."""
@@ -232,6 +236,7 @@ class Comparison:
             variables=operation.variables,
             coerced={} if isinstance(values, list) else values.coerced,
             context=session,
+            limits=ALL_ERRORS,
         )
         if refusals is not None:
             refusals.extend(session.refusals)
