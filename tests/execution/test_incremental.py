@@ -3,6 +3,7 @@
 import pytest
 
 from tests.execution.comparison import Comparison
+from tests.execution.operations import Operation
 from tests.execution.random_supergraphs import random_supergraph
 from tests.execution.test_generated import SUPERGRAPHS
 
@@ -35,3 +36,19 @@ async def test_parts_of_what_composes_come_to_the_whole_answer(number: int) -> N
     """The same for random supergraphs."""
     name = f"random-{number}"
     await compare(Comparison(random_supergraph(name)), name, OPERATIONS_PER_RANDOM_SUPERGRAPH)
+
+
+TYPES_THAT_COME_LATER = (
+    "{ risky { ... on Checking @defer { rank checked } checked } }",
+    "{ risky { ... on Checking @defer { ... on Account @defer { checked rank } } checked } }",
+    "{ risky { ... on Savings @defer { checked balance } ... on Checking @defer { limit } checked risk } }",
+)
+
+
+@pytest.mark.parametrize("text", TYPES_THAT_COME_LATER)
+async def test_a_type_that_a_part_brings_is_not_waited_for(text: str) -> None:
+    """What the first answer shows of an interface object does not depend on a type that only comes with a part."""
+    comparison = Comparison(SDLS["interface-object-requires"])
+    for number in range(5):
+        difference, _ = await comparison.compare_in_parts(Operation(text, {}, salt=str(number)))
+        assert difference is None, str(difference)

@@ -13,7 +13,7 @@ from trifolio.errors import ErrorCode, PlanningError
 from trifolio.limits import Limits
 from trifolio.operation import Flattener, read_operation
 from trifolio.planner.cells import Cells
-from trifolio.planner.deferral import deferred_parts, marked_fetches, parts_of
+from trifolio.planner.deferral import deferred_parts, marked_fetches, parts_of, waited_for
 from trifolio.planner.introspection import split_introspection
 from trifolio.planner.projection import Projector
 from trifolio.planner.requests import RequestWriter
@@ -70,7 +70,9 @@ def _plan(
     cells.client(selections)
     parts = parts_of(tuple(flattener.deferrals.values()), flattener.conditions)
     decided = decide_requests(cells, graph, read.kind, Effort(work), parts)
-    written = RequestWriter(graph, read.variables, flattener.conditions).write(decided.requests)
+    written = RequestWriter(graph, read.variables, flattener.conditions).write(
+        decided.requests, waited_for(len(decided.requests), decided.needs, parts, flattener.conditions)
+    )
     projector = Projector(cells, flattener, written.typename_known, [part.reading for part in parts])
     deferred, first_places = deferred_parts(projector, cells.root, selections, parts, decided.needs)
     introspection, variables = split_introspection(read, flattener)

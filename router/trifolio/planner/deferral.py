@@ -20,7 +20,7 @@ Specification: the incremental delivery of the GraphQL working group (https://sp
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from trifolio.conditions import ALWAYS, NEVER, Conditions
+from trifolio.conditions import ALWAYS, NEVER, Condition, Conditions
 from trifolio.operation import Contribution, Deferral
 from trifolio.planner.cells import Cell, Demand
 from trifolio.planner.projection import Projector, Reading
@@ -59,6 +59,20 @@ def goal_of(part: Part, goal: Demand) -> Demand:
     """The facts that a part needs, under the conditions that are left."""
     wanted = {fact: part.reading.leaf(condition) for fact, condition in goal.items()}
     return {fact: condition for fact, condition in wanted.items() if condition != NEVER}
+
+
+def waited_for(
+    requests: int, needs: Sequence[tuple[int, ...]], parts: Sequence[Part], conditions: Conditions
+) -> list[Condition]:
+    """For every request when what is read has waited for it: in which parts. None where nothing is deferred."""
+    if not needs:
+        return []
+    found = [NEVER] * requests
+    for part, indexes in zip(parts, needs, strict=True):
+        here = ALWAYS if part.deferral is None else Condition.literal(part.deferral.variable, True)
+        for index in indexes:
+            found[index] = conditions.or_(found[index], here)
+    return found
 
 
 def deferred_parts(

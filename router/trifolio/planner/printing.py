@@ -95,6 +95,8 @@ class BlockBuilder:
         self.conditions = conditions
         self.typename_known: dict[int, Condition] = {}
         """By index of the cell, when its objects have `__typename` in the merged tree."""
+        self.waited_for: Condition = ALWAYS
+        """When the answer that is read has waited for the present request: with @defer not every part does."""
 
     def build(self, reach: Reach, demand: Demand, wanted: int) -> Block:
         """What to ask to get the facts of `wanted`, each under its condition in `demand`."""
@@ -103,7 +105,8 @@ class BlockBuilder:
         if cell.typename & wanted and not reach.by_interface_object:
             block.add("", "__typename", BlockField("__typename", (), demand[cell.typename]))
             known = self.typename_known.get(cell.index, NEVER)
-            self.typename_known[cell.index] = self.conditions.or_(known, demand[cell.typename])
+            told = self.conditions.and_(demand[cell.typename], self.waited_for)
+            self.typename_known[cell.index] = self.conditions.or_(known, told)
         built: dict[int, BlockField | None] = {}
         for part in reach.classes:
             if not part.gain & wanted:

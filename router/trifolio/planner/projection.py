@@ -207,12 +207,14 @@ class Projector:
     def _selection_of(
         self, cell: Cell, flat: list[FlatField], given: Condition, reading: Reading, around: Condition | None
     ) -> Selection:
-        known = self.typename_known.get(cell.index, NEVER)
+        known = reading.composite(self.typename_known.get(cell.index, NEVER))
         is_known = not cell.is_polymorphic or self.conditions.implies(
             reading.composite(self.cells.goal[cell.exists]), known
         )
         places = {id(each): index for index, each in enumerate(flat)}
         by_field: dict[tuple[int, object], tuple[OutputField, list[str]]] = {}
+        unknown: dict[object, int] = {}
+        """By what is read where no type is known, its place."""
         several = len(cell.classes) > 1
         for cls in cell.classes:
             collected = self.flattener.collect(flat, cls.representative)
@@ -229,8 +231,10 @@ class Projector:
                 if output is None:
                     continue
                 place = places[id(each.field)]
-                for part in (output,) if is_known else self._by_knowledge(output, known):
+                for part, is_typed in ((output, True),) if is_known else self._by_knowledge(output, known):
                     identity = _identity(part) if several else part.condition
+                    if several and not is_typed:  # all types read it, though one may have it in a fragment before
+                        place = unknown.setdefault(identity, place)
                     by_field.setdefault((place, identity), (part, []))[1].extend(cls.types)
         outputs = [
             output if len(types) == len(cell.types) else replace(output, types=frozenset(types))
@@ -239,13 +243,16 @@ class Projector:
         accessible = frozenset(name for name in cell.types if not self.supergraph.types[name].inaccessible)
         return self._interned(tuple(outputs), accessible if is_known else frozenset(), is_possible=bool(accessible))
 
-    def _by_knowledge(self, output: OutputField, known: Condition) -> Iterator[OutputField]:
-        """A field split in two where `__typename` is there only if `known` holds: if not, all types read alike."""
+    def _by_knowledge(self, output: OutputField, known: Condition) -> Iterator[tuple[OutputField, bool]]:
+        """A field split in two where `__typename` is there only if `known` holds: if not, all types read alike.
+
+        With each half whether the type is there.
+        """
         conditions = self.conditions
         for knowledge in (known, conditions.negated(known)):
             condition = conditions.and_(output.condition, knowledge)
             if condition is not NEVER:
-                yield replace(output, condition=condition)
+                yield replace(output, condition=condition), knowledge is known
 
     def _interned(self, outputs: tuple[OutputField, ...], types: frozenset[str], *, is_possible: bool) -> Selection:
         """One object for all equal selections, so that comparing them does not unfold what they share."""

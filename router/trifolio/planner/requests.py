@@ -83,14 +83,18 @@ class RequestWriter:
         self._context_types: dict[str, str] = {}
         """The variables of the current fetch that carry context values, and their types."""
 
-    def write(self, requests: Sequence[Request]) -> Written:
-        """Write all requests, in order; none repeats what a fetch that it waits for waits for."""
+    def write(self, requests: Sequence[Request], waited_for: Sequence[Condition] = ()) -> Written:
+        """Write all requests, in order; none repeats what a fetch that it waits for waits for.
+
+        `waited_for` says of each when what is read has waited for it, where parts are deferred.
+        """
         ancestors: list[set[int]] = []
         fetches = []
         for number, request in enumerate(requests):
             self.conditions.work.spend(40 + sum(len(ancestors[near]) for near in request.depends_on) // 4)
             indirect = {far for near in request.depends_on for far in ancestors[near]}
             ancestors.append(indirect | request.depends_on)
+            self.builder.waited_for = waited_for[number] if waited_for else ALWAYS
             fetches.append(self._fetch(number, request, request.depends_on - indirect))
         return Written(tuple(fetches), dict(self.builder.typename_known))
 
