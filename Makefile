@@ -8,7 +8,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?=
 TESTS ?= test
 
-.PHONY: run test coverage fuzz storm mutants check format lint types imports bench interop lock supergraph docs explorer clean
+.PHONY: run test coverage fuzz attack storm mutants check format lint types imports bench interop lock supergraph docs explorer clean
 
 run: $(RUN_STAMP)
 	$(BIN)/python -m brokerage up $(ARGS)
@@ -27,6 +27,12 @@ coverage: $(STAMP)
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.execution $(ARGS)
 	TRIFOLIO_DEFERRED_OPERATIONS=3000 $(BIN)/python -m pytest tests/execution/test_incremental_nulls.py
+
+# What attackers send, for longer than the suite does; then against a router on a socket, whose event loop is measured:
+# make attack ARGS="--number 50000 --seconds 3600". It fails where the loop stands still, or memory grows.
+attack: $(STAMP)
+	TRIFOLIO_ATTACK_ROUNDS=5 $(BIN)/python -m pytest tests/attacks
+	$(BIN)/python -m tests.attacks $(ARGS)
 
 # The fault tests at length: five minutes of kills on each database, every interference at every point, every preemption
 # of every race, five thousand seeds of network faults.
