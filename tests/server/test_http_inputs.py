@@ -1,7 +1,9 @@
 """Whatever bytes and headers arrive, they are a request or a refusal, never an exception of another kind."""
 
 import contextlib
+from urllib.parse import quote
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +37,33 @@ def test_any_body_is_a_request_or_a_refusal(body: bytes) -> None:
         assert isinstance(decode_body(body).query, str)
     with contextlib.suppress(RequestError):
         assert isinstance(decode_query_string(b"query=" + body).query, str)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        r'"query": "{ s(x: \"\ud800\") }"',
+        r'"query": "{ s }", "variables": {"x": ["a", "b\uD800"]}',
+        r'"query": "{ s }", "variables": {"\ud800": 1}',
+        r'"query": "{ s }", "extensions": {"x": "\ud800\ud83d\ude00"}',
+    ],
+)
+def test_half_a_character_is_named_for_what_it_is(parameters: str) -> None:
+    """A lone surrogate is JSON that no text in UTF-8 can hold: it is refused by its name."""
+    with pytest.raises(RequestError, match=r"has a lone surrogate, \\uD800, which is half a character"):
+        decode_body(f"{{{parameters}}}".encode())
+    with pytest.raises(RequestError, match=r"has a lone surrogate, \\uDC00, which is half a character"):
+        decode_query_string(b"query=%7Bs%7D&variables=" + quote(r'{"x": "\udc00"}').encode())
+
+
+def test_other_bodies_are_not_blamed_on_half_a_character() -> None:
+    """Whole pairs are read, and what is no JSON, or no UTF-8, is called that."""
+    assert decode_body(rb'{"query": "{ s }", "variables": {"x": "\ud83d\ude00"}}').variables == {
+        "x": "\N{GRINNING FACE}"
+    }
+    for body in (rb'{"query": "\ud800', b'{"query": "\xed\xa0\x80"}', rb'{"query": "\ud83d\ude00",}'):
+        with pytest.raises(RequestError, match="The body is not JSON in UTF-8"):
+            decode_body(body)
 
 
 @quick

@@ -7,6 +7,7 @@ Specification: GraphQL over HTTP (September 2025 draft), sections 4 to 6; RFC 91
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from enum import Enum
 from functools import lru_cache
@@ -136,7 +137,7 @@ def decode_body(body: bytes) -> GraphQLRequest:
         text = "Batches of operations are not served." if body.lstrip()[:1] == b"[" else f"{error}."
         raise _bad_request(text) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise _bad_request("The body is not JSON in UTF-8.") from None
+        raise _bad_request(_half_character(body) or "The body is not JSON in UTF-8.") from None
 
 
 def decode_query_string(query_string: bytes) -> GraphQLRequest:
@@ -162,7 +163,21 @@ def _parameter(parameters: Mapping[str, str], name: str) -> dict[str, object] | 
     try:
         return _OBJECT_DECODER.decode(text)
     except (msgspec.MsgspecError, RecursionError):
-        raise _bad_request(f"The parameter {name} is not a JSON object.") from None
+        raise _bad_request(_half_character(text) or f"The parameter {name} is not a JSON object.") from None
+
+
+def _half_character(text: str | bytes) -> str:
+    """What is wrong with JSON that is read but for a lone surrogate, which no text in UTF-8 can hold; else empty."""
+    try:
+        text = text if isinstance(text, str) else text.decode()
+        if "\\ud" not in text and "\\uD" not in text:
+            return ""
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return f"A string has a lone surrogate, \\u{ord(error.object[error.start]):04X}, which is half a character."
+    except (ValueError, RecursionError):
+        pass
+    return ""
 
 
 def _with_query(request: GraphQLRequest) -> GraphQLRequest:
