@@ -121,6 +121,16 @@ async def test_error_that_ends_an_object_is_told_at_every_alias_that_loses_it() 
     ]
 
 
+@pytest.mark.parametrize("extensions", [{"cost": 3}, {}, None, "nonsense", [1]])
+async def test_extensions_of_a_subgraphs_response_are_ignored(extensions: object) -> None:
+    """What a subgraph says beside data and errors, whatever it is, neither reaches clients nor changes the answer."""
+    more = {"extensions": extensions, "hasNext": False}
+    products = Canned({"data": {"products": named(1)}, **more})
+    reviews = Canned({"data": {"_e": [{"price": 1, "stars": 1}]}, **more})
+    result = await answer(plan(fields=(leaf("name"), leaf("price", "Int"))), products=products, reviews=reviews)
+    assert result.to_json() == {"data": {"products": [{"name": "Product 0", "price": 1}]}}
+
+
 async def test_null_reaches_the_root_only_through_non_null() -> None:
     """A null bubbles to the nearest place that can be null."""
     entity = {"_e": [{"price": 1, "stars": None}, None]}

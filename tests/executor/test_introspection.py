@@ -4,9 +4,11 @@ import pytest
 from graphql import build_schema, execute_sync, get_introspection_query, parse
 
 from tests.executor.shop import Canned, plan
+from trifolio.composer import Subgraph, compose
 from trifolio.executor import execute, prepare
 from trifolio.executor.introspection import FIELD_UNITS, Introspected, introspect
 from trifolio.query_plan import OutputField, Plan, RawShape, Selection
+from trifolio.supergraph import Supergraph
 from trifolio.work import Work, WorkExceeded
 
 SCHEMA = build_schema("type Query { products: [Product] } type Product { id: ID name: String }")
@@ -86,3 +88,16 @@ def test_what_takes_too_much_is_refused() -> None:
     with pytest.raises(WorkExceeded):
         introspect(get_introspection_query(), SCHEMA, {}, work)
     assert work.spent <= units // 2 + FIELD_UNITS
+
+
+def test_input_objects_of_one_field_say_so() -> None:
+    """`isOneOf` is true of an input object with @oneOf, false of others, null of what is none, as in graphql-js."""
+    sdl = "input Either @oneOf { a: Int b: Int } input Both { a: Int } type Query { f(e: Either, b: Both): Int }"
+    supergraph = compose([Subgraph("one", "http://one.example/", sdl)]).supergraph
+    assert supergraph is not None
+    api = Supergraph.parse(supergraph).api_schema
+    asked = " ".join(f'{name}: __type(name: "{name}") {{ isOneOf }}' for name in ("Either", "Both", "Query", "Int"))
+    answered = introspect(f"{{ {asked} __schema {{ directives {{ name locations }} }} }}", api, {}, Work(10**6)).fields
+    directives = answered.pop("__schema")["directives"]  # type: ignore[index]  # it is an object
+    assert [answered[name] for name in answered] == [{"isOneOf": each} for each in (True, False, None, None)]
+    assert [each["locations"] for each in directives if each["name"] == "oneOf"] == [["INPUT_OBJECT"]]
