@@ -1,7 +1,8 @@
 """Random supergraphs: entities, values, interfaces and unions spread over subgraphs that the composer accepts.
 
 Each draft decides for every field which subgraphs have it and how: alone, @shareable, moved by @override, with a
-@requires on what others own, or lent by a @provides. Drafts that the composer refuses (most often as a field cannot be
+@requires on what others own, or lent by a @provides; some have fields and types that clients do not see, mutations that
+several execute, directives of their own. Drafts that the composer refuses (most often as a field cannot be
 reached) are thrown away; what it accepts has to be answered right.
 """
 
@@ -90,6 +91,12 @@ class _Drafter:
             self._requirements(name)
         for graph in self._graphs:
             self._roots(graph)
+        if self._chance(0.4):
+            self._shared_mutation()
+        if self._chance(0.4):
+            self._hidden()
+        if self._chance(0.3):
+            self._custom_directive()
         return self._draft
 
     def _chance(self, probability: float) -> bool:
@@ -237,6 +244,34 @@ class _Drafter:
             leaf = self._random.choice(LEAVES)
             self._draft.add(graph, name, key, f': {leaf} @requires(fields: "{fields}")')
             self._leaves[name].append((key, leaf, graph))
+
+    def _shared_mutation(self) -> None:
+        """A mutation that several subgraphs have: one of them executes it, once."""
+        for graph in self._random.sample(self._graphs, 2):
+            self._draft.open(graph, "Mutation", "type Mutation")
+            self._draft.add(graph, "Mutation", "shared", "(x: Int = 1): Int @shareable")
+            self._draft.add(graph, "Mutation", f"also_{graph}", ": String")
+
+    def _hidden(self) -> None:
+        """Fields that clients do not see, and a member of the union that they do not."""
+        for name in self._entities:
+            graph = self._random.choice(self._homes[name])
+            self._draft.add(graph, name, "secret", ": String @inaccessible")
+            self._draft.add(graph, name, "hidden", f": {name} @inaccessible")
+        for graph in self._homes.get("U", ())[:1]:
+            self._draft.open(graph, "Secret", "type Secret @inaccessible")
+            self._draft.add(graph, "Secret", "only", ": Int")
+            self._draft.heads[graph, "U"] += " | Secret"
+
+    def _custom_directive(self) -> None:
+        """A directive of the subgraphs' own, wherever one can stand; it is theirs alone."""
+        for graph in self._graphs:
+            self._draft.open(graph, "@own", "directive @own(of: String) repeatable on OBJECT | FIELD_DEFINITION")
+            for owner, name in list(self._draft.fields):
+                if owner == graph and self._draft.heads[owner, name].startswith("type ") and self._chance(0.3):
+                    self._draft.heads[owner, name] += ' @own @own(of: "it")'
+                    for key in self._draft.fields[owner, name]:
+                        self._draft.fields[owner, name][key] += " @own"
 
     def _roots(self, graph: str) -> None:
         if self._chance(0.3) and self._types_in(graph):
