@@ -8,7 +8,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?=
 TESTS ?= test
 
-.PHONY: run test coverage fuzz attack storm mutants check format lint types imports bench interop lock supergraph docs explorer clean
+.PHONY: run test coverage fuzz long attack storm mutants check format lint types imports bench interop lock supergraph docs explorer clean
 
 run: $(RUN_STAMP)
 	$(BIN)/python -m brokerage up $(ARGS)
@@ -26,6 +26,12 @@ coverage: $(STAMP)
 # make fuzz ARGS="--operations 100000". Then nulls that end the parts they stand in.
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.execution $(ARGS)
+	TRIFOLIO_DEFERRED_OPERATIONS=3000 $(BIN)/python -m pytest tests/execution/test_incremental_nulls.py
+
+# All that random tests can find in half an hour, with a new seed each time; make test runs a small part, always the same.
+long: $(STAMP)
+	$(BIN)/python -m tests.execution --operations 20000 --random 200 $(ARGS)
+	$(BIN)/python -m tests.execution --operations 3000 --random 100 --deferring $(ARGS)
 	TRIFOLIO_DEFERRED_OPERATIONS=3000 $(BIN)/python -m pytest tests/execution/test_incremental_nulls.py
 
 # What attackers send, for longer than the suite does; then against a router on a socket, whose event loop is measured:
