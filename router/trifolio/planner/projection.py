@@ -145,8 +145,9 @@ class Projector:
                 about |= condition.variables | self.flattener.variables_below(node)
             self.work.spend(2 * len(contributions))
             given = conditions.restricted(given, about)
-            here = ((node, conditions.under(given, condition)) for node, condition in contributions)
-            contributions = [each for each in here if each[1] is not NEVER]
+            if not self.flattener.deferrals:  # which deferral a fragment stands in, its condition says
+                here = ((node, conditions.under(given, condition)) for node, condition in contributions)
+                contributions = [each for each in here if each[1] is not NEVER]
             around = None if around is None else conditions.under(given, around)
         self.work.spend(8 + len(contributions))
         key = (cell.index, tuple([(id(node), condition) for node, condition in contributions]), given, reading, around)
