@@ -21,6 +21,7 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     SelectionSetNode,
+    Token,
 )
 from graphql.language import DocumentNode
 from graphql.language.parser import Parser
@@ -100,6 +101,15 @@ class _CountingParser(Parser):
     def __init__(self, text: str, limits: Limits, work: Work) -> None:
         self._work = work
         super().__init__(text, max_tokens=limits.document_tokens_max)
+
+    def parse_document(self) -> DocumentNode:
+        """The document. Its tokens are taken apart, as in a chain each would keep all others, in circles at that."""
+        document = super().parse_document()
+        token: Token | None = document.loc.start_token if document.loc else None
+        while token is not None:
+            following, token.prev, token.next = token.next, None, None
+            token = following
+        return document
 
     def advance_lexer(self) -> None:
         """Read the next token."""

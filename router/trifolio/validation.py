@@ -108,12 +108,18 @@ def validate_document(
     info = _CountingTypes(schema, work)
     context = CountingContext(schema, document, info, on_error, work, suggests=suggests)
     visitors: list[Visitor] = [_Nodes(work), *(rule(context) for rule in _RULES)]
+    side_by_side = ParallelVisitor(visitors)
+    outer = TypeInfoVisitor(info, side_by_side)
     try:
-        visit(document, TypeInfoVisitor(info, ParallelVisitor(visitors)))
+        visit(document, outer)
         for conflict in find_conflicts(document, schema, work, errors_max=errors_max):
             on_error(conflict)
     except _EnoughErrors:
         errors.append(GraphQLError("There is more that does not fit the schema."))
+    finally:
+        # They refer to themselves, and to the whole document: it would wait for a search for circles, which takes long.
+        for each in (context, side_by_side, outer, *visitors):
+            vars(each).clear()
     return errors
 
 
@@ -238,7 +244,7 @@ class _LiteralsRule(ValuesOfCorrectTypeRule):
             self._check_object(node, type_)
         else:
             hides = not is_enum_type(type_) or _is_value(node, type_) or context.hide_suggestions
-            validate_input_literal(node, type_, lambda error, _: self.report_error(error), hide_suggestions=hides)
+            validate_input_literal(node, type_, self._report_found, hide_suggestions=hides)
 
     def _check_object(self, node: ObjectValueNode, type_: GraphQLInputObjectType) -> None:
         given = {field.name.value: field for field in node.fields}
@@ -257,6 +263,13 @@ class _LiteralsRule(ValuesOfCorrectTypeRule):
         if type_.is_one_of and (len(known) != 1 or isinstance(known[0].value, NullValueNode)):
             expected = "exactly one field must be specified, and the value for that field must be non-null"
             self._report(f"Within OneOf Input Object type '{type_}', {expected}.", node)
+
+    def _report_found(self, error: GraphQLError, _path: object) -> None:
+        """Report what a scalar had to say, without the frames that hold the document in circles."""
+        for each in (error, error.original_error, error.__cause__, error.__context__):
+            if each is not None:
+                each.__traceback__ = None
+        self.report_error(error)
 
     def _report(self, message: str, node: Node) -> None:
         self.report_error(GraphQLError(message, node))

@@ -1,5 +1,6 @@
 """Hostile documents: each is answered rightly or refused with a code, within its budget, and again at no cost."""
 
+import gc
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from random import Random
 
 import pytest
 from graphql import GraphQLError, GraphQLSchema, parse, validate
+from graphql.language import Location, Node, Token
 
 from tests.attacks.counting import CountingTurns, Steps
 from tests.attacks.hostile_answers import Subgraphs
@@ -208,6 +210,27 @@ def is_valid(text: str, name: str) -> bool:
 def fits(variables: Mapping[str, object]) -> bool:
     """Whether values are certainly right: those of conditions are."""
     return all(isinstance(value, bool) for value in variables.values())
+
+
+CIRCLING_MAX = 600
+"""So many nodes and tokens may a document leave in circles, however large it is: those that its errors quote."""
+
+
+def test_a_document_that_was_read_leaves_no_circles() -> None:
+    """What a document took goes when it goes: little of it waits for a search for circles, which stops the loop."""
+    schema = with_defer(supergraph(BROKERAGE).api_schema)
+    for family, size in FAMILIES.items():
+        document = make(family.__name__, ground(BROKERAGE), "garbage", max(1, size // 5))
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            verdict(document.query, schema)
+            gc.collect()
+            circling = sum(isinstance(each, Node | Token | Location) for each in gc.garbage)
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+        assert circling <= CIRCLING_MAX, family.__name__
 
 
 # ---- anything ----
