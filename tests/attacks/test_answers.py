@@ -72,7 +72,7 @@ async def test_an_answer_of_any_kind_is_an_answer(family: Family) -> None:
     names = [BROKERAGE, *OTHERS]
     size = min(BODIES[family], 500)
     limits = Limits()
-    for number in range(10 * ROUNDS):
+    for number in range(7 * ROUNDS):
         name = names[number % len(names)]
         seed = f"{family.__name__} {number}"
         subgraph = Misbehaving(Subgraphs(supergraph(name).api_schema), family, size, seed)

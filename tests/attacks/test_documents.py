@@ -172,7 +172,7 @@ async def test_the_families_are_not_all_refused() -> None:
     assert {ErrorCode.GRAPHQL_PARSE_FAILED, ErrorCode.GRAPHQL_VALIDATION_FAILED} <= set(codes)
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", OTHERS if ROUNDS > 1 else OTHERS[::2])
 async def test_what_is_answered_is_right(name: str) -> None:
     """Hostile or not: a small document that graphql-core finds valid has the answer that one big schema gives, and one
     that it does not find valid is refused."""
@@ -297,7 +297,7 @@ def test_any_text_is_a_document_or_a_refusal(seed: int) -> None:
     grown = ground(BROKERAGE)
     schema = with_defer(supergraph(BROKERAGE).api_schema)
     pieces = [*WORDS, *NAMES, *OTHERS_WORDS, *grown.fields(grown.root), *list(grown.schema.type_map)[:20]]
-    for number in range(150):
+    for number in range(100):
         if number % 3 == 0:
             text = chance.choice(["", " "]).join(chance.choices(pieces, k=chance.randint(0, 40)))
         else:

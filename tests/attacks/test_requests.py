@@ -20,7 +20,7 @@ WRITTEN_BYTES_MAX = 60_000
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda each: each.__name__)
 async def test_a_connection_is_answered_and_ends(family: Family, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever arrives, each status is a documented one, no failure is logged, and in the end nothing is held."""
-    for number in range(10 * ROUNDS):
+    for number in range(5 * ROUNDS):
         seed = f"{family.__name__} {number}"
         subgraph = Answering(Subgraphs(supergraph(BROKERAGE).api_schema))
         router = Router(supergraph(BROKERAGE), transports=dict.fromkeys(supergraph(BROKERAGE).subgraphs, subgraph))
