@@ -258,7 +258,7 @@ class Engine:
         del self._preparing[key]
         failure = None if task.cancelled() else task.exception()
         if isinstance(failure, RequestError | PlanningError):
-            failure.__context__ = failure.__cause__ = None  # they hold the whole document
+            _alone(failure)
             told = sum(len(error.message) + _ERROR_BYTES for error in failure.errors())
             self._refusals.put(_digest(key), failure, _REFUSAL_BYTES + told)
 
@@ -348,7 +348,7 @@ class Engine:
             executing = self._execute(operation, variables or _EMPTY, coerced, headers, context, around, deadline)
             response = await (executing if operation.kind == "query" else self._to_its_end(executing))
         except RouterError as refusal:
-            response = Response(None, refusal.errors(), refusal, headers=refusal.headers)
+            response = Response(None, refusal.errors(), _alone(refusal), headers=refusal.headers)
         except Exception as bug:  # noqa: BLE001  # the last resort: any bug is logged with its request's id
             response = _failed(bug, headers)
         if self._observer is not None:
@@ -450,7 +450,7 @@ class Engine:
             await hooks.start_for(request, deadline)
             response = await hooks.on_request(request, deadline)
         except RouterError as refusal:
-            response = Response(None, refusal.errors(), refusal, headers=refusal.headers)
+            response = Response(None, refusal.errors(), _alone(refusal), headers=refusal.headers)
         except Exception as bug:  # noqa: BLE001  # as in `_answer`
             response = _failed(bug, request.headers)
         if response is None:
@@ -519,6 +519,12 @@ _REFUSAL_BYTES: Final = 600
 """What remembering a refusal takes beside its errors."""
 _ERROR_BYTES: Final = 300
 """What one of its errors takes beside its message."""
+
+
+def _alone(refusal: RouterError) -> RouterError:
+    """The refusal without the frames that it has come through and what it came from: they hold the whole document."""
+    refusal.__traceback__ = refusal.__context__ = refusal.__cause__ = None
+    return refusal
 
 
 def _digest(key: PlanKey) -> bytes:

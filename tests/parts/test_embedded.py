@@ -1,10 +1,15 @@
 """Answers in parts without HTTP: `Router.stream`, and a response whose later parts are read, or not."""
 
 from contextlib import aclosing
+from itertools import chain
+
+import pytest
 
 from tests.parts.world import World, complaints
+from tests.server.wire import settle
 from trifolio import Part, Response, ResponsePart
 from trifolio.errors import ErrorCode
+from trifolio.executor import delivery
 
 QUERY = '{ me { name ... @defer(label: "homes") { homes { city } } ... @defer(label: "owed") { owed } } }'
 
@@ -106,3 +111,22 @@ async def test_a_refused_stream_says_why() -> None:
     [part] = [part async for part in world.router.stream("{ me { ... @defer(label: 1) { name } } }")]
     assert part.data is None
     assert part.errors[0].code is ErrorCode.GRAPHQL_VALIDATION_FAILED
+
+
+async def test_parts_of_many_values_come_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts that are ready together come one after the other where they are large, and come to the same answer."""
+    both = '{ me { name ... @defer(label: "a") { homes { city } } ... @defer(label: "b") { owed } } }'
+
+    async def messages() -> list[list[object]]:
+        world = World()
+        world.places.open.set()
+        response = await world.router.answer(both, incremental=True)
+        assert response.later is not None
+        await settle()
+        return [[part.data for part in parts.parts] async for parts in response.later]
+
+    together = await messages()
+    monkeypatch.setattr(delivery, "TAKEN_VALUES", 0)
+    alone = await messages()
+    assert [len(each) for each in alone] == [1, 1]
+    assert sorted(map(str, chain(*alone))) == sorted(map(str, chain(*together)))

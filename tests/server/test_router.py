@@ -156,6 +156,15 @@ async def test_the_size_of_a_plan_is_what_it_takes(text: str) -> None:
     assert taken / 2 < counted < taken * 3
 
 
+async def test_a_refusal_holds_nothing_of_its_document() -> None:
+    """A refusal that is remembered keeps no frame, and so no document, in memory: its texts are all there is."""
+    router = make_router()
+    for _ in range(2):
+        refusal = (await router.execute("{ nothing }")).refusal
+        assert refusal is not None
+        assert (refusal.__traceback__, refusal.__context__, refusal.__cause__) == (None, None, None)
+
+
 async def test_a_refusal_is_remembered() -> None:
     """What was refused for its text is refused again without being looked at, and does not push out plans."""
     texts = ["{ nothing }", "{ me", "query A { caller } query B { caller }"]

@@ -19,6 +19,7 @@ stops reading closes the parts, which ends every fetch in flight.
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from trifolio.errors import AnswerError, ErrorCode
 from trifolio.executor.answer import Answer, read_answer, read_plain_answer, too_large
@@ -79,6 +80,10 @@ class _Spot:
     """How the merged tree leads to it."""
     shown: Json
     """The object as the client has it."""
+
+
+TAKEN_VALUES: Final = 10_000
+"""10,000 values, some 10 ms of reading them: parts that are ready beyond come with the next."""
 
 
 class _Delivery:
@@ -203,6 +208,8 @@ class _Delivery:
                 raise bug
             raise StopAsyncIteration
         try:
+            if self._ready():
+                await asyncio.sleep(0)  # what was left for later: others come in between
             await self._wait(lambda: self._is_closed or bool(self._ready()))
             if not self._is_closed:
                 return self._take()
@@ -218,10 +225,11 @@ class _Delivery:
         return [index for index, spots in self._spots.items() if spots and self._open.isdisjoint(deferred[index].needs)]
 
     def _take(self) -> Parts:
-        """Every part that is ready, and those inside them that are ready at once."""
+        """The parts that are ready, and those inside them that are ready at once; of many values, some come later."""
         came: list[Part] = []
         announced: list[Pending] = []
-        while ready := self._ready():
+        enough = self._work.spent + TAKEN_VALUES
+        while (ready := self._ready()) and self._work.spent <= enough:
             index = ready[0]
             found = self._read(index, self._spots.pop(index))
             came += found
