@@ -98,3 +98,32 @@ def test_deferred_fragment_at_the_root(supergraph: Supergraph) -> None:
     made = plan("{ me { id } ... @defer { users { id } } }", supergraph, incremental=True)
     assert services(made) == [("users", None), ("users", 0)]
     assert [path_text(part.path) for part in made.deferred] == [""]
+
+
+NESTED = """
+query ($some: Boolean! = false) {
+  pair {
+    ... on Pair @defer(label: "outer", if: $some) {
+      right { ... on Red @defer { shade } ...Names @defer }
+      name: right { ... on Item @defer(label: "inner") { ... on Blue { width } } }
+      left { ... on Item @defer { ... on Red @defer { value } } }
+    }
+  }
+}
+fragment Names on Blue { ... on Blue @defer { names } }
+"""
+
+
+def test_the_first_answer_asks_about_no_deferral() -> None:
+    """What stands in a deferral that may be off belongs to its own parts; the first answer has nothing of them."""
+    made = plan(NESTED, (SUPERGRAPHS / "conflicting-fields.graphql").read_text(), incremental=True)
+    selections, asked, shown = [made.selection], set[str](), set[str]()
+    while selections:
+        for field in selections.pop().fields:
+            shown.add(field.response_key)
+            asked |= field.condition.variables
+            if isinstance(field.shape, ObjectShape):
+                selections.append(field.shape.selection)
+    assert asked == {"some"}
+    assert shown == {"pair", "right", "name", "left"}
+    assert len(made.deferred) == 5

@@ -187,7 +187,7 @@ class Projector:
         around: Condition | None,
     ) -> Selection:
         flat = self.flattener.flatten(contributions, frozenset(cell.types), position=cell.index)
-        if given is not ALWAYS:
+        if given is not ALWAYS and not self.flattener.deferrals:  # as in `selection`
             flat = [each for each in map(partial(self._under, given), flat) if each.condition is not NEVER]
         key = (
             cell.index,
