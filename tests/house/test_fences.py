@@ -329,7 +329,7 @@ BY_NAME = {
     "router/trifolio/__init__.py",  # what it exports, when it is asked for
     "router/trifolio/command/__init__.py",  # its commands
     "router/trifolio/config/__init__.py",  # the reader, late
-    "router/trifolio/command/sources.py",  # a user's schema
+    "router/trifolio/command/schemas.py",  # a user's schema
     "router/trifolio/executor/codegen.py",  # runs what it has generated
     "router/trifolio/plugins/loading.py",  # a user's plug-in
     "brokerage/services.py",  # the service that is started

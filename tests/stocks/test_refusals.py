@@ -295,6 +295,9 @@ CAUSES: list[tuple[str, Cause]] = [
     ("order-final", rejected_order),
 ]
 ELSEWHERE = {
+    "request-timeout": "of the connection: tests/system/test_framing",
+    "url-too-long": "of the connection: tests/system/test_framing",
+    "headers-too-large": "of the connection: tests/system/test_framing",
     "malformed-request": "of a body, which a face reads before anything else: tests/users",
     "method-not-allowed": "of REST alone: tests/users",
     "body-too-large": "of a body: tests/users",

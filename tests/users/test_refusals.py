@@ -273,6 +273,9 @@ CAUSES: list[tuple[str, Cause]] = [
     ("authorization-timed-out", not_opened_in_time),
 ]
 ELSEWHERE = {
+    "request-timeout": "of the connection: tests/system/test_framing",
+    "url-too-long": "of the connection: tests/system/test_framing",
+    "headers-too-large": "of the connection: tests/system/test_framing",
     "malformed-request": "of a body: test_accounts, test_graphql",
     "method-not-allowed": "of the transport: test_application, test_graphql",
     "body-too-large": "of a body: test_accounts, test_graphql",

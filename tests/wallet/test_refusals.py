@@ -184,6 +184,9 @@ async def send(client: Client, alice: Caller, ids: Mapping[str, str], operation:
 
 
 ELSEWHERE = {
+    "request-timeout": "of the connection: tests/system/test_framing",
+    "url-too-long": "of the connection: tests/system/test_framing",
+    "headers-too-large": "of the connection: tests/system/test_framing",
     "malformed-request": "of a body: test_routes",
     "method-not-allowed": "of REST alone: tests/users",
     "precondition-failed": "nothing here has a version",
