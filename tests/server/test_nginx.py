@@ -43,6 +43,8 @@ http {{
       proxy_set_header Connection "";
       proxy_set_header Host $host;
       proxy_request_buffering {buffering};
+      # A connection that ends without an answer: what is asked here are queries, which may be asked again.
+      proxy_next_upstream error timeout non_idempotent;
     }}
   }}
 }}
