@@ -26,7 +26,7 @@ from subgraphs.shared.settings import SERVICE_NAMES, ServiceSettings
 from trifolio.errors import RouterError
 from trifolio.limits import Limits
 from trifolio.server.descriptors import with_descriptors
-from trifolio.server.edge import BODILESS_METHODS, RawHeaders
+from trifolio.server.edge import PlainEdge, RawHeaders
 from trifolio.server.listening import Server
 
 LIMITS = Limits(body_bytes_max=1_048_576)
@@ -53,11 +53,8 @@ def migrate_service(service: str, database_url: str) -> None:
     migrate(database_url, f"subgraphs.{service}")
 
 
-class Edge:
+class Edge(PlainEdge):
     """A service's application with what the HTTP protocol asks beside ASGI."""
-
-    draining = False
-    trusted_proxies = 0
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -66,10 +63,6 @@ class Edge:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """One ASGI connection."""
         return self._app(scope, receive, send)
-
-    def wants_body(self, method: str, path: str) -> bool:
-        """Whether the method is one whose requests have bodies."""
-        return method not in BODILESS_METHODS
 
     def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[int, RawHeaders, bytes]:
         """A problem document for what never became a request."""

@@ -60,7 +60,6 @@ class Exchange:
         "_wire",
         "body",
         "is_complete",
-        "is_streamed",
         "keeps_alive",
         "scope",
         "task",
@@ -73,8 +72,6 @@ class Exchange:
         """Whether the connection can be used again after the response."""
         self.is_complete = False
         """Whether the response is whole."""
-        self.is_streamed = False
-        """Whether the response is sent in pieces, as they come."""
         self.task: asyncio.Task[None] | None = None
         self._wire: Wire | None = None
         self._received = False
@@ -183,7 +180,6 @@ class Exchange:
         if not more:
             lines.append(b"content-length: %d\r\n" % len(body))
             return
-        self.is_streamed = True
         wire.on_streaming()
         if self.scope["http_version"] == "1.0":
             self.keeps_alive = False  # the end of the connection is the end of the body
