@@ -1,6 +1,7 @@
 """Introspection: answered from the API schema, mixed with data, and not worked out twice."""
 
 import pytest
+import strawberry
 from graphql import build_schema, execute_sync, get_introspection_query, parse
 
 from tests.executor.shop import Canned, plan
@@ -91,7 +92,16 @@ def test_what_takes_too_much_is_refused() -> None:
 
 
 def test_input_objects_of_one_field_say_so() -> None:
-    """`isOneOf` is true of an input object with @oneOf, false of others, null of what is none, as in graphql-js."""
+    """`isOneOf` is true of an input object with @oneOf, false of others, null of what is none, as in graphql-js.
+
+    So it is beside a Strawberry schema as well, which changes graphql-core's `__Type` for the whole process.
+    """
+
+    @strawberry.type
+    class Query:
+        beside: int = 1
+
+    strawberry.Schema(Query)
     sdl = "input Either @oneOf { a: Int b: Int } input Both { a: Int } type Query { f(e: Either, b: Both): Int }"
     supergraph = compose([Subgraph("one", "http://one.example/", sdl)]).supergraph
     assert supergraph is not None

@@ -11,6 +11,7 @@ from typing import Any, Final
 from graphql import (
     DocumentNode,
     FieldNode,
+    GraphQLInputObjectType,
     GraphQLResolveInfo,
     GraphQLSchema,
     OperationDefinitionNode,
@@ -85,9 +86,20 @@ def _counting(work: Work, counts: dict[str, int]) -> Callable[..., Any]:
             path = path.prev
         key = str(path.key)
         counts[key] = counts.get(key, 0) + 1
+        if info.field_name == "isOneOf" and info.parent_type.name == "__Type":
+            return _is_one_of(source)
         return resolve(source, info, **arguments)
 
     return count
+
+
+def _is_one_of(of: object) -> bool | None:
+    """What graphql-core says of a type, and what its own resolver says no more once a Strawberry schema is made.
+
+    Strawberry puts its own resolver into graphql-core's `__Type`, which all schemas of a process share, and which then
+    answers false of every type that is not Strawberry's.
+    """
+    return of.is_one_of if isinstance(of, GraphQLInputObjectType) else None
 
 
 def _with_each_once(document: DocumentNode) -> tuple[DocumentNode, dict[str, str]]:
