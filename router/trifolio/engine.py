@@ -77,6 +77,15 @@ class PreparedOperation:
     """Those of the guarded fields that the plan leaves out."""
 
 
+@dataclass(slots=True)
+class _Preparing:
+    """An operation that is being prepared."""
+
+    task: "asyncio.Task[PreparedOperation]"
+    wanted: int = 0
+    """By how many requests; when the last one has gone, it ends."""
+
+
 PlanKey = tuple[str, str | None, frozenset[str], bool, frozenset[str], frozenset[str]]
 """What a plan follows from: the document's text, the operation's name, the @override labels that hold, whether what is
 under @defer may come later, and the fields that the caller may not see, as `Type.field`: those that plug-ins hide, and
@@ -108,14 +117,16 @@ class Engine:
         self._defers = self._schema is not supergraph.api_schema
         self._observer = observer
         limits = config.limits
-        self._turns = Turns(computations_max=limits.computations_max)
+        self._turns = Turns(
+            computations_max=limits.computations_max, long_computations_max=limits.long_computations_max
+        )
         self._plans: BoundedCache[PlanKey, PreparedOperation] = BoundedCache(
             entries_max=limits.plan_cache_entries_max, bytes_max=limits.plan_cache_bytes_max
         )
         self._refusals: BoundedCache[bytes, RouterError] = BoundedCache(
             entries_max=limits.refusal_cache_bytes_max, bytes_max=limits.refusal_cache_bytes_max
         )
-        self._preparing: dict[PlanKey, asyncio.Task[PreparedOperation]] = {}
+        self._preparing: dict[PlanKey, _Preparing] = {}
         """What is being prepared: whoever asks for the same waits for it."""
         self._mutations: set[asyncio.Task[Response]] = set()
         """Those that are being executed."""
@@ -238,7 +249,7 @@ class Engine:
         """The operation as it is executed: kept, or prepared now, in turns with others.
 
         Raises:
-            RouterError: it is refused, now or as it was before; or too many are being prepared.
+            RouterError: it is refused, now or as it was before; or too many are being prepared, or for too long.
         """
         operation = self._plans.get(key)
         if operation is not None:
@@ -246,16 +257,29 @@ class Engine:
         known = self._refusals.get(_digest(key))
         if known is not None:
             raise known.with_traceback(None)
-        task = self._preparing.get(key)
-        if task is None:
-            preparing = self._turns.run(partial(self._prepare, key), self.config.limits.request_work_max)
-            task = self._preparing[key] = asyncio.create_task(preparing)
+        limits = self.config.limits
+        preparing = self._preparing.get(key)
+        if preparing is None:
+            task = asyncio.create_task(self._turns.run(partial(self._prepare, key), limits.request_work_max))
             task.add_done_callback(partial(self._end_preparing, key))
-        return await asyncio.shield(task)  # others may wait for it
+            preparing = self._preparing[key] = _Preparing(task)
+        preparing.wanted += 1
+        try:
+            async with asyncio.timeout(limits.operation_timeout_ms / 1000):
+                return await asyncio.shield(preparing.task)  # others may wait for it
+        except TimeoutError:
+            raise RouterError(ErrorCode.OVERLOADED) from None
+        finally:
+            preparing.wanted -= 1
+            if not preparing.wanted and not preparing.task.done():  # nobody is there any more
+                del self._preparing[key]
+                preparing.task.cancel()
 
     def _end_preparing(self, key: PlanKey, task: "asyncio.Task[PreparedOperation]") -> None:
         """Keep what came of it. A refusal follows from the text, unless it is the router's own trouble."""
-        del self._preparing[key]
+        preparing = self._preparing.get(key)
+        if preparing is not None and preparing.task is task:
+            del self._preparing[key]
         failure = None if task.cancelled() else task.exception()
         if isinstance(failure, RequestError | PlanningError):
             _alone(failure)

@@ -77,7 +77,9 @@ class Limits:
     request_work_max: int = 250_000
     """250,000 units of work, some 250 ms of computing: the largest honest operations take a third of it, once."""
     computations_max: int = 1_000
-    """1,000 operations that are being planned take turns: beyond, a 503 at once is better than a time-out for all."""
+    """1,000 operations wait to be planned: beyond, a 503 at once is better than a time-out for all."""
+    long_computations_max: int = 4
+    """4 operations that take longer than 10 ms are being planned at a time: each holds some ten megabytes meanwhile."""
 
     # ---- planning ----
 

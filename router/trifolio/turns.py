@@ -13,13 +13,23 @@ Turns are given in order, and between two looks of the loop at its sockets all c
 however many there are: who comes when it is used up, waits. So the loop's delay is a slice and what one step between
 two counts takes, and every computation gets on.
 
+What they hold. A large plan under way is some ten megabytes of small objects. Were hundreds under way, they would fill
+the memory, and looking through it for garbage would stop the loop for a second. So only a few long ones are under way
+at a time. Whether one is long, its first slice shows: what is not done then, and finds no room, is given up, waits with
+nothing but its request, and is begun again. That repeats one slice at most, and is why `compute` must leave nothing
+behind before it returns.
+
 What it costs. Starting a greenlet takes about a microsecond; a computation that is done within its first slice never
-leaves, and pays nothing else. Memory: the stacks of those that wait, whose number is bounded.
+leaves, and pays nothing else.
+
+    turns = Turns(computations_max=1_000, long_computations_max=4)
+    plan = await turns.run(lambda work: make_plan(document, work), units_max=250_000)
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from contextvars import copy_context
 from time import perf_counter
 from typing import Final, TypeVar
@@ -35,12 +45,19 @@ SLICE_S: Final = 0.01
 _Result = TypeVar("_Result")
 
 
+class _NoRoomError(Exception):
+    """A computation is a long one, and as many as may be are under way."""
+
+
 class Turns:
     """Gives the computations of one event loop their turns."""
 
-    def __init__(self, *, computations_max: int, clock: Callable[[], float] = perf_counter) -> None:
-        """At most `computations_max` are begun and not done; `clock` is in seconds."""
+    def __init__(
+        self, *, computations_max: int, long_computations_max: int, clock: Callable[[], float] = perf_counter
+    ) -> None:
+        """At most `computations_max` wait or are under way, of long ones so many are; `clock` is in seconds."""
         self._computations_max = computations_max
+        self._room = asyncio.Semaphore(long_computations_max)
         self._clock = clock
         self._computations = 0
         self._used_s = 0.0
@@ -54,6 +71,8 @@ class Turns:
     async def run(self, compute: Callable[[Work], _Result], units_max: int) -> _Result:
         """What `compute` returns, or raises; it is handed the work that it has to count.
 
+        It may be given up and called again, with its work uncounted.
+
         Raises:
             WorkExceeded: it counted more than `units_max`.
             RouterError: OVERLOADED, as too many computations are under way already.
@@ -62,11 +81,19 @@ class Turns:
             raise RouterError(ErrorCode.OVERLOADED)
         self._computations += 1
         try:
-            return await self._run(compute, units_max)
+            async with AsyncExitStack() as room:
+                try:
+                    return await self._run(compute, units_max, room)
+                except _NoRoomError:
+                    await room.enter_async_context(self._room)
+                return await self._run(compute, units_max)
         finally:
             self._computations -= 1
 
-    async def _run(self, compute: Callable[[Work], _Result], units_max: int) -> _Result:
+    async def _run(
+        self, compute: Callable[[Work], _Result], units_max: int, room: AsyncExitStack | None = None
+    ) -> _Result:
+        """Compute in slices; where `room` is to be taken after the first one and there is none, raise _NoRoomError."""
         outcome: list[_Result] = []
         entered, loops = 0.0, getcurrent()
 
@@ -90,9 +117,14 @@ class Turns:
                     self._used(self._clock() - entered)
                 if runner.dead:
                     return outcome[0]
+                if room is not None:
+                    if self._room.locked():
+                        raise _NoRoomError
+                    await room.enter_async_context(self._room)
+                    room = None
                 await self._turn()
         finally:
-            if not runner.dead:  # its request was given up
+            if not runner.dead:  # it was given up
                 runner.parent = getcurrent()
                 runner.throw()
 

@@ -204,6 +204,41 @@ async def test_operations_asked_for_at_once_are_prepared_once() -> None:
     assert len(seen.planned) == 1
 
 
+async def test_what_nobody_waits_for_any_more_is_not_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the last who asked has gone, preparing ends; whoever asks later begins anew."""
+    monkeypatch.setattr(turns, "SLICE_S", 0)  # it takes several
+    seen = Recorder()
+    async with make_router(observer=seen) as router:
+        text = "{ me { " + " ".join(f"a{n}: name" for n in range(200)) + " } }"
+        asking = [asyncio.create_task(router.execute(text)) for _ in range(3)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        assert not router._preparing
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not seen.planned
+        assert (await router.execute(text)).errors == ()
+    assert len(seen.planned) == 1
+
+
+async def test_who_waits_too_long_for_a_plan_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of an operation counts from when it came: a long queue ends in OVERLOADED, which is not remembered."""
+    async with make_router(Config(limits=Limits(operation_timeout_ms=50))) as router:
+        never = asyncio.Event()
+
+        async def wait(*_: object) -> None:
+            await never.wait()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(router._turns, "run", wait)
+            response = await router.execute("{ me { name } }")
+        assert [error.code for error in response.errors] == [ErrorCode.OVERLOADED]
+        assert (await router.execute("{ me { name } }")).errors == ()
+
+
 async def test_too_many_that_are_prepared_at_once_are_refused_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit the answer is OVERLOADED, and that is not remembered; others are served between slices."""
     monkeypatch.setattr(turns, "SLICE_S", 0)  # each operation takes several

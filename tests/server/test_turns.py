@@ -70,7 +70,7 @@ async def _rounds(log: list[str], number: int) -> None:
 async def test_the_loop_runs_between_slices(clock: Clock) -> None:
     """Of computations side by side, one slice is computed in a round of the loop, in turn."""
     log: list[str] = []
-    turns = Turns(computations_max=10, clock=clock)
+    turns = Turns(computations_max=10, long_computations_max=10, clock=clock)
     computations = [turns.run(clock.computing(name, 3, log), 1_000_000) for name in "abc"]
     *results, _ = await asyncio.gather(*computations, _rounds(log, 40))
     assert results == ["a", "b", "c"]
@@ -82,7 +82,7 @@ async def test_the_loop_runs_between_slices(clock: Clock) -> None:
 async def test_short_computations_share_a_slice(clock: Clock) -> None:
     """What is short does not wait for a round of its own, and many of them still let the loop run."""
     log: list[str] = []
-    turns = Turns(computations_max=100, clock=clock)
+    turns = Turns(computations_max=100, long_computations_max=10, clock=clock)
 
     def short(work: Work) -> None:
         log.append("s")
@@ -95,7 +95,7 @@ async def test_short_computations_share_a_slice(clock: Clock) -> None:
 
 async def test_a_budget_ends_a_computation(clock: Clock) -> None:
     """Who spends more than the budget is refused, in whichever slice that is, and others go on."""
-    turns, log = Turns(computations_max=10, clock=clock), list[str]()
+    turns, log = Turns(computations_max=10, long_computations_max=10, clock=clock), list[str]()
     with pytest.raises(WorkExceeded):
         await turns.run(clock.computing("a", 5, log), 3 * PAUSE_UNITS)
     assert await turns.run(clock.computing("b", 1, log), 3 * PAUSE_UNITS) == "b"
@@ -107,7 +107,7 @@ async def test_a_failure_is_the_callers(clock: Clock) -> None:
     def fail(work: Work) -> None:
         raise ZeroDivisionError
 
-    turns = Turns(computations_max=10, clock=clock)
+    turns = Turns(computations_max=10, long_computations_max=10, clock=clock)
     with pytest.raises(ZeroDivisionError):
         await turns.run(fail, 100)
     assert await turns.run(clock.computing("b", 2, []), 1_000_000) == "b"
@@ -116,7 +116,7 @@ async def test_a_failure_is_the_callers(clock: Clock) -> None:
 async def test_a_request_that_is_given_up_ends_its_computation(clock: Clock) -> None:
     """Cancelled between two slices, a computation is unwound and computes no further."""
     log: list[str] = []
-    turns = Turns(computations_max=10, clock=clock)
+    turns = Turns(computations_max=10, long_computations_max=10, clock=clock)
 
     def compute(work: Work) -> None:
         try:
@@ -138,7 +138,7 @@ async def test_a_request_that_is_given_up_ends_its_computation(clock: Clock) -> 
 async def test_who_waits_and_is_given_up_leaves_the_queue(clock: Clock) -> None:
     """A computation that never began does not begin when its request is gone."""
     log: list[str] = []
-    turns = Turns(computations_max=10, clock=clock)
+    turns = Turns(computations_max=10, long_computations_max=10, clock=clock)
     first = asyncio.create_task(turns.run(clock.computing("a", 5, log), 1_000_000))
     second = asyncio.create_task(turns.run(clock.computing("b", 1, log), 1_000_000))
     await asyncio.sleep(0)
@@ -149,7 +149,7 @@ async def test_who_waits_and_is_given_up_leaves_the_queue(clock: Clock) -> None:
 
 async def test_only_so_many_wait(clock: Clock) -> None:
     """Who would be one too many is told at once that the router is busy."""
-    turns = Turns(computations_max=3, clock=clock)
+    turns = Turns(computations_max=3, long_computations_max=10, clock=clock)
     running = [asyncio.create_task(turns.run(clock.computing(str(n), 3, []), 1_000_000)) for n in range(4)]
     done = await asyncio.gather(*running, return_exceptions=True)
     refused = [each for each in done if isinstance(each, RouterError)]
@@ -157,9 +157,49 @@ async def test_only_so_many_wait(clock: Clock) -> None:
     assert len(done) == 4
 
 
+async def test_only_a_few_long_ones_are_under_way(clock: Clock) -> None:
+    """What is not done after its first slice waits where others are long, holds nothing meanwhile, and begins again."""
+    log: list[str] = []
+    held = dict.fromkeys("abcs", 0)
+    most = 0
+    turns = Turns(computations_max=10, long_computations_max=2, clock=clock)
+
+    def computing(name: str, slices: int) -> Callable[[Work], str]:
+        def compute(work: Work) -> str:
+            nonlocal most
+            held[name] += 1
+            most = max(most, sum(held.values()))
+            try:
+                return clock.computing(name, slices, log)(work)
+            finally:
+                held[name] -= 1
+
+        return compute
+
+    slices = {"a": 4, "b": 4, "c": 4, "s": 1}
+    found = await asyncio.gather(*(turns.run(computing(name, slices[name]), 1_000_000) for name in slices))
+    assert found == ["a", "b", "c", "s"]
+    assert most == 3  # two long ones and the one that shows what it is
+    assert log.count("c") == 5  # its first slice was for nothing
+    assert log.index("s") < log.index("a", log.index("c"))  # what is short does not wait for room
+
+
+async def test_who_waits_for_room_and_is_given_up_takes_none(clock: Clock) -> None:
+    """A long computation whose request has gone is not begun again, and the room is another's."""
+    log: list[str] = []
+    turns = Turns(computations_max=10, long_computations_max=1, clock=clock)
+    running = {name: asyncio.create_task(turns.run(clock.computing(name, 4, log), 1_000_000)) for name in "abc"}
+    for _ in range(100):
+        if "c" not in log:
+            await asyncio.sleep(0)
+    running["b"].cancel()
+    assert [await running["a"], await running["c"]] == ["a", "c"]
+    assert log.count("b") == 1
+
+
 async def test_who_was_let_in_goes_on(clock: Clock) -> None:
     """However many computations are under way, the answer to a request that was let in is computed."""
-    turns = Turns(computations_max=1, clock=clock)
+    turns = Turns(computations_max=1, long_computations_max=10, clock=clock)
     first = asyncio.create_task(turns.run(clock.computing("a", 3, []), 1_000_000))
     await asyncio.sleep(0)
     assert await turns.go_on(clock.computing("b", 3, []), 1_000_000) == "b"
@@ -169,7 +209,7 @@ async def test_who_was_let_in_goes_on(clock: Clock) -> None:
 async def test_a_computation_knows_whose_it_is(clock: Clock) -> None:
     """Context variables, such as the request's id for the log, are the caller's."""
     variable: ContextVar[str] = ContextVar("variable")
-    turns = Turns(computations_max=10, clock=clock)
+    turns = Turns(computations_max=10, long_computations_max=10, clock=clock)
 
     async def ask(name: str) -> str:
         variable.set(name)
