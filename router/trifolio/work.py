@@ -21,10 +21,12 @@ What it costs. A comparison and an addition per call. Callers count in bulk wher
         ...
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 
 from trifolio.errors import ErrorCode, RequestError
+
+_Result = TypeVar("_Result")
 
 PAUSE_UNITS: Final = 1_000
 """1,000 units, about a millisecond, between two chances to stand aside: a tenth of what is a turn on the loop."""
@@ -72,3 +74,15 @@ class Work:
     def half(self) -> "Work":
         """Half of what is left, for an attempt that may fail; what it has spent is to be counted when it ends."""
         return Work(self.left // 2, self._pause)
+
+
+InTurns = Callable[[Callable[[Work], Any], int], Awaitable[Any]]
+"""Hands a computation the work that it counts, up to so many units, and lets others have turns meanwhile."""
+
+
+async def compute_in_turns(compute: Callable[[Work], _Result], units_max: int, in_turns: InTurns | None) -> _Result:
+    """What `compute` returns or raises; it is computed at once where nobody gives turns."""
+    if in_turns is None:
+        return compute(Work(units_max))
+    result: _Result = await in_turns(compute, units_max)
+    return result

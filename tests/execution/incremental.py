@@ -7,8 +7,10 @@ reference comes to, and where nothing fails to what the operation answers withou
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from typing import Any
 
 from graphql import (
@@ -29,6 +31,8 @@ from tests.execution.monolith import Session
 from trifolio.executor import PreparedPlan, Transport, execute_in_parts
 from trifolio.executor.delivery import FirstAnswer
 from trifolio.parts import Pending
+from trifolio.turns import Turns
+from trifolio.work import Work
 
 
 def with_defer(schema: GraphQLSchema) -> GraphQLSchema:
@@ -165,7 +169,8 @@ async def answer_in_parts(
     transports: Mapping[str, Transport],
     session: Session | None,
 ) -> FirstAnswer:
-    """The router's answer to a prepared plan; `schema` is the API schema."""
+    """The router's answer to a prepared plan; `schema` is the API schema. Fetches end between any two objects."""
+    turns = Turns(computations_max=1, long_computations_max=1, clock=count().__next__)
     definition = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))
     values = get_variable_values(schema, definition.variable_definitions or (), dict(variables))
     return await execute_in_parts(
@@ -176,4 +181,25 @@ async def answer_in_parts(
         variables=variables,
         coerced={} if isinstance(values, list) else values.coerced,
         context=session,
+        in_turns=lambda compute, units_max: turns.go_on(partial(_pausing, compute), units_max),
     )
+
+
+def _pausing(compute: Callable[[Work], Any], work: Work) -> Any:
+    """Compute with a pause at every count, where others have a turn."""
+    often = _Often(work)
+    try:
+        return compute(often)
+    finally:
+        work.spent = often.spent
+
+
+class _Often(Work):
+    def __init__(self, work: Work) -> None:
+        super().__init__(work.units_max)
+        self._work = work
+
+    def spend(self, units: int = 1) -> None:
+        super().spend(units)
+        if self._work._pause is not None:
+            self._work._pause()

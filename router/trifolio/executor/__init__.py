@@ -1,9 +1,9 @@
 """From a plan to an answer: fetches run as a graph, their results merge into one tree, the answer is read off it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from graphql import GraphQLSchema
 
@@ -17,7 +17,7 @@ from trifolio.executor.transport import SubgraphRequest, SubgraphResponse, Trans
 from trifolio.executor.tree import MergedTree
 from trifolio.limits import Limits
 from trifolio.observer import Observer
-from trifolio.work import Work, WorkExceeded
+from trifolio.work import InTurns, Work, WorkExceeded, compute_in_turns
 
 if TYPE_CHECKING:
     from trifolio.executor.delivery import FirstAnswer
@@ -38,10 +38,6 @@ __all__ = [
 
 _EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 _LIMITS: Final = Limits()
-_Result = TypeVar("_Result")
-
-InTurns = Callable[[Callable[[Work], Any], int], Awaitable[Any]]
-"""Hands a computation the work that it counts, up to so many units, and lets others have turns meanwhile."""
 
 SMALL_ANSWER_VALUES: Final = 10_000
 """10,000 values are read in about 10 ms: what has more is read in turns."""
@@ -81,17 +77,11 @@ async def execute(
     except WorkExceeded:  # it is read again from the start, with pauses for others
         pass
     try:
-        return await _in_turns(partial(_read, prepared, execution, introspected), limits.answer_values_max, in_turns)
+        return await compute_in_turns(
+            partial(_read, prepared, execution, introspected), limits.answer_values_max, in_turns
+        )
     except WorkExceeded:
         return too_large()
-
-
-async def _in_turns(compute: Callable[[Work], _Result], units_max: int, in_turns: InTurns | None) -> _Result:
-    """What `compute` returns, at once where nobody gives turns."""
-    if in_turns is None:
-        return compute(Work(units_max))
-    result: _Result = await in_turns(compute, units_max)
-    return result
 
 
 def _read(prepared: PreparedPlan, execution: Execution, introspected: Introspected, work: Work) -> Answer:
@@ -139,7 +129,7 @@ async def execute_in_parts(
     introspected = await _introspected(prepared, tree, schema, variables, limits, in_turns)
     program = prepared.code.program()
     execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program, around)
-    return await deliver(prepared, execution, introspected, deadline)
+    return await deliver(prepared, execution, introspected, deadline, in_turns)
 
 
 async def _introspected(
@@ -155,7 +145,7 @@ async def _introspected(
     if introspected is None and plan.introspection is not None and schema is not None:
         used = {name: variables[name] for name in plan.introspection_variables if name in variables}
         compute = partial(introspect, plan.introspection, schema, used)
-        introspected = await _in_turns(compute, limits.request_work_max, in_turns)
+        introspected = await compute_in_turns(compute, limits.request_work_max, in_turns)
     if introspected is None or introspected is NOTHING:
         return NOTHING
     tree.root = dict(introspected.fields)

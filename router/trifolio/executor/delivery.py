@@ -19,7 +19,8 @@ stops reading closes the parts, which ends every fetch in flight.
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from trifolio.errors import AnswerError, ErrorCode
 from trifolio.executor.answer import Answer, read_answer, read_plain_answer, too_large
@@ -33,7 +34,9 @@ from trifolio.executor.schedule import run
 from trifolio.executor.tree import LocatedError, Trail
 from trifolio.parts import ClientPath, Increment, Later, Part, Parts, Pending
 from trifolio.query_plan import Deferred
-from trifolio.work import Work, WorkExceeded
+from trifolio.work import InTurns, Work, WorkExceeded, compute_in_turns
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +50,18 @@ class FirstAnswer:
 
 
 async def deliver(
-    prepared: PreparedPlan, execution: Execution, introspected: Introspected, deadline: float
+    prepared: PreparedPlan,
+    execution: Execution,
+    introspected: Introspected,
+    deadline: float,
+    in_turns: InTurns | None = None,
 ) -> FirstAnswer:
-    """Answer one request whose plan has deferred parts.
+    """Answer one request whose plan has deferred parts; the answer and the parts are read in turns with others.
 
     `introspected` is what the tree has before anything is fetched. At the loop's time `deadline` the fetches end:
     before the first answer that raises TimeoutError, after it the parts that are left fail.
     """
-    delivery = _Delivery(prepared, execution, deadline)
+    delivery = _Delivery(prepared, execution, deadline, in_turns)
     try:
         answer = await delivery.first(introspected)
     except WorkExceeded:
@@ -82,6 +89,9 @@ class _Spot:
     """The object as the client has it."""
 
 
+_LOOKS_PER_UNIT: Final = 8
+"""So many objects that were shown, and counted then, are looked at for what a value counts."""
+
 TAKEN_VALUES: Final = 10_000
 """10,000 values, some 10 ms of reading them: parts that are ready beyond come with the next."""
 
@@ -89,20 +99,23 @@ TAKEN_VALUES: Final = 10_000
 class _Delivery:
     """The parts of one answer, as they come."""
 
-    def __init__(self, prepared: PreparedPlan, execution: Execution, deadline: float) -> None:
+    def __init__(self, prepared: PreparedPlan, execution: Execution, deadline: float, in_turns: InTurns | None) -> None:
         plan = prepared.plan
         self._prepared = prepared
         self._execution = execution
         self._tree = execution.tree
         self._variables = execution.coerced
         self._deadline = deadline
+        self._in_turns = in_turns
         self._errors_left = execution.limits.answer_errors_max
-        self._work = Work(execution.limits.answer_values_max)
-        """The values of all parts together."""
+        self._values_left = execution.limits.answer_values_max
+        """So many values may all parts have that are still to come."""
         self._progress = asyncio.Event()
         self._bug: Exception | None = None
         self._running: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._is_beyond = False
+        """Whether more values were looked at than an answer may have: what is left fails."""
         self._open = {fetch.id for fetch in plan.fetches}
         """The fetches that have not ended."""
         self._of_first = {fetch.id for fetch in plan.fetches if fetch.deferred is None}
@@ -155,25 +168,42 @@ class _Delivery:
     async def first(self, introspected: Introspected) -> Answer:
         """Wait for the fetches of the first answer and read it. Raises WorkExceeded where it is too large."""
         await self._wait(lambda: self._of_first.isdisjoint(self._open))
-        self._work.spend(introspected.values)
-        answer = self._read_first(introspected.errors)
+        return await self._compute(partial(self._start, introspected))
+
+    async def _compute(self, read: Callable[[Work], _Result]) -> _Result:
+        """Read something in turns with others, which counts for all parts together.
+
+        Fetches end meanwhile, and the tree grows where nothing is read yet.
+        """
+
+        def count(work: Work) -> _Result:
+            try:
+                return read(work)
+            finally:
+                self._values_left = max(0, work.left)
+
+        return await compute_in_turns(count, self._values_left, self._in_turns)
+
+    def _start(self, introspected: Introspected, work: Work) -> Answer:
+        work.spend(introspected.values)
+        answer = self._read_first(introspected.errors, work)
         self._errors_left -= len(answer.errors)
         if answer.data is not None:
             shown = copy_json(answer.data)
             assert isinstance(shown, dict)
             self._shown = shown
-            self._announce(None, frozenset())
-        return answer if self.is_pending else Answer(answer.data, (*answer.errors, *self._rest()))
+            self._announce(None, frozenset(), work)
+        return answer if self.is_pending else Answer(answer.data, (*answer.errors, *self._rest(work)))
 
-    def _read_first(self, told: tuple[AnswerError, ...]) -> Answer:
+    def _read_first(self, told: tuple[AnswerError, ...], work: Work) -> Answer:
         plan, tree, program = self._prepared.plan, self._tree, self._execution.program
         if program is not None and not told:
-            answer = read_plain_answer(program, tree, self._variables, self._work)
+            answer = read_plain_answer(program, tree, self._variables, work)
             if answer is not None:
                 return answer
         located = [item for item in tree.located if item.fetch in self._of_first]
         # What a part shows is told with the part.
-        mine = self._tell(located, [(tree.root, Place((), plan.selection))], whole_only=True)
+        mine = self._tell(located, [(tree.root, Place((), plan.selection))], whole_only=True, work=work)
         told = (*told, *mine)
         return read_answer(
             plan.selection,
@@ -182,7 +212,7 @@ class _Delivery:
             told=told,
             sources=self._prepared.sources,
             errors_max=self._errors_left,
-            work=self._work,
+            work=work,
         )
 
     @property
@@ -208,11 +238,15 @@ class _Delivery:
                 raise bug
             raise StopAsyncIteration
         try:
+            if self._is_beyond:
+                return self._fail(ErrorCode.ANSWER_TOO_LARGE)
             if self._ready():
                 await asyncio.sleep(0)  # what was left for later: others come in between
             await self._wait(lambda: self._is_closed or bool(self._ready()))
             if not self._is_closed:
-                return self._take()
+                parts = await self._compute(self._take)
+                if not self._is_closed:
+                    return parts
         except TimeoutError:
             return self._fail(ErrorCode.OPERATION_TIMEOUT)
         except Exception as bug:  # noqa: BLE001  # it is raised when the parts that it took have been read
@@ -224,18 +258,18 @@ class _Delivery:
         deferred = self._prepared.plan.deferred
         return [index for index, spots in self._spots.items() if spots and self._open.isdisjoint(deferred[index].needs)]
 
-    def _take(self) -> Parts:
+    def _take(self, work: Work) -> Parts:
         """The parts that are ready, and those inside them that are ready at once; of many values, some come later."""
         came: list[Part] = []
         announced: list[Pending] = []
-        enough = self._work.spent + TAKEN_VALUES
-        while (ready := self._ready()) and self._work.spent <= enough:
+        while work.spent <= TAKEN_VALUES and not self._is_beyond and (ready := self._ready()):
             index = ready[0]
-            found = self._read(index, self._spots.pop(index))
+            found = self._read(index, self._spots.pop(index), work)
             came += found
-            announced += self._announce(index, frozenset(part.pending.path for part in found if part.data is not None))
-        if not self.is_pending:
-            came[-1] = replace(came[-1], errors=(*came[-1].errors, *self._rest()))
+            shown = frozenset(part.pending.path for part in found if part.data is not None)
+            announced += self._announce(index, shown, work)
+        if came and not self.is_pending:
+            came[-1] = replace(came[-1], errors=(*came[-1].errors, *self._rest(work)))
         return Parts(tuple(came), tuple(announced), self.is_pending)
 
     def _fail(self, code: ErrorCode) -> Parts:
@@ -254,27 +288,34 @@ class _Delivery:
 
     # ---- where they stand ----
 
-    def _announce(self, index: int | None, came: frozenset[ClientPath]) -> list[Pending]:
+    def _announce(self, index: int | None, came: frozenset[ClientPath], work: Work) -> list[Pending]:
         """Find the parts that stand in a part which came at these objects; None: in the first answer.
 
         A part with nothing to add at an object has come there as it is, and what stands in it is found at once.
+        Where looking for them takes too much, those that were found are to fail.
         """
         announced: list[Pending] = []
+        try:
+            self._find_parts(index, came, announced, work)
+        except WorkExceeded:
+            self._is_beyond = True
+        return announced
+
+    def _find_parts(self, index: int | None, came: frozenset[ClientPath], announced: list[Pending], work: Work) -> None:
         for inner, part in enumerate(self._prepared.plan.deferred):
             if not self._active[inner] or self._parent(part) != index:
                 continue
             idle: set[ClientPath] = set()
-            for spot in self._find_spots(part, None if index is None else came):
+            for spot in self._find_spots(part, None if index is None else came, work):
                 if self._adds_something(part, spot.place):
                     announced.append(spot.pending)
                     self._spots.setdefault(inner, []).append(spot)
                 else:
                     idle.add(spot.pending.path)
             if idle:
-                announced += self._announce(inner, frozenset(idle))
-        return announced
+                self._find_parts(inner, frozenset(idle), announced, work)
 
-    def _find_spots(self, part: Deferred, within: frozenset[ClientPath] | None) -> Iterator[_Spot]:
+    def _find_spots(self, part: Deferred, within: frozenset[ClientPath] | None, work: Work) -> Iterator[_Spot]:
         """The objects that the client has seen at a part's position, in the objects where the part around it came."""
         parent = self._parent(part)
         outer = None if parent is None else len(self._prepared.plan.deferred[parent].path)
@@ -291,6 +332,7 @@ class _Delivery:
                 if isinstance(above, dict) and (not step.types or _may_be(item, step.types))
                 for path, value, shown in _entered(item.get(step.key), above.get(key), step.lists, (*up, key))
             ]
+            work.spend(len(found) // _LOOKS_PER_UNIT)
         for path, item, trail, shown in found:
             if isinstance(shown, dict):
                 yield _Spot(Pending(str(self._count), path, part.label), item, trail, shown)
@@ -305,16 +347,16 @@ class _Delivery:
 
     # ---- what they say ----
 
-    def _read(self, index: int, spots: Sequence[_Spot]) -> list[Part]:
+    def _read(self, index: int, spots: Sequence[_Spot], work: Work) -> list[Part]:
         part = self._prepared.plan.deferred[index]
         starts = [(spot.place, Place(spot.pending.path, part.selection)) for spot in spots]
         try:
-            located = self._tell(self._tree.located, starts, whole_only=True)
-            return [self._read_at(part, spot, located) for spot in spots]
+            located = self._tell(tuple(self._tree.located), starts, whole_only=True, work=work)
+            return [self._read_at(part, spot, located, work) for spot in spots]
         except WorkExceeded:
             return [_failed(spot, ErrorCode.ANSWER_TOO_LARGE) for spot in spots]
 
-    def _read_at(self, part: Deferred, spot: _Spot, located: Sequence[AnswerError]) -> Part:
+    def _read_at(self, part: Deferred, spot: _Spot, located: Sequence[AnswerError], work: Work) -> Part:
         path = spot.pending.path
         mine = [error for error in located if error.path is not None and error.path[: len(path)] == path]
         completed = complete_part(
@@ -328,7 +370,7 @@ class _Delivery:
             path,
             sources=self._prepared.sources,
             errors_max=self._errors_left,
-            work=self._work,
+            work=work,
         )
         errors = self._counted((*mine, *completed.errors))
         if completed.data is None:
@@ -343,12 +385,12 @@ class _Delivery:
         return kept
 
     def _tell(
-        self, located: Sequence[LocatedError], starts: Sequence[tuple[Json, Place]], *, whole_only: bool
+        self, located: Sequence[LocatedError], starts: Sequence[tuple[Json, Place]], *, whole_only: bool, work: Work
     ) -> list[AnswerError]:
         """The located errors that concern what is shown from `starts` on, without those that were told before."""
         fresh = []
         errors_max = self._errors_left + len(self._told)
-        found = tell(located, starts, self._variables, whole_only=whole_only, errors_max=errors_max, work=self._work)
+        found = tell(located, starts, self._variables, whole_only=whole_only, errors_max=errors_max, work=work)
         for told in found:
             key = (id(told.origin), told.error.path)
             if key not in self._told:
@@ -356,13 +398,13 @@ class _Delivery:
                 fresh.append(told.error)
         return fresh
 
-    def _rest(self) -> tuple[AnswerError, ...]:
+    def _rest(self, work: Work) -> tuple[AnswerError, ...]:
         """The errors that nothing has shown, each at the nearest place that the first answer has."""
         told = {identity for identity, _ in self._told}
         left = [item for item in self._tree.located if id(item.error) not in told]
         root = [(self._tree.root, Place((), self._prepared.plan.selection))]
         try:
-            return self._counted(self._tell(left, root, whole_only=False))
+            return self._counted(self._tell(left, root, whole_only=False, work=work))
         except WorkExceeded:
             return ()  # the parts have said it
 
