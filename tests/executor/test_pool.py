@@ -1,9 +1,11 @@
 """The pooled transport: when a connection is used again, how many there are, and what a response can be made of."""
 
 import asyncio
+import gc
 import gzip
 import socket
 import ssl
+import weakref
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -20,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.executor.peers import Respond, reply, server
 from trifolio.errors import ErrorCode, SubgraphError
+from trifolio.executor import pool
+from trifolio.executor.connection import Connection
 from trifolio.executor.httpx import HttpxTransport
 from trifolio.executor.pool import PooledTransport, _default_tls
 from trifolio.executor.transport import SubgraphRequest
@@ -183,6 +187,38 @@ async def test_unreadable_content_codings(coding: str, body: bytes) -> None:
     """A body that ends too early, is something else, is coded as nobody asked or in far too many parts is no answer."""
     async with server(reply(body, extra=f"content-encoding: {coding}\r\n")) as (url, _), pooled(url) as transport:
         assert await code_of(transport.send(QUERY)) is ErrorCode.SUBGRAPH_RESPONSE_MALFORMED
+
+
+@pytest.mark.parametrize("body", [b"x" * 2_000, b"{}"], ids=["too large", "whole"])
+async def test_a_connection_that_has_ended_leaves_nothing(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body is given back at once, not when garbage is looked for, and a connection that is kept keeps none."""
+    made: list[weakref.ref[Connection]] = []
+
+    def make(*arguments: Any, **options: Any) -> Connection:
+        connection = Connection(*arguments, **options)
+        made.append(weakref.ref(connection))
+        return connection
+
+    monkeypatch.setattr(pool, "Connection", make)
+    gc.collect()
+    gc.disable()
+    try:
+        async with server(reply(body)) as (url, _):
+            async with pooled(url, response_bytes_max=1_000) as transport:
+                code = None
+                try:
+                    await transport.send(QUERY)
+                except SubgraphError as error:
+                    code = error.code
+                assert code is (ErrorCode.SUBGRAPH_RESPONSE_TOO_LARGE if len(body) > 1_000 else None)
+                kept = [each() for each in made]
+                assert [each._body for each in kept if each is not None] in ([], [b""])
+                del kept
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert [each() for each in made] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_endless_headers_are_too_large() -> None:

@@ -1,7 +1,9 @@
 """Bytes on a connection: what is a request, what is refused, and what ends when."""
 
 import asyncio
+import gc
 import random
+import weakref
 from typing import Any
 
 import pytest
@@ -94,6 +96,25 @@ async def test_a_request_is_served(server: Server, name: str, parts: str) -> Non
     assert bodies(received) == [said]
     assert len(server.app.asked) == 1
     assert wire.is_over is (name.startswith("HTTP/1.0"))
+
+
+@pytest.mark.parametrize(
+    "parts", [[get("/a")], [post(b"hello")[:-2]], [get("/a")[:-2]], [b"no HTTP"], [post(b"x" * 70_000, *OFFER)]]
+)
+async def test_a_connection_that_has_ended_leaves_nothing(server: Server, parts: list[bytes]) -> None:
+    """Wherever it ends, the memory of a connection is given back at once, not when garbage is looked for."""
+    gc.collect()
+    gc.disable()
+    try:
+        _, wire = await server.exchange(*parts)
+        protocol = weakref.ref(wire.protocol)
+        wire.abort()
+        await settle()
+        wire.protocol = None
+        await settle()
+        assert protocol() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("start_line", ["GET /a HTTP/1.1", "POST /nowhere HTTP/1.1"])

@@ -41,9 +41,9 @@ from trifolio.server.listening import Server
 
 _BACKLOG: Final = 2048
 """2048 connections may wait to be accepted: a burst is served late rather than refused."""
-_GC_THRESHOLDS: Final = (10_000, 10, 10)
+_GC_THRESHOLDS: Final = (10_000, 5, 3)
 """A request makes thousands of short-lived objects and hardly a cycle: look for cycles rarely, but often enough that
-what forgotten plans leave behind (documents and generated code are cycles) stays in the tens of megabytes."""
+what planning leaves behind (documents and generated code are cycles) is some tens of thousands of objects at a time."""
 
 LOGGING: Final[dict[str, Any]] = {
     "version": 1,

@@ -103,6 +103,7 @@ class Connection(asyncio.Protocol):
             if pending.cancelled():
                 self.abort()
             self._pending = None
+            del pending  # its exception knows this frame, and the frame would know it: a circle
 
     def abort(self) -> None:
         """End the connection at once; what waits for it is told."""
@@ -136,6 +137,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone. A response without a length ends with it (RFC 9112, section 6.3)."""
         self._transport = None
+        # The parser holds this object: what is left of both would wait for a collection of garbage, with the body.
+        del self._parser
         if self._pending is not None and not self._pending.done():
             if exc is None and self._ends_with_connection and not self._is_aborted:
                 self._complete(keeps_alive=False)
@@ -144,6 +147,7 @@ class Connection(asyncio.Protocol):
                 if self._status >= 200 and not self._is_aborted:
                     kind = ResponseBroken
                 self._pending.set_exception(kind(f"the connection ended before the response did: {exc!r}"))
+        self._body = b""
         self._on_lost(self)
 
     # ---- what the parser calls ----
@@ -211,8 +215,10 @@ class Connection(asyncio.Protocol):
         self._keeps_alive = keeps_alive and self._transport is not None and not self._transport.get_write_buffer_size()
         if self._pending is not None and not self._pending.done():
             self._pending.set_result(HttpResponse(self._status, self._headers, bytes(self._body), self._set_cookies))
+        self._body = b""  # a connection that is kept keeps no body
 
     def _fail(self, error: Exception) -> None:
         if self._pending is not None and not self._pending.done():
             self._pending.set_exception(error)
+        self._body = b""
         self.abort()

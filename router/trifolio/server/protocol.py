@@ -175,6 +175,7 @@ class HttpProtocol(asyncio.Protocol):
             self._exchange.end()
         _resolve(self._drained)
         _resolve(self._gone)
+        del self._parser  # it holds this object: what is left of both would wait for a collection of garbage
 
     def eof_received(self) -> bool:
         """The client has sent all it will; whoever waits for an answer would have kept the connection open."""
