@@ -7,6 +7,9 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?=
 TESTS ?= test
+# So many processes run tests, each file in one of them; make test WORKERS=0 runs them here, one after the other.
+WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: run test coverage fuzz long attack storm mutants check format lint types imports bench interop lock supergraph docs explorer clean
 
@@ -14,13 +17,13 @@ run: $(RUN_STAMP)
 	$(BIN)/python -m brokerage up $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 # The tests, measured: branches of all three packages, in the processes that tests start as well. pytest's own line comes
 # last. Below the floor in pyproject.toml (fail_under), or with a failed test, it fails.
 coverage: $(STAMP)
 	rm -rf .coverage
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	$(PYTEST) --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 # Random operations against one big schema, a third of them with @defer, beyond what the suite does:
 # make fuzz ARGS="--operations 100000". Then nulls that end the parts they stand in.
