@@ -103,8 +103,8 @@ class Limits:
     """4 s unused, and a connection is not used again: uvicorn and Node close theirs after 5 s, at any bad moment."""
     fetch_header_bytes_max: int = 65_536
     """64 KiB for all headers of a subgraph's response: servers send one or two, with cookies a few more."""
-    fetch_response_bytes_max: int = 10_000_000
-    """10 MB per subgraph response: reading them takes up to 250 ms in one go, and some 100 MB of memory."""
+    fetch_response_bytes_max: int = 8_000_000
+    """8 MB per subgraph response: decoding them takes 70 ms in one go, 200 ms at worst, and some 100 MB of memory."""
     fetch_connections_max: int = 100
     """100 connections to each subgraph: as many as a small service can work on at once."""
     representations_max: int = 10_000
