@@ -35,6 +35,7 @@ fuzz: $(STAMP)
 long: $(STAMP)
 	$(BIN)/python -m tests.execution --operations 20000 --random 200 $(ARGS)
 	$(BIN)/python -m tests.execution --operations 3000 --random 100 --deferring $(ARGS)
+	$(BIN)/python -m tests.execution --operations 3000 --random 100 --over-http $(ARGS)
 	TRIFOLIO_DEFERRED_OPERATIONS=3000 $(BIN)/python -m pytest tests/execution/test_incremental_nulls.py
 
 # What attackers send, for longer than the suite does; then against a router on a socket, whose event loop is measured:

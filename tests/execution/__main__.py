@@ -4,9 +4,12 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.execution.comparison import Comparison
+from tests.execution.over_http import ComparisonOverHttp, served
 from tests.execution.random_supergraphs import random_supergraph
 from tests.execution.world import UnsuitableError
 
@@ -19,10 +22,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--operations", type=int, default=20_000, help="how many in all (default: %(default)s)")
     parser.add_argument("--seed", default=str(int(time.time())), help="where to begin; by default the time")
     parser.add_argument("--random", type=int, default=66, help="random supergraphs beside the folder's (%(default)s)")
+    parser.add_argument("--over-http", action="store_true", help="the router and its subgraphs on sockets")
     parser.add_argument("--deferring", action="store_true", help="only operations with @defer, answered in parts")
     parser.add_argument("--supergraph", type=Path, help="a supergraph's file in place of all these")
     parser.add_argument("--replay", help="one seed as a failure prints it: NAME/NUMBER")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.deferring and arguments.over_http:
+        parser.error("answers in parts are not compared over HTTP")
+    return arguments
 
 
 def read_supergraph(name: str) -> str:
@@ -30,21 +37,32 @@ def read_supergraph(name: str) -> str:
     return random_supergraph(name) if name.startswith("random-") else (FOLDER / f"{name}.graphql").read_text()
 
 
-async def fuzz(supergraphs: dict[str, str], operations: int, seed: str, *, deferring: bool) -> int:
+@asynccontextmanager
+async def made(sdl: str, *, over_http: bool) -> AsyncIterator[Comparison]:
+    """A comparison, within this process or on sockets."""
+    if over_http:
+        async with served(sdl) as comparison:
+            yield comparison
+    else:
+        yield Comparison(sdl)
+
+
+async def fuzz(supergraphs: dict[str, str], operations: int, seed: str, *, deferring: bool, over_http: bool) -> int:
     """Compare `operations` random operations, evenly over the supergraphs; returns how many answers were wrong.
 
-    Every third is answered in parts, with `deferring` every one.
+    Every third is answered in parts, with `deferring` every one; over HTTP none is.
     """
     wrong = compared = generated = too_much = 0
     each = -(-operations // len(supergraphs))
     for name, sdl in supergraphs.items():
         try:
-            comparison = Comparison(sdl)
-            for number in range(each):
-                wrong += await compare(comparison, f"{name}/{seed}.{number}", deferring=deferring or number % 3 == 2)
-                compared += 1
-            generated += comparison.generated
-            too_much += comparison.too_much
+            async with made(sdl, over_http=over_http) as comparison:
+                for number in range(each):
+                    in_parts = deferring or (number % 3 == 2 and not over_http)
+                    wrong += await compare(comparison, f"{name}/{seed}.{number}", deferring=in_parts)
+                    compared += 1
+                generated += comparison.generated
+                too_much += comparison.too_much
         except UnsuitableError as error:
             print(f"{name} is left out: {error}")
     print(f"{compared} operations, {len(supergraphs)} supergraphs, {wrong} wrong answers, seed {seed}")
@@ -63,24 +81,32 @@ async def compare(comparison: Comparison, seed: str, *, deferring: bool) -> bool
         difference = await comparison.compare(operation, labels)
     if difference is not None:
         options = "--deferring " if deferring else ""
+        options += "--over-http " if isinstance(comparison, ComparisonOverHttp) else ""
         print(f"--- python -m tests.execution {options}--replay {seed}\n{difference}\n", flush=True)
     return difference is not None
+
+
+async def replay(seed: str, sdl: str, *, deferring: bool, over_http: bool) -> int:
+    """Compare the operation of one seed; returns how many answers were wrong."""
+    async with made(sdl, over_http=over_http) as comparison:
+        return await compare(comparison, seed, deferring=deferring)
 
 
 def main() -> int:
     """Run what the command line asks for; 1 where an answer was wrong."""
     arguments = parse_arguments()
+    over_http, deferring = arguments.over_http, arguments.deferring
     if arguments.replay:
         name = arguments.replay.partition("/")[0]
         sdl = arguments.supergraph.read_text() if arguments.supergraph else read_supergraph(name)
-        return int(asyncio.run(compare(Comparison(sdl), arguments.replay, deferring=arguments.deferring)))
+        return int(asyncio.run(replay(arguments.replay, sdl, deferring=deferring, over_http=over_http)))
     if arguments.supergraph:
         names = {arguments.supergraph.stem: arguments.supergraph.read_text()}
     else:
         random = [f"random-{arguments.seed}.{number}" for number in range(arguments.random)]
         names = {name: read_supergraph(name) for name in [*sorted(path.stem for path in FOLDER.iterdir()), *random]}
-    wrong = asyncio.run(fuzz(names, arguments.operations, arguments.seed, deferring=arguments.deferring))
-    return int(wrong > 0)
+    running = fuzz(names, arguments.operations, arguments.seed, deferring=deferring, over_http=over_http)
+    return int(asyncio.run(running) > 0)
 
 
 if __name__ == "__main__":

@@ -78,35 +78,39 @@ ALL_ERRORS = Limits(answer_errors_max=1_000_000)
 Told = tuple[tuple[str | int, ...], str]
 """An error's path and code."""
 
+Response = Mapping[str, Any]
+"""A response as JSON."""
 
-def errors_amiss(answer: Answer, expected: ExecutionResult) -> list[str]:
+
+def errors_amiss(response: Response, expected: ExecutionResult) -> list[str]:
     """What the router's errors say otherwise than those of the big schema over the same data.
 
     Where a null has taken away what is around it, it has ended other fields there too, and which of these have been
     told by then is nobody's to say: one of the errors has to be the same. At objects the router tells of fields that
     only it has asked for.
     """
-    mine = {each for each in _told(answer) if not isinstance(at(answer.data, each[0]), dict)}
+    data = response["data"]
+    mine = {each for each in _told(response) if not isinstance(at(data, each[0]), dict)}
     theirs = {(tuple(error.path or ()), _code(error)) for error in expected.errors or ()}
-    places = {_shown(answer.data, path) for path, _ in mine | theirs}
+    places = {_shown(data, path) for path, _ in mine | theirs}
     amiss = []
     for place in sorted(places, key=str):
-        ours, wanted = ({each for each in told if _shown(answer.data, each[0]) == place} for told in (mine, theirs))
+        ours, wanted = ({each for each in told if _shown(data, each[0]) == place} for told in (mine, theirs))
         is_there = all(path == place for path, _ in ours | wanted)
-        is_lost = at(answer.data, place) is None and at(expected.data, place) is not None
+        is_lost = at(data, place) is None and at(expected.data, place) is not None
         if not is_lost and (ours != wanted if is_there else not ours & wanted):
             amiss.append(f"at {list(place)}: {sorted(ours, key=str)} instead of {sorted(wanted, key=str)}")
     return amiss
 
 
-def has_shared_loss(answer: Answer, expected: ExecutionResult) -> bool:
+def has_shared_loss(response: Response, expected: ExecutionResult) -> bool:
     """Whether all that the answer lacks is null for an error that the big schema knows elsewhere, and is told there.
 
     Two aliases of one object are asked as one field, and what ends it ends both.
     """
-    told = _told(answer)
+    told = _told(response)
     known = {_code(error) for error in expected.errors or ()}
-    lost = list(_lost(expected.data, answer.data, ()))
+    lost = list(_lost(expected.data, response["data"], ()))
     return bool(lost) and all(
         path is not None and any(place[: len(path)] == path and code in known for place, code in told) for path in lost
     )
@@ -126,13 +130,8 @@ def _lost(expected: object, got: object, path: tuple[str | int, ...]) -> Iterato
         yield None
 
 
-def _told(answer: Answer) -> set[Told]:
-    found = set()
-    for error in answer.errors:
-        extensions = error.to_json()["extensions"]
-        assert isinstance(extensions, dict)
-        found.add((tuple(error.path or ()), str(extensions["code"])))
-    return found
+def _told(response: Response) -> set[Told]:
+    return {(tuple(error.get("path") or ()), error["extensions"]["code"]) for error in response.get("errors", ())}
 
 
 def at(data: Any, path: tuple[str | int, ...]) -> Any:
@@ -242,6 +241,14 @@ class Comparison:
             refusals.extend(session.refusals)
         return answer
 
+    async def responses(self, operation: Operation, labels: frozenset[str], refusals: list[str]) -> list[Response]:
+        """The router's responses to three equal requests; `refusals` takes up what subgraphs were asked and do not own.
+
+        Within the process; `ComparisonOverHttp` asks in another way.
+        """
+        answers = await self.answers(operation, labels, refusals=refusals)
+        return [json.loads(json.dumps(answer.to_json())) for answer in answers]
+
     async def compare(self, operation: Operation, labels: frozenset[str] = frozenset()) -> Difference | None:
         """None where all answers are equal: the data, the order of its keys, and the errors, by path and code.
 
@@ -260,18 +267,19 @@ class Comparison:
         refusals: list[str] = []
         try:
             made = plan(operation.text, self._supergraph, labels=labels)
-            answer, *again = await self.answers(operation, labels, refusals=refusals)
+            response, *again = await self.responses(operation, labels, refusals)
         except Exception as error:  # noqa: BLE001 # whatever it is, it is a difference
             return Difference(operation, labels, expected.data, repr(error), None, made)
-        same = json.dumps(answer.data) == json.dumps(expected.data)
-        same = same or (self._world.troubled and has_shared_loss(answer, expected))
-        same = same and all(json.dumps(each.to_json()) == json.dumps(answer.to_json()) for each in again)
-        amiss = errors_amiss(answer, expected) if same else []
+        data = response["data"]
+        same = json.dumps(data) == json.dumps(expected.data)
+        same = same or (self._world.troubled and has_shared_loss(response, expected))
+        same = same and all(json.dumps(each) == json.dumps(response) for each in again)
+        amiss = errors_amiss(response, expected) if same else []
         if same and not amiss and not refusals:
             return None
-        errors = [*amiss, *[str(error.to_json()) for error in answer.errors[:5]], *refusals, expected.errors]
-        errors += [f"generated code: {each}" for each in again if each != answer]
-        return Difference(operation, labels, expected.data, answer.data, errors, made)
+        errors = [*amiss, *[str(error) for error in response.get("errors", ())[:5]], *refusals, expected.errors]
+        errors += [f"generated code: {each}" for each in again if each != response]
+        return Difference(operation, labels, expected.data, data, errors, made)
 
     async def compare_in_parts(
         self, operation: Operation, labels: frozenset[str] = frozenset()
