@@ -127,3 +127,11 @@ def test_the_first_answer_asks_about_no_deferral() -> None:
     assert asked == {"some"}
     assert shown == {"pair", "right", "name", "left"}
     assert len(made.deferred) == 5
+
+
+def test_what_is_never_asked_for_defers_nothing(supergraph: Supergraph) -> None:
+    """A deferral under conditions that contradict one another stands nowhere: the plan is the one without it."""
+    text = "query ($on: Boolean!) {{ users @skip(if: $on) {{ id ... @include(if: $on) {{ name {0} }} }} }}"
+    made = plan(text.format("... @defer { posts { id } }"), supergraph, incremental=True)
+    assert made == plan(text.format("posts { id }"), supergraph, incremental=True)
+    assert not made.deferred

@@ -118,6 +118,8 @@ class Projector:
         self.readings = readings
         self.conditions = cells.conditions
         self.work = cells.work
+        self._defers = bool(flattener.deferrals)
+        """Whether anything that is asked for is deferred: what can never be asked for is not looked at before."""
         self._memo: dict[object, Selection] = {}
         self._flat: dict[object, Selection] = {}
         self._selections: dict[object, Selection] = {}
@@ -145,7 +147,7 @@ class Projector:
                 about |= condition.variables | self.flattener.variables_below(node)
             self.work.spend(2 * len(contributions))
             given = conditions.restricted(given, about)
-            if not self.flattener.deferrals:  # which deferral a fragment stands in, its condition says
+            if not self._defers:  # which deferral a fragment stands in, its condition says
                 here = ((node, conditions.under(given, condition)) for node, condition in contributions)
                 contributions = [each for each in here if each[1] is not NEVER]
             around = None if around is None else conditions.under(given, around)
@@ -187,7 +189,7 @@ class Projector:
         around: Condition | None,
     ) -> Selection:
         flat = self.flattener.flatten(contributions, frozenset(cell.types), position=cell.index)
-        if given is not ALWAYS and not self.flattener.deferrals:  # as in `selection`
+        if given is not ALWAYS and not self._defers:  # as in `selection`
             flat = [each for each in map(partial(self._under, given), flat) if each.condition is not NEVER]
         key = (
             cell.index,
