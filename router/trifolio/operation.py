@@ -330,7 +330,7 @@ class Flattener:
                             if isinstance(each.value, VariableNode)
                         )
                 if isinstance(node, FragmentSpreadNode):
-                    variables |= self.variables_below(self._fragment(node.name.value).selection_set)
+                    variables |= self.variables_below(self.fragment(node.name.value).selection_set)
                 elif isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set is not None:
                     variables |= self.variables_below(node.selection_set)
             found = self._variables[id(selection_set)] = frozenset(variables)
@@ -361,7 +361,7 @@ class Flattener:
                 below, type_condition = node.selection_set, node.type_condition
             else:
                 assert isinstance(node, FragmentSpreadNode)
-                fragment = self._fragment(node.name.value)
+                fragment = self.fragment(node.name.value)
                 below, type_condition = fragment.selection_set, fragment.type_condition
                 # In another deferral it is looked at again: what is deferred in it is a part of its own there.
                 visit = node.name.value, types, deferrals_in(here) if self.deferrals else _NO_DEFERRALS
@@ -408,7 +408,8 @@ class Flattener:
         conditions = self.conditions
         return conditions.or_(conditions.and_(deferred, when), conditions.negated(when))
 
-    def _fragment(self, name: str) -> FragmentDefinitionNode:
+    def fragment(self, name: str) -> FragmentDefinitionNode:
+        """The fragment of a name. Raises DocumentError where the document has none."""
         if name not in self.operation.fragments:
             message = f'The document has no fragment named "{name}".'
             raise DocumentError(ErrorCode.GRAPHQL_VALIDATION_FAILED, ClientText(message))

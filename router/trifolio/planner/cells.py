@@ -33,6 +33,7 @@ from trifolio.operation import (
     Flattener,
     deferrals_in,
 )
+from trifolio.planner.aliases import Apart, Risks
 from trifolio.query_graph import QueryGraph
 from trifolio.selections import Arguments, FieldSet, SelectedField, parse_field_set
 from trifolio.supergraph import Field, OperationKind, TypeReference
@@ -92,7 +93,8 @@ class Child:
 
 
 ChildKey = tuple[str, Arguments, str]
-"""Name, arguments, and what tells apart equal fields that are executed twice (in mutations), else empty."""
+"""Name, arguments, and what tells apart equal fields that are asked twice (in mutations, and aliases that must not lose
+their objects together), else empty."""
 
 
 @dataclass(slots=True, eq=False)
@@ -166,6 +168,8 @@ class Cell:
     """Steps from the root."""
     parent: "tuple[Cell, Child] | None" = None
     classes: list[Class] = field(default_factory=list)
+    apart: Apart = field(default_factory=dict)
+    """Which aliases of one field are asked apart."""
 
     @property
     def is_polymorphic(self) -> bool:
@@ -189,6 +193,7 @@ class Cells:
         self.answered_here = INTROSPECTION_FIELDS if kind == "query" else frozenset()
         self.all: list[Cell] = []
         self.goal: Demand = {}
+        self._risks = Risks(flattener)
         self._bits = 0
         self._hidden_done: dict[int, int] = {}
         self.root = self._new_cell(root_type, Position(), (), frozenset((root_type,)), 0, 0)
@@ -241,11 +246,18 @@ class Cells:
         return found
 
     def identity(self, cell: Cell, name: str, arguments: Arguments, collected: Collected) -> ChildKey:
-        """Which child of its class a client's field is: the same for all of this name and arguments, except that a
-        mutation executes each root field for itself, and where a condition moves it, at each of its places."""
-        if self.is_mutation and cell is self.root:
+        """Which child of its class a client's field is: the same for all of this name and arguments, but for aliases
+        that are asked apart. A mutation executes each root field for itself, and where a condition moves it, at each
+        of its places."""
+        if self._executes_each_place(cell):
             return name, arguments, f"{collected.field.response_key} {collected.place}"
+        if cell.apart:
+            return name, arguments, cell.apart.get((name, arguments, collected.field.response_key), "")
         return name, arguments, ""
+
+    def _executes_each_place(self, cell: Cell) -> bool:
+        """Whether fields are executed one after the other, each where it stands: those of a mutation's root."""
+        return self.is_mutation and cell is self.root
 
     def _new_child(self, cell: Cell, classes: tuple[Class, ...], identity: ChildKey, response_key: str) -> Child:
         name, arguments, _ = identity
@@ -318,6 +330,7 @@ class Cells:
             cell, here = todo.pop()
             flat = self.flattener.flatten(here, frozenset(cell.types), position=cell.index)
             self._split(cell, flat)
+            cell.apart = {} if self._executes_each_place(cell) else self._risks.apart(flat)
             self._want_typename(cell, flat)
             wishes = {id(cls): self._wishes(cell, cls, flat) for cls in cell.classes}
             below: dict[int, tuple[Cell, list[Contribution]]] = {}
@@ -334,6 +347,7 @@ class Cells:
 
     def _wishes(self, cell: Cell, cls: Class, flat: list[FlatField]) -> dict[ChildKey, _Wish]:
         wishes: dict[ChildKey, _Wish] = {}
+        by_place = self._executes_each_place(cell)
         for each in self._selected(cell, cls, flat):
             node = each.field.node
             if node.name.value == "__typename" or (cell is self.root and node.name.value in self.answered_here):
@@ -343,14 +357,14 @@ class Cells:
             wish = wishes.setdefault(identity, _Wish(each.field.response_key, NEVER, {}))
             wish.condition = self.conditions.or_(wish.condition, each.condition)
             wish.is_composite = wish.is_composite or node.selection_set is not None
-            here = self.flattener.contributions_at(each) if identity[2] else each.contributions
+            here = self.flattener.contributions_at(each) if by_place else each.contributions
             for selection_set, condition in here:
                 wish.add(selection_set, condition, self.conditions)
         return wishes
 
     def _selected(self, cell: Cell, cls: Class, flat: list[FlatField]) -> list[Collected]:
         """Every selected field alone, as aliases of one field may lead here; a mutation's root fields as executed."""
-        if self.is_mutation and cell is self.root:
+        if self._executes_each_place(cell):
             return self.flattener.collect(flat, cls.representative)
         self.work.spend(len(flat))
         return [_alone(field) for field in flat if cls.representative in field.types]
