@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,11 +24,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--random", type=int, default=66, help="random supergraphs beside the folder's (%(default)s)")
     parser.add_argument("--over-http", action="store_true", help="the router and its subgraphs on sockets")
     parser.add_argument("--deferring", action="store_true", help="only operations with @defer, answered in parts")
+    parser.add_argument(
+        "--at-once", action="store_true", help="no operation with @defer, every one executed three times"
+    )
     parser.add_argument("--supergraph", type=Path, help="a supergraph's file in place of all these")
     parser.add_argument("--replay", help="one seed as a failure prints it: NAME/NUMBER")
     arguments = parser.parse_args()
-    if arguments.deferring and arguments.over_http:
-        parser.error("answers in parts are not compared over HTTP")
+    if arguments.deferring and (arguments.over_http or arguments.at_once):
+        parser.error("answers in parts are compared neither over HTTP nor --at-once")
     return arguments
 
 
@@ -47,10 +50,12 @@ async def made(sdl: str, *, over_http: bool) -> AsyncIterator[Comparison]:
         yield Comparison(sdl)
 
 
-async def fuzz(supergraphs: dict[str, str], operations: int, seed: str, *, deferring: bool, over_http: bool) -> int:
+async def fuzz(
+    supergraphs: dict[str, str], operations: int, seed: str, *, in_parts: Sequence[bool], over_http: bool
+) -> int:
     """Compare `operations` random operations, evenly over the supergraphs; returns how many answers were wrong.
 
-    Every third is answered in parts, with `deferring` every one; over HTTP none is.
+    Which of them are answered in parts, `in_parts` says in turn.
     """
     wrong = compared = generated = too_much = 0
     each = -(-operations // len(supergraphs))
@@ -58,8 +63,8 @@ async def fuzz(supergraphs: dict[str, str], operations: int, seed: str, *, defer
         try:
             async with made(sdl, over_http=over_http) as comparison:
                 for number in range(each):
-                    in_parts = deferring or (number % 3 == 2 and not over_http)
-                    wrong += await compare(comparison, f"{name}/{seed}.{number}", deferring=in_parts)
+                    deferring = in_parts[number % len(in_parts)]
+                    wrong += await compare(comparison, f"{name}/{seed}.{number}", deferring=deferring)
                     compared += 1
                 generated += comparison.generated
                 too_much += comparison.too_much
@@ -105,7 +110,9 @@ def main() -> int:
     else:
         random = [f"random-{arguments.seed}.{number}" for number in range(arguments.random)]
         names = {name: read_supergraph(name) for name in [*sorted(path.stem for path in FOLDER.iterdir()), *random]}
-    running = fuzz(names, arguments.operations, arguments.seed, deferring=deferring, over_http=over_http)
+    at_once = arguments.at_once or over_http
+    in_parts = (True,) if deferring else (False,) if at_once else (False, False, True)
+    running = fuzz(names, arguments.operations, arguments.seed, in_parts=in_parts, over_http=over_http)
     return int(asyncio.run(running) > 0)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from random import Random
 from types import MappingProxyType
 from typing import Any
@@ -71,6 +72,9 @@ class _Unhurried:
     async def close(self) -> None:
         """Nothing is held."""
 
+
+_read = lru_cache(maxsize=8)(parse)
+"""An operation's document: read once, however often it is executed."""
 
 ALL_ERRORS = Limits(answer_errors_max=1_000_000)
 """Every error is told, so that none is missing for being one too many."""
@@ -150,6 +154,8 @@ class Comparison:
         self._monolith = build_monolith(world)
         self._deferring = with_defer(self._monolith)
         self._supergraph = Supergraph.parse(sdl)
+        self._planned: tuple[str, frozenset[str], Plan | None] = "", frozenset(), None
+        """The last plan, and what it is of."""
         self.too_much = 0
         """Deferred operations that were planned to be answered at once, as their parts are beyond the limits."""
         self.generated = 0
@@ -168,7 +174,7 @@ class Comparison:
     def expected(self, operation: Operation) -> ExecutionResult:
         """What the big schema answers."""
         self._world.salt = operation.salt
-        return run_monolith(self._monolith, parse(operation.text), operation.variables)
+        return run_monolith(self._monolith, _read(operation.text), operation.variables)
 
     async def answers(
         self,
@@ -182,13 +188,21 @@ class Comparison:
         `transports` stand in for some subgraphs; `refusals` takes up what subgraphs were asked and do not own.
         """
         self._world.salt = operation.salt
-        prepared = prepare(plan(operation.text, self._supergraph, labels=labels))
+        prepared = prepare(self._plan(operation, labels))
         sessions = [Session(labels, operation.salt) for _ in range(3)]
         first, second, third = [
             await self._execute(prepared, operation, session, transports, refusals) for session in sessions
         ]
         self.generated += prepared.code.program() is not None and not third.fallbacks
         return first, second, third
+
+    def _plan(self, operation: Operation, labels: frozenset[str]) -> Plan:
+        """The operation's plan, made once for all its executions."""
+        text, held_labels, made = self._planned
+        if made is None or (text, held_labels) != (operation.text, labels):
+            made = plan(operation.text, self._supergraph, labels=labels)
+            self._planned = operation.text, labels, made
+        return made
 
     async def _execute(
         self,
@@ -198,7 +212,7 @@ class Comparison:
         transports: Mapping[str, Transport],
         refusals: list[str] | None,
     ) -> Answer:
-        document = parse(operation.text)
+        document = _read(operation.text)
         definition = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))
         values = get_variable_values(self._monolith, definition.variable_definitions or (), operation.variables)
         answer = await execute(
@@ -239,7 +253,7 @@ class Comparison:
         made: Plan | None = None
         refusals: list[str] = []
         try:
-            made = plan(operation.text, self._supergraph, labels=labels)
+            made = self._plan(operation, labels)
             response, *again = await self.responses(operation, labels, refusals)
         except Exception as error:  # noqa: BLE001 # whatever it is, it is a difference
             return Difference(operation, labels, expected.data, repr(error), None, made)
@@ -258,7 +272,7 @@ class Comparison:
     ) -> tuple[Difference | None, int]:
         """None where the parts of a deferred operation come to what it answers at once, and to what graphql-core's
         incremental executor comes to, when all is well and when leaves fail; and how many parts came."""
-        document = parse(operation.text)
+        document = _read(operation.text)
         undeferred = parse(without_defer(document))
         try:
             made = self._plan_in_parts(operation, labels)
