@@ -1,5 +1,6 @@
 """Values in a schema, compared as values: `200` and `200.0` are one Float, a string and a block string of one text one
-String, and neither the order of an object's fields nor the brackets around a single item make a difference.
+String, and the order of an object's fields makes no difference. The brackets around a single item do: every composer
+takes `1` and `[1]` for two defaults of a list.
 
 Specification: GraphQL, section 3.5 to 3.12 (input coercion).
 """
@@ -34,8 +35,9 @@ def compared(value: ConstValueNode, type_text: str, type_of: TypeOf) -> Hashable
     """What a value of a type is compared by: equal for equal values."""
     type_text = nullable(type_text)
     if is_list(type_text):
-        items = value.values if isinstance(value, ListValueNode) else (value,)
-        return "null" if _is_null(value) else tuple(compared(each, item_type(type_text), type_of) for each in items)
+        if isinstance(value, ListValueNode):
+            return tuple(compared(each, item_type(type_text), type_of) for each in value.values)
+        return compared(value, item_type(type_text), type_of)
     if type_text == "ID" and isinstance(value, IntValueNode | StringValueNode):
         return "text", value.value
     found = type_of(type_text)
@@ -63,10 +65,6 @@ def compared_untyped(value: ConstValueNode) -> Hashable:
 def _number(text: str) -> Hashable:
     number = float(text)
     return ("number", number) if abs(number) < LARGEST_INT else ("number", text)
-
-
-def _is_null(value: ConstValueNode) -> bool:
-    return compared_untyped(value) == "null"
 
 
 def _field_type(parent: TypeDef, name: str) -> str:
