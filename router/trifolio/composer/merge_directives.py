@@ -233,15 +233,17 @@ def clauses_text(clauses: Clauses) -> str:
 def supergraph_names(merging: Merging, taken: Container[str]) -> dict[str, str]:
     """Specified directives -> the name in the supergraph; reports names that differ between subgraphs.
 
-    A directive keeps the name under which subgraphs import it; where they disagree, one cannot be chosen. One that none
-    imports and whose own name is `taken`, by a directive of @composeDirective, goes by its name with the prefix.
+    A directive keeps the name under which subgraphs that apply it import it; where these disagree, one cannot be
+    chosen. One that none imports and whose own name is `taken`, by a directive of @composeDirective, goes by its name
+    with the prefix.
     """
     names: dict[str, str] = {}
+    applied = {source.name: source.schema.applied_directives() for source in merging.sources}
     for directive in COMPOSED_DIRECTIVES:
         imported: dict[str, list[Source]] = {}
         for source in merging.sources:
             local = _imported_name(source, directive)
-            if local:
+            if local and directive in applied[source.name]:
                 imported.setdefault(local, []).append(source)
         names[directive] = next(iter(imported), f"federation__{directive}" if directive in taken else directive)
         if len(imported) > 1:

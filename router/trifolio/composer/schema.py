@@ -214,6 +214,15 @@ class SubgraphSchema:
         """Every selectable field with its type."""
         return ((each, one) for each in self.objects_and_interfaces() for one in each.fields.values())
 
+    def applied_directives(self) -> frozenset[str]:
+        """The specified directives that stand somewhere in the schema, by their canonical names."""
+        elements: list[Element] = []
+        for each in self.types.values():
+            elements += (each, *each.fields.values(), *each.values.values())
+            elements += (argument for one in each.fields.values() for argument in one.arguments.values())
+        uses = (use for each in elements for use in each.directives)
+        return frozenset(use.name for use in (*self.schema_directives, *uses) if use.spec)
+
     def runtime_types(self, name: str) -> tuple[str, ...]:
         """The object types that a value of a composite type can have here."""
         found = self.types.get(name)
