@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from graphql.language import DirectiveDefinitionNode, InputValueDefinitionNode, NonNullTypeNode, print_ast
 
 from trifolio.composer.diagnostics import Code
-from trifolio.composer.links import Link, understood_directives
+from trifolio.composer.links import Link, is_prefix, understood_directives
 from trifolio.composer.schema import Application
 from trifolio.composer.sources import Merging, Source
+from trifolio.composer.spec_links import SPECIFIED_PREFIXES, free_prefix, taken_prefixes
 from trifolio.composer.supergraph_model import SpecLink
 from trifolio.federation import BUILT_IN_DIRECTIVES, COMPOSED_DIRECTIVES, version_text
 
@@ -54,13 +55,14 @@ def custom_directives(merging: Merging) -> CustomDirectives:
     ]
     _check_names(merging, accepted)
     _check_federation_names(merging, accepted)
+    _check_purposes(merging, accepted)
     latest = [max(group, key=lambda each: each.link.version) for group in accepted]
     for each in latest:
         _check_arguments(merging, each)
     return CustomDirectives(
         subgraphs={group[0].local: frozenset(each.source.name for each in group) for group in accepted},
         definitions={group[0].local: _definition(each, group) for each, group in zip(latest, accepted, strict=True)},
-        links=tuple(_links(latest)),
+        links=tuple(_links(latest, taken_prefixes(merging))),
     )
 
 
@@ -108,7 +110,7 @@ def _of_one_major_version(merging: Merging, found: list[ComposedDirective]) -> s
     fitting = set()
     for identity in identities:
         group = [each for each in found if each.link.identity == identity]
-        if len({each.link.version[0] or each.link.version for each in group}) == 1:
+        if len({each.link.version[0] for each in group}) == 1:
             fitting.add(identity)
             continue
         versions = dict.fromkeys(f'{version_text(each.link.version)} in "{each.source.name}"' for each in group)
@@ -154,6 +156,18 @@ def _check_federation_names(merging: Merging, groups: list[list[ComposedDirectiv
                 merging.diagnostics.add(Code.DIRECTIVE_COMPOSITION_ERROR, message, places)
 
 
+def _check_purposes(merging: Merging, groups: list[list[ComposedDirective]]) -> None:
+    """Nothing is composed of what is linked for a purpose: a router that does not know it must not serve it."""
+    for each in (each for group in groups for each in group if each.link.purpose):
+        message = (
+            f'[{each.source.name}] "@{each.local}" is composed from "{each.link.url}", which is linked for '
+            f"{each.link.purpose}: no router could serve the supergraph without knowing what that asks for. "
+            'Take "for" off the link if it is metadata, or do not compose the directive.'
+        )
+        places = [(each.source.name, each.link.node), (each.source.name, each.use.node)]
+        merging.diagnostics.add(Code.UNSUPPORTED_LINKED_FEATURE, message, places)
+
+
 def _definition(latest: ComposedDirective, group: list[ComposedDirective]) -> DirectiveDefinitionNode:
     """The latest definition, with every location and argument that some subgraph may have used."""
     definitions = [each.definition for each in (latest, *group)]
@@ -185,17 +199,28 @@ def _check_arguments(merging: Merging, each: ComposedDirective) -> None:
                 merging.diagnostics.add(Code.DISALLOWED_INACCESSIBLE, message, [(each.source.name, use)])
 
 
-def _links(latest: list[ComposedDirective]) -> Iterator[SpecLink]:
-    """One @link for each specification, of the newest version that a subgraph links."""
+def _links(latest: list[ComposedDirective], taken: set[str]) -> Iterator[SpecLink]:
+    """One @link for each specification, of the newest version that a subgraph links.
+
+    A specification whose own name is no name of GraphQL, or is `taken`, is given another one: planners want every
+    feature of a supergraph to have a name, and no two the same.
+    """
     by_identity: dict[str, list[ComposedDirective]] = {}
     for each in latest:
         by_identity.setdefault(each.link.identity, []).append(each)
+    taken = {*taken, *(group[0].link.feature for group in by_identity.values())}
+    named: set[str] = set()
     for group in by_identity.values():
         imports = tuple(
             f'"@{each.local}"' if each.local == each.name else f'{{name: "@{each.name}", as: "@{each.local}"}}'
             for each in group
         )
-        yield SpecLink(max(group, key=lambda each: each.link.version).link.url, imports=imports)
+        newest = max(group, key=lambda each: each.link.version).link
+        is_free = newest.feature not in named and newest.feature not in SPECIFIED_PREFIXES
+        alias = None if is_free and is_prefix(newest.feature) else free_prefix(newest.prefix, taken)
+        named.add(newest.feature)
+        taken.add(alias or newest.feature)
+        yield SpecLink(newest.url, imports=imports, alias=alias)
 
 
 def definition_text(node: DirectiveDefinitionNode) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from graphql.language import (
     ConstDirectiveNode,
     ConstValueNode,
+    EnumValueNode,
     ListValueNode,
     NullValueNode,
     ObjectValueNode,
@@ -60,6 +61,8 @@ class Link:
     imports: Mapping[str, str] = field(default_factory=dict)
     """Canonical name -> name in this schema; directives with their `@`."""
     node: ConstDirectiveNode | None = None
+    purpose: str = ""
+    """What the link is `for`; empty where it says nothing."""
 
     @property
     def url(self) -> str:
@@ -144,6 +147,11 @@ class Links:
         """The canonical name, where the type is one of a specification that composition understands."""
         found = self.type(local)
         return found[1] if found and found[1] in understood_types(found[0]) else None
+
+
+def is_prefix(text: str) -> bool:
+    """Whether a specification can have a name: what it names begins with it and two underscores."""
+    return bool(NAME.fullmatch(text)) and "__" not in text and not text.endswith("_")
 
 
 def understood_directives(link: Link) -> Iterable[str]:
@@ -231,14 +239,22 @@ def _read_link(subgraph: str, use: ConstDirectiveNode, diagnostics: Diagnostics)
     identity, feature, version = split
     imports = _read_imports(subgraph, use, diagnostics)
     alias = _string(use, "as")
-    if alias is not None and (not NAME.fullmatch(alias) or "__" in alias or alias.endswith("_")):
+    if alias is not None and not is_prefix(alias):
         message = (
             f'[{subgraph}] "{url}" cannot be linked as "{alias}": that has to be a name without "__" that does not end '
             'with "_".'
         )
         diagnostics.add(Code.INVALID_LINK_DIRECTIVE_USAGE, message, [(subgraph, use)])
         return None
-    return Link(identity, feature, version, alias or feature, imports, use) if imports is not None else None
+    if imports is None:
+        return None
+    return Link(identity, feature, version, alias or feature, imports, use, _purpose(use))
+
+
+def _purpose(use: ConstDirectiveNode) -> str:
+    """What a link is for, as it is written."""
+    given = (each.value for each in use.arguments or () if each.name.value == "for")
+    return next((each.value for each in given if isinstance(each, EnumValueNode | StringValueNode)), "")
 
 
 def _split_url(url: str) -> tuple[str, str, Version] | str:

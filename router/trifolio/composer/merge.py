@@ -58,7 +58,7 @@ def merge_schemas(merging: Merging) -> MergedSupergraph:
         types=types,
         links=(*specified_links(merging, composed, types, directives), *custom.links),
         definitions=(
-            *specified_definitions(composed, types, directives),
+            *specified_definitions(merging, composed, types, directives),
             *(text for text in graphql_definitions(types) if "oneOf" not in custom.definitions),
             *map(definition_text, custom.definitions.values()),
             *merged_executable_directives(merging, custom.definitions),

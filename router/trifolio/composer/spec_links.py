@@ -1,7 +1,13 @@
-"""The @link and directive definitions of a supergraph for the specified directives that it uses."""
+"""The @link and directive definitions of a supergraph for the specified directives that it uses.
 
-from collections.abc import Iterator, Mapping
+A link gives its specification a name in the supergraph, its own or one by `as`. No two may have the same, and none the
+name of a directive that another one brings: planners refuse what can be confused.
+"""
 
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from trifolio.composer.links import is_prefix
 from trifolio.composer.merge_directives import Composed
 from trifolio.composer.sources import Merging
 from trifolio.composer.supergraph_model import MergedSupergraph, MergedType, SpecLink
@@ -12,14 +18,30 @@ from trifolio.federation import (
     JOIN_BASE,
     JOIN_WITH_CONTEXT,
     JOIN_WITH_OVERRIDE_LABELS,
+    STANDALONE_FEATURES,
     DirectiveSpec,
     Version,
     directives_of,
     version_text,
 )
 
-CONTEXT_SCALAR = "context__ContextFieldValue"
-LOCAL_SCALARS = {"Scope": "requiresScopes__Scope", "Policy": "policy__Policy"}
+LOCAL_SCALARS = ("Scope", "Policy")
+SPECIFIED_PREFIXES = frozenset({"link", "join", *STANDALONE_FEATURES})
+"""The names that specifications of federation have in supergraphs."""
+
+
+def taken_prefixes(merging: Merging) -> set[str]:
+    """What types' names begin with, and what directives are called: a specification with such a name takes them."""
+    types = {name.partition("__")[0] for name in merging.names()}
+    return types.union(SPECIFIED_PREFIXES, *(source.schema.directives for source in merging.sources))
+
+
+def free_prefix(wanted: str, taken: Iterable[str]) -> str:
+    """A name for a specification that resembles the wanted one and is not taken."""
+    base = "_".join(re.findall("[0-9A-Za-z]+", wanted)) or "feature"
+    base = base if is_prefix(base) else f"_{base}"
+    names = (base, *(f"{base}{number}" for number in range(2, len(set(taken)) + 3)))
+    return next(name for name in names if name not in taken)
 
 
 def used_directives(composed: Composed, types: Mapping[str, MergedType], schema: tuple[str, ...]) -> list[str]:
@@ -43,15 +65,28 @@ def _joined_texts(types: Mapping[str, MergedType]) -> Iterator[str]:
     return (text for text in _texts(types) if text.startswith("@join__directive("))
 
 
+def _prefixes(merging: Merging, composed: Composed, used: Iterable[str]) -> dict[str, str]:
+    """What the specifications of the used directives are called in the supergraph."""
+    specs = directives_of(FEDERATION_LATEST)
+    features = {name: specs[name].feature for name in used}
+    taken = taken_prefixes(merging) | set(composed.custom) | set(composed.names.values())
+    found = {}
+    for feature in features.values():
+        others = {composed.names[name] for name, other in features.items() if other != feature}
+        found[feature] = free_prefix(feature, taken) if feature in others or feature in composed.custom else feature
+    return found
+
+
 def specified_links(
     merging: Merging, composed: Composed, types: Mapping[str, MergedType], schema: tuple[str, ...]
 ) -> Iterator[SpecLink]:
     """One @link per specification whose directives the supergraph uses."""
     specs = directives_of(FEDERATION_LATEST)
     groups: dict[str, list[DirectiveSpec]] = {}
-    for name in used_directives(composed, types, schema):
-        spec = specs[name]
-        groups.setdefault(spec.feature, []).append(spec)
+    names = used_directives(composed, types, schema)
+    prefixes = _prefixes(merging, composed, names)
+    for name in names:
+        groups.setdefault(specs[name].feature, []).append(specs[name])
     for feature, used in groups.items():
         imports = []
         for spec in used:
@@ -61,27 +96,33 @@ def specified_links(
             elif local != feature:
                 imports.append(f'"@{local}"')
         version = version_text(used[0].feature_version)
-        yield SpecLink(f"{APOLLO_HOST}{feature}/{version}", security=used[0].security, imports=tuple(imports))
+        alias = prefixes[feature] if prefixes[feature] != feature else None
+        url = f"{APOLLO_HOST}{feature}/{version}"
+        yield SpecLink(url, security=used[0].security, imports=tuple(imports), alias=alias)
     for feature in sorted({text.partition("federation__")[2].partition('"')[0] for text in _joined_texts(types)}):
         version = version_text(specs[feature].feature_version)
         yield SpecLink(f"{APOLLO_HOST}{specs[feature].feature}/{version}", execution=True)
 
 
 def specified_definitions(
-    composed: Composed, types: Mapping[str, MergedType], schema: tuple[str, ...]
+    merging: Merging, composed: Composed, types: Mapping[str, MergedType], schema: tuple[str, ...]
 ) -> Iterator[str]:
     """The definitions of those directives, and of the scalars that they need."""
     specs = directives_of(FEDERATION_LATEST)
-    for name in used_directives(composed, types, schema):
+    names = used_directives(composed, types, schema)
+    prefixes = _prefixes(merging, composed, names)
+    for name in names:
+        prefix = prefixes[specs[name].feature]
         text = specs[name].text(composed.names[name])
-        for scalar, local in LOCAL_SCALARS.items():
+        for scalar in LOCAL_SCALARS:
             if f"{scalar}!" in text:
-                text = text.replace(f"{scalar}!", f"{local}!")
-                yield f"scalar {local}"
+                text = text.replace(f"{scalar}!", f"{prefix}__{scalar}!")
+                yield f"scalar {prefix}__{scalar}"
         yield text
         if name == "context":
-            yield specs["fromContext"].text("context__fromContext").replace("ContextFieldValue", CONTEXT_SCALAR)
-            yield f"scalar {CONTEXT_SCALAR}"
+            scalar = f"{prefix}__ContextFieldValue"
+            yield specs["fromContext"].text(f"{prefix}__fromContext").replace("ContextFieldValue", scalar)
+            yield f"scalar {scalar}"
 
 
 def graphql_definitions(types: Mapping[str, MergedType]) -> Iterator[str]:
