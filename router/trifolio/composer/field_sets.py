@@ -7,6 +7,7 @@ from graphql import GraphQLError, parse, print_ast
 from graphql.language import FieldNode, InlineFragmentNode, OperationDefinitionNode, SelectionSetNode
 
 from trifolio.composer.schema import Application, Field, SubgraphSchema, TypeDef, is_non_null, named
+from trifolio.composer.values import misfit
 
 Coordinate = tuple[str, str]
 """A type's name and a field's name."""
@@ -111,8 +112,12 @@ def _field_mentions(
         tell(f'Cannot query field "{name}" on type "{parent.name}"')
         return
     for each in node.arguments or ():
-        if each.name.value not in found.arguments:
+        argument = found.arguments.get(each.name.value)
+        problem = misfit(each.value, argument.type, schema.types.get) if argument else None
+        if argument is None:
             tell(f'unknown argument "{each.name.value}" of field "{parent.name}.{name}"')
+        elif problem:
+            tell(f'argument "{each.name.value}" of field "{parent.name}.{name}": {problem}')
     given = {each.name.value for each in node.arguments or ()}
     for argument in found.arguments.values():
         if argument.name not in given and is_non_null(argument.type) and argument.default is None:

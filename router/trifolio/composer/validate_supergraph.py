@@ -9,9 +9,10 @@ from trifolio.composer.authorization import Requirements, check_transitive_requi
 from trifolio.composer.diagnostics import Code
 from trifolio.composer.field_sets import InvalidFieldSet, Mention, mentions, parse_selection
 from trifolio.composer.inaccessible import check_inaccessible
-from trifolio.composer.schema import Argument, Field, TypeDef, first, is_list, is_non_null, item_type, nullable
+from trifolio.composer.schema import Argument, Field, TypeDef, first, has, is_list, is_non_null, item_type, nullable
 from trifolio.composer.sources import Merging, Source, listed, subgraphs_listed
 from trifolio.composer.supergraph_model import MergedSupergraph, MergedType
+from trifolio.composer.values import misfit
 from trifolio.errors import SupergraphError
 from trifolio.supergraph import Supergraph
 
@@ -108,6 +109,14 @@ def _argument_problem(merging: Merging, supergraph: MergedSupergraph, mention: M
                 if name in own.arguments and is_non_null(own.arguments[name].type) and not own.arguments[name].default
             )
             return f'argument "{name}" of "{coordinate}" is left out, but it is required in {demanding}'
+    for node in mention.node.arguments or ():
+        for source, own in owners:
+            declared = own.arguments.get(node.name.value)
+            problem = misfit(node.value, declared.type, source.schema.types.get) if declared is not None else None
+            if problem and not has(own, "external"):
+                return (
+                    f'argument "{node.name.value}" of "{coordinate}" does not suit subgraph "{source.name}": {problem}'
+                )
     return None
 
 
