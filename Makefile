@@ -37,6 +37,7 @@ long: $(STAMP)
 	$(BIN)/python -m tests.execution --operations 3000 --random 100 --deferring $(ARGS)
 	$(BIN)/python -m tests.execution --operations 3000 --random 100 --over-http $(ARGS)
 	TRIFOLIO_DEFERRED_OPERATIONS=3000 $(BIN)/python -m pytest tests/execution/test_incremental_nulls.py
+	$(BIN)/python -m tests.composer --sets 20000
 
 # What attackers send, for longer than the suite does; then against a router on a socket, whose event loop is measured:
 # make attack ARGS="--number 50000 --seconds 3600". It fails where the loop stands still, or memory grows.
@@ -72,9 +73,11 @@ imports: $(STAMP)
 bench: $(BENCH_STAMP)
 	$(BIN)/python -m bench
 
-# Apollo's composition and gateway on our schemas, and its client on our answers in parts; needs Node 20.
+# Apollo's composition and gateway on our schemas, and its client on our answers in parts; then random subgraphs, as the
+# composer and the planners of others judge them. It needs Node 20: make interop ARGS="--sets 20000"
 interop: $(STAMP)
 	$(BIN)/python -m bench.interop
+	$(BIN)/python -m tests.composer --judges --sets 1000 $(ARGS)
 
 # The lock files hold pinned versions only: no registry is named, so they install from whichever one a machine uses.
 # What is pinned stays, as far as the requirements allow; for newer versions: make lock ARGS=--upgrade

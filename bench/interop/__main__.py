@@ -4,6 +4,8 @@
 2. `@apollo/query-planner` and `@graphql-hive/router-query-planner` load our supergraph and all of the composer cases.
 3. `@apollo/gateway` serves our supergraph.graphql, and answers as our router does, over the same running services.
 4. `@apollo/client` reads our answers in parts, in both formats, to what the operations answer without @defer.
+
+Random sets of subgraphs are judged by the first two: `python -m tests.composer --judges`.
 """
 
 import asyncio
