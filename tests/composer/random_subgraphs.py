@@ -442,7 +442,7 @@ class RandomSubgraphs:
         for directive in self._random.choice((("note",), ("note",), ("note", "mark"), ("note", "policy"))):
             url, alias = self._random.choice(FOREIGN)
             local = self._random.choice((directive, directive, f"my_{directive}"))
-            for graph in self._with("key"):
+            for graph in self._with("composeDirective" if directive == "policy" else "key"):
                 if self._chance(0.7):
                     name = f"other_{directive}" if self._chance(0.03) else local
                     self._foreign_directive(graph, url, alias, directive, name)
@@ -459,7 +459,8 @@ class RandomSubgraphs:
         graph.links.append(f'@link(url: "{url}"{shown}, import: [{imported}]{purpose})')
         default = self._random.choice(SAME_VALUES["String"])
         graph.definitions.append(f"directive @{name}(of: String = {default}) on OBJECT | FIELD_DEFINITION")
-        if graph.knows("composeDirective") and self._chance(0.7):
+        # A name of federation's is always composed: where it is not, Apollo's composition takes it for federation's.
+        if graph.knows("composeDirective") and (self._chance(0.7) or directive == "policy"):
             graph.links.append(self._use(graph, "composeDirective", f'name: "@{name}"').strip())
         for owner in self._entities:
             if owner in graph.types:

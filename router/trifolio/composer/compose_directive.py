@@ -143,11 +143,12 @@ def _check_names(merging: Merging, groups: list[list[ComposedDirective]]) -> Non
 
 
 def _check_federation_names(merging: Merging, groups: list[list[ComposedDirective]]) -> None:
-    """A directive cannot have the name under which another subgraph has one that federation composes."""
+    """A directive cannot have the name under which another subgraph applies one that federation composes."""
+    applied = {source.name: source.schema.applied_directives() for source in merging.sources} if groups else {}
     for group in groups:
         for source in merging.sources:
             name = source.schema.links.understood_directive(group[0].local)
-            if name in COMPOSED_DIRECTIVES:
+            if name in COMPOSED_DIRECTIVES and name in applied[source.name]:
                 message = (
                     f'"@{group[0].local}" is composed from "{group[0].link.identity}", but in subgraph "{source.name}" '
                     f"federation's @{name} has that name. Import one of them under another name."
