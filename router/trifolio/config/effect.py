@@ -27,6 +27,7 @@ CUT_BY: Final = (
     ("document_depth_max", "document_tokens_max"),
     ("operation_aliases_max", "document_tokens_max"),
     ("operation_root_fields_max", "operation_selections_max"),
+    ("long_computations_max", "computations_max"),
     ("plan_cache_entries_max", "plan_cache_bytes_max"),
 )
 """Limits, and those that are reached before them where they are smaller: a token has a byte, an alias has a token."""
