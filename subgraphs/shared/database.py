@@ -26,11 +26,11 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal, Protocol, TypeVar
 from zlib import crc32
 
+from sqlalchemy import URL, Engine, RootTransaction, create_engine, event, func, make_url, select, text
 from sqlalchemy import Connection as SyncConnection
-from sqlalchemy import Engine, RootTransaction, create_engine, event, func, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
@@ -53,12 +53,17 @@ POSTGRES_POOL_SIZE = 10
 POSTGRES_LOCK_TIMEOUT_MS = 5_000
 """No transaction here is long: a row lock awaited longer than this belongs to a stuck peer, and the caller retries."""
 
+_UNDEFINED_TABLE = "42P01"
 _PRIMARY_CODE = 0xFF
 """The bits of an extended SQLite code that are its primary code."""
 _RETRIED_SQLSTATES = frozenset({"40001", "40P01"})
 """serialization_failure and deadlock_detected."""
 _UNAVAILABLE_SQLSTATES = _RETRIED_SQLSTATES | {"53300", "55P03", "57P01", "57P02", "57P03"}
 """Also too_many_connections, lock_not_available, and a server that shuts down or starts."""
+
+
+class UnusableUrl(ValueError):
+    """A database's URL that is none, or another kind's. The text shows nothing of a password."""
 
 
 class Connection(Protocol):
@@ -108,16 +113,16 @@ class Database:
             clock: milliseconds since the epoch, in place of the database's time; for tests.
 
         Raises:
-            ValueError: for any other URL.
+            UnusableUrl: for any other URL.
         """
-        parsed = make_url(url)
+        parsed = _parsed(url)
         if parsed.get_backend_name() == "sqlite":
             if not parsed.database or parsed.database == ":memory:":
-                raise ValueError("An in-memory SQLite database has no use here: name a file, as in sqlite:///users.db.")
+                raise UnusableUrl(
+                    "An in-memory SQLite database has no use here: name a file, as in sqlite:///users.db."
+                )
             return cls(_SqliteBackend(url, clock))
-        if parsed.get_backend_name() == "postgresql":
-            return cls(_PostgresBackend(asyncpg_url(url), clock))
-        raise ValueError(f"Use a sqlite:/// or postgresql:// URL, not {parsed.get_backend_name()}.")
+        return cls(_PostgresBackend(asyncpg_url(url), clock))
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
@@ -165,9 +170,41 @@ class Database:
         async with self._backend.advisory_lock(name) as held:
             yield held
 
+    async def revision(self) -> str | None:
+        """The revision of the schema, as migrations have noted it; None for a database without tables.
+
+        Raises:
+            Refusal: `unavailable` when the database cannot be reached.
+        """
+        async with self.reading() as connection:
+            try:
+                found: str | None = (await connection.execute(_REVISION)).scalar_one_or_none()
+            except DBAPIError as error:
+                if not _lacks_table(error):
+                    raise
+                return None
+        return found
+
     async def close(self) -> None:
         """Closes every connection."""
         await self._backend.close()
+
+
+def is_sqlite(url: str) -> bool:
+    """Whether the URL names a SQLite file, and not a PostgreSQL database; raises UnusableUrl for any other."""
+    return _parsed(url).get_backend_name() == "sqlite"
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, ValueError):
+        # What SQLAlchemy says of it may hold a part of the password.
+        raise UnusableUrl("The database's URL is none: write sqlite:///FILE or postgresql://...") from None
+    if backend not in ("sqlite", "postgresql"):
+        raise UnusableUrl(f"Use a sqlite:/// or postgresql:// URL, not {backend}.")
+    return parsed
 
 
 def asyncpg_url(url: str) -> str:
@@ -179,6 +216,10 @@ def sqlstate_of(error: DBAPIError) -> str | None:
     """PostgreSQL's five-character code of a failed statement; None on SQLite."""
     code = getattr(error.orig, "sqlstate", None)
     return code if isinstance(code, str) else None
+
+
+def _lacks_table(error: DBAPIError) -> bool:
+    return sqlstate_of(error) == _UNDEFINED_TABLE or str(error.orig).startswith("no such table")
 
 
 def _is_unavailable(error: OSError | SQLAlchemyError) -> bool:
@@ -317,6 +358,7 @@ class _PostgresBackend:
         await self._engine.dispose()
 
 
+_REVISION = text("SELECT version_num FROM alembic_version")
 _POSTGRES_NOW = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import orjson
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -48,17 +49,23 @@ def signing_key(private: Ed25519PrivateKey) -> SigningKey:
 
 def read_signing_key(pem: str) -> SigningKey:
     """Reads an Ed25519 private key in PEM (PKCS 8); raises ValueError for anything else."""
-    key = load_pem_private_key(pem.encode(), password=None)
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # whose words may hold bytes of the key
+        key = None
     if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError("The signing key must be an Ed25519 private key.")
+        raise ValueError("The signing key must be an Ed25519 private key (PEM).")
     return signing_key(key)
 
 
 def read_verifying_key(pem: str) -> VerifyingKey:
     """Reads an Ed25519 public key in PEM (SubjectPublicKeyInfo); raises ValueError for anything else."""
-    key = load_pem_public_key(pem.encode())
+    try:
+        key = load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
     if not isinstance(key, Ed25519PublicKey):
-        raise ValueError("The verifying key must be an Ed25519 public key.")
+        raise ValueError("The verifying key must be an Ed25519 public key (PEM).")
     return VerifyingKey(kid=_thumbprint(key), public=key)
 
 

@@ -6,19 +6,58 @@ A service's `migrations/env.py` is two lines that call `run_migrations`, so `ale
 """
 
 import asyncio
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
-from sqlalchemy import Connection, MetaData, create_engine, make_url, text
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from subgraphs.shared.database import asyncpg_url
+from subgraphs.shared.database import Database, asyncpg_url, is_sqlite
 
 MIGRATION_LOCK_KEY = 0x7472_6966
 """PostgreSQL advisory lock under which replicas that start together migrate one after another."""
+
+
+class WrongSchema(Exception):
+    """A database's schema is not the one that this program works with. The text says what to do about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revisions:
+    """The schemas of one service that this program knows, by revision; `newest` is the one that it works with."""
+
+    newest: str
+    known: frozenset[str]
+
+    def fault(self, found: str | None) -> str | None:
+        """Why a database of that revision cannot be worked with, and what to do about it; None where it can."""
+        if found == self.newest:
+            return None
+        if found is None:
+            return "it has no tables; run: python -m brokerage migrate"
+        if found in self.known:
+            return "its schema is older than this program; run: python -m brokerage migrate"
+        return "its schema is newer than this program; run the version that made it, or a newer one"
+
+
+def revisions_of(package: str) -> Revisions:
+    """The revisions of `package`, such as `"subgraphs.users"`."""
+    scripts = ScriptDirectory.from_config(alembic_config(package))
+    newest = scripts.get_current_head()
+    assert newest is not None
+    return Revisions(newest, frozenset(script.revision for script in scripts.walk_revisions()))
+
+
+async def require_newest_schema(database: Database, package: str) -> None:
+    """Raises WrongSchema unless the database has the newest schema of `package`."""
+    fault = revisions_of(package).fault(await database.revision())
+    if fault is not None:
+        raise WrongSchema(fault)
 
 
 def migrate(url: str, package: str) -> None:
@@ -26,7 +65,7 @@ def migrate(url: str, package: str) -> None:
 
     Every pending revision runs in one transaction. Call it outside an event loop, before the service starts.
     """
-    if make_url(url).get_backend_name() == "sqlite":
+    if is_sqlite(url):
         engine = create_engine(url)
         with engine.begin() as connection:
             _upgrade(connection, package)

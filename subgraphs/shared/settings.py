@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -25,7 +25,13 @@ PREFIX = "TRIFOLIO_"
 class ServiceSettings(BaseSettings):
     """The settings that users, wallet and stocks share. A service's own class sets `service` and adds its fields."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # errors are logged, and some of what they would show is secret
+    )
 
     service: str
     mode: Literal["production", "development"] = "production"
@@ -56,6 +62,7 @@ class ServiceSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _production_is_guarded(self) -> Self:
+        used = {self.signing_key().kid, *(key.kid for key in self.verifying_keys().values())}
         if self.mode == "development":
             return self
         secrets = self.router_secret_values()
@@ -65,7 +72,6 @@ class ServiceSettings(BaseSettings):
                 f"set {PREFIX}ROUTER_SECRETS or {PREFIX}ROUTER_SECRETS_FILE."
             )
         development = {development_key(name).kid for name in SERVICE_NAMES}
-        used = {self.signing_key().kid, *(key.kid for key in self.verifying_keys().values())}
         if used & development:
             raise ValueError(f"Production refuses development keys: make new ones, or set {PREFIX}MODE=development.")
         return self
@@ -101,6 +107,19 @@ class ServiceSettings(BaseSettings):
         if given or not self.development:
             return given
         return {name: development_key(name).public for name in SERVICE_NAMES if name != self.service}
+
+
+def settings_fault(error: ValidationError) -> str:
+    """What is wrong with which variables, for whoever sets them; nothing of what they were set to."""
+    return "; ".join(_variable_fault(each["loc"], each["msg"]) for each in error.errors(include_input=False))
+
+
+def _variable_fault(location: tuple[int | str, ...], message: str) -> str:
+    words = message.removeprefix("Value error, ")
+    if not location:
+        return words
+    name = str(location[0])
+    return f"{name if name.isupper() else PREFIX + name.upper()}: {words}"
 
 
 class _NamedFiles(PydanticBaseSettingsSource):
