@@ -126,7 +126,9 @@ async def _running(folder: Path) -> AsyncIterator[tuple[psutil.Process, Mapping[
                 if not line:
                     raise SystemExit(f"the brokerage did not start:\n{said.decode()}")
                 said += line
-        yield psutil.Process(process.pid), read_urls(folder)
+        urls = read_urls(folder)
+        assert urls is not None
+        yield psutil.Process(process.pid), urls
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGINT)

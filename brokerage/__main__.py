@@ -15,27 +15,27 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import uvloop
 
 from brokerage.audit import audit
-from brokerage.demo import DEMO_USERS, DemoFailed, fetch_token, seed
+from brokerage.demo import DEMO_USERS, fetch_token, seed
 from brokerage.development import (
     DEFAULT_FOLDER,
     DEFAULT_HOST,
     DEFAULT_PORT,
     SUPERGRAPH,
     Development,
-    FolderInUse,
     read_urls,
 )
+from brokerage.failures import CommandFailed, explained
 from brokerage.one_process import OneProcess
 from brokerage.secret_files import write_database_urls, write_keys
-from brokerage.services import create_service, migrate_service, read_settings, serve_until_stopped
-from brokerage.supervisor import ProcessFailed, busy_ports, supervise
+from brokerage.services import PRIVATE_UMASK, create_service, migrate_service, read_settings, serve_until_stopped
+from brokerage.supervisor import busy_ports, refuse_address, supervise
 from subgraphs.shared.database import Database
 from subgraphs.shared.invariants import Violation
+from subgraphs.shared.migrations import require_newest_schema
 from subgraphs.shared.settings import SERVICE_NAMES
 
 LAST_PORT = 65_535
@@ -44,9 +44,10 @@ LAST_PORT = 65_535
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0 done, 1 it failed and said why, 2 the command line is at fault."""
     options = _parser().parse_args(arguments)
+    os.umask(PRIVATE_UMASK)
     try:
         code: int = options.run(options)
-    except (ProcessFailed, DemoFailed, FolderInUse) as failure:
+    except CommandFailed as failure:
         print(f"brokerage: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -109,22 +110,29 @@ def _port(text: str) -> int:
 
 def _up(options: argparse.Namespace) -> int:
     development = Development(options.data.resolve(), options.host, options.port, in_process=options.in_process)
+    refuse_address(options.host, options.port)
     busy = busy_ports(options.host, sorted(set(development.ports.values())))
     if busy:
         taken = ", ".join(str(port) for port in busy)
         print(f"brokerage: port {taken} of {options.host} is in use; choose another with --port", file=sys.stderr)
         return 1
-    with development.locked():
-        development.prepare()
-        for service in SERVICE_NAMES:
-            migrate_service(service, development.database_url(service))
+    with development.locked() as lock:
+        with explained("the data folder"):
+            development.prepare()
+        _migrate_all(development)
         run = uvloop.run if development.in_process else asyncio.run
-        run(_run(development))
+        run(_run(development, lock))
     print("Stopped.")
     return 0
 
 
-async def _run(development: Development) -> None:
+def _migrate_all(development: Development) -> None:
+    for service in SERVICE_NAMES:
+        with explained(service):
+            migrate_service(service, development.database_url(service))
+
+
+async def _run(development: Development, lock: int) -> None:
     async def welcome() -> None:
         await seed(development.urls)
         print(_welcome_text(development, await fetch_token(development.urls, "alice")), flush=True)
@@ -132,7 +140,8 @@ async def _run(development: Development) -> None:
     if development.in_process:
         await _serve_in_process(development, welcome)
     else:
-        await supervise(development.process_specs(), when_ready=welcome, when_failed=_complain)
+        specs = development.process_specs()
+        await supervise(specs, when_ready=welcome, when_failed=_complain, held=(lock,))
 
 
 def _complain(failure: str) -> None:
@@ -189,10 +198,12 @@ def _token(options: argparse.Namespace) -> int:
 
 def _audit(options: argparse.Namespace) -> int:
     """Exit code 1 where an invariant is broken. What two services must agree on is compared only when all is quiet."""
-    urls = _running_urls(options.data)
-    ports = {urlsplit(url).port or 0 for url in urls.values()}
-    quiet = options.quiet or not busy_ports(urlsplit(urls["router"]).hostname or "", sorted(ports))
-    violations = asyncio.run(_audit_databases(Development(options.data.resolve()), quiet=quiet))
+    development = Development(options.data.resolve())
+    with explained("the data folder"):
+        if not development.holds_databases():
+            raise _no_brokerage(options.data)
+        quiet = options.quiet or development.is_stopped()
+    violations = asyncio.run(_audit_databases(development, quiet=quiet))
     for violation in violations:
         print(violation)
     scope = "all services" if quiet else "each service alone, as the brokerage is running"
@@ -202,31 +213,44 @@ def _audit(options: argparse.Namespace) -> int:
 
 async def _audit_databases(development: Development, *, quiet: bool) -> tuple[Violation, ...]:
     async with contextlib.AsyncExitStack() as stack:
-        databases = {name: Database.open(development.database_url(name)) for name in SERVICE_NAMES}
-        for database in databases.values():
-            stack.push_async_callback(database.close)
-        return await audit(**databases, quiet=quiet)
+        databases = {}
+        for name in SERVICE_NAMES:
+            with explained(name):
+                databases[name] = Database.open(development.database_url(name))
+                stack.push_async_callback(databases[name].close)
+                await require_newest_schema(databases[name], f"subgraphs.{name}")
+        with explained("the databases"):
+            return await audit(**databases, quiet=quiet)
 
 
 def _running_urls(folder: Path) -> dict[str, str]:
     try:
-        return read_urls(folder)
-    except FileNotFoundError:
-        raise DemoFailed(
-            f"{folder} holds no brokerage; start one with: python -m brokerage up --data {folder}"
-        ) from None
+        with explained("the data folder"):
+            urls = read_urls(folder)
+    except ValueError:
+        raise CommandFailed(f"{folder / 'urls.json'} is damaged; the next start writes it anew") from None
+    if urls is None:
+        raise _no_brokerage(folder)
+    return urls
+
+
+def _no_brokerage(folder: Path) -> CommandFailed:
+    return CommandFailed(f"{folder} holds no brokerage; start one with: python -m brokerage up --data {folder}")
 
 
 def _migrate(options: argparse.Namespace) -> int:
+    development = Development(options.data.resolve())
+    with development.locked() if development.uses_files() else contextlib.nullcontext():
+        _migrate_all(development)
     for service in SERVICE_NAMES:
-        migrate_service(service, Development(options.data.resolve()).database_url(service))
         print(f"{service}: the schema is the newest")
     return 0
 
 
 def _secrets(options: argparse.Namespace) -> int:
-    write_keys(options.folder)
-    write_database_urls(options.folder, host="postgres")
+    with explained("the secrets"):
+        write_keys(options.folder)
+        write_database_urls(options.folder, host="postgres")
     print(f"The secrets are in {options.folder}. Keep them out of version control.")
     return 0
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 
+from brokerage.failures import CommandFailed
+
 REQUEST_TIMEOUT_S = 10.0
 POLL_S = 0.1
 POLLS_MAX = 100
@@ -51,7 +53,7 @@ COMMITTED_CAPITAL = {"currency": "USD", "amount": "2500.00"}
 COMMITTED_STOCK, COMMITTED_QUANTITY = "FJRD", "10"
 
 
-class DemoFailed(Exception):
+class DemoFailed(CommandFailed):
     """The brokerage does not answer, or refused what the demo needs. The text is for the user."""
 
 

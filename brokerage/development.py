@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from brokerage.failures import CommandFailed, explained
 from brokerage.secret_files import write_keys
 from brokerage.supervisor import ProcessSpec
 from subgraphs.shared.settings import PREFIX, SERVICE_NAMES
@@ -31,6 +32,9 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 4000
 """The router's; the services take the three that follow."""
 
+TETHERED = (sys.executable, "-m", "brokerage.tether")
+"""How a module is run that ends with the supervisor."""
+
 SECRET_FIELDS: Mapping[str, tuple[str, ...]] = {
     "users": ("router_secrets", "service_signing_key", "service_verifying_keys", "token_signing_key"),
     "wallet": ("router_secrets", "service_signing_key", "service_verifying_keys"),
@@ -39,7 +43,14 @@ SECRET_FIELDS: Mapping[str, tuple[str, ...]] = {
 """The settings that each service reads from files."""
 
 
-class FolderInUse(Exception):
+FOLDER_MODE = 0o700
+DATABASE_MODE = 0o600
+"""The folder holds names, addresses, password hashes and all money: it is its owner's alone."""
+PARTS = frozenset({"secrets", "logs", "lock", "router.yaml", "urls.json", *(f"{name}.db" for name in SERVICE_NAMES)})
+"""What a folder that is a brokerage's has some of."""
+
+
+class FolderInUse(CommandFailed):
     """Another brokerage runs on the folder. The text is for the user."""
 
 
@@ -69,22 +80,65 @@ class Development:
         variable = f"{PREFIX}{service.upper()}_DATABASE_URL"
         named = os.environ.get(f"{variable}_FILE")
         if named:
-            return Path(named).read_text().strip()
+            with explained(f"{variable}_FILE"):
+                return Path(named).read_text().strip()
         return os.environ.get(variable) or f"sqlite:///{self.folder / service}.db"
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[int]:
         """Makes the folder and keeps every other brokerage out of it: its databases have one writer each.
 
-        Raises FolderInUse.
+        The lock is that of the file descriptor it yields, and so of every process that has it: as long as one of them
+        runs, the folder is in use. Raises FolderInUse, and CommandFailed where there can be no such folder.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as file:
+        with explained("the data folder"):
+            self._make_private()
+            file = (self.folder / "lock").open("a")
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise FolderInUse(f"another brokerage uses {self.folder}; stop it, or name another --data") from None
-            yield
+            yield file.fileno()
+
+    def in_use(self) -> bool:
+        """Whether a brokerage runs on the folder."""
+        try:
+            with (self.folder / "lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def uses_files(self) -> bool:
+        """Whether a database is a file in the folder."""
+        return any(self._file(service) is not None for service in SERVICE_NAMES)
+
+    def holds_databases(self) -> bool:
+        """Whether each database that would be a file in the folder is there."""
+        files = [file for service in SERVICE_NAMES if (file := self._file(service)) is not None]
+        return all(file.exists() for file in files)
+
+    def is_stopped(self) -> bool:
+        """Whether it is known that nothing runs: the databases are the folder's, and the folder is not in use."""
+        known = self.uses_files() or (self.folder / "lock").exists()
+        return known and not self.in_use()
+
+    def _file(self, service: str) -> Path | None:
+        url, file = self.database_url(service), self.folder / f"{service}.db"
+        return file if url == f"sqlite:///{file}" else None
+
+    def _make_private(self) -> None:
+        """Makes the folder, or takes the access of others from it; never from one that is not a brokerage's."""
+        self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        found = {each.name for each in self.folder.iterdir()}
+        if found and not found & PARTS:
+            raise CommandFailed(f"{self.folder} holds other things than a brokerage; name a folder of its own")
+        self.folder.chmod(FOLDER_MODE)
+        for file in self.folder.glob("*.db*"):
+            file.chmod(DATABASE_MODE)
 
     def prepare(self) -> None:
         """Makes what is missing of the keys, and the router's settings."""
@@ -109,7 +163,7 @@ class Development:
 
     def _service_spec(self, service: str) -> ProcessSpec:
         place = ("--host", self.host, "--port", str(self.ports[service]))
-        command = (sys.executable, "-m", "brokerage.services", service, *place)
+        command = (*TETHERED, "brokerage.services", service, *place)
         plain = {_variable(field): value for field, value in self._plain_settings(service).items()}
         files = {f"{_variable(field)}_FILE": str(path) for field, path in self._secret_files(service).items()}
         return self._spec(service, command, {**plain, **files})
@@ -117,7 +171,7 @@ class Development:
     def _router_spec(self) -> ProcessSpec:
         place = ("--host", self.host, "--port", str(self.port))
         files = ("--supergraph", str(SUPERGRAPH), "--settings", str(self.folder / "router.yaml"))
-        command = (sys.executable, "-m", "trifolio", "serve", *files, *place)
+        command = (*TETHERED, "trifolio", "serve", *files, *place)
         return self._spec("router", command, {})
 
     def _spec(self, name: str, command: tuple[str, ...], environment: Mapping[str, str]) -> ProcessSpec:
@@ -148,9 +202,15 @@ class Development:
         return json.dumps({"subgraphs": subgraphs, **others, **explorer}, indent=2) + "\n"
 
 
-def read_urls(folder: Path) -> dict[str, str]:
-    """Where everything was served at the last start. Raises FileNotFoundError where there was none."""
-    urls: dict[str, str] = json.loads((folder / "urls.json").read_text())
+def read_urls(folder: Path) -> dict[str, str] | None:
+    """Where everything was served at the last start, None where there was none. Raises ValueError if it is damaged."""
+    try:
+        text = (folder / "urls.json").read_text()
+    except FileNotFoundError:
+        return None
+    urls = json.loads(text)
+    if not isinstance(urls, dict) or urls.keys() != {"router", *SERVICE_NAMES}:
+        raise ValueError("no addresses")
     return urls
 
 

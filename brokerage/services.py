@@ -9,17 +9,23 @@ import contextlib
 import gc
 import importlib
 import logging
+import os
 import signal
 import socket
+import sys
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from brokerage.failures import CommandFailed, explained, explanation
+from brokerage.supervisor import refuse_address
 from subgraphs.shared.migrations import migrate
 from subgraphs.shared.problems import problem_of_status
 from subgraphs.shared.settings import SERVICE_NAMES, ServiceSettings
@@ -31,15 +37,26 @@ from trifolio.server.listening import Server
 
 LIMITS = Limits(body_bytes_max=1_048_576)
 """What clients may send and hold open: as at the router, but bodies of 1 MiB, the largest that a service reads."""
+PRIVATE_UMASK = 0o077
+"""What a process of the brokerage writes is for its own user: databases, logs, keys."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_TIMEOUT_S = 8
 """What requests in flight get when the process is told to stop; less than the supervisor waits."""
 
 
+class SettingsRefused(CommandFailed, ValueError):
+    """A service does not start with its settings. The text names them, and shows nothing that they hold."""
+
+
 def read_settings(service: str, values: Mapping[str, object] | None = None) -> ServiceSettings:
-    """The service's settings: these values first, then the environment."""
-    settings: ServiceSettings = importlib.import_module(f"subgraphs.{service}.settings").Settings(**(values or {}))
-    return settings
+    """The service's settings: these values first, then the environment. Raises SettingsRefused."""
+    kind: type[ServiceSettings] = importlib.import_module(f"subgraphs.{service}.settings").Settings
+    given: dict[str, Any] = dict(values or {})
+    try:
+        return kind(**given)
+    except (ValidationError, SettingsError, UnicodeDecodeError, OSError) as error:
+        # Not as its cause: some of these hold what was read.
+        raise SettingsRefused(f"{service}: {explanation(error)}") from None
 
 
 def create_service(settings: ServiceSettings) -> FastAPI:
@@ -151,14 +168,21 @@ def _server(app: Any, host: str, port: int, log: Path | None = None) -> _Server:
     return _Server(config)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Serves the service that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m brokerage.services")
     parser.add_argument("service", choices=SERVICE_NAMES)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
-    options = parser.parse_args()
-    serve(create_service(read_settings(options.service)), host=options.host, port=options.port)
+    options = parser.parse_args(arguments)
+    os.umask(PRIVATE_UMASK)
+    try:
+        with explained(options.service):
+            app = create_service(read_settings(options.service))
+            refuse_address(options.host, options.port)
+    except CommandFailed as failure:
+        sys.exit(f"brokerage: {failure}")
+    serve(app, host=options.host, port=options.port)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,25 @@
 
 Each process writes to a log file of its own. The children are in sessions of their own, so that Ctrl-C reaches the
 supervisor alone and the order of stopping is its choice: the last one started, the router, goes first.
+
+None outlives it: their standard input is a pipe that closes with the supervisor, whoever ends it, and what runs under
+`brokerage.tether` ends then. Until they have, they hold what the supervisor was told to hold, such as a folder's lock.
 """
 
 import asyncio
 import contextlib
+import errno
+import os
 import signal
 import socket
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from brokerage.failures import CommandFailed
 
 READY_TIMEOUT_S = 30.0
 """From the start of the processes until all are ready; a cold start takes about two seconds."""
@@ -36,7 +43,7 @@ class ProcessSpec:
     log: Path
 
 
-class ProcessFailed(Exception):
+class ProcessFailed(CommandFailed):
     """A process ended without being asked, or was not ready in time. The text is for the user."""
 
 
@@ -45,10 +52,30 @@ def busy_ports(host: str, ports: Sequence[int]) -> list[int]:
     return [port for port in ports if not _is_free(host, port)]
 
 
+def refuse_address(host: str, port: int) -> None:
+    """Raises CommandFailed for an address that this machine cannot listen on, which a busy port is not."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except UnicodeError:
+        raise CommandFailed(f"{host} is no name of a machine") from None
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise CommandFailed(f"cannot listen on {host}, port {port}: {error.strerror}") from None
+
+
 async def supervise(
-    specs: Sequence[ProcessSpec], *, when_ready: Callable[[], Awaitable[None]], when_failed: Callable[[str], None]
+    specs: Sequence[ProcessSpec],
+    *,
+    when_ready: Callable[[], Awaitable[None]],
+    when_failed: Callable[[str], None],
+    held: Sequence[int] = (),
 ) -> None:
     """Runs the processes until the user stops them, by one of STOP_SIGNALS.
+
+    `held` are file descriptors that every process keeps open to its end, so that a lock on one lasts as long.
 
     `when_ready` is awaited once, when every process is ready; one that fails before stops the start. One that ends
     later is told to `when_failed`, once, and the others go on: the graph answers what it still can. Raises
@@ -56,7 +83,8 @@ async def supervise(
     """
     async with contextlib.AsyncExitStack() as stack:
         asked = asyncio.create_task(_stop_request(stack).wait())
-        processes = [await _start(spec, stack) for spec in specs]
+        lifeline = stack.enter_context(_lifeline())
+        processes = [await _start(spec, stack, lifeline, held) for spec in specs]
         ends = {asyncio.create_task(process.wait()): spec for spec, process in zip(specs, processes, strict=True)}
         ready = asyncio.create_task(_get_ready(specs, when_ready))
         for task in (asked, ready, *ends):
@@ -80,7 +108,8 @@ async def supervise(
 async def running(specs: Sequence[ProcessSpec]) -> AsyncIterator[None]:
     """The processes, ready, for as long as the block lasts. Raises ProcessFailed if one of them fails to start."""
     async with contextlib.AsyncExitStack() as stack:
-        processes = [await _start(spec, stack) for spec in specs]
+        lifeline = stack.enter_context(_lifeline())
+        processes = [await _start(spec, stack, lifeline) for spec in specs]
         ends = {asyncio.create_task(process.wait()): spec for spec, process in zip(specs, processes, strict=True)}
         ready = asyncio.create_task(_until_ready(specs))
         for task in (ready, *ends):
@@ -111,16 +140,30 @@ def _last_lines(spec: ProcessSpec) -> str:
     return "\n".join([f"Its last lines ({spec.log}):", *(f"  {line}" for line in lines)])
 
 
-async def _start(spec: ProcessSpec, stack: contextlib.AsyncExitStack) -> Process:
+@contextlib.contextmanager
+def _lifeline() -> Iterator[int]:
+    """The reading end of a pipe; the other end is this process's alone, and closes with it at the latest."""
+    reading, writing = os.pipe()
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+async def _start(
+    spec: ProcessSpec, stack: contextlib.AsyncExitStack, lifeline: int, held: Sequence[int] = ()
+) -> Process:
     """Starts a process, to be stopped when the stack unwinds: the last started first."""
     spec.log.parent.mkdir(parents=True, exist_ok=True)
     with spec.log.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *spec.command,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=lifeline,
             stdout=log,
             stderr=log,
             env=dict(spec.environment),
+            pass_fds=held,
             start_new_session=True,
         )
     stack.push_async_callback(_stop, process)

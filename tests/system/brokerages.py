@@ -65,8 +65,10 @@ def running_brokerage(folder: Path, *options: str, environment: Mapping[str, str
         env={**os.environ, **(environment or {})},
     )
     try:
-        welcome = _read_welcome(process)
-        yield Brokerage(folder, welcome, read_urls(folder), process)
+        welcome = read_welcome(process)
+        urls = read_urls(folder)
+        assert urls is not None
+        yield Brokerage(folder, welcome, urls, process)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -85,7 +87,8 @@ def free_port() -> int:
             return port
 
 
-def _read_welcome(process: subprocess.Popen[str]) -> str:
+def read_welcome(process: subprocess.Popen[str]) -> str:
+    """What it prints until it is ready."""
     assert process.stdout is not None
     lines: list[str] = []
     for line in process.stdout:

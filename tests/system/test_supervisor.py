@@ -1,9 +1,11 @@
 """The supervisor: it starts processes, says when all are ready and which one failed, and leaves none behind."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from brokerage.supervisor import ProcessFailed, ProcessSpec, busy_ports, supervise
+from tests.system.brokerages import ROOT, free_port
 
 SERVER = """
 import http.server, sys
@@ -115,3 +118,41 @@ def test_busy_ports_are_found() -> None:
         free_port = free.getsockname()[1]
         free.close()
         assert busy_ports("127.0.0.1", [listening.getsockname()[1], free_port]) == [listening.getsockname()[1]]
+
+
+SUPERVISOR = """
+import asyncio, fcntl, sys
+from pathlib import Path
+from brokerage.supervisor import ProcessSpec, supervise
+
+async def main():
+    lock = open(sys.argv[1] + "/lock", "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    command = [sys.executable, "-m", "brokerage.tether", "http.server", "--bind", "127.0.0.1", sys.argv[2]]
+    spec = ProcessSpec("one", command, {}, f"http://127.0.0.1:{sys.argv[2]}/", Path(sys.argv[1], "one.log"))
+    async def told():
+        print("ready", flush=True)
+    await supervise([spec], when_ready=told, when_failed=print, held=[lock.fileno()])
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_supervisor_takes_its_processes_with_it(tmp_path: Path) -> None:
+    """After kill -9 of the supervisor its process ends by itself, and holds the supervisor's lock until then."""
+    port = free_port()
+    command = [sys.executable, "-c", SUPERVISOR, str(tmp_path), str(port)]
+    supervisor = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert supervisor.stdout is not None
+    with supervisor.stdout:
+        assert supervisor.stdout.readline() == "ready\n"
+        [child] = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGSTOP)
+        supervisor.kill()
+        supervisor.wait()
+        with (tmp_path / "lock").open() as lock:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.kill(int(child), signal.SIGCONT)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    assert busy_ports("127.0.0.1", [port]) == []
