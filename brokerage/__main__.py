@@ -3,7 +3,9 @@
 up [--in-process]     migrate, start everything, seed the demo data once, print addresses and a token
 seed                  the demo data again, into a running brokerage
 token NAME            a fresh access token of a demo user
-audit                 check the books of all services
+audit [--watch]       check the books of all services
+backup FOLDER         all databases as they are at one instant, while everything runs
+restore FOLDER        a backup into a new data folder, or into empty databases
 migrate               all databases to their newest schemas
 secrets FOLDER        the secret files that docker-compose.yml reads
 """
@@ -13,12 +15,14 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import uvloop
 
-from brokerage.audit import audit
+from brokerage.audit import AuditReport, Scope, examine
+from brokerage.backup import back_up, restore
 from brokerage.demo import DEMO_USERS, fetch_token, seed
 from brokerage.development import (
     DEFAULT_FOLDER,
@@ -34,11 +38,11 @@ from brokerage.secret_files import write_database_urls, write_keys
 from brokerage.services import PRIVATE_UMASK, create_service, migrate_service, read_settings, serve_until_stopped
 from brokerage.supervisor import busy_ports, refuse_address, supervise
 from subgraphs.shared.database import Database
-from subgraphs.shared.invariants import Violation
 from subgraphs.shared.migrations import require_newest_schema
 from subgraphs.shared.settings import SERVICE_NAMES
 
 LAST_PORT = 65_535
+WATCH_SECONDS_MAX = 86_400
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,7 +91,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--quiet", action="store_true", help="while it runs: compare the services too, as nobody sends requests"
     )
+    command.add_argument(
+        "--watch", type=_seconds, nargs="?", const=60.0, metavar="SECONDS", help="again and again (default: 60)"
+    )
     command.set_defaults(run=_audit)
+
+    command = commands.add_parser("backup", parents=[data], help="copy all databases as they are at one instant")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder for the backup")
+    command.set_defaults(run=_backup)
+
+    command = commands.add_parser("restore", parents=[data], help="put a backup into databases that hold nothing")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="the backup")
+    command.set_defaults(run=_restore)
 
     command = commands.add_parser("migrate", parents=[data], help="bring all databases to their newest schemas")
     command.set_defaults(run=_migrate)
@@ -103,6 +118,14 @@ def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and 0 < int(text) <= LAST_PORT - len(SERVICE_NAMES):
         return int(text)
     raise argparse.ArgumentTypeError(f"choose a port from 1 to {LAST_PORT - len(SERVICE_NAMES)}")
+
+
+def _seconds(text: str) -> float:
+    """A pause."""
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) <= WATCH_SECONDS_MAX:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"choose seconds above 0, and at most {WATCH_SECONDS_MAX}")
 
 
 # ---- up ----
@@ -197,21 +220,44 @@ def _token(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    """Exit code 1 where an invariant is broken. What two services must agree on is compared only when all is quiet."""
+    """Exit code 1 where an invariant is broken. What services must agree on is compared while nothing moves alone."""
     development = Development(options.data.resolve())
     with explained("the data folder"):
         if not development.holds_databases():
             raise _no_brokerage(options.data)
-        quiet = options.quiet or development.is_stopped()
-    violations = asyncio.run(_audit_databases(development, quiet=quiet))
-    for violation in violations:
-        print(violation)
-    scope = "all services" if quiet else "each service alone, as the brokerage is running"
-    print(f"{len(violations)} broken invariants; checked: {scope}")
-    return 1 if violations else 0
+    code = 0
+    while True:
+        with explained("the data folder"):
+            scope = Scope.QUIET if options.quiet else Scope.STOPPED if development.is_stopped() else Scope.RUNNING
+        report = asyncio.run(_audit_databases(development, scope))
+        for violation in report.violations:
+            print(violation)
+        print(f"{len(report.violations)} broken invariants; checked: {SCOPE_TEXTS[scope]}{_under_way_text(report)}")
+        code = code or (1 if report.violations else 0)
+        if options.watch is None:
+            return code
+        sys.stdout.flush()
+        try:
+            time.sleep(options.watch)
+        except KeyboardInterrupt:
+            return code
 
 
-async def _audit_databases(development: Development, *, quiet: bool) -> tuple[Violation, ...]:
+SCOPE_TEXTS = {
+    Scope.RUNNING: "each service alone, as the brokerage is running",
+    Scope.STOPPED: "all services",
+    Scope.QUIET: "all services",
+}
+
+
+def _under_way_text(report: AuditReport) -> str:
+    """What was left out as it is not over."""
+    if not report.under_way:
+        return ""
+    return f"; {report.under_way} orders and authorizations are under way, and go on when the brokerage is started"
+
+
+async def _audit_databases(development: Development, scope: Scope) -> AuditReport:
     async with contextlib.AsyncExitStack() as stack:
         databases = {}
         for name in SERVICE_NAMES:
@@ -220,7 +266,7 @@ async def _audit_databases(development: Development, *, quiet: bool) -> tuple[Vi
                 stack.push_async_callback(databases[name].close)
                 await require_newest_schema(databases[name], f"subgraphs.{name}")
         with explained("the databases"):
-            return await audit(**databases, quiet=quiet)
+            return await examine(**databases, scope=scope)
 
 
 def _running_urls(folder: Path) -> dict[str, str]:
@@ -236,6 +282,27 @@ def _running_urls(folder: Path) -> dict[str, str]:
 
 def _no_brokerage(folder: Path) -> CommandFailed:
     return CommandFailed(f"{folder} holds no brokerage; start one with: python -m brokerage up --data {folder}")
+
+
+def _backup(options: argparse.Namespace) -> int:
+    development = Development(options.data.resolve())
+    with explained("the data folder"):
+        if not development.holds_databases():
+            raise _no_brokerage(options.data)
+    asyncio.run(back_up(development.database_urls(), options.folder.resolve()))
+    print(f"The backup is in {options.folder}. It holds no keys: keep {options.data / 'secrets'} as well.")
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    development = Development(options.data.resolve())
+    with development.locked() if development.uses_files() else contextlib.nullcontext():
+        asyncio.run(restore(options.folder.resolve(), development.database_urls()))
+        report = asyncio.run(_audit_databases(development, Scope.STOPPED))
+    for violation in report.violations:
+        print(violation)
+    print(f"The backup is restored; {len(report.violations)} broken invariants{_under_way_text(report)}")
+    return 1 if report.violations else 0
 
 
 def _migrate(options: argparse.Namespace) -> int:

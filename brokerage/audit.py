@@ -8,13 +8,18 @@ I5  committed money and shares belong to open commitments, and these to active a
 I6  a completed order moved money exactly once, and what its fill says; any other order never did
 I7  every request that is over has its answer stored, which is what makes a repetition harmless
 
-What one database shows is checked by its service and holds at every moment. What takes two databases holds once all is
-quiet: nobody sends a request, and every saga has come to its end. That a repetition really gets the stored answer, and
-has no second effect, is what the tests of I7 try; the books show the answer only.
+What one database shows is checked by its service and holds at every moment. What takes two databases can be compared
+when nothing moves: once all is quiet, as nobody sends a request and every saga has come to its end; or in databases of
+one instant, a stopped brokerage's or a backup's, with all but what belongs to sagas that are under way. That a
+repetition really gets the stored answer, and has no second effect, is what the tests of I7 try; the books show the
+answer only.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TypeVar
 
 from subgraphs.shared.database import Database
 from subgraphs.shared.invariants import Violation
@@ -26,7 +31,81 @@ from subgraphs.users.audit import UsersSummary
 from subgraphs.wallet import audit as wallet_audit
 from subgraphs.wallet.audit import WalletSummary
 
+V = TypeVar("V")
+
 TRANSIENT_AUTHORIZATION_STATES = frozenset({"PENDING", "REVOKING", "EXPIRING"})
+
+
+class Scope(Enum):
+    """What may be going on while the books are read, and so what can be compared."""
+
+    RUNNING = "running"
+    """Anything: only what one database shows is checked."""
+    STOPPED = "stopped"
+    """Nothing moves, but sagas may be under way: the services are compared without what belongs to these."""
+    QUIET = "quiet"
+    """All sagas must have come to their end: one that has not is a broken invariant."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What an examination found; `under_way` counts the orders and authorizations that were left out."""
+
+    violations: tuple[Violation, ...]
+    under_way: int = 0
+
+
+async def examine(users: Database, wallet: Database, stocks: Database, *, scope: Scope) -> AuditReport:
+    """Every broken invariant that can be seen in that situation."""
+    if scope is not Scope.STOPPED:
+        return AuditReport(await audit(users, wallet, stocks, quiet=scope is Scope.QUIET))
+    alone = await audit(users, wallet, stocks, quiet=False)
+    summaries = await asyncio.gather(
+        users_audit.summarize(users), wallet_audit.summarize(wallet), stocks_audit.summarize(stocks)
+    )
+    under_way, settled = settled_part(*summaries)
+    return AuditReport((*alone, *compare(*settled)), under_way)
+
+
+def settled_part(
+    users: UsersSummary, wallet: WalletSummary, stocks: StocksSummary
+) -> tuple[int, tuple[UsersSummary, WalletSummary, StocksSummary]]:
+    """How many sagas are under way, and books of one instant without what these have changed or may not have yet."""
+    orders = {key for key, order in stocks.orders.items() if _is_under_way(order)}
+    mandates = {key for key, (_, state) in users.authorizations.items() if state in TRANSIENT_AUTHORIZATION_STATES}
+    # What an order under way rolls over to is active before money or shares are there.
+    mandates_of_orders = {users.rollovers[key] for key in orders & users.rollovers.keys()}
+    left_out = mandates | mandates_of_orders
+    market, fees = dict(wallet.market), dict(wallet.fees)
+    for key in orders:
+        for moved in wallet.settlements.get(key, ()):
+            currency = stocks.orders[key].currency
+            market[currency] = market.get(currency, 0) - moved.market
+            fees[currency] = fees.get(currency, 0) - moved.fees
+    return len(orders) + len(mandates), (
+        replace(users, authorizations=_without(users.authorizations, left_out), unanswered=()),
+        replace(
+            wallet,
+            pending_holds=_without(wallet.pending_holds, orders),
+            open_commitments=_without(wallet.open_commitments, left_out),
+            settlements=_without(wallet.settlements, orders),
+            market=market,
+            fees=fees,
+        ),
+        replace(
+            stocks,
+            orders=_without(stocks.orders, orders),
+            open_commitments=_without(stocks.open_commitments, left_out),
+        ),
+    )
+
+
+def _is_under_way(order: OrderSummary) -> bool:
+    return order.state not in TERMINAL_STATES and order.state is not OrderState.WORKING
+
+
+def _without(found: Mapping[str, V], left_out: Set[str]) -> dict[str, V]:
+    return {key: value for key, value in found.items() if key not in left_out}
 
 
 async def audit(users: Database, wallet: Database, stocks: Database, *, quiet: bool) -> tuple[Violation, ...]:
@@ -57,7 +136,7 @@ def compare(users: UsersSummary, wallet: WalletSummary, stocks: StocksSummary) -
 
 def _unfinished(users: UsersSummary, stocks: StocksSummary) -> Iterator[Violation]:
     for order_id, order in stocks.orders.items():
-        if order.state not in TERMINAL_STATES and order.state is not OrderState.WORKING:
+        if _is_under_way(order):
             yield Violation("I4", f"order {order_id}", f"is still {order.state}")
     for authorization_id, (_, state) in users.authorizations.items():
         if state in TRANSIENT_AUTHORIZATION_STATES:

@@ -84,6 +84,10 @@ class Development:
                 return Path(named).read_text().strip()
         return os.environ.get(variable) or f"sqlite:///{self.folder / service}.db"
 
+    def database_urls(self) -> dict[str, str]:
+        """The database of every service."""
+        return {service: self.database_url(service) for service in SERVICE_NAMES}
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[int]:
         """Makes the folder and keeps every other brokerage out of it: its databases have one writer each.

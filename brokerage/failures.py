@@ -6,6 +6,7 @@ Nothing of a secret is in any of these texts: a database is called by its servic
 """
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 
 import asyncpg
@@ -55,6 +56,8 @@ def explanation(error: BaseException) -> str | None:
             return explanation(error.__cause__) or error.detail
         case DBAPIError():
             return str(error.orig).strip().splitlines()[0]
+        case sqlite3.Error():
+            return str(error)
         case asyncpg.PostgresError() | asyncpg.InterfaceError() | SQLAlchemyError():
             return str(error).strip().splitlines()[0]
         case OSError():

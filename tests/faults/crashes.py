@@ -6,6 +6,7 @@ meanwhile (`interference`), starts the victim again, waits until all is quiet, a
 """
 
 import asyncio
+import random
 import shutil
 import time
 import uuid
@@ -18,6 +19,8 @@ from typing import Any
 import asyncpg
 from sqlalchemy import make_url
 
+from brokerage.audit import AuditReport, Scope, examine
+from brokerage.backup import back_up, restore
 from subgraphs.shared.database import Database
 from tests.conftest import DatabaseFactory, fresh_urls
 from tests.faults.books import FATES, POLL_S, Books, Row, at_rest, is_quiet, read_books, violations_of
@@ -199,6 +202,50 @@ class Stage:
                 world.start(service)
             await _answering(clients)
             return await rage(world, clients, databases, seconds=seconds, seed=seed)
+
+    async def storm_with_backups(
+        self, number: int, *, seconds: float, seed: int
+    ) -> tuple[Weather, list[tuple[AuditReport, tuple[str, ...]]]]:
+        """A storm during which backups are made; what is wrong in each when restored, and after its recovery.
+
+        Every second one is made while the wallet is down, so that orders are under way.
+        """
+        chance = random.Random(seed)
+        async with self._world(await self.base(), ACTED_AT_MS) as (world, clients, databases, prepared):
+            for service in SERVICES:
+                world.start(service)
+            await _answering(clients)
+            storm = asyncio.create_task(rage(world, clients, databases, seconds=seconds, seed=seed))
+            backups = [self.folder / f"backup_{uuid.uuid4().hex}" for _ in range(number)]
+            for turn, backup in enumerate(backups):
+                await asyncio.sleep(chance.uniform(0, seconds / number))
+                if turn % 2 == 0:
+                    world.processes["wallet"].kill()
+                    await asyncio.sleep(DOWN_S)
+                # In a loop of its own: in this one the clients would wait for it.
+                await asyncio.to_thread(asyncio.run, back_up(world.databases, backup))
+                if turn % 2 == 0:
+                    world.start("wallet")
+            weather = await storm
+        return weather, [await self._recovered(backup, prepared) for backup in backups]
+
+    async def _recovered(self, backup: Path, prepared: Prepared) -> tuple[AuditReport, tuple[str, ...]]:
+        urls = {service: self._new_url(url) for service, url in prepared.urls.items()}
+        if self.kind != "sqlite":
+            names = [_database_of(url) for url in urls.values()]
+            await _administer(prepared.urls["stocks"], [f"CREATE DATABASE {name}" for name in names])
+        await restore(backup, urls)
+        restored = Prepared(urls, prepared.ids, prepared.people)
+        async with self._world(restored, ACTED_AT_MS, copied=False) as (world, clients, databases, _):
+            report = await examine(**databases, scope=Scope.STOPPED)
+            for service in SERVICES:
+                world.start(service)
+            await _answering(clients)
+            await at_rest(databases, world.clock)
+            violations = await violations_of(databases)
+        await self._drop(urls)
+        shutil.rmtree(backup)
+        return report, violations
 
     async def _prepare_base(self) -> Prepared:
         await asyncio.to_thread(self.zygote.build, self.kind, await self._migrated())

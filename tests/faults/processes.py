@@ -95,7 +95,7 @@ class World:
     def __init__(self, zygote: Zygote, folder: Path, databases: Mapping[str, str]) -> None:
         self._zygote = zygote
         self._folder = folder
-        self._databases = databases
+        self.databases = databases
         self.control = Control(folder / "control")
         self.sockets = {service: _listening_socket() for service in SERVICES}
         self.processes: dict[str, Process] = {}
@@ -112,7 +112,7 @@ class World:
         """Starts a service, to be killed at its `kill_at`th point, or never."""
         message = {
             "service": service,
-            "database": self._databases[service],
+            "database": self.databases[service],
             "urls": {name: self.url(name) for name in SERVICES},
             "control": str(self._folder / "control"),
             "trace": str(self._folder / f"{service}.trace"),

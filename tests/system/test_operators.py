@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import sqlite3
 import stat
 import subprocess
 import traceback
@@ -169,3 +170,129 @@ def test_a_refusal_of_settings_carries_no_secret_to_a_traceback(monkeypatch: pyt
     with pytest.raises(SettingsRefused) as caught:
         read_settings("wallet")
     assert "0815" not in "".join(traceback.format_exception(caught.value, limit=None))
+
+
+# ---- backups ----
+
+
+@pytest.fixture
+def stopped(run: Run, tmp_path: Path) -> Path:
+    """The data folder of a brokerage that is not running, with one user in it."""
+    folder = tmp_path / "data"
+    assert run("migrate", "--data", str(folder)).code == 0
+    with sqlite3.connect(folder / "users.db") as database:
+        user = ("x", "Xenia", "x@example.com", "investor", "hash", 1, 1)
+        columns = "id, name, email, type, password_hash, registered_at, version"
+        database.execute(f"INSERT INTO users ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", user)  # noqa: S608  # constant
+    database.close()
+    return folder
+
+
+def test_a_backup_comes_back(run: Run, stopped: Path, tmp_path: Path) -> None:
+    """What was backed up is there after `restore` into a new folder, as private as before, and found right."""
+    assert run("backup", str(tmp_path / "backup"), "--data", str(stopped)).code == 0
+    restored = tmp_path / "restored"
+    assert run("restore", str(tmp_path / "backup"), "--data", str(restored)).code == 0
+    database = sqlite3.connect(restored / "users.db")
+    assert database.execute("SELECT name FROM users").fetchall() == [("Xenia",)]
+    database.close()
+    audited = run("audit", "--data", str(restored))
+    assert (audited.code, audited.output) == (0, "0 broken invariants; checked: all services\n")
+    for folder in (tmp_path / "backup", restored):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert [each for each in folder.glob("*.db*") if each.stat().st_mode & 0o077] == []
+
+
+def test_a_backup_overwrites_nothing(run: Run, stopped: Path, tmp_path: Path) -> None:
+    """`backup` takes a new folder, and `restore` a brokerage that holds nothing; both say so and change nothing."""
+    backup = tmp_path / "backup"
+    assert run("backup", str(backup), "--data", str(stopped)).code == 0
+    before = (backup / "users.db").read_bytes()
+    run("backup", str(backup), "--data", str(stopped)).assert_told(str(backup), "not empty")
+    run("restore", str(backup), "--data", str(stopped)).assert_told("users.db is there already")
+    assert (backup / "users.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["users.db", "wallet.db", "stocks.db", "backup.json"])
+@pytest.mark.parametrize("damage", [b"", b"\xa5" * 100])
+def test_a_damaged_backup_is_refused_whole(run: Run, stopped: Path, tmp_path: Path, name: str, damage: bytes) -> None:
+    """A backup of which a file was changed or cut is refused before anything is written."""
+    backup, restored = tmp_path / "backup", tmp_path / "restored"
+    assert run("backup", str(backup), "--data", str(stopped)).code == 0
+    (backup / name).write_bytes((backup / name).read_bytes()[:50] + damage)
+    run("restore", str(backup), "--data", str(restored)).assert_told(name, "damaged")
+    assert list(restored.glob("*.db")) == []
+
+
+@pytest.mark.parametrize("command", ["up", "migrate", "audit", "backup"])
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("newer", "newer than this program"), ("corrupt", "malformed"), ("text", "not a database")],
+)
+def test_a_database_that_is_no_good_is_told(
+    run: Run, stopped: Path, tmp_path: Path, command: str, fault: str, words: str
+) -> None:
+    """A newer, a corrupt and a foreign file: every command names the service and what is wrong with its database."""
+    spoil(stopped / "wallet.db", fault)
+    more = {"up": ["--port", str(free_port())], "backup": [str(tmp_path / "backup")]}.get(command, [])
+    run(command, *more, "--data", str(stopped)).assert_told("wallet: ", words)
+    assert not (tmp_path / "backup").exists()
+
+
+def spoil(file: Path, fault: str) -> None:
+    """Makes a database what its fault says."""
+    if fault == "newer":
+        with sqlite3.connect(file) as database:
+            database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.close()
+    elif fault == "corrupt":
+        page_bytes = 4096
+        whole = file.read_bytes()
+        file.write_bytes(whole[:page_bytes] + b"\xa5" * (len(whole) - page_bytes))
+    else:
+        file.write_text("a shopping list\n" * 1000)
+
+
+def test_a_backup_is_refused_where_there_is_none(run: Run, stopped: Path, tmp_path: Path) -> None:
+    """No brokerage to copy, a place that cannot be, no backup to restore: each is told."""
+    run("backup", str(tmp_path / "backup"), "--data", str(tmp_path / "none")).assert_told("holds no brokerage")
+    (tmp_path / "file").write_text("")
+    run("backup", str(tmp_path / "file" / "backup"), "--data", str(stopped)).assert_told("file")
+    run("restore", str(tmp_path / "none"), "--data", str(tmp_path / "new")).assert_told("holds no backup")
+
+
+def test_a_database_that_stays_locked_is_told(
+    run: Run, stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup does not wait for ever for whoever holds a database, and holds none itself afterwards."""
+    monkeypatch.setattr("brokerage.backup.LOCK_WAIT_MS", (1, 1))
+    holder = sqlite3.connect(stopped / "stocks.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    run("backup", str(tmp_path / "backup"), "--data", str(stopped)).assert_told("written to all the time")
+    assert not (tmp_path / "backup").exists()
+    holder.close()
+    assert run("backup", str(tmp_path / "backup"), "--data", str(stopped)).code == 0
+
+
+def test_a_watched_audit_goes_on(run: Run, stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`audit --watch` looks again and again until it is interrupted, and remembers that something was wrong."""
+    rounds = iter(("broken", "mended", "over"))
+
+    def pause(seconds: float) -> None:
+        assert seconds == 5
+        match next(rounds):
+            case "broken":
+                statement = "INSERT INTO accounts VALUES ('m', 'market', 'USD', NULL, NULL, NULL, 'open', 5, 1, NULL)"
+            case "mended":
+                statement = "DELETE FROM accounts"
+            case _:
+                raise KeyboardInterrupt
+        with sqlite3.connect(stopped / "wallet.db") as database:
+            database.execute(statement)
+        database.close()
+
+    monkeypatch.setattr("brokerage.__main__.time.sleep", pause)
+    done = run("audit", "--watch", "5", "--data", str(stopped))
+    counts = [line.split()[0] for line in done.output.splitlines() if "broken invariants" in line]
+    assert (done.code, len(counts), counts[0], counts[2]) == (1, 3, "0", "0")
+    assert int(counts[1]) > 0
