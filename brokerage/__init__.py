@@ -2,3 +2,5 @@
 
 `python -m brokerage` is its command line. Beside the two, nothing imports both the router and the subgraphs.
 """
+
+SERVICE_NAMES = ("users", "wallet", "stocks")

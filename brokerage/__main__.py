@@ -21,6 +21,7 @@ from pathlib import Path
 
 import uvloop
 
+from brokerage import SERVICE_NAMES
 from brokerage.audit import AuditReport, Scope, examine
 from brokerage.backup import back_up, restore
 from brokerage.demo import DEMO_USERS, fetch_token, seed
@@ -39,7 +40,6 @@ from brokerage.services import PRIVATE_UMASK, create_service, migrate_service, r
 from brokerage.supervisor import busy_ports, refuse_address, supervise
 from subgraphs.shared.database import Database
 from subgraphs.shared.migrations import require_newest_schema
-from subgraphs.shared.settings import SERVICE_NAMES
 
 LAST_PORT = 65_535
 WATCH_SECONDS_MAX = 86_400

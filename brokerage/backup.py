@@ -34,11 +34,11 @@ from typing import Any, Protocol
 import asyncpg
 from sqlalchemy import make_url
 
+from brokerage import SERVICE_NAMES
 from brokerage.failures import CommandFailed, explained
 from brokerage.services import migrate_service
 from subgraphs.shared.database import is_sqlite
 from subgraphs.shared.migrations import Revisions, WrongSchema, revisions_of
-from subgraphs.shared.settings import SERVICE_NAMES
 
 MANIFEST = "backup.json"
 FORMAT = 1

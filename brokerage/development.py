@@ -18,10 +18,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from brokerage import SERVICE_NAMES
 from brokerage.failures import CommandFailed, explained
 from brokerage.secret_files import write_keys
 from brokerage.supervisor import ProcessSpec
-from subgraphs.shared.settings import PREFIX, SERVICE_NAMES
+from subgraphs.shared.settings import PREFIX
 from trifolio.config import Config, read_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +42,13 @@ SECRET_FIELDS: Mapping[str, tuple[str, ...]] = {
     "stocks": ("router_secrets", "service_signing_key", "service_verifying_keys"),
 }
 """The settings that each service reads from files."""
+
+PEERS: Mapping[str, tuple[str, ...]] = {
+    "users": ("wallet", "stocks"),
+    "wallet": ("users",),
+    "stocks": ("users", "wallet"),
+}
+"""Which services each one calls, if only for the keys of user tokens."""
 
 
 FOLDER_MODE = 0o700
@@ -183,7 +191,7 @@ class Development:
         return ProcessSpec(name, command, environment, f"{self.urls[name]}/ready", self.folder / "logs" / f"{name}.log")
 
     def _plain_settings(self, service: str) -> dict[str, str]:
-        urls = {f"{peer}_url": self.urls[peer] for peer in SERVICE_NAMES}
+        urls = {f"{peer}_url": self.urls[peer] for peer in PEERS[service]}
         return {"mode": "development", "database_url": self.database_url(service), **urls}
 
     def _secret_files(self, service: str) -> dict[str, Path]:

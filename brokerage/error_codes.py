@@ -5,6 +5,7 @@ from types import ModuleType
 
 from subgraphs.shared import errors
 from subgraphs.shared.errors import COMMON_CODES, ErrorCode
+from subgraphs.shared.statuses import status_of
 from subgraphs.stocks import rules as stocks_rules
 from subgraphs.users import rules as users_rules
 from subgraphs.users import rules_authorizations
@@ -50,5 +51,5 @@ def error_page() -> str:
 
 
 def _table(codes: Iterable[ErrorCode]) -> str:
-    rows = (f"| `{code.code}` | {code.status} | {code.title} | {code.remedy} |" for code in codes)
+    rows = (f"| `{code.code}` | {status_of(code)} | {code.title} | {code.remedy} |" for code in codes)
     return "\n".join(("| code | status | what is wrong | what to do |", "| --- | --- | --- | --- |", *rows)) + "\n"

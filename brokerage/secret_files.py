@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from subgraphs.shared.settings import SERVICE_NAMES
+from brokerage import SERVICE_NAMES
 
 SECRET_BYTES = 32
 FOLDER_MODE = 0o700

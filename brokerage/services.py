@@ -24,11 +24,12 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from brokerage import SERVICE_NAMES
 from brokerage.failures import CommandFailed, explained, explanation
 from brokerage.supervisor import refuse_address
 from subgraphs.shared.migrations import migrate
 from subgraphs.shared.problems import problem_of_status
-from subgraphs.shared.settings import SERVICE_NAMES, ServiceSettings
+from subgraphs.shared.settings import ServiceSettings
 from trifolio.errors import RouterError
 from trifolio.limits import Limits
 from trifolio.server.descriptors import with_descriptors

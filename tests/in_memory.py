@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import orjson
 from starlette.types import ASGIApp
 
+from subgraphs.shared.settings import ServiceSettings
 from subgraphs.shared.transport import PeerRequest, PeerResponse
 
 
@@ -61,3 +62,11 @@ def _scope(request: PeerRequest) -> dict[str, Any]:
         "client": ("127.0.0.1", 4711),
         "server": (url.netloc, 80),
     }
+
+
+PEER_URLS = ("users_url", "wallet_url", "stocks_url")
+
+
+def peers_of(settings: type[ServiceSettings]) -> dict[str, Any]:
+    """The URLs of those services that one calls, each under a host of its name."""
+    return {name: f"http://{name.removesuffix('_url')}" for name in settings.model_fields if name in PEER_URLS}

@@ -2,8 +2,8 @@
 
 import importlib
 
+from brokerage import SERVICE_NAMES
 from subgraphs.shared.graphql import write_sdl
-from subgraphs.shared.settings import SERVICE_NAMES
 
 for service in SERVICE_NAMES:
     module = importlib.import_module(f"subgraphs.{service}.schema")

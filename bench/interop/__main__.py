@@ -23,11 +23,11 @@ from typing import Any
 import httpx
 
 from bench.interop.client import client_problems
+from brokerage import SERVICE_NAMES
 from brokerage.demo import fetch_token, seed
 from brokerage.development import ROOT, SUPERGRAPH, Development
 from brokerage.services import migrate_service
 from brokerage.supervisor import running
-from subgraphs.shared.settings import SERVICE_NAMES
 from trifolio.config import read_composition_config
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ are not verified again; their times are.
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -29,7 +29,6 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.keys import SigningKey, VerifyingKey, read_jwk_set
 from subgraphs.shared.transport import PeerRequest, Transport, TransportFailed
 
-Role = Literal["investor", "broker"]
 Seconds = Callable[[], float]
 
 USER_ISSUER = "trifolio-users"
@@ -61,7 +60,7 @@ class Caller:
 
     kind: Literal["anonymous", "user", "service"]
     id: str
-    role: Role | None = None
+    role: str | None = None
 
 
 ANONYMOUS = Caller(kind="anonymous", id="")
@@ -163,17 +162,20 @@ class TokenVerifier:
         *,
         audience: str,
         service_keys: Mapping[str, VerifyingKey],
+        roles: Collection[str],
         seconds: Seconds = time.time,
     ) -> None:
         """
         Args:
             audience: this service's name; service tokens for another are refused.
             service_keys: the public key of each service that may call this one.
+            roles: what a user may be; a user token that says anything else is refused.
             seconds: the time since the epoch, for tests.
         """
         self._user_keys = user_keys
         self._audience = audience
         self._service_keys = service_keys
+        self._roles = frozenset(roles)
         self._seconds = seconds
         self._verified: dict[str, tuple[Caller, float, float]] = {}
 
@@ -234,7 +236,7 @@ class TokenVerifier:
             raise jwt.InvalidKeyError("unknown key")
         claims = _decode(token, key, issuer=USER_ISSUER, audience=USER_AUDIENCE)
         role = claims.get("role")
-        if role not in ("investor", "broker"):
+        if role not in self._roles:
             raise jwt.InvalidTokenError("no role")
         return claims, Caller(kind="user", id=claims["sub"], role=role)
 
@@ -259,7 +261,7 @@ class ServiceSigner:
         return token
 
 
-def user_token(key: SigningKey, user_id: str, role: Role, *, now: float) -> str:
+def user_token(key: SigningKey, user_id: str, role: str, *, now: float) -> str:
     """A user's access token, valid for `USER_TOKEN_LIFETIME_S` from `now` (seconds since the epoch)."""
     claims = {"iss": USER_ISSUER, "aud": USER_AUDIENCE, "sub": user_id, "role": role}
     return _sign(claims, key, now, USER_TOKEN_LIFETIME_S, USER_TOKEN_TYPE)

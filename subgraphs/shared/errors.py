@@ -9,17 +9,39 @@ Those that every service needs stand here; a service's own stand in its `rules.p
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Kind(Enum):
+    """What sort of no it is; the REST face has an HTTP status for each (`statuses`)."""
+
+    MALFORMED = auto()
+    UNAUTHENTICATED = auto()
+    FORBIDDEN = auto()
+    NOT_FOUND = auto()
+    METHOD_NOT_ALLOWED = auto()
+    TIMED_OUT = auto()
+    CONFLICT = auto()
+    OUTDATED = auto()
+    BODY_TOO_LARGE = auto()
+    URL_TOO_LONG = auto()
+    MEDIA_TYPE = auto()
+    REFUSED = auto()
+    TOO_MANY = auto()
+    HEADERS_TOO_LARGE = auto()
+    FAILED = auto()
+    UNAVAILABLE = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """One line of the catalogue: the stable code, the HTTP status it answers with, and words for people.
+    """One line of the catalogue: the stable code, its kind, and words for people.
 
     `title` says what is wrong, without a full stop; `remedy` says in a sentence what to do about it.
     """
 
     code: str
-    status: int
+    kind: Kind
     title: str
     remedy: str
 
@@ -68,93 +90,114 @@ class Refusal(Exception):
 
 
 MALFORMED_REQUEST = ErrorCode(
-    "malformed-request", 400, "The request could not be read", "Compare it with the documentation of the route."
+    "malformed-request",
+    Kind.MALFORMED,
+    "The request could not be read",
+    "Compare it with the documentation of the route.",
 )
 INVALID_CURSOR = ErrorCode(
     "invalid-cursor",
-    400,
+    Kind.MALFORMED,
     "The cursor was not issued by this list",
     "Use a cursor exactly as this list returned it, or none to start over.",
 )
 INVALID_IDEMPOTENCY_KEY = ErrorCode(
     "invalid-idempotency-key",
-    400,
+    Kind.MALFORMED,
     "The idempotency key cannot be used",
     "Send 1 to 255 printable characters, such as a UUID.",
 )
 UNAUTHENTICATED = ErrorCode(
-    "unauthenticated", 401, "The request has no access token", "Send one in the header: Authorization: Bearer TOKEN."
+    "unauthenticated",
+    Kind.UNAUTHENTICATED,
+    "The request has no access token",
+    "Send one in the header: Authorization: Bearer TOKEN.",
 )
 INVALID_TOKEN = ErrorCode(
-    "invalid-token", 401, "The bearer token is not valid", "Log in again, and send the access token that you get."
+    "invalid-token",
+    Kind.UNAUTHENTICATED,
+    "The bearer token is not valid",
+    "Log in again, and send the access token that you get.",
 )
 EXPIRED_TOKEN = ErrorCode(
-    "expired-token", 401, "The bearer token has expired", "Get a fresh access token with your refresh token."
+    "expired-token",
+    Kind.UNAUTHENTICATED,
+    "The bearer token has expired",
+    "Get a fresh access token with your refresh token.",
 )
-FORBIDDEN = ErrorCode("forbidden", 403, "This caller may not do that", "Send the token of somebody who may.")
+FORBIDDEN = ErrorCode("forbidden", Kind.FORBIDDEN, "This caller may not do that", "Send the token of somebody who may.")
 NOT_FOUND = ErrorCode(
-    "not-found", 404, "There is no such object", "Check the id; what is somebody else's is not shown either."
+    "not-found", Kind.NOT_FOUND, "There is no such object", "Check the id; what is somebody else's is not shown either."
 )
 METHOD_NOT_ALLOWED = ErrorCode(
-    "method-not-allowed", 405, "The route does not know this method", "Use one of those in the Allow header."
+    "method-not-allowed",
+    Kind.METHOD_NOT_ALLOWED,
+    "The route does not know this method",
+    "Use one of those in the Allow header.",
 )
 PRECONDITION_FAILED = ErrorCode(
     "precondition-failed",
-    412,
+    Kind.OUTDATED,
     "The object has changed since it was read",
     "Read it again, and repeat the change on what it is.",
 )
 REQUEST_TIMEOUT = ErrorCode(
-    "request-timeout", 408, "The request did not arrive in time", "Send it again, all of it at once."
+    "request-timeout", Kind.TIMED_OUT, "The request did not arrive in time", "Send it again, all of it at once."
 )
-BODY_TOO_LARGE = ErrorCode("body-too-large", 413, "The request body is too large", "Send a smaller one.")
-URL_TOO_LONG = ErrorCode("url-too-long", 414, "The URL is too long", "Compare it with the documentation of the route.")
+BODY_TOO_LARGE = ErrorCode(
+    "body-too-large", Kind.BODY_TOO_LARGE, "The request body is too large", "Send a smaller one."
+)
+URL_TOO_LONG = ErrorCode(
+    "url-too-long", Kind.URL_TOO_LONG, "The URL is too long", "Compare it with the documentation of the route."
+)
 UNSUPPORTED_MEDIA_TYPE = ErrorCode(
     "unsupported-media-type",
-    415,
+    Kind.MEDIA_TYPE,
     "The request body is not declared as JSON",
     "Send it with Content-Type: application/json.",
 )
 INVALID_REQUEST = ErrorCode(
-    "invalid-request", 422, "The request was understood but is not valid", "See errors for what is at fault."
+    "invalid-request", Kind.REFUSED, "The request was understood but is not valid", "See errors for what is at fault."
 )
 INVALID_AMOUNT = ErrorCode(
     "invalid-amount",
-    422,
+    Kind.REFUSED,
     "The amount is not valid",
     'Write a plain decimal number above zero as a string, such as "12.50".',
 )
 INVALID_QUANTITY = ErrorCode(
     "invalid-quantity",
-    422,
+    Kind.REFUSED,
     "The quantity is not valid",
     'Write a plain decimal number above zero as a string, such as "1.5".',
 )
 INVALID_PRICE = ErrorCode(
     "invalid-price",
-    422,
+    Kind.REFUSED,
     "The price is not valid",
     'Write a plain decimal number above zero as a string, such as "12.3".',
 )
 UNKNOWN_CURRENCY = ErrorCode(
-    "unknown-currency", 422, "The currency is not supported", "Use one of those listed in errors."
+    "unknown-currency", Kind.REFUSED, "The currency is not supported", "Use one of those listed in errors."
 )
 IDEMPOTENCY_KEY_REUSED = ErrorCode(
-    "idempotency-key-reused", 422, "The idempotency key was used for another request", "Use a new one."
+    "idempotency-key-reused", Kind.REFUSED, "The idempotency key was used for another request", "Use a new one."
 )
 TOO_MANY_REQUESTS = ErrorCode(
-    "too-many-requests", 429, "There were too many attempts", "Wait as long as Retry-After says."
+    "too-many-requests", Kind.TOO_MANY, "There were too many attempts", "Wait as long as Retry-After says."
 )
 HEADERS_TOO_LARGE = ErrorCode(
-    "headers-too-large", 431, "The request's headers are too large", "Send fewer, and shorter ones."
+    "headers-too-large", Kind.HEADERS_TOO_LARGE, "The request's headers are too large", "Send fewer, and shorter ones."
 )
 INTERNAL_ERROR = ErrorCode(
     "internal-error",
-    500,
+    Kind.FAILED,
     "The service failed",
     "Try again later; if it fails again, tell the request's id to whoever runs the service.",
 )
-UNAVAILABLE = ErrorCode("unavailable", 503, "The service cannot answer at the moment", "Try again in a moment.")
+UNAVAILABLE = ErrorCode(
+    "unavailable", Kind.UNAVAILABLE, "The service cannot answer at the moment", "Try again in a moment."
+)
 
 ONLY_THE_USER = "Only the user may see this. Ask `me` for your own."
 """The detail of `not-found` at a field of a user that is for that user alone."""

@@ -52,6 +52,7 @@ from subgraphs.shared.errors import (
     Refusal,
 )
 from subgraphs.shared.graphql_types import SCALARS
+from subgraphs.shared.statuses import status_of
 from subgraphs.shared.texts import text_refusal
 
 S = TypeVar("S")
@@ -364,4 +365,4 @@ def _refused(code: ErrorCode, detail: str) -> dict[str, Any]:
 
 
 def _http_refusal(code: ErrorCode, detail: str = "") -> tuple[int, bytes]:
-    return code.status, orjson.dumps(_refused(code, detail))
+    return status_of(code), orjson.dumps(_refused(code, detail))

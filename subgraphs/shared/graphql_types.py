@@ -15,6 +15,7 @@ from subgraphs.shared.errors import (
     TOO_MANY_REQUESTS,
     UNAUTHENTICATED,
     FieldError,
+    Kind,
     Refusal,
 )
 from subgraphs.shared.pagination import Page
@@ -90,7 +91,7 @@ def mutation_errors(refusal: Refusal) -> list[MutationError]:
     What is no business rule is raised again and becomes a top-level error: no access token, a bad one or a service's,
     too many attempts, and our own or a peer's failure.
     """
-    if refusal.code in _TOP_LEVEL or refusal.code.status >= 500:
+    if refusal.code in _TOP_LEVEL or refusal.code.kind in (Kind.FAILED, Kind.UNAVAILABLE):
         raise refusal
     code = refusal.code.graphql
     if not refusal.fields:

@@ -30,6 +30,7 @@ from subgraphs.shared.errors import (
     Refusal,
 )
 from subgraphs.shared.ids import ID_PATTERN, NO_ID
+from subgraphs.shared.statuses import status_of
 from subgraphs.shared.texts import text_refusal
 
 LOGGER = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ _MESSAGES: Mapping[str, str] = {
     "extra_forbidden": "There is no such member. Leave it out.",
     "missing": "This is required.",
 }
-_BY_STATUS: Mapping[int, ErrorCode] = {code.status: code for code in reversed(COMMON_CODES)}
+_BY_STATUS: Mapping[int, ErrorCode] = {status_of(code): code for code in reversed(COMMON_CODES)}
 
 
 class ProblemField(ResponseBody):
@@ -74,14 +75,14 @@ def problem_responses(*codes: ErrorCode, reads_body: bool = False) -> dict[int |
     every = (*codes, *(_OF_BODIES if reads_body else ()), INVALID_REQUEST, INTERNAL_ERROR, UNAVAILABLE)
     by_status: dict[int, dict[str, ErrorCode]] = {}
     for code in every:
-        by_status.setdefault(code.status, {})[code.code] = code
+        by_status.setdefault(status_of(code), {})[code.code] = code
     return {status: _response(list(found.values())) for status, found in sorted(by_status.items())}
 
 
 def problem_response(refusal: Refusal, request_id: str) -> Response:
     """The HTTP response of a refusal."""
     headers = {}
-    if refusal.code.status == 401:
+    if status_of(refusal.code) == 401:
         bad = refusal.code in (INVALID_TOKEN, EXPIRED_TOKEN)
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if bad else "Bearer"
     if refusal.retry_after_s is not None:
@@ -89,14 +90,14 @@ def problem_response(refusal: Refusal, request_id: str) -> Response:
     body = {
         "type": "about:blank",
         "title": refusal.code.title,
-        "status": refusal.code.status,
+        "status": status_of(refusal.code),
         "code": refusal.code.code,
         "detail": refusal.detail,
         "errors": [{"field": error.field, "message": error.message} for error in refusal.fields],
         "requestId": request_id,
         **refusal.extra,
     }
-    return Response(orjson.dumps(body), refusal.code.status, headers, media_type=PROBLEM_MEDIA_TYPE)
+    return Response(orjson.dumps(body), status_of(refusal.code), headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
 def problem_of_status(status: int, request_id: str) -> Response:
@@ -185,7 +186,7 @@ def _response(codes: list[ErrorCode]) -> dict[str, Any]:
             "value": {
                 "type": "about:blank",
                 "title": code.title,
-                "status": code.status,
+                "status": status_of(code),
                 "code": code.code,
                 "detail": code.detail,
             }

@@ -1,4 +1,4 @@
-"""What routes of every service share: the parameters of lists and updates, and the refusal of unknown ones."""
+"""What routes of every service share: parameters of lists and updates, refusing unknown ones, plain JSON responses."""
 
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
 
-from subgraphs.shared.app import current_caller
+from subgraphs.shared.app import add_next_link, current_caller
 from subgraphs.shared.auth import TokenVerifier
 from subgraphs.shared.errors import INVALID_REQUEST, UNAUTHENTICATED, FieldError, Refusal
 from subgraphs.shared.pagination import LIMIT_DEFAULT, LIMIT_MAX
@@ -20,6 +20,18 @@ Limit = Annotated[int | None, Query(description=f"Items per page: 1 to {LIMIT_MA
 IfMatch = Annotated[
     str | None, Header(alias="If-Match", description="The ETag that was read; a newer version answers 412.")
 ]
+
+
+def json_response(document: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response of a document of plain values."""
+    return Response(orjson.dumps(document), status, headers, media_type="application/json")
+
+
+def page_response(request: Request, items: list[dict[str, object]], next_cursor: str | None) -> Response:
+    """A page of a list of such documents, with its Link header."""
+    response = json_response({"items": items, "nextCursor": next_cursor})
+    add_next_link(request, response, next_cursor)
+    return response
 
 
 class _StrictRequest(Request):

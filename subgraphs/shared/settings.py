@@ -7,7 +7,7 @@ refuses to start with development keys.
 
 import os
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -15,7 +15,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from subgraphs.shared.keys import SigningKey, VerifyingKey, development_key, read_signing_key, read_verifying_key
 
-SERVICE_NAMES = ("users", "wallet", "stocks")
 DEVELOPMENT_ROUTER_SECRET = "development-router-secret"  # noqa: S105  # refused in production
 ROUTER_SECRET_CHARACTERS_MIN = 24
 DATABASE_FILES_SUFFIX = "_FILE"
@@ -23,7 +22,7 @@ PREFIX = "TRIFOLIO_"
 
 
 class ServiceSettings(BaseSettings):
-    """The settings that users, wallet and stocks share. A service's own class sets `service` and adds its fields."""
+    """The settings that all services share; a service's own class sets `service` and the class variables."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -32,6 +31,11 @@ class ServiceSettings(BaseSettings):
         populate_by_name=True,
         hide_input_in_errors=True,  # errors are logged, and some of what they would show is secret
     )
+
+    services: ClassVar[tuple[str, ...]]
+    """The names of all services: each signs with a key of its own, and development keys go by name."""
+    roles: ClassVar[frozenset[str]]
+    """What a user's token may say that its user is."""
 
     service: str
     mode: Literal["production", "development"] = "production"
@@ -42,9 +46,6 @@ class ServiceSettings(BaseSettings):
     """This service's own Ed25519 private key, PEM."""
     service_verifying_keys: dict[str, str] = Field(default_factory=dict)
     """The Ed25519 public key, PEM, of each service that may call this one, by name; JSON in the environment."""
-    users_url: str = "http://127.0.0.1:4001"
-    wallet_url: str = "http://127.0.0.1:4002"
-    stocks_url: str = "http://127.0.0.1:4003"
     in_process: bool = False
     """The router runs in this process: the GraphQL endpoint is not mounted, and pages carry the service's name."""
 
@@ -71,7 +72,7 @@ class ServiceSettings(BaseSettings):
                 f"Production needs router secrets of {ROUTER_SECRET_CHARACTERS_MIN} characters or more: "
                 f"set {PREFIX}ROUTER_SECRETS or {PREFIX}ROUTER_SECRETS_FILE."
             )
-        development = {development_key(name).kid for name in SERVICE_NAMES}
+        development = {development_key(name).kid for name in self.services}
         if used & development:
             raise ValueError(f"Production refuses development keys: make new ones, or set {PREFIX}MODE=development.")
         return self
@@ -106,7 +107,7 @@ class ServiceSettings(BaseSettings):
         given = {name: read_verifying_key(pem) for name, pem in self.service_verifying_keys.items()}
         if given or not self.development:
             return given
-        return {name: development_key(name).public for name in SERVICE_NAMES if name != self.service}
+        return {name: development_key(name).public for name in self.services if name != self.service}
 
 
 def settings_fault(error: ValidationError) -> str:

@@ -16,14 +16,15 @@ from subgraphs.stocks.feed import ManualSource, ReplaySource, SyntheticSource, T
 from subgraphs.stocks.feeder import Feeder
 from subgraphs.stocks.peers import Peers, UsersPeer, WalletPeer
 from subgraphs.stocks.routes import routes
+from subgraphs.stocks.rules_sessions import sessions_from
 from subgraphs.stocks.saga import OrderSaga
 from subgraphs.stocks.schema import schema
-from subgraphs.stocks.service import StocksService
+from subgraphs.stocks.service import UseCases
 from subgraphs.stocks.service_market import MarketService
 from subgraphs.stocks.service_orders import OrdersService
-from subgraphs.stocks.sessions import sessions_from
+from subgraphs.stocks.service_stocks import StocksService
 from subgraphs.stocks.settings import Settings
-from subgraphs.stocks.use_cases import UseCases
+from subgraphs.stocks.steps import OrderQueue, OrderSteps
 
 DESCRIPTION = """Stocks and their prices, holdings, and orders to buy and sell.
 
@@ -57,6 +58,7 @@ def create_app(
         user_keys or RemoteKeys(f"{settings.users_url}/.well-known/jwks.json", transport),
         audience=settings.service,
         service_keys=settings.verifying_keys(),
+        roles=settings.roles,
         seconds=seconds,
     )
     signer = ServiceSigner(settings.service, settings.signing_key(), seconds=seconds)
@@ -67,10 +69,11 @@ def create_app(
         wallet=WalletPeer(Peer("wallet", settings.wallet_url, transport, signer)),
         users=UsersPeer(Peer("users", settings.users_url, transport, signer)),
     )
-    saga = OrderSaga(orders, peers, request_drive_ms=settings.request_drive_ms)
+    steps, queue = OrderSteps(opened), OrderQueue(opened)
+    saga = OrderSaga(orders, steps, queue, peers, request_drive_ms=settings.request_drive_ms)
     feeder = Feeder(market, _source(settings, clock), opened, interval_ms=settings.feed_interval_ms)
     use_cases = UseCases(StocksService(opened), orders, market, saga)
-    background: tuple[Background, ...] = (saga.run, feeder.run) if settings.loops else ()
+    background: tuple[Background, ...] = (saga.driver.run, feeder.run) if settings.loops else ()
     app = build_app(
         ServiceParts(
             title="Stocks",
@@ -79,7 +82,7 @@ def create_app(
             subgraph=Subgraph(schema, use_cases, verifier),
             verifier=verifier,
             database=opened,
-            metrics=_metrics(saga, orders),
+            metrics=_metrics(saga),
             background=background,
             closing=(transport.close,) if database is not None else (transport.close, opened.close),
         ),
@@ -94,7 +97,7 @@ def from_environment() -> FastAPI:
     return create_app(Settings.from_environment())
 
 
-def _metrics(saga: OrderSaga, orders: OrdersService) -> tuple[Metric, ...]:
+def _metrics(saga: OrderSaga) -> tuple[Metric, ...]:
     async def alarms() -> int:
         return saga.alarms
 
@@ -109,7 +112,7 @@ def _metrics(saga: OrderSaga, orders: OrdersService) -> tuple[Metric, ...]:
             "trifolio_orders_unfinished",
             "gauge",
             "Orders that a driver has still to move on; it falls to 0 within seconds of the last order.",
-            orders.count_unfinished,
+            saga.queue.count_unfinished,
         ),
     )
 

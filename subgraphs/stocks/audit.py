@@ -17,7 +17,7 @@ from sqlalchemy import Subquery, and_, case, func, or_, select, union_all
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.invariants import Violation
 from subgraphs.stocks.rules import MARKET
-from subgraphs.stocks.rules_orders import PLACED_STATUS, REJECTED_STATUS, TERMINAL_STATES, OrderState, Side
+from subgraphs.stocks.rules_orders import PUBLIC_STATUS, TERMINAL_STATES, OrderState, OrderStatus, Side
 from subgraphs.stocks.tables import fills, holdings, orders, share_commitments, stocks
 
 RESERVING_STATES = (
@@ -129,16 +129,14 @@ async def _wrong_commitments(connection: Connection) -> list[Violation]:
 
 async def _wrong_answers(connection: Connection) -> list[Violation]:
     answered = [OrderState.WORKING, *TERMINAL_STATES]
-    own = orders.c.answer_body.like('{"id":"' + orders.c.id + '"%')
-    right = or_(
-        and_(orders.c.answer_status == REJECTED_STATUS, orders.c.reason.is_not(None)),
-        and_(orders.c.answer_status == PLACED_STATUS, orders.c.answer_body.is_not(None), own),
-    )
+    kept = (and_(orders.c.state == state, orders.c.answer == PUBLIC_STATUS[state]) for state in TERMINAL_STATES)
+    reasoned = or_(orders.c.answer != OrderStatus.REJECTED, orders.c.reason.is_not(None))
+    right = and_(or_(orders.c.answer == OrderStatus.WORKING, *kept), reasoned)
     statement = select(orders.c.id, orders.c.state).where(
         orders.c.state.in_(answered), func.coalesce(case((right, 1), else_=0), 0) == 0
     )
     return [
-        Violation("I7", f"order {row.id}", f"is {row.state} and has no answer of its own stored")
+        Violation("I7", f"order {row.id}", f"is {row.state} and has no answer of its own")
         for row in (await connection.execute(statement)).all()
     ]
 

@@ -21,8 +21,8 @@ from typing import Protocol
 
 from subgraphs.shared.money import parse_price
 from subgraphs.stocks.companies import Company
-from subgraphs.stocks.pricing import spread_around
 from subgraphs.stocks.rules import Tick
+from subgraphs.stocks.rules_pricing import spread_around
 
 ONE_PPM = 1_000_000
 OCTAVES: tuple[tuple[int, int], ...] = (

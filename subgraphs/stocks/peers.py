@@ -10,9 +10,9 @@ from typing import Any
 from subgraphs.shared.money import format_amount, format_quantity
 from subgraphs.shared.peers import Peer, PeerUnavailable
 from subgraphs.shared.timestamps import parse_timestamp
-from subgraphs.stocks.pricing import Settlement
+from subgraphs.stocks.rules_intents import Mandate
 from subgraphs.stocks.rules_orders import Order, Side
-from subgraphs.stocks.rules_placing import Mandate
+from subgraphs.stocks.rules_pricing import Settlement
 
 WALLET_REFUSALS = frozenset(
     {"insufficient-funds", "commitment-closed", "hold-voided", "hold-posted", "account-mismatch", "hold-missing"}

@@ -16,23 +16,25 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.etags import format_etag, parse_if_match
 from subgraphs.shared.money import format_price, parse_price, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
-from subgraphs.shared.routing import After, IfMatch, Limit, ServiceRoute
+from subgraphs.shared.routing import After, IfMatch, Limit, ServiceRoute, json_response, page_response
 from subgraphs.shared.timestamps import format_timestamp
-from subgraphs.stocks.answers import json_response, page_response
 from subgraphs.stocks.bodies import (
     CommitmentBody,
+    Document,
     HoldingBody,
     OpenBody,
     OperationBody,
     StockBody,
     StoredTickBody,
     TickBody,
+    commitment_document,
+    holding_document,
+    stock_document,
 )
-from subgraphs.stocks.documents import Document, holding_document, stock_document
 from subgraphs.stocks.routes_orders import order_routes
 from subgraphs.stocks.rules import COMMITMENT_CLOSED, INSUFFICIENT_SHARES, UNKNOWN_AUTHORIZATION, Holding
-from subgraphs.stocks.service import CommitmentRequest
-from subgraphs.stocks.use_cases import UseCases
+from subgraphs.stocks.service import UseCases
+from subgraphs.stocks.service_stocks import CommitmentRequest
 
 
 def routes(use_cases: UseCases) -> APIRouter:
@@ -139,8 +141,8 @@ async def _operate(use_cases: UseCases, caller: Caller, holding_id: str, request
     wanted = CommitmentRequest(body.authorization_id, holding_id, body.investor_id, body.broker_id)
     if isinstance(body, OpenBody):
         wanted = replace(wanted, amount=parse_quantity(body.amount, field="amount"))
-        return await use_cases.stocks.open_commitment(caller, wanted)
-    return await use_cases.stocks.close_commitment(caller, wanted)
+        return commitment_document(await use_cases.stocks.open_commitment(caller, wanted))
+    return commitment_document(await use_cases.stocks.close_commitment(caller, wanted))
 
 
 def _holding(holding: Holding) -> Response:

@@ -18,11 +18,9 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import parse_price, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_response, problem_responses, request_id_of
-from subgraphs.shared.routing import After, Limit, ServiceRoute
+from subgraphs.shared.routing import After, Limit, ServiceRoute, json_response, page_response
 from subgraphs.shared.timestamps import parse_timestamp
-from subgraphs.stocks.answers import json_response, page_response
-from subgraphs.stocks.bodies import NewOrderBody, OrderBody, OrderChangeBody
-from subgraphs.stocks.documents import order_document
+from subgraphs.stocks.bodies import NewOrderBody, OrderBody, OrderChangeBody, order_document
 from subgraphs.stocks.rules import (
     AUTHORIZATION_INACTIVE,
     AUTHORIZATION_MISMATCH,
@@ -41,9 +39,9 @@ from subgraphs.stocks.rules import (
     UNKNOWN_AUTHORIZATION,
     UNKNOWN_STOCK,
 )
+from subgraphs.stocks.rules_intents import OrderIntent, checked
 from subgraphs.stocks.rules_orders import OrderFilter, OrderStatus, Side
-from subgraphs.stocks.rules_placing import OrderIntent, checked
-from subgraphs.stocks.use_cases import PlacedOrder, UseCases
+from subgraphs.stocks.service import PlacedOrder, UseCases
 
 PLACING_CODES: tuple[ErrorCode, ...] = (
     AUTHORIZATION_INACTIVE,
@@ -167,14 +165,12 @@ def _intent(body: NewOrderBody) -> OrderIntent:
 
 
 def _placed(request: Request, placed: PlacedOrder) -> Response:
-    """The final answer as it is stored, or 202 with the order as it stands."""
+    """The final answer, or 202 with the order as it stands."""
     order = placed.order
     if placed.rejection is not None:
         response = problem_response(placed.rejection, request_id_of(request))
-    elif order.answer_body is not None:
-        response = Response(order.answer_body, 201, media_type="application/json")
     else:
-        response = json_response(order_document(order), status=202)
+        response = json_response(order_document(placed.answered), status=202 if order.answer is None else 201)
     response.headers["Location"] = f"/orders/{order.id}"
     response.headers["Idempotency-Key"] = placed.key
     if placed.replayed and response.status_code != 202:

@@ -9,96 +9,101 @@ import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
-from subgraphs.shared.errors import COMMON_CODES, ErrorCode
-from subgraphs.stocks.pricing import average_price, value_minor
+from subgraphs.shared.errors import COMMON_CODES, ErrorCode, Kind
+from subgraphs.stocks.rules_pricing import average_price, value_minor
 
 MARKET = "market"
 """The owner of every share that no user holds. Not a user id: those are UUIDs."""
 
 HOLDING_NAMESPACE = uuid.UUID("0b2f4f0e-7c1a-5d7e-8f43-51c8b6a9d2e7")
 
-UNKNOWN_STOCK = ErrorCode("unknown-stock", 422, "There is no such stock", "Choose one from the list of stocks.")
+UNKNOWN_STOCK = ErrorCode(
+    "unknown-stock", Kind.REFUSED, "There is no such stock", "Choose one from the list of stocks."
+)
 UNKNOWN_AUTHORIZATION = ErrorCode(
     "unknown-authorization",
-    422,
+    Kind.REFUSED,
     "There is no such authorization for this caller",
     "Choose one from the list of authorizations.",
 )
 AUTHORIZATION_REQUIRED = ErrorCode(
     "authorization-required",
-    422,
+    Kind.REFUSED,
     "A broker's order needs an authorizationId",
     "Name the investor's authorization that it is placed under.",
 )
 AUTHORIZATION_NOT_ALLOWED = ErrorCode(
-    "authorization-not-allowed", 422, "An investor's own order takes no authorizationId", "Leave it out."
+    "authorization-not-allowed", Kind.REFUSED, "An investor's own order takes no authorizationId", "Leave it out."
 )
 AUTHORIZATION_INACTIVE = ErrorCode(
     "authorization-inactive",
-    422,
+    Kind.REFUSED,
     "The authorization is not active at this time",
     "Choose an active one, or ask the investor for another.",
 )
 AUTHORIZATION_MISMATCH = ErrorCode(
     "authorization-mismatch",
-    422,
+    Kind.REFUSED,
     "The authorization is not for this order",
     "Name a capital authorization to buy, a stockholding authorization of the same stock to sell.",
 )
 AUTOMATED_ORDER_INVALID = ErrorCode(
     "automated-order-invalid",
-    422,
+    Kind.REFUSED,
     "Only investors place automated orders, for themselves",
     "Place a market order, or let the investor place it without authorizationId.",
 )
 CURRENCY_MISMATCH = ErrorCode(
     "currency-mismatch",
-    422,
+    Kind.REFUSED,
     "The authorization's currency is not the stock's",
     "Name an authorization in the stock's currency.",
 )
 INSUFFICIENT_FUNDS = ErrorCode(
     "insufficient-funds",
-    422,
+    Kind.REFUSED,
     "There is not enough money",
     "Order less, or add money: an order needs the highest price that it may cost, and the fees.",
 )
 INSUFFICIENT_SHARES = ErrorCode(
     "insufficient-shares",
-    422,
+    Kind.REFUSED,
     "There are not enough free shares",
     "Choose fewer, or free some that are committed to brokers or reserved for orders.",
 )
 INSUFFICIENT_LIQUIDITY = ErrorCode(
     "insufficient-liquidity",
-    422,
+    Kind.REFUSED,
     "The market does not have that many shares for sale",
     "Order fewer, or wait until others have sold theirs.",
 )
 MARKET_CLOSED = ErrorCode(
-    "market-closed", 422, "The market is closed", "Come back when it is open, or place an automated order."
+    "market-closed", Kind.REFUSED, "The market is closed", "Come back when it is open, or place an automated order."
 )
 PRICE_MOVED = ErrorCode(
     "price-moved",
-    422,
+    Kind.REFUSED,
     "The price moved beyond what was set aside for the order",
     "Place it again with a stop price near the market's.",
 )
 STALE_PRICE = ErrorCode(
     "stale-price",
-    422,
+    Kind.REFUSED,
     "The order could not be executed while its price was fresh",
     "Place it again, under a new idempotency key.",
 )
 COMMITMENT_CLOSED = ErrorCode(
-    "commitment-closed", 409, "The commitment is closed", "Its authorization has ended: create another one."
+    "commitment-closed", Kind.CONFLICT, "The commitment is closed", "Its authorization has ended: create another one."
 )
 ORDER_COMPLETED = ErrorCode(
-    "order-completed", 409, "The order is completed", "It cannot be cancelled any more; place an opposite one."
+    "order-completed",
+    Kind.CONFLICT,
+    "The order is completed",
+    "It cannot be cancelled any more; place an opposite one.",
 )
 ORDER_FINAL = ErrorCode(
     "order-final",
-    409,
+    Kind.CONFLICT,
     "The order has already come to an end",
     "Nothing is left to cancel; its status says how it ended.",
 )
@@ -250,3 +255,21 @@ class Commitment:
     def open(self) -> bool:
         """Whether shares can be taken from it or given back to it."""
         return self.state is CommitmentState.OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentAnswer:
+    """What users is told of a commitment, now and at every repetition.
+
+    Of an opening what was set aside, of a close what came back. A close that found no holding knows no stock.
+    """
+
+    authorization_id: str
+    stockholding_id: str
+    stock_id: str | None
+    symbol: str | None
+    currency: str | None
+    state: CommitmentState
+    remaining: int
+    set_aside: int | None = None
+    returned: int | None = None

@@ -5,11 +5,12 @@ stop_limit) waits as WORKING until a tick crosses its condition.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
-from subgraphs.stocks.pricing import (
+from subgraphs.stocks.rules import Quote
+from subgraphs.stocks.rules_pricing import (
     STOP_SLIPPAGE_PPM,
     FeeRates,
     Settlement,
@@ -17,14 +18,9 @@ from subgraphs.stocks.pricing import (
     settle_sell,
     with_slippage,
 )
-from subgraphs.stocks.rules import Quote
 
 MARKET_ORDER_AGE_MS_MAX = 30_000
 """A market order not executed within this time is rejected: its pinned price is stale."""
-
-PLACED_STATUS = 201
-REJECTED_STATUS = 422
-"""The HTTP statuses of the two final answers to POST /orders."""
 
 
 class Side(StrEnum):
@@ -133,7 +129,8 @@ class Order:
     `price` is the quote pinned for a market order, the triggering tick's quote for an automated one, else None.
     `after_seq`: ticks above it count for the order. `stop_seq` is the tick at which a stop_limit became a limit.
     `hold_amount` is what the wallet holds for a buyer. `holding_id` is the investor's holding (a seller's from the
-    start, a buyer's from the fill on). `answer_status` is set once the answer to POST /orders is final.
+    start, a buyer's from the fill on). `answer` is what the final
+    answer to the request that placed it shows, set once there is one.
     """
 
     id: str
@@ -164,8 +161,7 @@ class Order:
     fill: Fill | None
     rollover_id: str | None
     fingerprint: str
-    answer_status: int | None
-    answer_body: str | None
+    answer: OrderStatus | None
     created_at: int
     updated_at: int
     executed_at: int | None
@@ -186,6 +182,14 @@ class Order:
     def by_broker(self) -> bool:
         """Whether a broker placed it under a mandate."""
         return self.authorization_id is not None
+
+    @property
+    def answered(self) -> "Order":
+        """The order as the final answer shows it: one that worked then as working, whatever it does now."""
+        if self.answer is not OrderStatus.WORKING:
+            return self  # it was over then, and is as it was
+        working = replace(self, state=OrderState.WORKING, rejection=None, fill=None, rollover_id=None)
+        return replace(working, executed_at=None, settled_at=None)
 
     @property
     def terminal(self) -> bool:

@@ -14,9 +14,8 @@ at the state they find. So whoever finds an unfinished order can drive it on fro
     EXPIRING     the same (Tc)                                                              EXPIRED
     WORKING      nothing: a tick, a cancellation or its last day moves it
 
-Before the pivot an order may only go back, after it only forward. Two drivers of one order do no harm; a lease keeps
-them apart because it is cheaper. The request that places an order drives it for up to two seconds; a loop drives what
-is left: after a crash, after an outage, after a trigger.
+Before the pivot an order may only go back, after it only forward. `shared.driving` drives: the request that places an
+order for up to two seconds, a loop what is left, after a crash, after an outage, after a trigger.
 
 A refusal of a peer counts only where it has a meaning (the hold). Anything else is sent again, with growing pauses;
 after the pivot that raises an alarm, because nothing there can fail for a business reason.
@@ -24,14 +23,14 @@ after the pivot that raises an alarm, because nothing there can fail for a busin
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from subgraphs.shared.auth import Caller, require_user
+from subgraphs.shared.driving import REQUEST_DRIVE_MS, Driver
 from subgraphs.shared.errors import UNAVAILABLE, ErrorCode, Refusal
 from subgraphs.shared.idempotency import IdempotencyKey
-from subgraphs.shared.peers import PEER_TIMEOUT_S, PeerRefused, PeerUnavailable
+from subgraphs.shared.peers import PeerRefused, PeerUnavailable
 from subgraphs.stocks.peers import Peers
 from subgraphs.stocks.rules import (
     AUTHORIZATION_INACTIVE,
@@ -42,6 +41,7 @@ from subgraphs.stocks.rules import (
     INSUFFICIENT_FUNDS,
     UNKNOWN_AUTHORIZATION,
 )
+from subgraphs.stocks.rules_intents import Mandate, OrderIntent
 from subgraphs.stocks.rules_orders import (
     CANCELLABLE_STATES,
     UNDRIVEN_STATES,
@@ -51,21 +51,13 @@ from subgraphs.stocks.rules_orders import (
     Side,
     brings_something,
 )
-from subgraphs.stocks.rules_placing import Mandate, OrderIntent
-from subgraphs.stocks.service_orders import LEASE_MS, OrdersService, Placement, Rollover
+from subgraphs.stocks.service_orders import OrdersService, Placement
+from subgraphs.stocks.steps import OrderQueue, OrderSteps, Rollover
 
 LOGGER = logging.getLogger(__name__)
 
-REQUEST_DRIVE_MS = LEASE_MS
-"""How long a request drives its order before it answers 202; the order is leased to it for as long."""
-
-LOOP_INTERVAL_MS = 100
-ORDERS_PER_STEP_MAX = 32
-"""Orders that one round of the loop drives side by side."""
-
-RETRY_MS_MIN = 50
-RETRY_MS_MAX = 1_000
-"""Pauses between attempts double from the least to the greatest."""
+OVERDUE_PER_STEP_MAX = 32
+"""Orders of either kind that one round of the loop gives up."""
 
 HOLD_REFUSALS: Mapping[str, ErrorCode] = MappingProxyType(
     {
@@ -78,20 +70,21 @@ HOLD_REFUSALS: Mapping[str, ErrorCode] = MappingProxyType(
 
 
 class OrderSaga:
-    """Places, cancels and drives orders. `step` is one round of the loop, `run` the loop."""
+    """Places and cancels orders; `driver` drives them, from here and in its loop."""
 
     def __init__(
         self,
         orders: OrdersService,
+        steps: OrderSteps,
+        queue: OrderQueue,
         peers: Peers,
         *,
         request_drive_ms: int = REQUEST_DRIVE_MS,
-        loop_interval_ms: int = LOOP_INTERVAL_MS,
     ) -> None:
         self._orders = orders
         self._peers = peers
-        self._request_drive_ms = request_drive_ms
-        self._loop_interval_ms = loop_interval_ms
+        self.steps, self.queue = steps, queue
+        self.driver = Driver(self, request_drive_ms=request_drive_ms)
         self.alarms = 0
         """Attempts after the pivot that a peer did not answer with success: each needs somebody's attention."""
 
@@ -114,7 +107,7 @@ class OrderSaga:
         placement = await self._orders.place(user, intent, mandate, key)
         if not placement.fresh:
             return placement
-        return Placement(await self._drive_request(placement.order), fresh=True)
+        return Placement(await self.driver.drive_request(placement.order), fresh=True)
 
     async def cancel(self, caller: Caller, order_id: str) -> Order:
         """Cancels an order and drives it until all is given back or the request's time is up.
@@ -128,68 +121,49 @@ class OrderSaga:
         if order.user_id != user.id and order.state in CANCELLABLE_STATES:
             assert order.authorization_id is not None
             await self._verified(user, order.authorization_id)
-        return await self._drive_request(await self._orders.cancel(user, order_id))
+        return await self.driver.drive_request(await self._orders.cancel(user, order_id))
 
-    async def step(self) -> int:
-        """One round: orders that are overdue are given up, and every order that is due is driven once; how many."""
-        expired, stale = await self._orders.overdue(ORDERS_PER_STEP_MAX)
+    # ---- what the driver asks ----
+
+    async def end_overdue(self) -> None:
+        """Gives up orders whose time is over or whose price is stale."""
+        expired, stale = await self.queue.overdue(OVERDUE_PER_STEP_MAX)
         for order_id in expired:
-            await self._orders.expire(order_id)
+            await self.steps.expire(order_id)
         for order_id in stale:
-            await self._orders.reject_stale(order_id)
-        if not await self._orders.has_due():
-            return 0
-        due = await self._orders.take_due(ORDERS_PER_STEP_MAX)
-        await asyncio.gather(*(self._drive_leased(order_id) for order_id in due))
-        return len(due)
+            await self.steps.reject_stale(order_id)
 
-    async def run(self) -> None:
-        """Steps for ever, with a short pause between the rounds."""
-        while True:
-            await self.step()
-            await asyncio.sleep(self._loop_interval_ms / 1_000)
+    async def take_due(self, limit: int) -> Sequence[Order]:
+        """Leases what is due."""
+        if not await self.queue.has_due():
+            return ()
+        return await asyncio.gather(*(self.steps.load(each) for each in await self.queue.take_due(limit)))
 
-    async def _drive_request(self, order: Order) -> Order:
-        """Drives within the request's time: no call begins that could outlast it. Without such time, it drives once."""
-        allowed_s = self._request_drive_ms / 1_000 - PEER_TIMEOUT_S
-        last_start = None if self._request_drive_ms == 0 else time.monotonic() + allowed_s
-        pause_ms = RETRY_MS_MIN
-        while True:
-            order, done = await self._drive(order, until=last_start)
-            if done:
-                return order
-            if last_start is None or time.monotonic() + pause_ms / 1_000 >= last_start:
-                await self._orders.postpone(order.id, RETRY_MS_MIN)
-                return order
-            await asyncio.sleep(pause_ms / 1_000)
-            pause_ms *= 2
+    def needs_driver(self, row: Order) -> bool:
+        """Whether its state has a move."""
+        return row.state not in UNDRIVEN_STATES
 
-    async def _drive_leased(self, order_id: str) -> None:
-        order, done = await self._drive(await self._orders.load(order_id))
-        if not done:
-            await self._orders.postpone(order_id, min(RETRY_MS_MIN << min(order.attempts, 5), RETRY_MS_MAX))
+    async def move(self, row: Order) -> Order:
+        """Makes the move of its state."""
+        return await MOVES[row.state](self, row)
 
-    async def _drive(self, order: Order, *, until: float | None = None) -> tuple[Order, bool]:
-        """Moves an order from state to state; and whether it came to where no driver is needed.
+    async def postpone(self, row: Order, pause_ms: int) -> None:
+        """Gives it back to the loop."""
+        await self.queue.postpone(row.id, pause_ms)
 
-        It stops where a peer fails, and before the first move that would begin after `until` (monotonic seconds).
-        """
-        while order.state not in UNDRIVEN_STATES:
-            if until is not None and time.monotonic() > until:
-                return order, False
-            try:
-                order = await MOVES[order.state](self, order)
-            except (PeerUnavailable, PeerRefused) as failure:
-                self._report(order, failure)
-                return order, False
-        return order, True
+    def attempts(self, row: Order) -> int:
+        """How often it was postponed."""
+        return row.attempts
 
-    def _report(self, order: Order, failure: Exception) -> None:
-        if order.state is OrderState.EXECUTED or isinstance(failure, PeerRefused):
+    def report(self, row: Order, failure: Exception) -> None:
+        """Logs it, as an alarm where nothing but success was to be expected."""
+        if row.state is OrderState.EXECUTED or isinstance(failure, PeerRefused):
             self.alarms += 1
-            LOGGER.error("order %s stays %s: %s", order.id, order.state, failure)
+            LOGGER.error("order %s stays %s: %s", row.id, row.state, failure)
         else:
-            LOGGER.info("order %s stays %s: %s", order.id, order.state, failure)
+            LOGGER.info("order %s stays %s: %s", row.id, row.state, failure)
+
+    # ---- moves ----
 
     async def _reserve(self, order: Order) -> Order:
         if order.side is Side.BUY:
@@ -197,15 +171,15 @@ class OrderSaga:
                 await self._peers.wallet.hold(order)
             except PeerRefused as refused:
                 if refused.code == "hold-voided":  # whoever gave the order up has changed its state
-                    return await self._orders.load(order.id)
+                    return await self.steps.load(order.id)
                 if refused.code not in HOLD_REFUSALS:
                     raise
                 code = HOLD_REFUSALS[refused.code]
-                return await self._orders.reject(order.id, Rejection(code.code, code.detail))
-        return await self._orders.start(order)
+                return await self.steps.reject(order.id, Rejection(code.code, code.detail))
+        return await self.steps.start(order)
 
     async def _execute(self, order: Order) -> Order:
-        return await self._orders.execute(order)
+        return await self.steps.execute(order)
 
     async def _settle(self, order: Order) -> Order:
         rollover = None
@@ -215,12 +189,12 @@ class OrderSaga:
             await self._peers.wallet.post(order)
         else:
             await self._peers.wallet.credit(order, None if rollover is None else rollover.authorization_id)
-        return await self._orders.settle(order, rollover)
+        return await self.steps.settle(order, rollover)
 
     async def _give_back(self, order: Order) -> Order:
         if order.side is Side.BUY:
             await self._peers.wallet.void(order)
-        return await self._orders.give_back(order.id)
+        return await self.steps.give_back(order.id)
 
     async def _verified(self, caller: Caller, authorization_id: str) -> Mandate:
         """V: the caller's active mandate; a foreign one looks like a missing one."""

@@ -16,11 +16,11 @@ from subgraphs.shared.graphql_types import (
 )
 from subgraphs.shared.money import parse_price, parse_quantity
 from subgraphs.stocks.rules import Holding
+from subgraphs.stocks.rules_intents import OrderIntent, checked
 from subgraphs.stocks.rules_orders import OrderType, Side, TimeInForce
-from subgraphs.stocks.rules_placing import OrderIntent, checked
 from subgraphs.stocks.schema_orders import Order, User, order_nodes
-from subgraphs.stocks.schema_types import After, Authorization, Info, Stock, StockHolding, holding_node, stock_node
-from subgraphs.stocks.use_cases import PlacedOrder
+from subgraphs.stocks.schema_stocks import After, Authorization, Info, Stock, StockHolding, holding_node, stock_node
+from subgraphs.stocks.service import PlacedOrder
 
 
 @strawberry.type

@@ -10,7 +10,7 @@ from subgraphs.shared.graphql_types import Connection, DecimalText, Money, Times
 from subgraphs.shared.money import decimals_of, format_amount, parse_amount
 from subgraphs.stocks import rules, rules_orders
 from subgraphs.stocks.rules_orders import OrderFilter, OrderStatus, OrderType, Side, TimeInForce
-from subgraphs.stocks.schema_types import (
+from subgraphs.stocks.schema_stocks import (
     After,
     Authorization,
     Info,

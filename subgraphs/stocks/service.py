@@ -1,293 +1,59 @@
-"""Stocks, holdings and share commitments: what may be read, and how a commitment is opened, changed and closed.
+"""What both faces of the stocks service call."""
 
-Every private read names its viewer, and the store filters by the viewer. A commitment is decided under the locks of its
-holding and of its own row, taken in that order.
-"""
+from dataclasses import asdict, dataclass
 
-import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from subgraphs.shared.auth import Caller, require_user
+from subgraphs.shared.errors import ErrorCode, Refusal
+from subgraphs.shared.idempotency import idempotency_key
+from subgraphs.stocks.rules import ERROR_CODES
+from subgraphs.stocks.rules_intents import OrderIntent
+from subgraphs.stocks.rules_orders import Order, OrderStatus
+from subgraphs.stocks.saga import OrderSaga
+from subgraphs.stocks.service_market import MarketService
+from subgraphs.stocks.service_orders import OrdersService
+from subgraphs.stocks.service_stocks import StocksService
 
-import orjson
+PLACE_ROUTE = "POST /orders"
+"""The namespace of idempotency keys, for both faces: a key sent to either names the same order."""
 
-from subgraphs.shared.audit import AuditEntry, record
-from subgraphs.shared.auth import Caller, require_service, require_user
-from subgraphs.shared.database import Connection, Database
-from subgraphs.shared.errors import IDEMPOTENCY_KEY_REUSED, NOT_FOUND, ONLY_THE_USER, PRECONDITION_FAILED, Refusal
-from subgraphs.shared.money import format_quantity
-from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
-from subgraphs.stocks import store
-from subgraphs.stocks.documents import Document
-from subgraphs.stocks.rules import (
-    COMMITMENT_CLOSED,
-    INSUFFICIENT_SHARES,
-    UNKNOWN_AUTHORIZATION,
-    Commitment,
-    CommitmentState,
-    Day,
-    Holding,
-    Stock,
-)
-from subgraphs.stocks.tables import audit_log
-
-DAYS_MAX = 30
-"""Trading days of a stock's history that one answer carries."""
-
-STOCK_LIST = "stocks"
-HOLDING_LIST = "stockholdings"
-"""The lists' names in their cursors."""
+_CODES: dict[str, ErrorCode] = {code.code: code for code in ERROR_CODES}
 
 
 @dataclass(frozen=True, slots=True)
-class CommitmentRequest:
-    """What users asks for when an authorization is given or ends; `amount` is in quantity units, 0 for a close."""
+class PlacedOrder:
+    """An order as a request to place it found it; `replayed` when an earlier request with the key had placed it."""
 
-    authorization_id: str
-    holding_id: str
-    investor_id: str
-    broker_id: str
-    amount: int = 0
+    order: Order
+    key: str
+    replayed: bool
+
+    @property
+    def answered(self) -> Order:
+        """The order as the first request was answered, if that is final; else as it stands."""
+        return self.order.answered if self.replayed else self.order
+
+    @property
+    def rejection(self) -> Refusal | None:
+        """The final answer as a refusal, if the order was rejected; it carries the order's id."""
+        if self.order.answer is not OrderStatus.REJECTED:
+            return None
+        assert self.order.rejection is not None
+        code, detail = _CODES[self.order.rejection.code], self.order.rejection.detail
+        return Refusal(code, detail, extra={"orderId": self.order.id})
 
 
-class StocksService:
-    """The use cases of stocks and holdings; those of orders and of the market stand beside it."""
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """The service by subject: stocks and holdings, orders as they stand, prices, and placing and cancelling orders."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    stocks: StocksService
+    orders: OrdersService
+    market: MarketService
+    saga: OrderSaga
 
-    async def stocks(self, *, after: str | None, limit: int | None) -> Page[Stock]:
-        """The stocks by symbol, page by page; public."""
-        count = page_limit(limit)
-        symbol = str(decode_cursor(after, STOCK_LIST, str)[0]) if after is not None else None
-        async with self._database.reading() as connection:
-            found = await store.stocks_after(connection, symbol, count + 1)
-        return page_of(found, [encode_cursor(STOCK_LIST, stock.symbol) for stock in found], count)
-
-    async def stock(self, stock_id: str) -> Stock:
-        """One stock; public. Raises Refusal `not-found`."""
-        found = await self.stocks_by_id([stock_id])
-        if stock_id not in found:
-            raise Refusal(NOT_FOUND)
-        return found[stock_id]
-
-    async def stocks_by_id(self, ids: Iterable[str]) -> dict[str, Stock]:
-        """The stocks of those ids; public."""
-        async with self._database.reading() as connection:
-            return await store.stocks_by_id(connection, ids)
-
-    async def stocks_by_symbol(self, symbols: Iterable[str]) -> dict[str, Stock]:
-        """The stocks of those symbols; public."""
-        async with self._database.reading() as connection:
-            return await store.stocks_by_symbol(connection, symbols)
-
-    async def days(self, stock_id: str, limit: int) -> list[Day]:
-        """The latest trading days of a stock, newest first; public."""
-        async with self._database.reading() as connection:
-            return await store.day_bars_of(connection, stock_id, min(limit, DAYS_MAX))
-
-    async def holdings(self, caller: Caller, *, after: str | None, limit: int | None) -> Page[Holding]:
-        """The caller's holdings by symbol, page by page; empty ones are left out."""
-        user, count = require_user(caller), page_limit(limit)
-        symbol = str(decode_cursor(after, HOLDING_LIST, str)[0]) if after is not None else None
-        async with self._database.reading() as connection:
-            found = await store.holdings_of(connection, user.id, after=symbol, limit=count + 1)
-        return page_of(found, [encode_cursor(HOLDING_LIST, holding.stock.symbol) for holding in found], count)
-
-    async def all_holdings(self, caller: Caller, user_id: str) -> list[Holding]:
-        """Every holding of a user that is not empty; there are no more of them than stocks.
-
-        Raises:
-            Refusal: `not-found` for anybody but that user.
-        """
-        if require_user(caller).id != user_id:
-            raise Refusal(NOT_FOUND, ONLY_THE_USER)
-        async with self._database.reading() as connection:
-            return await store.holdings_of(connection, user_id)
-
-    async def holding(self, caller: Caller, holding_id: str) -> Holding:
-        """One holding: the caller's own, or anybody's for users, which asks before it authorizes a broker."""
-        owner = None if caller.kind == "service" else require_user(caller).id
-        if owner is None:
-            require_service(caller, "users")
-        async with self._database.reading() as connection:
-            found = await store.holdings_by_id(connection, [holding_id], owner)
-        if holding_id not in found:
-            raise Refusal(NOT_FOUND)
-        return found[holding_id]
-
-    async def holdings_by_id(self, caller: Caller, ids: Iterable[str]) -> dict[str, Holding]:
-        """Those of the holdings that are the caller's own."""
+    async def place_order(self, caller: Caller, intent: OrderIntent, key: str | None) -> PlacedOrder:
+        """Places an order once per key; without a key it is an order of its own. Raises what `OrderSaga.place` does."""
         user = require_user(caller)
-        async with self._database.reading() as connection:
-            return await store.holdings_by_id(connection, ids, user.id)
-
-    async def commitments(self, caller: Caller, ids: Iterable[str]) -> Mapping[str, tuple[Commitment, Stock]]:
-        """What remains under those authorizations, and of which stock, for their investor and their broker."""
-        user = require_user(caller)
-        async with self._database.reading() as connection:
-            found = await store.commitments_by_id(connection, ids, user.id)
-            of_holding = await store.stocks_of_holdings(connection, {item.holding_id for item in found.values()})
-        return {
-            key: (item, of_holding[item.holding_id]) for key, item in found.items() if item.holding_id in of_holding
-        }
-
-    async def set_commitment(
-        self, caller: Caller, holding_id: str, authorization_id: str, amount: int, *, expected_version: int | None
-    ) -> Holding:
-        """Sets what an open commitment of the caller's holding amounts to; the difference comes from or goes to free.
-
-        Raises:
-            Refusal: `not-found`, `precondition-failed` when the holding is not at `expected_version`,
-                `unknown-authorization`, `commitment-closed`, `insufficient-shares`.
-        """
-        user = require_user(caller)
-
-        async def work(connection: Connection) -> Holding:
-            holding = await store.lock_holding(connection, holding_id)
-            if holding is None or holding.user_id != user.id:
-                raise Refusal(NOT_FOUND)
-            if expected_version is not None and expected_version != holding.version:
-                raise Refusal(PRECONDITION_FAILED)
-            commitment = await store.lock_commitment(connection, authorization_id)
-            changed = _recommitted(holding, commitment, amount)
-            now = await connection.now()
-            await store.save_commitment(connection, changed, now)
-            details = {"authorizationId": authorization_id, "amount": format_quantity(amount)}
-            entry = AuditEntry("commitment.set", user, holding_id, details=details)
-            await record(connection, audit_log, entry)
-            assert commitment is not None
-            return await _move_committed(connection, holding, amount - commitment.remaining, now)
-
-        return await self._database.write(work)
-
-    async def open_commitment(self, caller: Caller, request: CommitmentRequest) -> Document:
-        """Sets shares aside under a new authorization, once; for users.
-
-        Raises:
-            Refusal: `not-found` (no such holding of that investor), `insufficient-shares`, `commitment-closed` (its
-                end came first), `idempotency-key-reused` (the same authorization, another request).
-        """
-        require_service(caller, "users")
-
-        async def work(connection: Connection) -> Document:
-            holding = await store.lock_holding(connection, request.holding_id)
-            if holding is None or holding.user_id != request.investor_id:
-                raise Refusal(NOT_FOUND)
-            done = await _receipt(connection, request, "open")
-            if done is not None:
-                return done
-            now = await connection.now()
-            inserted, commitment = await store.insert_or_lock_commitment(connection, _opened(request), now)
-            if not inserted:
-                raise Refusal(COMMITMENT_CLOSED)
-            if request.amount > holding.free:
-                raise Refusal(
-                    INSUFFICIENT_SHARES,
-                    f"Only {format_quantity(holding.free)} more are free. {INSUFFICIENT_SHARES.remedy}",
-                )
-            await _move_committed(connection, holding, request.amount, now)
-            answer = _answer(commitment, holding.stock, amount=format_quantity(request.amount))
-            await _leave_receipt(connection, request, "open", answer, now)
-            await record(connection, audit_log, _entry("commitment.open", caller, request))
-            return answer
-
-        return await self._database.write(work)
-
-    async def close_commitment(self, caller: Caller, request: CommitmentRequest) -> Document:
-        """Ends a commitment for ever and frees what remains of it; for users.
-
-        A close that comes before its opening leaves a tombstone, which refuses the opening.
-        """
-        require_service(caller, "users")
-
-        async def work(connection: Connection) -> Document:
-            holding = await store.lock_holding(connection, request.holding_id)
-            done = await _receipt(connection, request, "close")
-            if done is not None:
-                return done
-            now = await connection.now()
-            tombstone = replace(_opened(request), state=CommitmentState.CLOSED, remaining=0)
-            _, commitment = await store.insert_or_lock_commitment(connection, tombstone, now)
-            if commitment.holding_id != request.holding_id:
-                raise Refusal(NOT_FOUND)
-            await store.save_commitment(connection, replace(tombstone, holding_id=commitment.holding_id), now)
-            if holding is not None and commitment.remaining:
-                await _move_committed(connection, holding, -commitment.remaining, now)
-            stock = None if holding is None else holding.stock
-            answer = _answer(tombstone, stock, returned=format_quantity(commitment.remaining))
-            await _leave_receipt(connection, request, "close", answer, now)
-            await record(connection, audit_log, _entry("commitment.close", caller, request))
-            return answer
-
-        return await self._database.write(work)
-
-
-def _recommitted(holding: Holding, commitment: Commitment | None, amount: int) -> Commitment:
-    if commitment is None or commitment.holding_id != holding.id:
-        raise Refusal(UNKNOWN_AUTHORIZATION, f"It commits no shares of this holding. {UNKNOWN_AUTHORIZATION.remedy}")
-    if not commitment.open:
-        raise Refusal(COMMITMENT_CLOSED)
-    if amount - commitment.remaining > holding.free:
-        raise Refusal(
-            INSUFFICIENT_SHARES, f"Only {format_quantity(holding.free)} more are free. {INSUFFICIENT_SHARES.remedy}"
-        )
-    return replace(commitment, remaining=amount)
-
-
-async def _move_committed(connection: Connection, holding: Holding, amount: int, now: int) -> Holding:
-    """Moves `amount` from free to committed, back when negative; the holding as written."""
-    moved = replace(holding, free=holding.free - amount, committed=holding.committed + amount)
-    await store.save_holding(connection, moved, now)
-    return replace(moved, version=holding.version + 1)
-
-
-def _opened(request: CommitmentRequest) -> Commitment:
-    return Commitment(
-        authorization_id=request.authorization_id,
-        investor_id=request.investor_id,
-        broker_id=request.broker_id,
-        holding_id=request.holding_id,
-        state=CommitmentState.OPEN,
-        remaining=request.amount,
-    )
-
-
-def _answer(commitment: Commitment, stock: Stock | None, **amounts: str) -> Document:
-    return {
-        "authorizationId": commitment.authorization_id,
-        "stockholdingId": commitment.holding_id,
-        "stockId": stock and stock.id,
-        "symbol": stock and stock.symbol,
-        "currency": stock and stock.currency,
-        "status": commitment.state.value,
-        "remaining": format_quantity(commitment.remaining),
-        **amounts,
-    }
-
-
-def _entry(action: str, caller: Caller, request: CommitmentRequest) -> AuditEntry:
-    details = {"holdingId": request.holding_id, "brokerId": request.broker_id}
-    return AuditEntry(action, caller, request.authorization_id, on_behalf_of=request.investor_id, details=details)
-
-
-def _fingerprint(request: CommitmentRequest) -> str:
-    parts = (request.holding_id, request.investor_id, request.broker_id, str(request.amount))
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()
-
-
-async def _receipt(connection: Connection, request: CommitmentRequest, op: str) -> Document | None:
-    stored = await store.operation_receipt(connection, request.authorization_id, op)
-    if stored is None:
-        return None
-    fingerprint, result = stored
-    if fingerprint != _fingerprint(request):
-        raise Refusal(IDEMPOTENCY_KEY_REUSED)
-    document: Document = orjson.loads(result)
-    return document
-
-
-async def _leave_receipt(
-    connection: Connection, request: CommitmentRequest, op: str, answer: Document, now: int
-) -> None:
-    text = orjson.dumps(answer).decode()
-    await store.insert_receipt(connection, request.authorization_id, op, _fingerprint(request), text, now)
+        idempotency = idempotency_key(user.id, PLACE_ROUTE, key, asdict(intent))
+        placement = await self.saga.place(user, intent, idempotency)
+        return PlacedOrder(placement.order, idempotency.key, replayed=not placement.fresh)

@@ -14,10 +14,10 @@ from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.errors import INVALID_PRICE, FieldError, Refusal
 from subgraphs.stocks import store, store_orders
 from subgraphs.stocks.companies import Company
-from subgraphs.stocks.pricing import spread_around
 from subgraphs.stocks.rules import MARKET_CLOSED, UNKNOWN_STOCK, Day, Quote, Stock, Tick
 from subgraphs.stocks.rules_orders import Order, OrderState, OrderType, limit_met, side_price
-from subgraphs.stocks.sessions import Sessions, date_of
+from subgraphs.stocks.rules_pricing import spread_around
+from subgraphs.stocks.rules_sessions import Sessions, date_of
 from subgraphs.stocks.tables import audit_log
 
 TICKS_KEPT = 10_000

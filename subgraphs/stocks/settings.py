@@ -1,20 +1,25 @@
 """What the stocks service is told from outside."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from subgraphs.shared.keys import VerifyingKey
 from subgraphs.shared.settings import ServiceSettings
-from subgraphs.stocks.pricing import FeeSchedule
-from subgraphs.stocks.sessions import sessions_from
+from subgraphs.stocks.rules_pricing import FeeSchedule
+from subgraphs.stocks.rules_sessions import sessions_from
 
 
 class Settings(ServiceSettings):
     """The shared settings, and those of the market and of orders."""
 
+    services: ClassVar[tuple[str, ...]] = ("users", "wallet", "stocks")
+    roles: ClassVar[frozenset[str]] = frozenset({"investor", "broker"})
+
     service: str = "stocks"
+    users_url: str = "http://127.0.0.1:4001"
+    wallet_url: str = "http://127.0.0.1:4002"
     feed: Literal["synthetic", "replay", "manual"] = "synthetic"
     """Where prices come from: invented, recorded in `feed_file`, or posted one by one."""
     feed_seed: str = "trifolio"

@@ -6,7 +6,6 @@ from typing import Any
 from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, func, insert, or_, select, tuple_, update
 
 from subgraphs.shared.database import Connection, insert_or_ignore
-from subgraphs.stocks.pricing import FeeRates, Settlement
 from subgraphs.stocks.rules import Quote
 from subgraphs.stocks.rules_orders import (
     UNDRIVEN_STATES,
@@ -14,12 +13,14 @@ from subgraphs.stocks.rules_orders import (
     Order,
     OrderFilter,
     OrderState,
+    OrderStatus,
     OrderType,
     Rejection,
     Side,
     TimeInForce,
     states_of,
 )
+from subgraphs.stocks.rules_pricing import FeeRates, Settlement
 from subgraphs.stocks.store import row_of, rows_of
 from subgraphs.stocks.tables import fills, orders, ticks
 
@@ -54,8 +55,7 @@ _ORDER_COLUMNS = (
     orders.c.holding_id,
     orders.c.rollover_id,
     orders.c.fingerprint,
-    orders.c.answer_status,
-    orders.c.answer_body,
+    orders.c.answer,
     orders.c.created_at,
     orders.c.updated_at,
     orders.c.executed_at,
@@ -123,8 +123,7 @@ _COPIED = (
     "holding_id",
     "rollover_id",
     "fingerprint",
-    "answer_status",
-    "answer_body",
+    "answer",
     "created_at",
     "updated_at",
     "executed_at",
@@ -343,7 +342,9 @@ def _order(row: Sequence[Any]) -> Order:
         FeeRates(row[19], row[20], row[21]),
         *row[22:28],
         _fill(row[_FILL:]),
-        *row[28:_FILL],
+        *row[28:30],
+        None if row[30] is None else OrderStatus(row[30]),
+        *row[31:_FILL],
     ]
     return Order(*values)
 

@@ -11,16 +11,16 @@ from subgraphs.shared.graphql import Subgraph
 from subgraphs.shared.metrics import Metric
 from subgraphs.shared.peers import Peer
 from subgraphs.shared.transport import HttpTransport, Transport
-from subgraphs.users.attempts import AttemptLimit
 from subgraphs.users.passwords import Passwords
 from subgraphs.users.peers import Peers, StocksPeer, WalletPeer
 from subgraphs.users.routes import routes_of
 from subgraphs.users.saga import AuthorizationSaga
 from subgraphs.users.schema import schema
-from subgraphs.users.service import AccountLimits, UsersService
+from subgraphs.users.service import UseCases
+from subgraphs.users.service_attempts import AttemptLimit
 from subgraphs.users.service_authorizations import AuthorizationsService
+from subgraphs.users.service_users import AccountLimits, UsersService
 from subgraphs.users.settings import Settings
-from subgraphs.users.use_cases import UseCases
 
 QUARTER_HOUR_S = 900
 HOUR_S = 3_600
@@ -35,7 +35,7 @@ def create_app(
     clock: Clock | None = None,
     transport: Transport | None = None,
 ) -> FastAPI:
-    """The users service as an ASGI application; its use cases are `app.state.use_cases`, its driver `app.state.saga`.
+    """The users service as an ASGI application; its use cases are `app.state.service`, its driver `app.state.saga`.
 
     `app.state.user_keys` verify user tokens for other services in the same process.
 
@@ -59,11 +59,11 @@ def create_app(
         verifier=verifier,
         database=opened,
         metrics=[_unfinished(use_cases)],
-        background=(use_cases.saga.run, use_cases.accounts.run) if settings.loops else (),
+        background=(use_cases.saga.driver.run, use_cases.accounts.run) if settings.loops else (),
         closing=closing,
     )
     app = build_app(parts, settings)
-    app.state.use_cases, app.state.saga = use_cases, use_cases.saga
+    app.state.service, app.state.saga = use_cases, use_cases.saga
     app.state.user_keys = LocalKeys(settings.published_keys())
     return app
 
@@ -87,7 +87,7 @@ def _unfinished(use_cases: UseCases) -> Metric:
         "trifolio_authorizations_unfinished",
         "gauge",
         "Authorizations that a driver has still to open or to end; it falls to 0 within seconds of the last request.",
-        use_cases.authorizations.count_unfinished,
+        use_cases.saga.queue.count_unfinished,
     )
 
 
@@ -105,8 +105,10 @@ def _peers(settings: Settings, transport: Transport, clock: Clock | None) -> Pee
 def _verifier(settings: Settings, clock: Clock | None) -> TokenVerifier:
     keys, services = LocalKeys(settings.published_keys()), settings.verifying_keys()
     if clock is None:
-        return TokenVerifier(keys, audience=settings.service, service_keys=services)
-    return TokenVerifier(keys, audience=settings.service, service_keys=services, seconds=lambda: clock() / 1_000)
+        return TokenVerifier(keys, audience=settings.service, service_keys=services, roles=settings.roles)
+    return TokenVerifier(
+        keys, audience=settings.service, service_keys=services, roles=settings.roles, seconds=lambda: clock() / 1_000
+    )
 
 
 def _limits(settings: Settings) -> AccountLimits:

@@ -47,8 +47,8 @@ from subgraphs.users.rules import (
     checked_profile,
     checked_registration,
 )
-from subgraphs.users.service import UsersService
-from subgraphs.users.use_cases import UseCases
+from subgraphs.users.service import UseCases
+from subgraphs.users.service_users import UsersService
 
 JWKS_AGE_S = 300
 

@@ -56,7 +56,7 @@ from subgraphs.users.rules_authorizations import (
     Status,
     checked_mandate,
 )
-from subgraphs.users.use_cases import UseCases
+from subgraphs.users.service import UseCases
 
 CREATION_REFUSALS = (
     INVESTORS_ONLY,

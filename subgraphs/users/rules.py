@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
-from subgraphs.shared.errors import INVALID_REQUEST, ErrorCode, FieldError, Refusal
+from subgraphs.shared.errors import INVALID_REQUEST, ErrorCode, FieldError, Kind, Refusal
 
 Role = Literal["investor", "broker"]
 
@@ -21,13 +21,17 @@ PASSWORD_CHARACTERS_MIN = 12
 PASSWORD_CHARACTERS_MAX = 128
 """Longer ones only cost hashing time."""
 
-EMAIL_TAKEN = ErrorCode("email-taken", 409, "The e-mail address is registered already", "Log in, or use another one.")
-INVALID_CREDENTIALS = ErrorCode(
-    "invalid-credentials", 401, "The e-mail address or the password is wrong", "Check both."
+EMAIL_TAKEN = ErrorCode(
+    "email-taken", Kind.CONFLICT, "The e-mail address is registered already", "Log in, or use another one."
 )
-INVALID_REFRESH_TOKEN = ErrorCode("invalid-refresh-token", 401, "The refresh token is not valid", "Log in again.")
+INVALID_CREDENTIALS = ErrorCode(
+    "invalid-credentials", Kind.UNAUTHENTICATED, "The e-mail address or the password is wrong", "Check both."
+)
+INVALID_REFRESH_TOKEN = ErrorCode(
+    "invalid-refresh-token", Kind.UNAUTHENTICATED, "The refresh token is not valid", "Log in again."
+)
 PROFILE_NOT_YOURS = ErrorCode(
-    "profile-not-yours", 403, "Only the user may change this profile", "Send the change with your own id."
+    "profile-not-yours", Kind.FORBIDDEN, "Only the user may change this profile", "Send the change with your own id."
 )
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")

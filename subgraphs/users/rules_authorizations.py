@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from subgraphs.shared.errors import INVALID_REQUEST, ErrorCode, FieldError, Refusal
+from subgraphs.shared.errors import INVALID_REQUEST, ErrorCode, FieldError, Kind, Refusal
 from subgraphs.shared.ids import id_errors
 from subgraphs.shared.money import format_amount, format_quantity, parse_amount, parse_quantity
 from subgraphs.users.rules import User
@@ -19,42 +19,42 @@ State = Literal["PENDING", "ACTIVE", "FAILED", "REVOKING", "REVOKED", "EXPIRING"
 Status = Literal["pending", "active", "failed", "revoking", "revoked", "expired"]
 
 INVESTORS_ONLY = ErrorCode(
-    "investors-only", 403, "Only investors give authorizations", "Ask the investor to: brokers receive them."
+    "investors-only", Kind.FORBIDDEN, "Only investors give authorizations", "Ask the investor to: brokers receive them."
 )
 NOT_THE_INVESTOR = ErrorCode(
-    "not-the-investor", 403, "Only the investor may revoke an authorization", "Ask the investor to."
+    "not-the-investor", Kind.FORBIDDEN, "Only the investor may revoke an authorization", "Ask the investor to."
 )
-SELF_AUTHORIZATION = ErrorCode("self-authorization", 422, "You cannot authorize yourself", "Name a broker.")
+SELF_AUTHORIZATION = ErrorCode("self-authorization", Kind.REFUSED, "You cannot authorize yourself", "Name a broker.")
 UNKNOWN_BROKER = ErrorCode(
-    "unknown-broker", 422, "There is no such broker", "Choose one from the list of users of that type."
+    "unknown-broker", Kind.REFUSED, "There is no such broker", "Choose one from the list of users of that type."
 )
 UNKNOWN_STOCKHOLDING = ErrorCode(
-    "unknown-stockholding", 422, "You have no such stockholding", "Choose one from the list of your own."
+    "unknown-stockholding", Kind.REFUSED, "You have no such stockholding", "Choose one from the list of your own."
 )
 INVALID_WINDOW = ErrorCode(
     "invalid-window",
-    422,
+    Kind.REFUSED,
     "The authorization would be over before it begins",
     "Choose an endsAt in the future and after startsAt.",
 )
 INSUFFICIENT_FUNDS = ErrorCode(
-    "insufficient-funds", 422, "There is not enough money", "Authorize less, or deposit money first."
+    "insufficient-funds", Kind.REFUSED, "There is not enough money", "Authorize less, or deposit money first."
 )
 INSUFFICIENT_SHARES = ErrorCode(
     "insufficient-shares",
-    422,
+    Kind.REFUSED,
     "There are not enough free shares",
     "Authorize fewer, or free some that are committed to brokers or reserved for orders.",
 )
 AUTHORIZATION_ENDED = ErrorCode(
     "authorization-ended",
-    422,
+    Kind.REFUSED,
     "The authorization was ended before it began",
     "Create another one, under a new idempotency key.",
 )
 AUTHORIZATION_TIMED_OUT = ErrorCode(
     "authorization-timed-out",
-    422,
+    Kind.REFUSED,
     "The authorization could not be opened in time",
     "Create another one, under a new idempotency key.",
 )

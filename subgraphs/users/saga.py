@@ -15,48 +15,42 @@ answers a repetition with its first answer, and a local step is a compare-and-se
 opening is closed too, and a revoke need not wait for an opening under way. A driver works under a lease, and moves the
 row only while the lease is its own; one that lost it has done no harm, because the peer's steps only repeat or refuse.
 
-A request drives what it began for up to two seconds; a loop drives the rest. A revoke counts from its first commit,
-whenever the peer hears of it.
+`shared.driving` drives what a request began, and then the rest. A revoke counts from its first commit, whenever the
+peer hears of it.
 """
 
 import asyncio
 import logging
-import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 from subgraphs.shared.auth import Caller
 from subgraphs.shared.database import Database
+from subgraphs.shared.driving import REQUEST_DRIVE_MS, Driver
 from subgraphs.shared.errors import UNAVAILABLE, FieldError, Refusal
 from subgraphs.shared.peers import PeerRefused, PeerUnavailable
 from subgraphs.users.peers import Peers
 from subgraphs.users.rules_authorizations import (
     AUTHORIZATION_TIMED_OUT,
-    DRIVEN_STATES,
     PENDING_MS_MAX,
     UNKNOWN_STOCKHOLDING,
     Authorization,
     MandateRequest,
     State,
 )
-from subgraphs.users.service_authorizations import AuthorizationsService, Creation, Leased
+from subgraphs.users.service_authorizations import AuthorizationsService, Creation
+from subgraphs.users.steps import AuthorizationQueue, AuthorizationSteps, Leased
 
 LOGGER = logging.getLogger(__name__)
 
-REQUEST_DRIVE_MS = 2_000
-"""How long a request drives what it began before it answers 202."""
-LOOP_INTERVAL_MS = 100
-DRIVEN_PER_STEP_MAX = 32
-"""Authorizations that one round of the loop drives side by side."""
 EXPIRED_PER_STEP_MAX = 100
-RETRY_MS_MIN = 50
-RETRY_MS_MAX = 1_000
-"""Pauses between attempts double from the least to the greatest."""
 SWEEPER_LOCK = "authorizations sweeper"
 
 
 class AuthorizationSaga:
-    """Creates, revokes and drives authorizations. `step` is one round of the loop, `run` the loop."""
+    """Creates and revokes authorizations; `driver` drives them, from here and in its loop."""
 
     def __init__(
         self,
@@ -69,7 +63,10 @@ class AuthorizationSaga:
         self._database = database
         self._authorizations = authorizations
         self._peers = peers
-        self._request_drive_ms = request_drive_ms
+        self._steps = AuthorizationSteps(database)
+        self.queue = AuthorizationQueue(database)
+        """Which authorizations wait for a driver."""
+        self.driver = Driver(self, request_drive_ms=request_drive_ms)
 
     async def create(self, caller: Caller, request: MandateRequest, *, key: str | None) -> Creation:
         """Creates an authorization and drives it until its answer is final or the request's time is up.
@@ -88,7 +85,7 @@ class AuthorizationSaga:
         owner = str(uuid.uuid4())
         creation = await self._authorizations.create(caller, request, stock_id, claimed, owner)
         if not creation.replayed:
-            await self._drive_request([creation.authorization.id], owner)
+            await self._drive([creation.authorization], owner)
             driven = await self._authorizations.created_before(caller, claimed)
             assert driven is not None, "the key was claimed in the transaction that created the authorization"
             creation = Creation(driven.authorization, claimed.key, replayed=False, final=driven.final)
@@ -104,25 +101,70 @@ class AuthorizationSaga:
         """
         owner = str(uuid.uuid4())
         ended = await self._authorizations.revoke(caller, authorization_id, owner, cascade=cascade)
-        await self._drive_request(ended, owner)
+        await self._drive([await self._steps.load(each) for each in ended], owner)
         return await self._authorizations.authorization(caller, authorization_id)
 
-    async def step(self) -> int:
-        """One round: what is over is ended, by one replica at a time, and what is due is driven once; how many were."""
-        if await self._authorizations.over_ids(EXPIRED_PER_STEP_MAX):
+    async def _drive(self, authorizations: Sequence[Authorization], owner: str) -> None:
+        """Drives rows that are leased to `owner`, side by side, until the request's time is up."""
+        began = [Leased(each, owner, each.created_at) for each in authorizations]
+        await asyncio.gather(*(self.driver.drive_request(leased) for leased in began))
+
+    # ---- what the driver asks ----
+
+    async def end_overdue(self) -> None:
+        """Expires what is over: one replica at a time."""
+        if await self._steps.over_ids(EXPIRED_PER_STEP_MAX):
             async with self._database.advisory_lock(SWEEPER_LOCK) as held:
                 if held:
-                    await self._authorizations.expire_due(EXPIRED_PER_STEP_MAX)
-        owner = str(uuid.uuid4())
-        due = await self._authorizations.take_due(owner, DRIVEN_PER_STEP_MAX)
-        await asyncio.gather(*(self._drive_or_postpone(leased, owner) for leased in due))
-        return len(due)
+                    await self._steps.expire_due(EXPIRED_PER_STEP_MAX)
 
-    async def run(self) -> None:
-        """Steps for ever, with a short pause between the rounds."""
-        while True:
-            await self.step()
-            await asyncio.sleep(LOOP_INTERVAL_MS / 1_000)
+    async def take_due(self, limit: int) -> Sequence[Leased]:
+        """Leases what is due, under a name that no other driver has."""
+        return await self.queue.take_due(str(uuid.uuid4()), limit)
+
+    def needs_driver(self, row: Leased) -> bool:
+        """Whether its peer has still to answer."""
+        return row.authorization.state in MOVES
+
+    async def move(self, row: Leased) -> Leased:
+        """Opens or ends it; a lost lease or state is no failure: others go on."""
+        after = await MOVES[row.authorization.state](self, row)
+        return replace(row, authorization=replace(row.authorization, state=after))
+
+    async def postpone(self, row: Leased, pause_ms: int) -> None:
+        """Gives the lease back."""
+        await self.queue.postpone(row.authorization.id, row.owner, pause_ms)
+
+    def attempts(self, row: Leased) -> int:
+        """How often it was postponed."""
+        return row.attempts
+
+    def report(self, row: Leased, failure: Exception) -> None:
+        """Logs it; a revoke or an opening waits for its peer as long as it takes."""
+        level = logging.ERROR if isinstance(failure, PeerRefused) else logging.INFO
+        LOGGER.log(level, "authorization %s stays %s: %s", row.authorization.id, row.authorization.state, failure)
+
+    # ---- moves ----
+
+    async def _open(self, row: Leased) -> State:
+        authorization, code = row.authorization, AUTHORIZATION_TIMED_OUT.code
+        if row.now - authorization.created_at <= PENDING_MS_MAX:
+            try:
+                await self._peers.commit(authorization)
+            except PeerRefused as refused:
+                code = refused.code
+            else:
+                return await self._settle(row, "ACTIVE")
+        await self._peers.close(authorization)
+        return await self._settle(row, "FAILED", code)
+
+    async def _end(self, row: Leased) -> State:
+        await self._peers.close(row.authorization)
+        return await self._settle(row, "REVOKED" if row.authorization.state == "REVOKING" else "EXPIRED")
+
+    async def _settle(self, row: Leased, after: State, failure_code: str | None = None) -> State:
+        await self._steps.settle(row.authorization, row.owner, after, failure_code)
+        return after
 
     async def _stock_of(self, caller: Caller, stockholding_id: str) -> str:
         unknown = Refusal(UNKNOWN_STOCKHOLDING, fields=(FieldError("stockholdingId", UNKNOWN_STOCKHOLDING.detail),))
@@ -138,51 +180,12 @@ class AuthorizationSaga:
             raise unknown
         return holding.stock_id
 
-    async def _drive_request(self, ids: Sequence[str], owner: str) -> None:
-        """Drives rows that are leased to `owner`, again and again until the request's time is up."""
-        deadline = time.monotonic() + self._request_drive_ms / 1_000
-        await asyncio.gather(*(self._drive_until(each, owner, deadline) for each in ids))
 
-    async def _drive_until(self, authorization_id: str, owner: str, deadline: float) -> None:
-        pause_ms = RETRY_MS_MIN
-        authorization = await self._authorizations.load(authorization_id)
-        while not await self._drive(authorization, owner, timed_out=False):
-            if time.monotonic() + pause_ms / 1_000 > deadline:
-                await self._authorizations.postpone(authorization_id, owner, RETRY_MS_MIN)
-                return
-            await asyncio.sleep(pause_ms / 1_000)
-            pause_ms *= 2
-
-    async def _drive_or_postpone(self, leased: Leased, owner: str) -> None:
-        authorization = leased.authorization
-        timed_out = authorization.state == "PENDING" and leased.now - authorization.created_at > PENDING_MS_MAX
-        if not await self._drive(authorization, owner, timed_out=timed_out):
-            pause_ms = min(RETRY_MS_MIN << min(leased.attempts, 5), RETRY_MS_MAX)
-            await self._authorizations.postpone(authorization.id, owner, pause_ms)
-
-    async def _drive(self, authorization: Authorization, owner: str, *, timed_out: bool) -> bool:
-        """One attempt; False if the peer gave no usable answer. A lost lease or state is no failure: others go on."""
-        try:
-            if authorization.state == "PENDING":
-                await self._open(authorization, owner, timed_out=timed_out)
-            elif authorization.state in DRIVEN_STATES:
-                await self._peers.close(authorization)
-                final: State = "REVOKED" if authorization.state == "REVOKING" else "EXPIRED"
-                await self._authorizations.settle(authorization, owner, final)
-        except PeerUnavailable as error:
-            LOGGER.info("authorization %s stays %s: %s", authorization.id, authorization.state, error)
-            return False
-        return True
-
-    async def _open(self, authorization: Authorization, owner: str, *, timed_out: bool) -> None:
-        code = AUTHORIZATION_TIMED_OUT.code
-        if not timed_out:
-            try:
-                await self._peers.commit(authorization)
-            except PeerRefused as refused:
-                code = refused.code
-            else:
-                await self._authorizations.settle(authorization, owner, "ACTIVE")
-                return
-        await self._peers.close(authorization)
-        await self._authorizations.settle(authorization, owner, "FAILED", code)
+MOVES: Mapping[State, Callable[[AuthorizationSaga, Leased], Awaitable[State]]] = MappingProxyType(
+    {
+        "PENDING": AuthorizationSaga._open,
+        "REVOKING": AuthorizationSaga._end,
+        "EXPIRING": AuthorizationSaga._end,
+    }
+)
+"""What a driver does with an authorization in each state; states that are missing need no driver."""

@@ -19,9 +19,9 @@ from subgraphs.shared.graphql_types import (
 from subgraphs.shared.idempotency import Outcome
 from subgraphs.users import rules
 from subgraphs.users.rules_authorizations import checked_mandate
-from subgraphs.users.schema_types import Authorization, AuthorizationType, Info, Session, User, UserType
+from subgraphs.users.schema_users import Authorization, AuthorizationType, Info, Session, User, UserType
+from subgraphs.users.service import UseCases
 from subgraphs.users.service_authorizations import Creation
-from subgraphs.users.use_cases import UseCases
 
 
 @strawberry.type(description="What became of a registration.")

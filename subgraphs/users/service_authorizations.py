@@ -1,8 +1,7 @@
-"""What happens to authorizations inside this service: each method is one read or one transaction.
+"""What is asked of authorizations and needs no other service: each method is one read or one transaction.
 
-`saga` puts these together with the calls to wallet and stocks. The rules of locking: whatever changes who belongs to a
-family (a rollover, a revoke, an expiry) first locks the family's root, then looks again; a driver changes one row, by
-compare-and-set on its state and on its own lease.
+`saga` puts these together with the steps that follow and the calls to wallet and stocks. The rule of locking: whatever
+changes who belongs to a family (a rollover, a revoke, an expiry) first locks the family's root, then looks again.
 """
 
 import uuid
@@ -20,7 +19,6 @@ from subgraphs.shared.idempotency import (
     StoredAnswer,
     claim,
     idempotency_key,
-    store_answer,
     stored_answer,
 )
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
@@ -37,20 +35,16 @@ from subgraphs.users.rules_authorizations import (
     MandateRequest,
     RolledOver,
     Rollover,
-    State,
     Status,
     failure,
     window,
 )
+from subgraphs.users.steps import CREATE_ROUTE, lease_of
 from subgraphs.users.store_authorizations import Lease
 from subgraphs.users.tables import audit_log, idempotency_keys
 
-LEASE_MS = 2_000
-"""How long one driver has an authorization to itself: longer than any call to a peer."""
-CREATE_ROUTE = "POST /authorizations"
 AUTHORIZATION_LIST = "authorizations"
 """The list's name in its cursors."""
-SWEEPER = Caller(kind="service", id="users")
 CHILD_NAMESPACE = uuid.UUID("c0f1a3f6-0d6c-5b8a-9a3e-3a5d2f5f7c11")
 """Of authorizations that orders roll over into: an order has at most one, with the same id however often it asks."""
 
@@ -69,15 +63,6 @@ class Creation:
         """Why the authorization failed, if that is its final answer."""
         failed = self.final and self.authorization.state == "FAILED"
         return failure(self.authorization) if failed else None
-
-
-@dataclass(frozen=True, slots=True)
-class Leased:
-    """An authorization that this driver has to itself, with the attempts made before, read at `now`."""
-
-    authorization: Authorization
-    attempts: int
-    now: int
 
 
 class AuthorizationsService:
@@ -117,10 +102,6 @@ class AuthorizationsService:
     async def verified_authorization(self, caller: Caller, authorization_id: str) -> Authorization:
         """Any authorization, for stocks, which checks it before a broker's order; raises Refusal `not-found`."""
         require_service(caller, "stocks")
-        return await self.load(authorization_id)
-
-    async def load(self, authorization_id: str) -> Authorization:
-        """An authorization as the service itself sees it; raises Refusal `not-found`."""
         async with self._database.reading() as connection:
             found = await store.find_authorizations(connection, None, [authorization_id])
         return _found(found, authorization_id)
@@ -152,7 +133,7 @@ class AuthorizationsService:
                 return await _repetition(connection, caller, key, stored)
             await _check_broker(connection, caller, request.broker_id)
             await store.insert_authorization(
-                connection, _pending_row(caller, request, stock_id, key, await _lease(connection, owner))
+                connection, _pending_row(caller, request, stock_id, key, await lease_of(connection, owner))
             )
             details = {"type": request.type, "broker": request.broker_id}
             await record(connection, audit_log, AuditEntry("authorization.create", caller, key.object_id, "", details))
@@ -176,30 +157,11 @@ class AuthorizationsService:
         async def work(connection: Connection) -> list[str]:
             root_id = await store.lock_root(connection, authorization_id)
             assert root_id is not None, "authorizations are never deleted"
-            lease = await _lease(connection, owner)
+            lease = await lease_of(connection, owner)
             ended = await store.end_family(connection, root_id, None if cascade else authorization_id, lease)
             for each in ended:
                 await record(connection, audit_log, AuditEntry("authorization.revoke", caller, each))
             return ended
-
-        return await self._database.write(work)
-
-    async def expire_due(self, limit: int) -> int:
-        """Ends up to `limit` authorizations whose end has come; how many."""
-        return sum([await self._expire(each) for each in await self.over_ids(limit)])
-
-    async def over_ids(self, limit: int) -> list[str]:
-        """Up to `limit` authorizations whose end has come and that nobody has ended yet."""
-        async with self._database.reading() as connection:
-            return await store.over_ids(connection, await connection.now(), limit)
-
-    async def _expire(self, authorization_id: str) -> bool:
-        async def work(connection: Connection) -> bool:
-            await store.lock_root(connection, authorization_id)
-            expired = await store.expire(connection, authorization_id, await connection.now())
-            if expired:
-                await record(connection, audit_log, AuditEntry("authorization.expire", SWEEPER, authorization_id))
-            return expired
 
         return await self._database.write(work)
 
@@ -226,61 +188,6 @@ class AuthorizationsService:
             return answer
 
         return await self._database.write(work)
-
-    async def take_due(self, owner: str, limit: int) -> list[Leased]:
-        """Leases up to `limit` authorizations that wait to be driven."""
-        async with self._database.reading() as connection:
-            ids = await store.due_ids(connection, await connection.now(), limit)
-        return await self.take(ids, owner) if ids else []
-
-    async def take(self, ids: Sequence[str], owner: str) -> list[Leased]:
-        """Leases those of the authorizations that are due and free."""
-
-        async def work(connection: Connection) -> list[Leased]:
-            lease = await _lease(connection, owner)
-            attempts = await store.take_lease(connection, ids, lease)
-            found = await store.find_authorizations(connection, None, list(attempts))
-            return [Leased(found[each], attempts[each], lease.now) for each in sorted(attempts)]
-
-        return await self._database.write(work)
-
-    async def count_unfinished(self) -> int:
-        """How many authorizations a driver has still to open or to end, due or not."""
-        async with self._database.reading() as connection:
-            return await store.count_unfinished(connection)
-
-    async def postpone(self, authorization_id: str, owner: str, pause_ms: int) -> None:
-        """Gives a lease back; the authorization is due again after the pause."""
-
-        async def work(connection: Connection) -> None:
-            await store.postpone(connection, authorization_id, owner, await connection.now() + pause_ms)
-
-        await self._database.write(work)
-
-    async def settle(
-        self, authorization: Authorization, owner: str, after: State, failure_code: str | None = None
-    ) -> bool:
-        """Moves a leased authorization on; a final state stores the answer of the request that created it.
-
-        False if the authorization has left its state or its lease meanwhile: somebody else has decided.
-        """
-
-        async def work(connection: Connection) -> bool:
-            before = authorization.state
-            row = await store.settle(connection, authorization.id, owner, before, after, failure_code)
-            if row is None:
-                return False
-            if row.idempotency_key is not None:
-                answer = {"state": after, "failure_code": failure_code, "amount": row.amount, "version": row.version}
-                await _store_first_answer(connection, row.investor_id, row.idempotency_key, answer)
-            return True
-
-        return await self._database.write(work)
-
-
-async def _lease(connection: Connection, owner: str) -> Lease:
-    now = await connection.now()
-    return Lease(owner=owner, now=now, until=now + LEASE_MS)
 
 
 async def _repetition(connection: Connection, caller: Caller, key: IdempotencyKey, stored: StoredAnswer) -> Creation:
@@ -326,17 +233,6 @@ def _pending_row(
         "lease_until": lease.until,
         "drive_at": lease.now,
     }
-
-
-async def _store_first_answer(
-    connection: Connection, investor_id: str, key_text: str, answer: dict[str, object]
-) -> None:
-    """Stores the final answer of the creating request, unless an earlier state was final for it already."""
-    key = IdempotencyKey(namespace=f"{investor_id} {CREATE_ROUTE}", key=key_text, fingerprint="")
-    status = 422 if answer["state"] == "FAILED" else 201
-    await store_answer(
-        connection, idempotency_keys, key, StoredAnswer(status, orjson.dumps(answer).decode()), only_if_open=True
-    )
 
 
 async def _continue(

@@ -1,11 +1,12 @@
 """What the users service is told from outside, beyond what every service is."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, SecretStr, model_validator
 
 from subgraphs.shared.keys import SigningKey, VerifyingKey, development_key, read_signing_key, read_verifying_key
 from subgraphs.shared.settings import PREFIX, ServiceSettings
+from subgraphs.users.rules import ROLES
 
 DEVELOPMENT_TOKEN_KEY = "users-tokens"  # noqa: S105  # the name of the key that production refuses
 
@@ -18,7 +19,12 @@ class Settings(ServiceSettings):
     token it signed has expired, 15 minutes later.
     """
 
+    services: ClassVar[tuple[str, ...]] = ("users", "wallet", "stocks")
+    roles: ClassVar[frozenset[str]] = frozenset(ROLES)
+
     service: str = "users"
+    wallet_url: str = "http://127.0.0.1:4002"
+    stocks_url: str = "http://127.0.0.1:4003"
     token_signing_key: SecretStr | None = None
     """The Ed25519 private key, PEM, that signs access tokens."""
     token_verifying_keys: tuple[str, ...] = ()

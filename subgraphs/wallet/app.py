@@ -43,6 +43,7 @@ def create_app(
         user_keys or RemoteKeys(f"{settings.users_url}/.well-known/jwks.json", transport),
         audience=settings.service,
         service_keys=settings.verifying_keys(),
+        roles=settings.roles,
         seconds=time.time if clock is None else lambda: clock() / 1_000,
     )
     service = WalletService(opened)

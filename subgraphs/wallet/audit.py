@@ -17,8 +17,8 @@ from sqlalchemy import BigInteger, Label, and_, case, cast, func, or_, select, u
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.idempotency import unanswered_keys
 from subgraphs.shared.invariants import Violation
-from subgraphs.wallet.operations import OPERATION_NAMES
 from subgraphs.wallet.rules import UNDERDRAWN_KINDS
+from subgraphs.wallet.rules_operations import OPERATION_NAMES
 from subgraphs.wallet.tables import IS_OPEN, accounts, idempotency_keys, operations, postings, transactions
 
 

@@ -1,14 +1,13 @@
 """The REST face: /balance and /transactions for users, PUT /balance for the other services."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import Field, RootModel
 
 from subgraphs.shared.app import IdempotencyKeyHeader, UserCaller, add_next_link, caller_of
 from subgraphs.shared.auth import require_service
-from subgraphs.shared.bodies import DecimalText, IdText, PageBody, RequestBody, ResponseBody, TimestampText, read_body
+from subgraphs.shared.bodies import PageBody, read_body
 from subgraphs.shared.errors import (
     IDEMPOTENCY_KEY_REUSED,
     INVALID_AMOUNT,
@@ -17,209 +16,23 @@ from subgraphs.shared.errors import (
     NOT_FOUND,
     UNKNOWN_CURRENCY,
 )
-from subgraphs.shared.ids import ID_PATTERN
-from subgraphs.shared.money import decimals_of, format_amount, parse_amount
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
 from subgraphs.shared.routing import After, Limit, ServiceRoute
-from subgraphs.shared.timestamps import format_timestamp
-from subgraphs.wallet.operations import Close, Commit, Credit, Hold, Operation, Post, Result, Void
+from subgraphs.wallet.bodies import (
+    BalanceBody,
+    BalancesBody,
+    NewTransactionBody,
+    SystemOperationBody,
+    TransactionBody,
+    result_document,
+)
 from subgraphs.wallet.rules import (
     BALANCE_LIMIT,
     INSUFFICIENT_FUNDS,
     PERMITTED_OPERATIONS,
-    Balance,
-    Direction,
-    Transaction,
     TransactionKind,
 )
 from subgraphs.wallet.service import WalletService
-
-# ---- bodies for users ----
-
-
-class BalanceBody(ResponseBody):
-    """A user's money in one currency."""
-
-    currency: str = Field(examples=["USD"], description="ISO 4217.")
-    available: DecimalText = Field(description="May be spent or withdrawn.")
-    committed: DecimalText = Field(description="Set aside for brokers by capital authorizations.")
-    held: DecimalText = Field(description="Set aside for orders that are not settled.")
-    total: DecimalText = Field(description="All of it.")
-
-    @classmethod
-    def of(cls, balance: Balance) -> "BalanceBody":
-        """A balance on the wire."""
-        names = ("available", "committed", "held", "total")
-        amounts = {name: format_amount(getattr(balance, name), balance.currency) for name in names}
-        return cls(currency=balance.currency, **amounts)
-
-
-class BalancesBody(ResponseBody):
-    """A user's money in every currency they ever had."""
-
-    balances: list[BalanceBody]
-
-
-class TransactionBody(ResponseBody):
-    """One line of a user's list. Lines `in` and `out` add up to the total balance; `within` moves inside it."""
-
-    id: IdText
-    type: Literal["deposit", "withdraw"] | None = Field(description="As it was created; null for what a trade caused.")
-    kind: TransactionKind
-    direction: Direction
-    currency: str = Field(examples=["USD"])
-    amount: DecimalText
-    order_id: IdText | None
-    authorization_id: IdText | None
-    created_at: TimestampText
-
-    @classmethod
-    def of(cls, transaction: Transaction) -> "TransactionBody":
-        """A transaction on the wire."""
-        kind = transaction.kind
-        return cls(
-            id=transaction.id,
-            type=kind if kind == "deposit" or kind == "withdraw" else None,
-            kind=kind,
-            direction=transaction.direction,
-            currency=transaction.currency,
-            amount=format_amount(transaction.amount, transaction.currency),
-            order_id=transaction.order_id,
-            authorization_id=transaction.authorization_id,
-            created_at=format_timestamp(transaction.created_at),
-        )
-
-
-class NewTransactionBody(RequestBody):
-    """A deposit or a withdrawal."""
-
-    type: Literal["deposit", "withdraw"]
-    currency: str = Field(examples=["USD"], description="ISO 4217.")
-    amount: DecimalText
-
-
-# ---- bodies of system operations ----
-
-_Uuid = Annotated[str, Field(pattern=f"^{ID_PATTERN}$")]
-
-
-class _OperationBody(RequestBody):
-    id: _Uuid
-    investor_id: _Uuid
-    currency: str
-
-    def minor(self, field: str, *, zero_allowed: bool = False) -> int:
-        """The amount in that member, in minor units; errors name the member as JSON spells it."""
-        alias = type(self).model_fields[field].alias or field
-        return parse_amount(getattr(self, field), self.currency, field=alias, zero_allowed=zero_allowed)
-
-
-class HoldBody(_OperationBody):
-    """`hold`: set money aside for an order."""
-
-    op: Literal["hold"]
-    amount: str
-    authorization_id: _Uuid | None = None
-
-    def operation(self) -> Operation:
-        """The operation in minor units."""
-        return Hold(self.id, self.investor_id, self.currency, self.minor("amount"), self.authorization_id)
-
-
-class _PaidBody(_OperationBody):
-    fee: str = "0"
-    broker_fee: str = "0"
-    broker_id: _Uuid | None = None
-
-    def fees(self) -> tuple[int, int]:
-        """The house's fee and the broker's, in minor units."""
-        return self.minor("fee", zero_allowed=True), self.minor("broker_fee", zero_allowed=True)
-
-
-class PostBody(_PaidBody):
-    """`post`: spend an order's hold. A small order may cost less than the smallest amount of money: zero."""
-
-    op: Literal["post"]
-    cost: str
-
-    def operation(self) -> Operation:
-        """The operation in minor units."""
-        return Post(
-            self.id,
-            self.investor_id,
-            self.currency,
-            self.minor("cost", zero_allowed=True),
-            *self.fees(),
-            self.broker_id,
-        )
-
-
-class VoidBody(_OperationBody):
-    """`void`: give an order's hold back."""
-
-    op: Literal["void"]
-
-    def operation(self) -> Operation:
-        """The operation."""
-        decimals_of(self.currency)
-        return Void(self.id, self.investor_id, self.currency)
-
-
-class CreditBody(_PaidBody):
-    """`credit`: pay an order's proceeds, which may be zero as a post's cost may."""
-
-    op: Literal["credit"]
-    proceeds: str
-    authorization_id: _Uuid | None = None
-
-    def operation(self) -> Operation:
-        """The operation in minor units."""
-        proceeds, target = self.minor("proceeds", zero_allowed=True), self.authorization_id
-        return Credit(self.id, self.investor_id, self.currency, proceeds, *self.fees(), self.broker_id, target)
-
-
-class CommitBody(_OperationBody):
-    """`commit`: set money aside for a broker."""
-
-    op: Literal["commit"]
-    broker_id: _Uuid
-    amount: str
-
-    def operation(self) -> Operation:
-        """The operation in minor units."""
-        return Commit(self.id, self.investor_id, self.broker_id, self.currency, self.minor("amount"))
-
-
-class CloseBody(_OperationBody):
-    """`close`: give back what remains of a commitment."""
-
-    op: Literal["close"]
-    broker_id: _Uuid
-
-    def operation(self) -> Operation:
-        """The operation."""
-        decimals_of(self.currency)
-        return Close(self.id, self.investor_id, self.broker_id, self.currency)
-
-
-class SystemOperationBody(
-    RootModel[
-        Annotated[HoldBody | PostBody | VoidBody | CreditBody | CommitBody | CloseBody, Field(discriminator="op")]
-    ]
-):
-    """Any of the six; `op` says which."""
-
-
-def result_document(result: Result) -> dict[str, str]:
-    """An operation's answer on the wire, the same for every repetition."""
-    return {
-        "op": result.op,
-        "id": result.id,
-        "status": result.status,
-        "currency": result.currency,
-        "amount": format_amount(result.amount, result.currency),
-        "target": result.target,
-    }
 
 
 def routes(service: WalletService) -> APIRouter:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from subgraphs.shared.errors import ErrorCode, Refusal
+from subgraphs.shared.errors import ErrorCode, Kind, Refusal
 from subgraphs.shared.money import format_amount
 
 AccountKind = Literal["available", "commitment", "hold", "external", "market", "fees"]
@@ -34,41 +34,49 @@ BALANCE_MINOR_MAX = 10**16
 """What one user may have available by deposits, in minor units: a thousand largest deposits, and far below 2**63."""
 
 INSUFFICIENT_FUNDS = ErrorCode(
-    "insufficient-funds", 422, "There is not enough money", "Choose a smaller amount, or deposit money first."
+    "insufficient-funds", Kind.REFUSED, "There is not enough money", "Choose a smaller amount, or deposit money first."
 )
-BALANCE_LIMIT = ErrorCode("balance-limit", 422, "The balance would exceed what one user may have", "Deposit less.")
-HOLD_MISSING = ErrorCode("hold-missing", 409, "There is no hold for this order", "Send the hold first.")
+BALANCE_LIMIT = ErrorCode(
+    "balance-limit", Kind.REFUSED, "The balance would exceed what one user may have", "Deposit less."
+)
+HOLD_MISSING = ErrorCode("hold-missing", Kind.CONFLICT, "There is no hold for this order", "Send the hold first.")
 HOLD_VOIDED = ErrorCode(
-    "hold-voided", 409, "The order's hold was given back", "The order is over: send nothing more for it."
+    "hold-voided", Kind.CONFLICT, "The order's hold was given back", "The order is over: send nothing more for it."
 )
 HOLD_POSTED = ErrorCode(
-    "hold-posted", 409, "The order's hold was already spent", "The order is settled: send nothing more for it."
+    "hold-posted",
+    Kind.CONFLICT,
+    "The order's hold was already spent",
+    "The order is settled: send nothing more for it.",
 )
-HOLD_EXCEEDED = ErrorCode("hold-exceeded", 422, "Cost and fees exceed the hold", "Post at most what is held.")
+HOLD_EXCEEDED = ErrorCode("hold-exceeded", Kind.REFUSED, "Cost and fees exceed the hold", "Post at most what is held.")
 FEES_EXCEED_PROCEEDS = ErrorCode(
-    "fees-exceed-proceeds", 422, "The fees exceed the proceeds", "Cap them at the proceeds."
+    "fees-exceed-proceeds", Kind.REFUSED, "The fees exceed the proceeds", "Cap them at the proceeds."
 )
 COMMITMENT_CLOSED = ErrorCode(
-    "commitment-closed", 409, "The commitment is closed", "Its authorization has ended: send nothing more for it."
+    "commitment-closed",
+    Kind.CONFLICT,
+    "The commitment is closed",
+    "Its authorization has ended: send nothing more for it.",
 )
 COMMITMENT_EXISTS = ErrorCode(
-    "commitment-exists", 409, "The authorization has a commitment already", "Commit once per authorization."
+    "commitment-exists", Kind.CONFLICT, "The authorization has a commitment already", "Commit once per authorization."
 )
 ACCOUNT_MISMATCH = ErrorCode(
     "account-mismatch",
-    422,
+    Kind.REFUSED,
     "The account has another investor, broker or currency",
     "Name those that it was opened with.",
 )
 OPERATION_REUSED = ErrorCode(
     "operation-reused",
-    422,
+    Kind.REFUSED,
     "The operation was sent before with another body",
     "Send it again with its first body, or another id.",
 )
 OPERATION_FORBIDDEN = ErrorCode(
     "operation-forbidden",
-    403,
+    Kind.FORBIDDEN,
     "This service may not send that operation",
     "Only the service that the operation belongs to may send it.",
 )

@@ -1,6 +1,6 @@
 """What the wallet does for its callers. Both faces and the system route come here; each method decides who may.
 
-Writes are one transaction each. `apply` carries out the system operations of `operations.py`; the order in which it
+Writes are one transaction each. `apply` carries out the system operations of `rules_operations`; the order in which it
 takes locks is the same for all of them: the operation's own row, its gate, then accounts in the order of their ids.
 """
 
@@ -19,16 +19,6 @@ from subgraphs.shared.idempotency import IdempotencyKey, StoredAnswer, claim, id
 from subgraphs.shared.money import decimals_of, format_amount, parse_amount
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
 from subgraphs.wallet import store
-from subgraphs.wallet.operations import (
-    Decision,
-    Operation,
-    Result,
-    Standing,
-    accounts_to_lock,
-    decide,
-    gate_of,
-    hold_id_of,
-)
 from subgraphs.wallet.rules import (
     OPERATION_REUSED,
     PERMITTED_OPERATIONS,
@@ -41,6 +31,16 @@ from subgraphs.wallet.rules import (
     balances_of,
     move_money,
     require_permitted,
+)
+from subgraphs.wallet.rules_operations import (
+    Decision,
+    Operation,
+    Result,
+    Standing,
+    accounts_to_lock,
+    decide,
+    gate_of,
+    hold_id_of,
 )
 from subgraphs.wallet.tables import audit_log, idempotency_keys
 
@@ -156,7 +156,7 @@ class WalletService:
     # ---- system operations ----
 
     async def apply(self, caller: Caller, operation: Operation) -> Answered:
-        """Carries out a system operation once, whatever the number of requests; see `operations.py`.
+        """Carries out a system operation once, whatever the number of requests; see `rules_operations.py`.
 
         Raises:
             Refusal: the operation's stored refusal; `operation-reused` for a known (id, op) with another body;

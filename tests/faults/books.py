@@ -32,7 +32,7 @@ TABLES: Mapping[str, tuple[Table, ...]] = {
     ),
 }
 PASSING_COLUMNS = frozenset(
-    {"position", "attempts", "drive_attempts", "drive_at", "lease_owner", "version", "answer_body", "lease_until"}
+    {"position", "attempts", "drive_attempts", "drive_at", "lease_owner", "version", "lease_until"}
 )
 """Columns that say when or how often something was tried, not what came of it; so do all whose names end in `_at`."""
 POLL_S = 0.02

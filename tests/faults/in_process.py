@@ -30,7 +30,7 @@ from subgraphs.users.tables import users as users_table
 from subgraphs.wallet.app import create_app as create_wallet
 from subgraphs.wallet.settings import Settings as WalletSettings
 from tests.faults.books import is_quiet
-from tests.in_memory import deliver, host_of
+from tests.in_memory import deliver, host_of, peers_of
 
 SERVICES = ("users", "wallet", "stocks")
 TOKEN_KEY = development_key(DEVELOPMENT_TOKEN_KEY)
@@ -227,8 +227,8 @@ class Brokerage:
 
     async def step(self) -> None:
         """One round of every driver."""
-        await self.apps["stocks"].state.saga.step()
-        await self.apps["users"].state.use_cases.saga.step()
+        await self.apps["stocks"].state.saga.driver.step()
+        await self.apps["users"].state.service.saga.driver.step()
 
     async def come_to_rest(self) -> None:
         """Drives everything to its end over a reliable network."""
@@ -248,16 +248,15 @@ class Brokerage:
 
 def build(service: str, database: Database, clock: Clock, network: Network) -> FastAPI:
     """One replica of a service over an open database, its loops stepped by hand."""
-    peers = {f"{name}_url": f"http://{name}" for name in SERVICES}
-    common: dict[str, Any] = {"mode": "development", "database_url": "sqlite:///unused.db", **peers}
+    common: dict[str, Any] = {"mode": "development", "database_url": "sqlite:///unused.db"}
     parts: dict[str, Any] = {"database": database, "clock": clock}
     user_keys = LocalKeys({TOKEN_KEY.kid: TOKEN_KEY.public})
     if service == "users":
-        users = UsersSettings(loops=False, request_drive_ms=0, **common)
+        users = UsersSettings(loops=False, request_drive_ms=0, **common, **peers_of(UsersSettings))
         return create_users(users, transport=network, **parts)
     if service == "wallet":
-        return create_wallet(WalletSettings(**common), user_keys=user_keys, **parts)
-    stocks = StocksSettings(feed="manual", loops=False, request_drive_ms=0, **common)
+        return create_wallet(WalletSettings(**common, **peers_of(WalletSettings)), user_keys=user_keys, **parts)
+    stocks = StocksSettings(feed="manual", loops=False, request_drive_ms=0, **common, **peers_of(StocksSettings))
     return create_stocks(stocks, user_keys=user_keys, transport=network, **parts)
 
 

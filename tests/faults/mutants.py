@@ -58,12 +58,12 @@ MUTANTS = (
         "close leaves no tombstone",
         (
             Edit(
-                "subgraphs/wallet/operations.py",
+                "subgraphs/wallet/rules_operations.py",
                 '            return _commitment_gate(operation, operation.id, operation.broker_id, "closed")',
                 "            return None",
             ),
             Edit(
-                "subgraphs/wallet/operations.py",
+                "subgraphs/wallet/rules_operations.py",
                 "    commitment = standing.accounts[commitment_account_id(operation.id)]\n"
                 "    _require_match(commitment, operation)\n    target",
                 "    commitment = standing.account(commitment_account_id(operation.id))\n"
@@ -142,7 +142,7 @@ MUTANTS = (
         "the hold leaves the fees out",
         (
             Edit(
-                "subgraphs/stocks/rules_placing.py",
+                "subgraphs/stocks/rules_intents.py",
                 "    held = settle_buy(intent.quantity, hold_price(intent, quote), currency, rates).paid",
                 "    held = settle_buy(intent.quantity, hold_price(intent, quote), currency, rates).cost",
             ),
@@ -170,17 +170,17 @@ MUTANTS = (
         "void leaves no tombstone",
         (
             Edit(
-                "subgraphs/wallet/operations.py",
+                "subgraphs/wallet/rules_operations.py",
                 '            return _hold_gate(operation, "voided", None)',
                 '            return _hold_gate(operation, "open", None)',
             ),
             Edit(
-                "subgraphs/wallet/operations.py",
+                "subgraphs/wallet/rules_operations.py",
                 'shut=((hold.id, "voided"),),\n    )\n\n\ndef _credit',
                 ")\n\n\ndef _credit",
             ),
             Edit(
-                "subgraphs/wallet/operations.py",
+                "subgraphs/wallet/rules_operations.py",
                 "    if not standing.fresh:\n        return Decision(HOLD_VOIDED)\n",
                 "",
             ),

@@ -32,7 +32,7 @@ from subgraphs.users.settings import Settings as UsersSettings
 from subgraphs.wallet.app import create_app as create_wallet
 from subgraphs.wallet.settings import Settings as WalletSettings
 from tests.faults.in_process import SERVICES, Brokerage, Clock, Network, Person
-from tests.in_memory import deliver, host_of, path_of
+from tests.in_memory import deliver, host_of, path_of, peers_of
 
 STOCK = COMPANIES[0]
 FEED_INTERVAL_MS = 60_000
@@ -102,10 +102,12 @@ def _create(databases: Mapping[str, Database], transport: Transport, keys: Keys)
     common: dict[str, Any] = {
         "mode": "development",
         "database_url": "sqlite:///unused.db",
-        **{f"{name}_url": f"http://{name}" for name in SERVICES},
     }
-    users, wallet = UsersSettings(**common), WalletSettings(**common)
-    stocks = StocksSettings(feed="manual", feed_interval_ms=FEED_INTERVAL_MS, **common)
+    users, wallet = (
+        UsersSettings(**common, **peers_of(UsersSettings)),
+        WalletSettings(**common, **peers_of(WalletSettings)),
+    )
+    stocks = StocksSettings(feed="manual", feed_interval_ms=FEED_INTERVAL_MS, **common, **peers_of(StocksSettings))
     return {
         "users": create_users(users, database=databases["users"], transport=transport),
         "wallet": create_wallet(wallet, database=databases["wallet"], transport=transport, user_keys=keys),
@@ -156,7 +158,7 @@ async def _exercise(urls: Mapping[str, str], databases: Mapping[str, Database], 
             await brokerage.send(alice, "users", "PUT", f"/authorizations/{given}/revoke")
         await brokerage.send(alice, "stocks", "GET", f"/orders/{order}")
         await brokerage.step()
-        await apps["users"].state.use_cases.accounts.forget_expired_sessions()
+        await apps["users"].state.service.accounts.forget_expired_sessions()
         await apps["stocks"].state.feeder.step()
         for name in SERVICES:
             await http.get(f"http://{name}/ready")

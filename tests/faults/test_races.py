@@ -128,11 +128,11 @@ async def cancel(stocks: FastAPI, scene: Scene) -> object:
 
 async def drive(stocks: FastAPI, scene: Scene) -> object:
     """What a driver does whose lease has run out without its knowing."""
-    return await stocks.state.saga._drive_leased(scene.order)
+    return await stocks.state.saga.driver.drive_leased(await stocks.state.saga.steps.load(scene.order))
 
 
 async def expire(stocks: FastAPI, scene: Scene) -> object:
-    return await stocks.state.service.orders.expire(scene.order)
+    return await stocks.state.saga.steps.expire(scene.order)
 
 
 async def crossing_tick(stocks: FastAPI, _scene: Scene) -> object:
@@ -165,17 +165,17 @@ async def revoke_elsewhere(stocks: FastAPI, scene: Scene) -> object:
 
 
 async def revoke(users: FastAPI, scene: Scene) -> object:
-    return await users.state.use_cases.saga.revoke(scene.alice.caller, scene.mandate, cascade=True)
+    return await users.state.service.saga.revoke(scene.alice.caller, scene.mandate, cascade=True)
 
 
 async def step(users: FastAPI, scene: Scene) -> object:
     """One round of the loop, when everything is due."""
-    return await users.state.use_cases.saga.step()
+    return await users.state.service.saga.driver.step()
 
 
 async def roll_over(users: FastAPI, scene: Scene) -> object:
     """T4, as stocks sends it."""
-    order = await scene.brokerage.apps["stocks"].state.service.orders.load(scene.order)
+    order = await scene.brokerage.apps["stocks"].state.saga.steps.load(scene.order)
     way = Network()
     way.apps = {"users": users}
     return await UsersPeer(Peer("users", "http://users", way, scene.brokerage.stocks_signer)).roll_over(order)

@@ -127,12 +127,12 @@ PLANTED = [
     # HTTP
     Planted("subgraphs/stocks/saga.py", "import fastapi", REST),
     Planted("subgraphs/stocks/saga_transfers.py", "import fastapi", REST, "subgraphs/stocks/saga.py"),
-    Planted("subgraphs/stocks/use_cases.py", "import fastapi", REST),
+    Planted("subgraphs/stocks/service.py", "import fastapi", REST),
     Planted("subgraphs/stocks/service_market.py", "import fastapi", REST),
     Planted("subgraphs/stocks/service_transfers.py", "from fastapi import HTTPException", REST),
     Planted("subgraphs/stocks/store_transfers.py", "from starlette.requests import Request", REST),
     Planted("subgraphs/stocks/rules_transfers.py", "import fastapi", REST),
-    Planted("subgraphs/stocks/dividends.py", "import fastapi", REST, "subgraphs/stocks/service.py"),
+    Planted("subgraphs/stocks/dividends.py", "import fastapi", REST, "subgraphs/stocks/service_stocks.py"),
     Planted("subgraphs/stocks/schema_transfers.py", "import fastapi", REST, "subgraphs/stocks/schema.py"),
     Planted("subgraphs/users/saga.py", "import fastapi", REST),
     Planted("subgraphs/users/recovery/codes.py", "import fastapi", REST),
@@ -146,11 +146,11 @@ PLANTED = [
     Planted("subgraphs/wallet/service.py", "from graphql import GraphQLError", GRAPHQL),
     Planted("subgraphs/wallet/limits.py", "from subgraphs.shared.graphql_types import Page", FACES),
     # SQL and the store
-    Planted("subgraphs/stocks/rules_placing.py", "import sqlalchemy", SQL),
-    Planted("subgraphs/stocks/sessions.py", "import sqlalchemy", SQL),
-    Planted("subgraphs/wallet/operations.py", "import sqlalchemy", SQL),
+    Planted("subgraphs/stocks/rules_intents.py", "import sqlalchemy", SQL),
+    Planted("subgraphs/stocks/rules_sessions.py", "import sqlalchemy", SQL),
+    Planted("subgraphs/wallet/rules_operations.py", "import sqlalchemy", SQL),
     Planted("subgraphs/stocks/bodies.py", "import sqlalchemy", SQL),
-    Planted("subgraphs/stocks/answers.py", "import sqlalchemy", SQL),
+    Planted("subgraphs/stocks/documents.py", "import sqlalchemy", SQL),
     Planted("subgraphs/stocks/service_transfers.py", "from sqlalchemy import select", SQL),
     Planted("subgraphs/stocks/routes_transfers.py", "from sqlalchemy import select", SQL),
     Planted("subgraphs/stocks/schema_transfers.py", "from sqlalchemy import select", SQL),
@@ -168,7 +168,7 @@ PLANTED = [
     Planted("subgraphs/wallet/rules_fees.py", "from subgraphs.shared.auth import Caller", RULES),
     Planted("subgraphs/wallet/rules_fees.py", "import random", RULES),
     Planted("subgraphs/wallet/rules.py", "import subgraphs.wallet.service", RULES),
-    Planted("subgraphs/stocks/pricing.py", "import time", RULES),
+    Planted("subgraphs/stocks/rules_pricing.py", "import time", RULES),
     Planted("subgraphs/users/service_recovery.py", "import smtplib", SUBGRAPH_LIBRARIES),
     Planted(
         "subgraphs/users/service_recovery.py", "import jwt", "subgraphs: only these know keys, tokens and passwords"
@@ -176,7 +176,7 @@ PLANTED = [
     Planted(
         "subgraphs/stocks/news.py", "import aiohttp", "subgraphs: other services are reached through the transport"
     ),
-    Planted("subgraphs/stocks/service.py", "import os", "subgraphs: only these read files and the environment"),
+    Planted("subgraphs/stocks/service_stocks.py", "import os", "subgraphs: only these read files and the environment"),
     Planted("subgraphs/stocks/news.py", "import tests.in_memory", SUBGRAPH_LIBRARIES),
 ]
 

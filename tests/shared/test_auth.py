@@ -21,6 +21,7 @@ from subgraphs.shared.auth import (
 )
 from subgraphs.shared.errors import Refusal
 from subgraphs.shared.keys import VerifyingKey, development_key, jwk_set, read_jwk_set
+from subgraphs.shared.statuses import status_of
 from subgraphs.shared.transport import PeerRequest, PeerResponse
 
 NOW = 1_800_000_000.0
@@ -45,6 +46,7 @@ def verifier(seconds: Seconds | None = None, keys: dict[str, VerifyingKey] | Non
         LocalKeys(keys or {KEY.kid: KEY.public}),
         audience="wallet",
         service_keys=SERVICES,
+        roles=("investor", "broker"),
         seconds=seconds or Seconds(NOW),
     )
 
@@ -170,7 +172,7 @@ def test_kinds_of_callers_are_kept_apart() -> None:
     for check, status in checks:
         with pytest.raises(Refusal) as caught:
             check()
-        assert caught.value.code.status == status
+        assert status_of(caught.value.code) == status
 
 
 class Issuer:
@@ -230,7 +232,7 @@ async def test_stale_keys_serve_while_the_issuer_is_down() -> None:
     assert await keys.find(KEY.kid) is not None
     with pytest.raises(Refusal) as caught:
         await keys.find("unknown")
-    assert caught.value.code.status == 503
+    assert status_of(caught.value.code) == 503
 
 
 async def test_without_any_keys_tokens_are_503() -> None:
@@ -240,7 +242,7 @@ async def test_without_any_keys_tokens_are_503() -> None:
     keys = issuer.remote()
     with pytest.raises(Refusal) as caught:
         await keys.find(KEY.kid)
-    assert caught.value.code.status == 503
+    assert status_of(caught.value.code) == 503
     issuer.down, issuer.seconds.now = False, 0.5
     with pytest.raises(Refusal):
         await keys.find(KEY.kid)

@@ -7,6 +7,7 @@ import pytest
 
 from brokerage.error_codes import CATALOGUES, codes_of, error_page
 from subgraphs.shared.errors import COMMON_CODES, ErrorCode, Refusal
+from subgraphs.shared.statuses import status_of
 from subgraphs.stocks.rules import ERROR_CODES
 from subgraphs.wallet.rules import WALLET_CODES
 
@@ -24,7 +25,7 @@ def test_a_code_means_the_same_in_every_service() -> None:
     """One status and one title, wherever it stands; only the remedy may know who is asked."""
     meanings = defaultdict(set)
     for code in EVERY:
-        meanings[code.code].add((code.status, code.title))
+        meanings[code.code].add((status_of(code), code.title))
     assert {code: found for code, found in meanings.items() if len(found) > 1} == {}
 
 
@@ -36,4 +37,4 @@ def test_a_code_says_what_is_wrong_and_what_to_do(code: ErrorCode) -> None:
     assert code.remedy[0].isupper()
     assert code.remedy.endswith(".")
     assert Refusal(code).detail == f"{code.title}. {code.remedy}"
-    assert 400 <= code.status < 600
+    assert 400 <= status_of(code) < 600

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import SecretStr, ValidationError
 
 from subgraphs.shared.keys import development_key
-from subgraphs.shared.settings import ServiceSettings
 from subgraphs.users.settings import Settings as UsersSettings
+from subgraphs.wallet.settings import Settings as WalletSettings
 
 
 def pem(key: Ed25519PrivateKey) -> str:
@@ -85,7 +85,7 @@ def test_a_secret_may_stand_in_a_file(production: pytest.MonkeyPatch, tmp_path: 
 
 def test_development_needs_a_database_only() -> None:
     """Keys and secrets that every checkout derives alike let development start without any setup."""
-    settings = ServiceSettings(service="wallet", mode="development", database_url=SecretStr("sqlite:///x.db"))
+    settings = WalletSettings(mode="development", database_url=SecretStr("sqlite:///x.db"))
     assert settings.signing_key().kid == development_key("wallet").kid
     assert set(settings.verifying_keys()) == {"users", "stocks"}
     assert settings.router_secret_values() == ("development-router-secret",)

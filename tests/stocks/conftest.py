@@ -28,7 +28,7 @@ from subgraphs.users.app import create_app as create_users
 from subgraphs.users.settings import Settings as UsersSettings
 from subgraphs.wallet.app import create_app as create_wallet
 from subgraphs.wallet.settings import Settings as WalletSettings
-from tests.in_memory import deliver, host_of, path_of
+from tests.in_memory import deliver, host_of, path_of, peers_of
 
 START_MS = 1_800_000_000_000
 COMPANY: dict[str, Company] = {company.symbol: company for company in COMPANIES}
@@ -192,7 +192,7 @@ class Desk:
         """Steps the driver of orders until it finds nothing due, letting time pass so that nothing is too early."""
         for _ in range(50):
             self.clock.advance(2.1)
-            if await self.stocks.state.saga.step() == 0:
+            if await self.stocks.state.saga.driver.step() == 0:
                 return
         raise AssertionError("orders do not come to rest")
 
@@ -236,23 +236,24 @@ async def make_desk(urls: dict[str, str]) -> AsyncIterator[DeskFactory]:
     async def make(**settings: Any) -> Desk:
         clock, network = Clock(), Network()
         databases = {name: Database.open(url, clock=clock) for name, url in urls.items()}
-        peers: dict[str, Any] = {f"{name}_url": f"http://{name}" for name in urls}
         users = create_users(
-            UsersSettings(mode="development", database_url=SecretStr(urls["users"]), loops=False, **peers),
+            UsersSettings(
+                mode="development", database_url=SecretStr(urls["users"]), loops=False, **peers_of(UsersSettings)
+            ),
             database=databases["users"],
             clock=clock,
             transport=network,
         )
         keys = users.state.verifier._user_keys
         wallet = create_wallet(
-            WalletSettings(mode="development", database_url=SecretStr(urls["wallet"]), **peers),
+            WalletSettings(mode="development", database_url=SecretStr(urls["wallet"]), **peers_of(WalletSettings)),
             database=databases["wallet"],
             clock=clock,
             user_keys=keys,
         )
         chosen = {"feed": "manual", "loops": False, "request_drive_ms": 0, **settings}
         stocks = create_app(
-            Settings(mode="development", database_url=SecretStr(urls["stocks"]), **peers, **chosen),
+            Settings(mode="development", database_url=SecretStr(urls["stocks"]), **peers_of(Settings), **chosen),
             database=databases["stocks"],
             clock=clock,
             user_keys=keys,

@@ -8,8 +8,9 @@ import httpx
 import orjson
 import pytest
 
-from subgraphs.shared.auth import Caller, Role
+from subgraphs.shared.auth import Caller
 from subgraphs.shared.transport import PeerRequest, PeerResponse, TransportFailed
+from subgraphs.users.rules import Role
 from tests.in_memory import host_of, operation_of
 from tests.stocks.conftest import ALBA, HANA, Desk, broker
 

@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from subgraphs.shared.errors import Refusal
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.feed import ManualSource, ReplaySource, SyntheticSource, synthetic_tick
-from subgraphs.stocks.pricing import (
-    FeeRates,
-    average_price,
-    cost_of_sold,
-    settle_buy,
-    settle_sell,
-    spread_around,
-    with_slippage,
-)
 from subgraphs.stocks.rules import Quote, Tick
+from subgraphs.stocks.rules_intents import OrderIntent, checked, hold_amount, last_moment
 from subgraphs.stocks.rules_orders import (
     PUBLIC_STATUS,
     UNDRIVEN_STATES,
@@ -32,9 +24,17 @@ from subgraphs.stocks.rules_orders import (
     limit_met,
     stop_reached,
 )
-from subgraphs.stocks.rules_placing import OrderIntent, checked, hold_amount, last_moment
+from subgraphs.stocks.rules_pricing import (
+    FeeRates,
+    average_price,
+    cost_of_sold,
+    settle_buy,
+    settle_sell,
+    spread_around,
+    with_slippage,
+)
+from subgraphs.stocks.rules_sessions import DAY_MS, Sessions, date_of, sessions_from
 from subgraphs.stocks.saga import MOVES
-from subgraphs.stocks.sessions import DAY_MS, Sessions, date_of, sessions_from
 
 RATES = FeeRates(rate_ppm=5_000, minimum=100, broker_rate_ppm=10_000)
 SHARE = 1_000_000

@@ -204,7 +204,7 @@ async def test_pauses_grow_while_a_peer_is_down(desk: Desk) -> None:
     tried = []
     for _ in range(200):
         desk.clock.advance(0.1)
-        if await desk.stocks.state.saga.step():
+        if await desk.stocks.state.saga.driver.step():
             tried.append(desk.clock.now)
     pauses = [later - sooner for sooner, later in pairwise(tried)]
     assert pauses == sorted(pauses)
@@ -215,16 +215,16 @@ async def test_a_leased_order_is_left_alone(desk: Desk) -> None:
     """While a driver holds the lease the loop passes the order over; when the lease ends, the loop takes it."""
     alice = investor()
     await desk.deposit(alice)
-    orders = desk.stocks.state.service.orders
+    queue = desk.stocks.state.saga.queue
     desk.network.cut("wallet")
     order = (await desk.place(alice)).json()
     desk.network.mend()
     desk.clock.advance(1)
-    assert await orders.take_due(10) == [order["id"]]
-    assert await orders.take_due(10) == []
-    assert await desk.stocks.state.saga.step() == 0
+    assert await queue.take_due(10) == [order["id"]]
+    assert await queue.take_due(10) == []
+    assert await desk.stocks.state.saga.driver.step() == 0
     desk.clock.advance(2)
-    assert await desk.stocks.state.saga.step() == 1
+    assert await desk.stocks.state.saga.driver.step() == 1
     assert (await desk.order(alice, order["id"]))["status"] == "completed"
 
 
@@ -236,8 +236,9 @@ async def test_two_replicas_driving_one_order_do_no_harm(make_desk: DeskFactory)
     one.network.cut("wallet")
     order_id = (await one.place(alice, quantity="2")).json()["id"]
     one.network.mend()
-    drives = [desk.stocks.state.saga._drive_leased(order_id) for desk in (one, two, one, two)]
-    await asyncio.gather(*drives)
+    sagas = [desk.stocks.state.saga for desk in (one, two, one, two)]
+    rows = [await saga.steps.load(order_id) for saga in sagas]
+    await asyncio.gather(*(saga.driver.drive_leased(row) for saga, row in zip(sagas, rows, strict=True)))
     order = await one.order(alice, order_id)
     assert (order["status"], order["cost"]) == ("completed", "168.08")
     assert (await one.balance(alice))["total"] == "830.92"
@@ -249,7 +250,7 @@ Decide = Callable[[], Awaitable[object]]
 
 async def test_cancel_expiry_trigger_and_rejection_compete_for_one_outcome(desk: Desk) -> None:
     """Whatever comes first decides, the others find it decided, and everything is accounted for."""
-    orders = desk.stocks.state.service.orders
+    orders = desk.stocks.state.saga.steps
     for first in range(4):
         await desk.tick("83.9580", "84.0420")
         alice = investor()
@@ -275,7 +276,7 @@ async def test_steps_that_are_repeated_change_nothing(desk: Desk) -> None:
     alice = investor()
     await desk.deposit(alice)
     order_id = (await desk.place(alice)).json()["id"]
-    orders = desk.stocks.state.service.orders
+    orders = desk.stocks.state.saga.steps
     done = await orders.load(order_id)
     for step in (
         orders.start(done),

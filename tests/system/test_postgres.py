@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, make_url
 
+from brokerage import SERVICE_NAMES
 from brokerage.secret_files import write_database_urls
-from subgraphs.shared.settings import SERVICE_NAMES
 from tests.system.brokerages import PORTFOLIO, ROOT, running_brokerage
 
 

@@ -10,11 +10,11 @@ import httpx
 import pytest
 import yaml
 
+from brokerage import SERVICE_NAMES
 from brokerage.development import SUPERGRAPH
 from brokerage.secret_files import write_keys
 from brokerage.services import migrate_service, read_settings
 from brokerage.supervisor import ProcessFailed, ProcessSpec, running
-from subgraphs.shared.settings import SERVICE_NAMES
 from tests.system.brokerages import ROOT, free_port
 
 ACCOUNT = {"email": "erin@example.com", "password": "a-long-password"}

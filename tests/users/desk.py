@@ -25,7 +25,7 @@ class Desk:
     @property
     def saga(self) -> AuthorizationSaga:
         """The driver, stepped by hand."""
-        saga: AuthorizationSaga = self.client.app.state.use_cases.saga
+        saga: AuthorizationSaga = self.client.app.state.service.saga
         return saga
 
     async def send(
@@ -98,6 +98,6 @@ class Desk:
         """Lets time pass and the driver work until nothing is due."""
         for _ in range(20):
             self.client.clock.advance(2.1)
-            if await self.saga.step() == 0:
+            if await self.saga.driver.step() == 0:
                 return
         raise AssertionError("authorizations do not come to rest")

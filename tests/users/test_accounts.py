@@ -265,7 +265,7 @@ async def test_expired_sessions_are_forgotten(client: Client) -> None:
     client.clock.advance(20 * 24 * 3_600)
     fresh = await client.http.post("/users/refresh", json={"refreshToken": stays.refresh_token})
     client.clock.advance(15 * 24 * 3_600)
-    await client.app.state.use_cases.accounts.forget_expired_sessions()
+    await client.app.state.service.accounts.forget_expired_sessions()
     async with client.database.reading() as connection:
         owners = [row.user_id for row in await connection.execute(select(sessions.c.user_id))]
     assert (owners, gone.id in owners) == ([stays.id], False)

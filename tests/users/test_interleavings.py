@@ -12,6 +12,7 @@ from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.errors import Refusal
 from subgraphs.users.rules_authorizations import MandateRequest, Rollover
 from subgraphs.users.service_authorizations import AuthorizationsService
+from subgraphs.users.steps import AuthorizationSteps
 from subgraphs.users.tables import authorizations, users
 from tests.faults.interleaving import LaneDatabase, interleave, preemptions
 
@@ -46,6 +47,11 @@ def mandate_of(service: AuthorizationsService, parties: Parties) -> str:
     return service.creation_key(parties.alice, parties.request, "key").object_id
 
 
+def steps_of(service: AuthorizationsService) -> AuthorizationSteps:
+    """The steps of a driver on the same replica."""
+    return AuthorizationSteps(service._database)
+
+
 async def create(service: AuthorizationsService, parties: Parties) -> str:
     """Requests the mandate."""
     key = service.creation_key(parties.alice, parties.request, "key")
@@ -55,14 +61,16 @@ async def create(service: AuthorizationsService, parties: Parties) -> str:
 
 async def open_it(service: AuthorizationsService, parties: Parties) -> str:
     """The driver, whose call to the wallet went well, makes the mandate active."""
-    authorization = await service.load(mandate_of(service, parties))
-    return f"opened {await service.settle(authorization, OWNER, 'ACTIVE')}"
+    steps = steps_of(service)
+    authorization = await steps.load(mandate_of(service, parties))
+    return f"opened {await steps.settle(authorization, OWNER, 'ACTIVE')}"
 
 
 async def give_up(service: AuthorizationsService, parties: Parties) -> str:
     """The driver, whose call to the wallet was refused, makes the mandate failed."""
-    authorization = await service.load(mandate_of(service, parties))
-    return f"failed {await service.settle(authorization, OWNER, 'FAILED', 'insufficient-funds')}"
+    steps = steps_of(service)
+    authorization = await steps.load(mandate_of(service, parties))
+    return f"failed {await steps.settle(authorization, OWNER, 'FAILED', 'insufficient-funds')}"
 
 
 async def revoke(service: AuthorizationsService, parties: Parties) -> str:

@@ -247,7 +247,7 @@ async def test_a_mandate_that_cannot_be_opened_in_time_fails(desk: Desk, trouble
     getattr(desk.client.network, trouble).add("wallet")
     created = await desk.create(key="k")
     desk.client.clock.advance(31)
-    await desk.saga.step()
+    await desk.saga.driver.step()
     assert await desk.status(created.json()["id"]) == "pending"
     getattr(desk.client.network, trouble).clear()
     await desk.settle()
@@ -318,10 +318,10 @@ async def test_a_mandate_ends_by_itself(desk: Desk) -> None:
     """When its end has come the sweeper closes it: expired, and the money is free."""
     mandate = await desk.granted(endsAt=END)
     desk.client.clock.advance(299)
-    await desk.saga.step()
+    await desk.saga.driver.step()
     assert await desk.status(mandate) == "active"
     desk.client.clock.advance(1)
-    await desk.saga.step()
+    await desk.saga.driver.step()
     assert await desk.status(mandate) == "expired"
     assert await desk.money() == ("1000.00", "0.00")
     assert (await desk.revoke(mandate)).json()["status"] == "expired"
@@ -440,7 +440,7 @@ async def test_two_drivers_of_one_mandate_do_it_once(desk: Desk) -> None:
     desk.client.network.down.clear()
     desk.client.network.calls.clear()
     desk.client.clock.advance(3)
-    driven = await asyncio.gather(desk.saga.step(), desk.saga.step())
+    driven = await asyncio.gather(desk.saga.driver.step(), desk.saga.driver.step())
     assert sum(driven) == 5
     assert desk.client.network.calls.count("wallet PUT /balance") == 5
     assert await desk.money() == ("950.00", "50.00")
@@ -451,13 +451,12 @@ async def test_a_driver_that_lost_its_lease_decides_nothing(desk: Desk) -> None:
     desk.client.network.down.add("wallet")
     created = (await desk.create()).json()
     desk.client.clock.advance(3)
-    service = desk.client.app.state.use_cases.authorizations
-    slow = (await service.take([created["id"]], "slow driver"))[0]
+    slow = (await desk.saga.queue.take([created["id"]], "slow driver"))[0]
     desk.client.clock.advance(31)
     desk.client.network.down.clear()
-    await desk.saga.step()
+    await desk.saga.driver.step()
     assert await desk.status(created["id"]) == "failed"
-    assert await service.settle(slow.authorization, "slow driver", "ACTIVE") is False
+    assert await desk.saga._steps.settle(slow.authorization, "slow driver", "ACTIVE") is False
     assert await desk.status(created["id"]) == "failed"
 
 

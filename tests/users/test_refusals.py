@@ -17,7 +17,7 @@ from subgraphs.shared.idempotency import idempotency_key
 from subgraphs.shared.keys import development_key
 from subgraphs.shared.settings import DEVELOPMENT_ROUTER_SECRET
 from subgraphs.users import rules, rules_authorizations
-from subgraphs.users.service_authorizations import CREATE_ROUTE
+from subgraphs.users.steps import CREATE_ROUTE
 from tests.refusals import check_refusal
 from tests.users import test_mandates
 from tests.users.conftest import PASSWORD, Person

@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError
 
 from subgraphs.shared.database import Connection, Database
 from subgraphs.wallet.audit import audit
-from subgraphs.wallet.operations import Commit, Hold
+from subgraphs.wallet.rules_operations import Commit, Hold
 from subgraphs.wallet.service import WalletService
 from tests.wallet.conftest import STOCKS, USERS, broker, investor, new_id
 

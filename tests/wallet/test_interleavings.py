@@ -9,7 +9,7 @@ from subgraphs.shared.auth import Caller
 from subgraphs.shared.database import Database
 from subgraphs.shared.errors import Refusal
 from subgraphs.wallet.audit import audit
-from subgraphs.wallet.operations import Close, Commit, Credit, Hold, Operation, Post, Void
+from subgraphs.wallet.rules_operations import Close, Commit, Credit, Hold, Operation, Post, Void
 from subgraphs.wallet.service import WalletService
 from tests.faults.interleaving import LaneDatabase, interleave, preemptions
 from tests.wallet.conftest import STOCKS, USERS, broker, investor, new_id

@@ -15,7 +15,7 @@ from subgraphs.shared.database import Database
 from subgraphs.shared.errors import Refusal
 from subgraphs.shared.money import format_amount
 from subgraphs.wallet.audit import Settlement, audit, summarize
-from subgraphs.wallet.operations import Close, Commit, Credit, Hold, Operation, Post, Void
+from subgraphs.wallet.rules_operations import Close, Commit, Credit, Hold, Operation, Post, Void
 from subgraphs.wallet.service import WalletService
 from tests.wallet.conftest import STOCKS, USERS
 

@@ -6,8 +6,8 @@ from subgraphs.shared.auth import ANONYMOUS, Caller
 from subgraphs.shared.database import Database
 from subgraphs.shared.errors import Refusal
 from subgraphs.wallet.audit import Settlement, audit, summarize
-from subgraphs.wallet.operations import Close, Commit, Credit, Hold, Operation, Post, Void
 from subgraphs.wallet.rules import Balance
+from subgraphs.wallet.rules_operations import Close, Commit, Credit, Hold, Operation, Post, Void
 from subgraphs.wallet.service import WalletService
 from tests.wallet.conftest import STOCKS, USERS, broker, investor, new_id
 

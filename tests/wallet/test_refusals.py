@@ -14,8 +14,8 @@ import pytest
 from subgraphs.shared.auth import ANONYMOUS, Caller, user_token
 from subgraphs.shared.errors import COMMON_CODES
 from subgraphs.shared.settings import DEVELOPMENT_ROUTER_SECRET
-from subgraphs.wallet.operations import Credit
 from subgraphs.wallet.rules import BALANCE_MINOR_MAX, WALLET_CODES
+from subgraphs.wallet.rules_operations import Credit
 from subgraphs.wallet.service import WalletService
 from tests.refusals import check_problem, check_refusal
 from tests.wallet.conftest import STOCKS, USER_KEY, USERS, Client, bearer, broker, investor, new_id

@@ -3,7 +3,6 @@
 import pytest
 
 from subgraphs.shared.errors import Refusal
-from subgraphs.wallet.operations import OPERATION_NAMES
 from subgraphs.wallet.rules import (
     BALANCE_MINOR_MAX,
     PERMITTED_OPERATIONS,
@@ -16,6 +15,7 @@ from subgraphs.wallet.rules import (
     outside_account,
     postings_of,
 )
+from subgraphs.wallet.rules_operations import OPERATION_NAMES
 
 
 def movement(direction: Direction, amount: int) -> Transaction:

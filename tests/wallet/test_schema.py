@@ -10,7 +10,7 @@ from sqlalchemy import Engine, event
 from subgraphs.shared.auth import ANONYMOUS, Caller
 from subgraphs.shared.graphql import sdl_is_current
 from subgraphs.wallet import schema as schema_module
-from subgraphs.wallet.operations import Close, Commit, Credit, Hold
+from subgraphs.wallet.rules_operations import Close, Commit, Credit, Hold
 from subgraphs.wallet.service import WalletService
 from tests.wallet.conftest import STOCKS, USERS, Client, broker, investor, new_id
 

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from graphql import GraphQLUnionType
 
 from subgraphs.shared.auth import ANONYMOUS, Caller
-from subgraphs.wallet.operations import Close, Commit, Credit
+from subgraphs.wallet.rules_operations import Close, Commit, Credit
 from subgraphs.wallet.schema import schema
 from subgraphs.wallet.service import WalletService
 from tests.wallet.conftest import STOCKS, USERS, Client, broker, investor, new_id

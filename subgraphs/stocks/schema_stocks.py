@@ -10,7 +10,7 @@ from subgraphs.shared.graphql import RequestContext
 from subgraphs.shared.graphql_types import DecimalText, Timestamp, invalid_key, keys_of
 from subgraphs.shared.money import format_amount, format_price, format_quantity
 from subgraphs.stocks import rules
-from subgraphs.stocks.use_cases import UseCases
+from subgraphs.stocks.service import UseCases
 
 Info = strawberry.Info[RequestContext[UseCases], None]
 After = Annotated[str | None, strawberry.argument(description="`endCursor` of the page before.")]

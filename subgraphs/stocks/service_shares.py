@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from subgraphs.shared.database import Connection
 from subgraphs.stocks import store
-from subgraphs.stocks.pricing import cost_of_sold
 from subgraphs.stocks.rules import (
     AUTHORIZATION_INACTIVE,
     INSUFFICIENT_LIQUIDITY,
@@ -25,6 +24,7 @@ from subgraphs.stocks.rules import (
     holding_id_of,
 )
 from subgraphs.stocks.rules_orders import Fill, Order, Rejection, Side
+from subgraphs.stocks.rules_pricing import cost_of_sold
 from subgraphs.stocks.store import Shift
 
 

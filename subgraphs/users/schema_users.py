@@ -17,7 +17,7 @@ from subgraphs.shared.graphql_types import (
     keys_of,
 )
 from subgraphs.users import rules, rules_authorizations
-from subgraphs.users.use_cases import UseCases
+from subgraphs.users.service import UseCases
 
 E = TypeVar("E")
 T = TypeVar("T")

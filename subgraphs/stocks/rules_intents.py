@@ -10,15 +10,6 @@ from dataclasses import dataclass
 from subgraphs.shared.errors import INVALID_REQUEST, FieldError, Refusal
 from subgraphs.shared.ids import id_errors
 from subgraphs.shared.money import AMOUNT_MINOR_MAX
-from subgraphs.stocks.pricing import (
-    MARKET_SLIPPAGE_PPM,
-    STOP_SLIPPAGE_PPM,
-    FeeRates,
-    FeeSchedule,
-    settle_buy,
-    settle_sell,
-    with_slippage,
-)
 from subgraphs.stocks.rules import (
     AUTHORIZATION_INACTIVE,
     AUTHORIZATION_MISMATCH,
@@ -29,7 +20,16 @@ from subgraphs.stocks.rules import (
     holding_id_of,
 )
 from subgraphs.stocks.rules_orders import Order, OrderState, OrderType, Side, TimeInForce, side_price
-from subgraphs.stocks.sessions import DAY_MS, Sessions
+from subgraphs.stocks.rules_pricing import (
+    MARKET_SLIPPAGE_PPM,
+    STOP_SLIPPAGE_PPM,
+    FeeRates,
+    FeeSchedule,
+    settle_buy,
+    settle_sell,
+    with_slippage,
+)
+from subgraphs.stocks.rules_sessions import DAY_MS, Sessions
 
 GTC_DAYS = 90
 """Days a good-till-cancelled order works."""
@@ -216,8 +216,7 @@ def order_of(
         fill=None,
         rollover_id=None,
         fingerprint=request.fingerprint,
-        answer_status=None,
-        answer_body=None,
+        answer=None,
         created_at=now,
         updated_at=now,
         executed_at=None,

@@ -1,0 +1,332 @@
+"""What one can do with an account: register, log in, stay logged in, look at users and change one's profile.
+
+Both faces call these; every method takes the caller first where it matters who asks, and returns entities of `rules`.
+"""
+
+import asyncio
+import hashlib
+import secrets
+import uuid
+from dataclasses import dataclass
+
+import orjson
+from sqlalchemy.exc import IntegrityError
+
+from subgraphs.shared.audit import AuditEntry, record
+from subgraphs.shared.auth import ANONYMOUS, USER_TOKEN_LIFETIME_S, Caller, require_user, user_token
+from subgraphs.shared.database import Connection, Database
+from subgraphs.shared.errors import (
+    IDEMPOTENCY_KEY_REUSED,
+    INVALID_REQUEST,
+    NOT_FOUND,
+    PRECONDITION_FAILED,
+    FieldError,
+    Refusal,
+)
+from subgraphs.shared.idempotency import (
+    IdempotencyKey,
+    Outcome,
+    StoredAnswer,
+    claim,
+    idempotency_key,
+    store_answer,
+)
+from subgraphs.shared.keys import SigningKey
+from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
+from subgraphs.users import store
+from subgraphs.users.passwords import Passwords
+from subgraphs.users.rules import (
+    EMAIL_TAKEN,
+    INVALID_CREDENTIALS,
+    INVALID_REFRESH_TOKEN,
+    PROFILE_NOT_YOURS,
+    Credentials,
+    ProfileUpdate,
+    Registration,
+    Role,
+    Session,
+    User,
+    normal_email,
+)
+from subgraphs.users.service_attempts import Attempt, AttemptLimit, Counted, address_block, count_attempts, take_back
+from subgraphs.users.tables import audit_log, idempotency_keys
+
+REFRESH_TOKEN_LIFETIME_MS = 30 * 24 * 3_600 * 1_000
+"""A client that was not used for thirty days logs in again."""
+REFRESH_TOKEN_BYTES = 32
+NO_SUCH_USER = "There is no such user. Find one in the list of users."
+USER_LIST = "users"
+"""The list's name in its cursors."""
+FORGET_INTERVAL_S = 3_600
+"""Sessions live for weeks; an hour's expired ones are few."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLimits:
+    """How often one may try."""
+
+    login_per_account: AttemptLimit
+    login_per_address: AttemptLimit
+    registration_per_account: AttemptLimit
+    registration_per_address: AttemptLimit
+
+
+class UsersService:
+    """The use cases of accounts."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        passwords: Passwords,
+        token_key: SigningKey,
+        limits: AccountLimits,
+    ) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._token_key = token_key
+        self._limits = limits
+
+    async def register(self, registration: Registration, *, key: str | None, address: str) -> Outcome[User]:
+        """Registers a user.
+
+        Raises:
+            Refusal: `email-taken`, `too-many-requests`, or `idempotency-key-reused`.
+        """
+        await count_attempts(
+            self._database,
+            Attempt(self._limits.registration_per_account, registration.email),
+            Attempt(self._limits.registration_per_address, address_block(address)),
+        )
+        request = {"name": registration.name, "email": registration.email, "type": registration.type}
+        claimed = idempotency_key("anonymous", "POST /users/register", key, request)
+        password_hash = await self._passwords.hash(registration.password)
+
+        async def work(connection: Connection) -> tuple[User, bool]:
+            return await _insert_once(connection, claimed, registration, password_hash)
+
+        user, replayed = await self._database.write(work)
+        if replayed and not await self._has_password(user.id, registration.password):
+            raise Refusal(IDEMPOTENCY_KEY_REUSED)
+        return Outcome(value=user, key=claimed.key, replayed=replayed)
+
+    async def login(self, email: str, password: str, *, address: str) -> Session:
+        """Starts a session. An unknown address takes as long as a wrong password.
+
+        Raises:
+            Refusal: `invalid-credentials`, or `too-many-requests`.
+        """
+        counted = await count_attempts(
+            self._database,
+            Attempt(self._limits.login_per_account, normal_email(email)),
+            Attempt(self._limits.login_per_address, address_block(address)),
+        )
+        async with self._database.reading() as connection:
+            credentials = await store.find_credentials(connection, email=normal_email(email))
+        matches = await self._passwords.verify(password, credentials.password_hash if credentials else None)
+        if credentials is None or not matches:
+            await self._audit(AuditEntry("user.login-failed", ANONYMOUS, credentials.user_id if credentials else ""))
+            raise Refusal(INVALID_CREDENTIALS)
+        return await self._start_session(credentials, counted, await self._newer_hash(credentials, password))
+
+    async def refresh(self, refresh_token: str) -> Session:
+        """Exchanges a refresh token for fresh tokens. A token shown twice ends its whole session: one was a thief's.
+
+        Raises:
+            Refusal: `invalid-refresh-token`.
+        """
+        next_token = secrets.token_urlsafe(REFRESH_TOKEN_BYTES)
+
+        async def work(connection: Connection) -> Session | None:
+            return await self._rotate(connection, _hashed(refresh_token), next_token)
+
+        session = await self._database.write(work)
+        if session is None:
+            raise Refusal(INVALID_REFRESH_TOKEN)
+        return session
+
+    async def forget_expired_sessions(self) -> None:
+        """Deletes what no client can use any more."""
+
+        async def work(connection: Connection) -> None:
+            await store.delete_expired_tokens(connection, await connection.now())
+
+        await self._database.write(work)
+
+    async def run(self) -> None:
+        """Forgets expired sessions for ever, now and then."""
+        while True:
+            await self.forget_expired_sessions()
+            await asyncio.sleep(FORGET_INTERVAL_S)
+
+    async def user(self, caller: Caller, user_id: str) -> User:
+        """A user as the caller may see them; raises Refusal `not-found`."""
+        found = await self.users_by_id(caller, [user_id])
+        if user_id not in found:
+            raise Refusal(NOT_FOUND, NO_SUCH_USER)
+        return found[user_id]
+
+    async def users_by_id(self, caller: Caller, ids: list[str]) -> dict[str, User]:
+        """Those of the users that exist, by id, as the caller sees them."""
+        require_user(caller)
+        async with self._database.reading() as connection:
+            return await store.find_users(connection, caller.id, ids)
+
+    async def users(self, caller: Caller, *, role: Role | None, limit: int | None, after: str | None) -> Page[User]:
+        """A page of all users, the earliest registered first; raises Refusal `invalid-cursor` or `invalid-request`."""
+        require_user(caller)
+        size, key = page_limit(limit), decode_cursor(after, USER_LIST, int, str) if after is not None else None
+        async with self._database.reading() as connection:
+            found = await store.list_users(connection, caller.id, role, key, size + 1)
+        return page_of(found, [encode_cursor(USER_LIST, user.registered_at, user.id) for user in found], size)
+
+    async def own_profile(self, caller: Caller, user_id: str) -> User:
+        """The caller's own profile, to change it; raises Refusal `not-found` or `profile-not-yours`."""
+        found = await self.user(caller, user_id)
+        if caller.id != user_id:
+            raise Refusal(PROFILE_NOT_YOURS)
+        return found
+
+    async def update_profile(
+        self, caller: Caller, user_id: str, profile: ProfileUpdate, *, expected_version: int | None
+    ) -> User:
+        """Replaces the caller's own profile. A new password ends all sessions.
+
+        Raises:
+            Refusal: `not-found`, `profile-not-yours`, `precondition-failed`, `email-taken`, `too-many-requests`, or
+                `invalid-request` for a wrong current password.
+        """
+        await self.own_profile(caller, user_id)
+        password_hash = await self._new_password_hash(caller, profile)
+
+        async def work(connection: Connection) -> User:
+            return await _replace_profile(connection, caller, profile, password_hash, expected_version)
+
+        try:
+            return await self._database.write(work)
+        except IntegrityError as error:  # another registration or update took the address at the same moment
+            raise _email_taken() from error
+
+    async def _new_password_hash(self, caller: Caller, profile: ProfileUpdate) -> str | None:
+        if profile.new_password is None or profile.current_password is None:
+            return None
+        counted = await count_attempts(self._database, Attempt(self._limits.login_per_account, caller.id))
+        if not await self._has_password(caller.id, profile.current_password):
+            message = "This is not your current password. Check it."
+            raise Refusal(INVALID_REQUEST, message, fields=(FieldError("currentPassword", message),))
+
+        async def rightful(connection: Connection) -> None:
+            await take_back(connection, counted)
+
+        await self._database.write(rightful)
+        return await self._passwords.hash(profile.new_password)
+
+    async def _has_password(self, user_id: str, password: str) -> bool:
+        async with self._database.reading() as connection:
+            credentials = await store.find_credentials(connection, user_id=user_id)
+        return await self._passwords.verify(password, credentials.password_hash if credentials else None)
+
+    async def _newer_hash(self, credentials: Credentials, password: str) -> str | None:
+        if not self._passwords.is_outdated(credentials.password_hash):
+            return None
+        return await self._passwords.hash(password)
+
+    async def _start_session(self, credentials: Credentials, counted: Counted, newer_hash: str | None) -> Session:
+        session_id, refresh_token = str(uuid.uuid4()), secrets.token_urlsafe(REFRESH_TOKEN_BYTES)
+        caller = Caller(kind="user", id=credentials.user_id, role=credentials.role)
+
+        async def work(connection: Connection) -> Session:
+            now = await connection.now()
+            await take_back(connection, counted)
+            if newer_hash is not None:
+                await store.replace_password_hash(connection, caller.id, credentials.password_hash, newer_hash)
+            await store.insert_session(connection, session_id, caller.id, now)
+            await record(connection, audit_log, AuditEntry("user.login", caller, caller.id))
+            return await self._issue(connection, session_id, caller.id, refresh_token, now)
+
+        return await self._database.write(work)
+
+    async def _rotate(self, connection: Connection, token_hash: str, next_token: str) -> Session | None:
+        now = await connection.now()
+        token = await store.lock_refresh_token(connection, token_hash)
+        if token is None or token.revoked_at is not None or token.expires_at <= now:
+            return None
+        if token.used_at is not None:
+            await store.revoke_session(connection, token.session_id, now)
+            await record(connection, audit_log, AuditEntry("user.refresh-reused", ANONYMOUS, token.user_id))
+            return None
+        await store.mark_refresh_token_used(connection, token_hash, now)
+        return await self._issue(connection, token.session_id, token.user_id, next_token, now)
+
+    async def _issue(
+        self, connection: Connection, session_id: str, user_id: str, refresh_token: str, now: int
+    ) -> Session:
+        expires_at = now + REFRESH_TOKEN_LIFETIME_MS
+        await store.insert_refresh_token(connection, _hashed(refresh_token), session_id, expires_at)
+        user = (await store.find_users(connection, user_id, [user_id]))[user_id]
+        return Session(
+            user=user,
+            access_token=user_token(self._token_key, user.id, user.type, now=now / 1_000),
+            expires_in_s=USER_TOKEN_LIFETIME_S,
+            refresh_token=refresh_token,
+        )
+
+    async def _audit(self, entry: AuditEntry) -> None:
+        async def work(connection: Connection) -> None:
+            await record(connection, audit_log, entry)
+
+        await self._database.write(work)
+
+
+async def _insert_once(
+    connection: Connection, key: IdempotencyKey, registration: Registration, password_hash: str
+) -> tuple[User, bool]:
+    """The registered user, and whether this request is a repetition."""
+    stored = await claim(connection, idempotency_keys, key)
+    if stored is not None:
+        return User(**orjson.loads(stored.body)), True
+    now = await connection.now()
+    if not await store.insert_user(connection, key.object_id, registration, password_hash, now):
+        raise _email_taken()
+    user = User(
+        id=key.object_id,
+        name=registration.name,
+        type=registration.type,
+        registered_at=now,
+        version=1,
+        email=registration.email,
+    )
+    await store_answer(connection, idempotency_keys, key, StoredAnswer(201, orjson.dumps(user).decode()))
+    await record(connection, audit_log, AuditEntry("user.register", Caller("user", user.id, user.type), user.id))
+    return user, False
+
+
+async def _replace_profile(
+    connection: Connection,
+    caller: Caller,
+    profile: ProfileUpdate,
+    password_hash: str | None,
+    expected_version: int | None,
+) -> User:
+    version = await store.lock_version(connection, caller.id)
+    if version is None:
+        raise Refusal(NOT_FOUND, NO_SUCH_USER)
+    if expected_version is not None and expected_version != version:
+        raise Refusal(PRECONDITION_FAILED)
+    if await store.email_is_taken(connection, profile.email, except_user_id=caller.id):
+        raise _email_taken()
+    await store.update_profile(connection, caller.id, profile, password_hash)
+    if password_hash is not None:
+        await store.revoke_sessions_of(connection, caller.id, await connection.now())
+    action = "user.password" if password_hash is not None else "user.profile"
+    await record(connection, audit_log, AuditEntry(action, caller, caller.id))
+    return (await store.find_users(connection, caller.id, [caller.id]))[caller.id]
+
+
+def _email_taken() -> Refusal:
+    return Refusal(EMAIL_TAKEN, fields=(FieldError("email", EMAIL_TAKEN.detail),))
+
+
+def _hashed(refresh_token: str) -> str:
+    """Refresh tokens carry 256 random bits, so a fast hash is enough to keep a stolen table worthless."""
+    return hashlib.sha256(refresh_token.encode()).hexdigest()
