@@ -14,6 +14,7 @@ is no object, lacks its type or names no entity fails alone.
 
 import hmac
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ from subgraphs.shared.statuses import status_of
 from subgraphs.shared.texts import text_refusal
 
 S = TypeVar("S")
+_QUALITY = re.compile(r"[01](\.\d{0,3})?")
 LOGGER = logging.getLogger(__name__)
 
 FEDERATION_VERSION: Literal["2.9"] = "2.9"
@@ -69,6 +71,9 @@ REPRESENTATIONS_MAX = 1_000
 GRAPHQL_BODY_BYTES_MAX = 1_048_576
 """A thousand representations of a few hundred bytes, and their document."""
 ROUTER_SECRET_HEADER = b"x-router-secret"
+JSON_TYPE = "application/json"
+RESPONSE_TYPE = "application/graphql-response+json"
+"""GraphQL's own media type: under it a status says whether a request was executed (GraphQL over HTTP, section 6)."""
 CLIENT_ADDRESS_HEADER = b"x-forwarded-for"
 
 
@@ -271,21 +276,21 @@ class GraphQLEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one HTTP request."""
         headers = dict(scope["headers"])
-        code, body = await self._answer(scope, headers, receive)
-        start = {
-            "type": "http.response.start",
-            "status": code,
-            "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())],
-        }
+        media_type = preferred_type(headers.get(b"accept", b"").decode("latin-1"))
+        code, body = await self._answer(scope, headers, receive, media_type)
+        described = ((b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode()))
+        start = {"type": "http.response.start", "status": code, "headers": described}
         await send(start)
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> tuple[int, bytes]:
+    async def _answer(
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, media_type: str
+    ) -> tuple[int, bytes]:
         if not shows_secret(headers, self._secrets):
             return _http_refusal(UNAUTHENTICATED, "This endpoint answers the router only.")
         if scope["method"] != "POST":
             return _http_refusal(METHOD_NOT_ALLOWED, "Send a POST.")
-        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
+        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != JSON_TYPE.encode():
             return _http_refusal(UNSUPPORTED_MEDIA_TYPE)
         body = await _read_body(receive)
         if body is None:
@@ -302,7 +307,28 @@ class GraphQLEndpoint:
             client_address=client_address(scope, headers, self._secrets),
             request_id=scope.get("state", {}).get("request_id", ""),
         )
+        if media_type == RESPONSE_TYPE and not _is_executed(response):
+            return MALFORMED_REQUEST.status, orjson.dumps({"errors": response["errors"]})
         return 200, orjson.dumps(response)
+
+
+def _is_executed(response: Mapping[str, Any]) -> bool:
+    """Whether a response is of a request that was executed; else what was sent is no request that could be."""
+    if response["data"] is not None:
+        return True
+    return any("path" in each or each["extensions"]["code"] == INTERNAL_ERROR.graphql for each in response["errors"])
+
+
+def preferred_type(accept: str) -> str:
+    """The media type of a response: GraphQL's own, where an Accept header names it and wants it no less than JSON."""
+    qualities = {JSON_TYPE: 0.0, RESPONSE_TYPE: 0.0}
+    for media_range in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in media_range.split(";"))
+        quality = next((text.removeprefix("q=") for text in parameters if text.startswith("q=")), "1")
+        if name in qualities:
+            qualities[name] = float(quality) if _QUALITY.fullmatch(quality) else 0.0
+    wanted = qualities[RESPONSE_TYPE]
+    return RESPONSE_TYPE if wanted > 0 and wanted >= qualities[JSON_TYPE] else JSON_TYPE
 
 
 def shows_secret(headers: Mapping[bytes, bytes], secrets: Sequence[bytes]) -> bool:
@@ -356,6 +382,8 @@ def _read_request(body: bytes) -> tuple[str, dict[str, Any] | None, str | None] 
         return None
     query, variables, name = request.get("query"), request.get("variables"), request.get("operationName")
     if not isinstance(query, str) or not isinstance(variables, dict | None) or not isinstance(name, str | None):
+        return None
+    if not isinstance(request.get("extensions"), dict | None):
         return None
     return query, variables, name
 

@@ -265,6 +265,7 @@ async def test_only_the_router_is_answered(client: Client, secret: str | None) -
         ("POST", b"[]", "application/json", 400, "MALFORMED_REQUEST"),
         ("POST", b'{"query": 7}', "application/json", 400, "MALFORMED_REQUEST"),
         ("POST", b'{"query": "{ me { id } }", "variables": []}', "application/json", 400, "MALFORMED_REQUEST"),
+        ("POST", b'{"query": "{ me { id } }", "extensions": 1}', "application/json", 400, "MALFORMED_REQUEST"),
         ("POST", b"query={me{id}}", "application/x-www-form-urlencoded", 415, "UNSUPPORTED_MEDIA_TYPE"),
         ("POST", b'{"query": "' + b"#" * 1_048_576 + b'"}', "application/json", 413, "BODY_TOO_LARGE"),
         ("GET", b"", "application/json", 405, "METHOD_NOT_ALLOWED"),
@@ -277,6 +278,40 @@ async def test_requests_that_cannot_be_read_are_refused(
     headers = {"x-router-secret": DEVELOPMENT_ROUTER_SECRET, "content-type": content_type}
     response = await client.http.request(method, "/graphql", content=content, headers=headers)
     assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (status, code)
+
+
+JSON = "application/json"
+GRAPHQL_RESPONSE = "application/graphql-response+json"
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        (None, JSON),
+        ("", JSON),
+        ("*/*", JSON),
+        (JSON, JSON),
+        (GRAPHQL_RESPONSE, GRAPHQL_RESPONSE),
+        (f"{GRAPHQL_RESPONSE}, {JSON};q=0.9", GRAPHQL_RESPONSE),
+        (f"{JSON}, {GRAPHQL_RESPONSE.upper()} ; charset=utf-8", GRAPHQL_RESPONSE),
+        (f"{JSON};q=0.9,{GRAPHQL_RESPONSE};q=0.5", JSON),
+        (f"{GRAPHQL_RESPONSE};q=0", JSON),
+        (f"{GRAPHQL_RESPONSE};q=nan", JSON),
+        (f"{GRAPHQL_RESPONSE};q=1e3", JSON),
+    ],
+)
+async def test_the_media_type_is_the_one_that_is_accepted(client: Client, accept: str | None, media_type: str) -> None:
+    """GraphQL's own type where it is asked for: then a status of 400 and no data say that nothing was executed."""
+    headers = {"x-router-secret": DEVELOPMENT_ROUTER_SECRET, "accept": accept or ""}
+    executed, refused = [
+        await client.http.post("/graphql", json={"query": query}, headers=headers)
+        for query in ("{ me { id } }", "{ me { nothing } }")
+    ]
+    assert [each.headers["content-type"] for each in (executed, refused)] == [media_type] * 2
+    assert (executed.status_code, executed.json()["data"]) == (200, {"me": None})
+    is_plain = media_type == JSON
+    assert (refused.status_code, "data" in refused.json()) == ((200, True) if is_plain else (400, False))
+    assert codes(refused.json()) == [("GRAPHQL_VALIDATION_FAILED", None)]
 
 
 async def test_a_batch_of_representations_is_larger_than_a_rest_body(client: Client) -> None:
