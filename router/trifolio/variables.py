@@ -110,7 +110,7 @@ def coerce_variables(
         coerced = _coerce_plain(definitions.plain, given)
         if coerced is not None:
             return coerced
-    _check_size(given, limits)
+    _check_values(given, limits)
     result = get_variable_values(schema, definitions.nodes, dict(given), max_errors=limits.validation_errors_max)
     if isinstance(result, list):
         code = ErrorCode.BAD_USER_INPUT
@@ -125,29 +125,52 @@ def _coerce_plain(plain: tuple[tuple[str, type], ...], given: Mapping[str, objec
         value = given.get(name)
         if type(value) is not kind or value == "":  # the empty text is no ID
             return None
+        if isinstance(value, str) and not value.isascii() and lone_surrogate(value):
+            return None
         if kind is int and not -_INT_MAX <= value <= _INT_MAX:  # type: ignore[operator]  # its type was just compared
             return None
         coerced[name] = value
     return coerced
 
 
-def _check_size(given: Mapping[str, object], limits: Limits) -> None:
-    """Refuse values that are nested too deep, or too many; level by level, without recursion. Raises VariablesError."""
+def lone_surrogate(text: str) -> str:
+    """What is wrong with a text that has half a character, which no text in UTF-8 can hold; else empty."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"A string has a lone surrogate, \\u{ord(text[error.start]):04X}, which is half a character."
+    return ""
+
+
+def _check_values(given: Mapping[str, object], limits: Limits) -> None:
+    """Refuse values that are nested too deep, or too many, or texts that cannot be sent; level by level, without
+    recursion. Raises VariablesError."""
     level: list[object] = list(given.values())
     values = len(level)
     for _ in range(limits.variables_depth_max + 1):
         if values > limits.variables_values_max:
-            raise _beyond(f"The variables have more than {limits.variables_values_max:,} values.")
+            raise _refusal(f"The variables have more than {limits.variables_values_max:,} values.")
+        for each in level:
+            if isinstance(each, str):
+                _check_text(each)
         containers = [each for each in level if isinstance(each, dict | list)]
         if not containers:
             return
         values += sum(map(len, containers))
         level = []
         if values <= limits.variables_values_max:
-            for each in containers:
-                level += each.values() if isinstance(each, dict) else each
-    raise _beyond(f"A variable's value is nested more than {limits.variables_depth_max} levels deep.")
+            for container in containers:
+                level += container.values() if isinstance(container, dict) else container
+                for name in container if isinstance(container, dict) else ():
+                    if isinstance(name, str):
+                        _check_text(name)
+    raise _refusal(f"A variable's value is nested more than {limits.variables_depth_max} levels deep.")
 
 
-def _beyond(text: str) -> VariablesError:
+def _check_text(text: str) -> None:
+    if not text.isascii() and (wrong := lone_surrogate(text)):
+        raise _refusal(wrong)
+
+
+def _refusal(text: str) -> VariablesError:
     return VariablesError(ErrorCode.BAD_USER_INPUT, ClientText(f"{ErrorCode.BAD_USER_INPUT.text} {text}"))

@@ -104,3 +104,27 @@ def test_problems_are_told_up_to_the_limit() -> None:
     with pytest.raises(VariablesError) as raised:
         coerce_variables(SCHEMA, read, {}, Limits(validation_errors_max=3))
     assert len(raised.value.errors()) == 4
+
+
+HALVES: dict[str, tuple[str, object]] = {
+    "a text": ("String", "a\ud800"),
+    "beside others": ("ID!", "\udfff é"),
+    "in a list": ("[String!]", ["a", "é", "\ud800"]),
+    "deep in a custom scalar": ("Any", {"a": [{"b": ["\udc00"]}]}),
+    "a name": ("Any", {"a": {"\ud800": 1}}),
+    "a field that there is not": ("Point", {"x": 1, "\ud800": 1}),
+}
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_half_a_character_is_named(name: str) -> None:
+    """A text that no request to a subgraph could carry is the client's mistake, wherever it stands."""
+    type_, value = HALVES[name]
+    with pytest.raises(VariablesError, match=r"has a lone surrogate, \\u[D][0-9A-F]{3}, which is half a character"):
+        coerce_variables(SCHEMA, definitions(type_, "String"), {"v0": value, "v1": "x"}, Limits())
+
+
+def test_whole_characters_of_every_plane_are_texts() -> None:
+    """Whatever UTF-8 can hold is a text, and so is a name of any characters."""
+    values = {"v0": "é漢🎈\uffff\ue000\ud7ff", "v1": {"é🎈": ["漢"]}}
+    assert coerce_variables(SCHEMA, definitions("String", "Any"), values, Limits()) == values

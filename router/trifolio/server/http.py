@@ -27,6 +27,7 @@ from trifolio.errors import (
 )
 from trifolio.limits import Limits
 from trifolio.server.multipart import PartsFormat
+from trifolio.variables import lone_surrogate
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -172,12 +173,9 @@ def _half_character(text: str | bytes) -> str:
         text = text if isinstance(text, str) else text.decode()
         if "\\ud" not in text and "\\uD" not in text:
             return ""
-        json.dumps(json.loads(text), ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        return f"A string has a lone surrogate, \\u{ord(error.object[error.start]):04X}, which is half a character."
+        return lone_surrogate(json.dumps(json.loads(text), ensure_ascii=False))
     except (ValueError, RecursionError):
-        pass
-    return ""
+        return ""
 
 
 def _with_query(request: GraphQLRequest) -> GraphQLRequest:
