@@ -319,15 +319,17 @@ class Engine:
     def _plan(self, document: DocumentNode, name: str | None, key: PlanKey, work: Work) -> Plan:
         """The operation's plan, in parts where that can be planned with half of the budget."""
         _, _, labels, incremental, _, _ = key
+        selections_max = self.config.limits.operation_selections_max
+        make = partial(plan, document, self.supergraph, name, labels, selections_max=selections_max)
         if incremental:
             half = work.half()
             try:
-                return plan(document, self.supergraph, operation_name=name, labels=labels, incremental=True, work=half)
+                return make(incremental=True, work=half)
             except PlanningError:
                 pass  # parts are more work to plan; a server may answer at once
             finally:
                 work.spend(min(half.spent, half.units_max))
-        return plan(document, self.supergraph, operation_name=name, labels=labels, work=work)
+        return make(work=work)
 
     # ---- once per request ----
 

@@ -68,7 +68,8 @@ class Limits:
     variables_values_max: int = 20_000
     """20,000 values in all variables, lists and objects counted: checking them takes about 100 ms."""
     operation_selections_max: int = 20_000
-    """20,000 selected fields after every fragment is spread: fragments that spread fragments grow exponentially."""
+    """20,000 selected fields after every fragment is spread: fragments that spread fragments grow exponentially. No
+    plan has an answer with more, whoever asks for it."""
     validation_errors_max: int = 50
     """50 validation errors are reported: enough to mend a document, cheap to collect."""
 

@@ -164,6 +164,15 @@ def test_answers_that_multiply(bounded: None) -> None:
     assert raised.value.code is ErrorCode.TOO_MANY_SELECTIONS
 
 
+def test_an_answer_has_as_many_fields_as_may_be_selected(bounded: None) -> None:
+    """What is read of one object counts once for each place; the limit itself is planned, one less is refused."""
+    operation = "{ u { x: f { a } y: f { a b a } ...F } } fragment F on U { y: f { c } }"
+    assert plan(operation, USERS, selections_max=7).fetches
+    with pytest.raises(DocumentError) as raised:
+        plan(operation, USERS, selections_max=6)
+    assert raised.value.code is ErrorCode.TOO_MANY_SELECTIONS
+
+
 def test_nesting_through_fragments(bounded: None) -> None:
     """Levels count through fragments, too: beyond the limit the document is refused, not the stack overrun."""
     count = 400

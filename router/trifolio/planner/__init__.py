@@ -6,6 +6,8 @@ out the operation's facts (`cells`), finds who can tell what (`facts`), searches
 `printing`), the way the answer is read off (`projection`), and what stands apart (`deferral`, `introspection`).
 """
 
+from typing import Final
+
 from graphql.language import DocumentNode
 
 from trifolio.conditions import ALWAYS
@@ -24,6 +26,8 @@ from trifolio.query_plan import Plan
 from trifolio.supergraph import Supergraph
 from trifolio.work import Work, WorkExceeded
 
+_LIMITS: Final = Limits()
+
 
 def plan(
     operation: str | DocumentNode,
@@ -33,22 +37,24 @@ def plan(
     *,
     incremental: bool = False,
     work: Work | None = None,
+    selections_max: int = _LIMITS.operation_selections_max,
 ) -> Plan:
     """Plan one operation of a document, given as text or parsed; the supergraph may be given as SDL text.
 
     `labels` are the progressive @override labels that are on. With `incremental`, parts of a query under @defer are
     planned apart; without, @defer makes no difference. The document is not validated: validate it against
     `supergraph.api_schema` before, as here only what stands in the way of planning is noticed. What planning does is
-    counted in `work` as it is done; without, in one of its own, with the default of `Limits.request_work_max`.
+    counted in `work` as it is done; without, in one of its own, with the default of `Limits.request_work_max`. An
+    answer may have `selections_max` fields, fragments followed: what `Limits.operation_selections_max` lets through.
 
     Raises DocumentError and OperationError where the operation does not fit the supergraph, PlanningError where it is
     beyond the planner's limits or the supergraph has no way to a field, SupergraphError for malformed SDL.
     """
     if isinstance(supergraph, str):
         supergraph = Supergraph.parse(supergraph)
-    work = Work(Limits().request_work_max) if work is None else work
+    work = Work(_LIMITS.request_work_max) if work is None else work
     try:
-        return _plan(operation, supergraph, operation_name, labels, incremental=incremental, work=work)
+        return _plan(operation, supergraph, operation_name, labels, incremental, work, selections_max)
     except WorkExceeded as error:
         raise PlanningError(ErrorCode.PLANNING_BUDGET_EXCEEDED) from error
 
@@ -58,9 +64,9 @@ def _plan(
     supergraph: Supergraph,
     operation_name: str | None,
     labels: frozenset[str],
-    *,
     incremental: bool,
     work: Work,
+    selections_max: int,
 ) -> Plan:
     graph = query_graph(supergraph, labels)
     read = read_operation(operation, operation_name)
@@ -73,7 +79,8 @@ def _plan(
     written = RequestWriter(graph, read.variables, flattener.conditions).write(
         decided.requests, waited_for(len(decided.requests), decided.needs, parts, flattener.conditions)
     )
-    projector = Projector(cells, flattener, written.typename_known, [part.reading for part in parts])
+    readings = [part.reading for part in parts]
+    projector = Projector(cells, flattener, written.typename_known, readings, selections_max=selections_max)
     deferred, first_places = deferred_parts(projector, cells.root, selections, parts, decided.needs)
     introspection, variables = split_introspection(read, flattener)
     return Plan(

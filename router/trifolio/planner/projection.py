@@ -45,9 +45,6 @@ from trifolio.query_plan import (
 )
 from trifolio.supergraph import Supergraph, TypeReference
 
-ANSWER_FIELDS_MAX: Final = 100_000
-"""Fields that one answer may read, fragments followed: what executing the plan must walk through."""
-
 
 @dataclass(frozen=True, eq=False)
 class Reading:
@@ -109,13 +106,17 @@ class Projector:
         flattener: Flattener,
         typename_known: Mapping[int, Condition],
         readings: Sequence[Reading] = (WHOLE,),
+        *,
+        selections_max: int,
     ) -> None:
-        """`readings` are those of the first answer and of every deferred part."""
+        """`readings` are those of the first answer and of every deferred part; with more fields than `selections_max`
+        an answer is refused: executing the plan would walk through them all."""
         self.cells = cells
         self.flattener = flattener
         self.supergraph: Supergraph = cells.graph.supergraph
         self.typename_known = typename_known
         self.readings = readings
+        self._selections_max = selections_max
         self.conditions = cells.conditions
         self.work = cells.work
         self._defers = bool(flattener.deferrals)
@@ -269,7 +270,7 @@ class Projector:
                 size = 1 if below is None else 1 + self._sizes[id(below)]
                 sizes[each.response_key] = max(size, sizes.get(each.response_key, 0))
             self._sizes[id(found)] = sum(sizes.values())
-            if self._sizes[id(found)] > ANSWER_FIELDS_MAX:
+            if self._sizes[id(found)] > self._selections_max:
                 raise DocumentError(ErrorCode.TOO_MANY_SELECTIONS)
         return found
 
