@@ -2,7 +2,7 @@
 
 A *way* is a subgraph standing on one of its types, with what a @provides gives it on this path. At an object of type T
 a way leads to further ways: a subgraph is entered by `_entities` once the fields of one of its keys can be had, and a
-field with @requires is unlocked once what it requires can be had from its own subgraph on. `Reach` is the least
+field with @requires is unlocked once what it requires can be had from its own subgraph on. `Reachable` is the least
 fixpoint of that: it starts with the way itself and grows while anything can be added. Fields of keys may be objects
 with ways of their own, so all fixpoints that depend on one another grow together, in rounds, until one adds nothing.
 
@@ -64,7 +64,7 @@ NOTHING: Final = Excluded()
 
 
 @dataclass(slots=True)
-class Reach:
+class Reachable:
     """What can be had at a place."""
 
     ways: dict[Way, FieldSet | None] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Reach:
     typed: bool = False
     """Whether the object's runtime type can be told."""
 
-    def add(self, other: "Reach") -> None:
+    def add(self, other: "Reachable") -> None:
         """Have what another one has, too."""
         self.ways |= other.ways
         self.unlocked |= other.unlocked
@@ -96,17 +96,17 @@ class Reachability:
         self.graph = graph
         self.types = graph.supergraph.types
         self.query = graph.supergraph.roots.get("query", "")
-        self._reaches: dict[_Key, Reach] = {}
+        self._found: dict[_Key, Reachable] = {}
         self._growing: list[_Key] = []
         self._is_growing = False
 
     # ---- places ----
 
-    def at(self, type_name: str, ways: Iterable[Way], contexts: Contexts, excluded: Excluded = NOTHING) -> Reach:
+    def at(self, type_name: str, ways: Iterable[Way], contexts: Contexts, excluded: Excluded = NOTHING) -> Reachable:
         """What can be had at an object of `type_name` that was reached by several ways."""
-        result = Reach()
+        result = Reachable()
         for way in ways:
-            result.add(self._reach(type_name, way, contexts, excluded))
+            result.add(self._reachable(type_name, way, contexts, excluded))
         return result
 
     def arrivals(self, targets: Iterable[Target], type_name: str) -> frozenset[Way]:
@@ -135,14 +135,14 @@ class Reachability:
 
     # ---- fields ----
 
-    def targets(self, reach: Reach, type_name: str, name: str) -> tuple[Target, ...]:
+    def targets(self, reachable: Reachable, type_name: str, name: str) -> tuple[Target, ...]:
         """What a field of an object leads to, by everything that can be had there; empty where nobody resolves it."""
         found: dict[Target, None] = {}
-        for way in reach.ways:
+        for way in reachable.ways:
             target = self._move(way, name)
             if target is not None:
                 found[target] = None
-        for (_, on, unlocked), target in reach.unlocked.items():
+        for (_, on, unlocked), target in reachable.unlocked.items():
             if unlocked == name and on in (type_name, *self.types[type_name].interfaces):
                 found[target] = None
         return tuple(found)
@@ -152,16 +152,21 @@ class Reachability:
         return None if move is None else Target(way.subgraph, move.type.name, move.view)
 
     def has_all(
-        self, type_name: str, reach: Reach, field_set: FieldSet, contexts: Contexts, excluded: Excluded = NOTHING
+        self,
+        type_name: str,
+        reachable: Reachable,
+        field_set: FieldSet,
+        contexts: Contexts,
+        excluded: Excluded = NOTHING,
     ) -> bool:
         """Whether everything that a field set selects on an object can be had."""
         for node in self.graph.narrow(field_set, type_name):
             if node.name == "__typename":
-                if not reach.typed:
+                if not reachable.typed:
                     return False
                 continue
             declared = self.types[type_name].fields.get(node.name)
-            targets = self.targets(reach, type_name, node.name) if declared else ()
+            targets = self.targets(reachable, type_name, node.name) if declared else ()
             if declared is None or not targets:
                 return False
             if node.selection and not self._has_below(type_name, targets, node, contexts, excluded):
@@ -176,20 +181,20 @@ class Reachability:
             ways = self.arrivals(targets, runtime_type)
             if not ways:
                 continue
-            reach = self.at(runtime_type, ways, inner, excluded)
-            if not self.has_all(runtime_type, reach, node.selection, inner, excluded):
+            reachable = self.at(runtime_type, ways, inner, excluded)
+            if not self.has_all(runtime_type, reachable, node.selection, inner, excluded):
                 return False
         return True
 
     # ---- fixpoints ----
 
-    def _reach(self, type_name: str, way: Way, contexts: Contexts, excluded: Excluded) -> Reach:
+    def _reachable(self, type_name: str, way: Way, contexts: Contexts, excluded: Excluded) -> Reachable:
         key = (type_name, way, contexts, excluded)
-        found = self._reaches.get(key)
+        found = self._found.get(key)
         if found is not None:
             return found
-        reach = Reach(ways={way: None}, typed=way.on == type_name)
-        self._reaches[key] = reach
+        reachable = Reachable(ways={way: None}, typed=way.on == type_name)
+        self._found[key] = reachable
         self._growing.append(key)
         if not self._is_growing:
             self._is_growing = True
@@ -198,46 +203,46 @@ class Reachability:
                 pass
             self._growing.clear()
             self._is_growing = False
-        return reach
+        return reachable
 
     def _grow_all(self) -> bool:
         grown = False
         for key in self._growing:
-            reach = self._reaches[key]
-            before = (reach.size, len(self._growing))
-            self._grow(key, reach)
-            grown |= before != (reach.size, len(self._growing))
+            reachable = self._found[key]
+            before = (reachable.size, len(self._growing))
+            self._grow(key, reachable)
+            grown |= before != (reachable.size, len(self._growing))
         return grown
 
-    def _grow(self, key: _Key, reach: Reach) -> None:
+    def _grow(self, key: _Key, reachable: Reachable) -> None:
         type_name, _, contexts, excluded = key
         if type_name == self.query:
             subgraphs = self.types[type_name].subgraphs.keys() - excluded.subgraphs
-            reach.ways |= {Way(subgraph, type_name): None for subgraph in sorted(subgraphs)}
+            reachable.ways |= {Way(subgraph, type_name): None for subgraph in sorted(subgraphs)}
         # Shortest chains of keys first: what is entered in this round leads further in the next one.
-        sources = tuple(reach.ways)
+        sources = tuple(reachable.ways)
         for entry in self.graph.entries(type_name):
             way = self.entered(entry, type_name)
-            adds = way not in reach.ways or (not reach.typed and entry.kind == "interface entity")
-            if adds and not excluded.bars(entry) and self._can_enter(key, sources, reach, entry):
-                reach.ways.setdefault(way, entry.key)
-                reach.typed |= entry.kind != "interface object"
-        for way in tuple(reach.ways):
+            adds = way not in reachable.ways or (not reachable.typed and entry.kind == "interface entity")
+            if adds and not excluded.bars(entry) and self._can_enter(key, sources, reachable, entry):
+                reachable.ways.setdefault(way, entry.key)
+                reachable.typed |= entry.kind != "interface object"
+        for way in tuple(reachable.ways):
             for name, requiring in self.graph.requiring(way.subgraph, way.on).items():
-                place = (way.subgraph, way.on, name)
-                if place not in reach.unlocked and self._is_unlocked(type_name, way, requiring, contexts):
-                    reach.unlocked[place] = Target(way.subgraph, requiring.type.name, requiring.view)
+                where = (way.subgraph, way.on, name)
+                if where not in reachable.unlocked and self._is_unlocked(type_name, way, requiring, contexts):
+                    reachable.unlocked[where] = Target(way.subgraph, requiring.type.name, requiring.view)
 
-    def _can_enter(self, key: _Key, sources: tuple[Way, ...], reach: Reach, entry: EntryPoint) -> bool:
+    def _can_enter(self, key: _Key, sources: tuple[Way, ...], reachable: Reachable, entry: EntryPoint) -> bool:
         """Whether the ways found so far have the fields of an entry's key.
 
         A way that was entered by the same key is not asked: where it came from could have gone on directly.
         """
         type_name, _, contexts, excluded = key
-        if not self.is_open(entry, reach):
+        if not self.is_open(entry, reachable):
             return False
-        ways = {way: reach.ways[way] for way in sources if reach.ways[way] != entry.key}
-        asked = Reach(ways, reach.unlocked, typed=reach.typed)
+        ways = {way: reachable.ways[way] for way in sources if reachable.ways[way] != entry.key}
+        asked = Reachable(ways, reachable.unlocked, typed=reachable.typed)
         return self.has_all(type_name, asked, entry.key, contexts, excluded.and_(entry))
 
     def _is_unlocked(self, type_name: str, way: Way, requiring: RequiringField, contexts: Contexts) -> bool:
@@ -247,20 +252,20 @@ class Reachability:
         if not self.can_return(type_name, way, contexts):
             return False
         barred = Excluded(field_sets=frozenset({requiring.requires}))
-        reach = self._reach(type_name, way, contexts, barred)
-        return self.has_all(type_name, reach, requiring.requires, contexts, barred)
+        reachable = self._reachable(type_name, way, contexts, barred)
+        return self.has_all(type_name, reachable, requiring.requires, contexts, barred)
 
     def entered(self, entry: EntryPoint, type_name: str) -> Way:
         """Where an entry leads."""
         return Way(entry.subgraph, entry.type_name if entry.kind == "interface object" else type_name)
 
-    def is_open(self, entry: EntryPoint, reach: Reach) -> bool:
+    def is_open(self, entry: EntryPoint, reachable: Reachable) -> bool:
         """Whether the name that an entry's representation carries is known."""
-        return reach.typed or entry.kind != "entity"
+        return reachable.typed or entry.kind != "entity"
 
     def can_return(self, type_name: str, way: Way, contexts: Contexts) -> bool:
         """Whether a subgraph can be entered again by a key that it resolves itself, as a field with @requires needs."""
-        alone = Reach({way: None}, typed=True)
+        alone = Reachable({way: None}, typed=True)
         return any(
             entry.subgraph == way.subgraph
             and self.entered(entry, type_name).on == way.on
