@@ -80,19 +80,6 @@ def format_price(units: int) -> str:
     return _format(units, PRICE_DECIMALS)
 
 
-def cost_minor(quantity: int, price: int, currency: str) -> int:
-    """What `quantity` shares cost at `price`, in minor units, rounded half to even. Taken once per order.
-
-    Raises:
-        Refusal: `invalid-quantity` when the cost is above `AMOUNT_MINOR_MAX`.
-    """
-    scale = QUANTITY_DECIMALS + PRICE_DECIMALS - decimals_of(currency)
-    cost = _divide_half_even(quantity * price, 10**scale)
-    if cost > AMOUNT_MINOR_MAX:
-        raise _refused(INVALID_QUANTITY, "quantity", "The order's value is too large.")
-    return cost
-
-
 def fee_minor(amount: int, rate_ppm: int, *, minimum: int = 0) -> int:
     """The fee on `amount` minor units at `rate_ppm` parts per million, rounded up, at least `minimum` minor units."""
     return max(-(-amount * rate_ppm // RATE_PPM_ONE), minimum)
@@ -131,9 +118,3 @@ def _refused(code: ErrorCode, field: str, message: str) -> Refusal:
 def _format(value: int, decimals: int) -> str:
     sign, digits = "-" if value < 0 else "", str(abs(value)).rjust(decimals + 1, "0")
     return f"{sign}{digits[:-decimals]}.{digits[-decimals:]}" if decimals else f"{sign}{digits}"
-
-
-def _divide_half_even(numerator: int, denominator: int) -> int:
-    quotient, remainder = divmod(numerator, denominator)
-    doubled = remainder * 2
-    return quotient + int(doubled > denominator or (doubled == denominator and quotient % 2 == 1))

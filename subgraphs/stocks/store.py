@@ -230,13 +230,6 @@ async def holdings_by_id(connection: Connection, ids: Iterable[str], user_id: st
     return {row[0]: _holding(row) for row in rows}
 
 
-async def holding_in(connection: Connection, user_id: str, stock_id: str) -> Holding | None:
-    """A user's holding of one stock."""
-    statement = _SELECT_HOLDING.where(holdings.c.user_id == user_id, holdings.c.stock_id == stock_id)
-    row = await row_of(connection, statement)
-    return None if row is None else _holding(row)
-
-
 async def lock_holding(connection: Connection, holding_id: str) -> Holding | None:
     """A holding, locked; its stock is not."""
     row = await row_of(connection, _LOCKED_HOLDING[connection.dialect], {"key": holding_id})

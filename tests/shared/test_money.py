@@ -1,7 +1,5 @@
 """Money, quantities and prices are exact on the way in and out."""
 
-from decimal import ROUND_HALF_EVEN, Decimal
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +10,6 @@ from subgraphs.shared.money import (
     CURRENCIES,
     PRICE_UNITS_MAX,
     QUANTITY_UNITS_MAX,
-    cost_minor,
     fee_minor,
     format_amount,
     format_price,
@@ -116,20 +113,6 @@ def test_quantity_is_written_short(units: int, text: str) -> None:
 def test_negative_amounts_are_written() -> None:
     """A loss is shown with its sign, also below one unit."""
     assert (format_amount(-5, "EUR"), format_amount(-5, "JPY"), format_price(-5)) == ("-0.05", "-5", "-0.0005")
-
-
-@given(st.integers(1, 10**11), st.integers(1, 10**8), st.sampled_from(["EUR", "JPY", "KWD"]))
-def test_cost_rounds_half_even_once(quantity: int, price: int, currency: str) -> None:
-    """The cost equals the exact product rounded half-even to the currency's minor unit."""
-    exact = Decimal(quantity).scaleb(-6) * Decimal(price).scaleb(-4)
-    expected = exact.quantize(Decimal(1).scaleb(-CURRENCIES[currency]), ROUND_HALF_EVEN).scaleb(CURRENCIES[currency])
-    assert cost_minor(quantity, price, currency) == int(expected)
-
-
-def test_cost_beyond_the_maximum_is_refused() -> None:
-    """A product too large to be money is refused, not wrapped or stored."""
-    with pytest.raises(Refusal):
-        cost_minor(QUANTITY_UNITS_MAX, PRICE_UNITS_MAX, "KWD")
 
 
 @pytest.mark.parametrize(("amount", "fee"), [(0, 100), (20_000, 100), (20_001, 101), (100_000, 500)])

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping
+from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subgraphs.shared.errors import Refusal
+from subgraphs.shared.money import CURRENCIES
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.feed import ManualSource, ReplaySource, SyntheticSource, synthetic_tick
 from subgraphs.stocks.rules import Quote, Tick
@@ -31,6 +33,7 @@ from subgraphs.stocks.rules_pricing import (
     settle_buy,
     settle_sell,
     spread_around,
+    value_minor,
     with_slippage,
 )
 from subgraphs.stocks.rules_sessions import DAY_MS, Sessions, date_of, sessions_from
@@ -65,6 +68,14 @@ def test_a_purchase_pays_cost_and_fees_rounded_as_documented() -> None:
     assert (settlement.cost, settlement.fee, settlement.broker_fee, settlement.paid) == (3704, 100, 38, 3842)
     assert settle_buy(SHARE, 50, "EUR", RATES).cost == 0
     assert settle_buy(3 * SHARE, 50, "EUR", RATES).cost == 2
+
+
+@given(st.integers(1, 10**11), st.integers(1, 10**8), st.sampled_from(["EUR", "JPY", "KWD"]))
+def test_value_rounds_half_even_once(quantity: int, price: int, currency: str) -> None:
+    """The value equals the exact product rounded half-even to the currency's minor unit."""
+    exact = Decimal(quantity).scaleb(-6) * Decimal(price).scaleb(-4)
+    expected = exact.quantize(Decimal(1).scaleb(-CURRENCIES[currency]), ROUND_HALF_EVEN).scaleb(CURRENCIES[currency])
+    assert value_minor(quantity, price, currency) == int(expected)
 
 
 def test_fees_of_a_sale_are_capped_at_the_proceeds_broker_first() -> None:
