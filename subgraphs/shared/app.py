@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.security import HTTPBearer
-from sqlalchemy import select
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
@@ -25,6 +24,7 @@ from subgraphs.shared.errors import INTERNAL_ERROR, Refusal
 from subgraphs.shared.graphql import GraphQLEndpoint, Subgraph, client_address
 from subgraphs.shared.idempotency import Outcome
 from subgraphs.shared.metrics import CONTENT_TYPE, Metric, metrics_text
+from subgraphs.shared.migrations import revisions_of
 from subgraphs.shared.problems import Problem, install_problem_handlers, problem_response
 from subgraphs.shared.settings import ServiceSettings
 
@@ -58,6 +58,7 @@ class ServiceParts:
 def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     """The service's application. `app.state.subgraph` answers GraphQL in memory, for a router in the same process."""
     suffix = f"/{settings.service}" if settings.in_process else ""
+    parts.database.require_schema(revisions_of(f"subgraphs.{settings.service}").fault)
     app = _Service(
         title=parts.title,
         description=parts.description,
@@ -152,6 +153,8 @@ async def _forever(work: Background) -> None:
     while True:
         try:
             await work()
+        except Refusal as refusal:
+            LOGGER.warning("background work waits: %s", refusal.detail)
         except Exception:
             LOGGER.exception("background work failed and starts again")
         await asyncio.sleep(1)
@@ -164,10 +167,9 @@ def _health_routes(database: Database, metrics: Sequence[Metric]) -> APIRouter:
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @routes.get("/ready", summary="Says whether the database answers")
+    @routes.get("/ready", summary="Says whether the service can work with its database")
     async def ready() -> dict[str, str]:
-        async with database.reading() as connection:
-            await connection.execute(select(1))
+        await database.require_usable()
         return {"status": "ready"}
 
     @routes.get("/metrics", summary="Counts for Prometheus", response_class=PlainTextResponse)

@@ -11,6 +11,11 @@ SQLite and blocks the loop; only another process holding the file (a backup, a s
 write-ahead log of one that was killed) makes BEGIN or opening the file fail, which is retried without blocking until
 `SQLITE_BUSY_MS_MAX`.
 
+What passes or can be mended from outside is no fault of a request: a full or broken disk, a file that was damaged, a
+schema that was not migrated, a server that is away. Then every use is refused as `unavailable`, and the log says why,
+once. The next use tries again, on a new connection, so that nothing has to be restarted when it is mended.
+`require_usable` tells whether it is: after a failure it writes, for nothing else knows whether the disk has room.
+
 PostgreSQL: asyncpg under READ COMMITTED. There a guarded UPDATE alone does not stop two transactions that each write
 what the other one checked, so a decision first locks the row it rests on: `insert_or_ignore`, then `locked(select)`.
 Serialization failures and deadlocks are retried.
@@ -18,11 +23,12 @@ Serialization failures and deadlocks are retried.
 
 import asyncio
 import functools
+import logging
 import random
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any, Literal, Protocol, TypeVar
 from zlib import crc32
 
@@ -38,6 +44,8 @@ from sqlalchemy.schema import Table
 from sqlalchemy.sql import Executable, Select
 
 from subgraphs.shared.errors import UNAVAILABLE, Refusal
+
+LOGGER = logging.getLogger(__name__)
 
 T = TypeVar("T")
 SelectT = TypeVar("SelectT", bound=Select[Any])
@@ -58,8 +66,28 @@ _PRIMARY_CODE = 0xFF
 """The bits of an extended SQLite code that are its primary code."""
 _RETRIED_SQLSTATES = frozenset({"40001", "40P01"})
 """serialization_failure and deadlock_detected."""
-_UNAVAILABLE_SQLSTATES = _RETRIED_SQLSTATES | {"53300", "55P03", "57P01", "57P02", "57P03"}
-"""Also too_many_connections, lock_not_available, and a server that shuts down or starts."""
+_PASSING_SQLSTATES = _RETRIED_SQLSTATES | {"55P03"}
+"""Also lock_not_available."""
+_BROKEN_SQLSTATES = ("08", "28", "3D000", "25006", "42501", "53", "55000", "57P", "58", "XX001", "XX002")
+"""How the codes of a server begin that is away, full, damaged or read-only, or does not let this service in."""
+_SCHEMA_SQLSTATES = ("42P01", "42703")
+_BROKEN_SQLITE_CODES = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+_DAMAGED_SQLITE_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+PROBE_BYTES = 1_048_576
+"""What a trial write takes on disk and gives back: room for many transactions, or the next one fails again."""
+RETRY_AFTER_S = 1
 
 
 class UnusableUrl(ValueError):
@@ -103,6 +131,64 @@ class Database:
 
     def __init__(self, backend: "_SqliteBackend | _PostgresBackend") -> None:
         self._backend = backend
+        self._schema_fault: Callable[[str | None], str | None] | None = None
+        self._schema_is_known = True
+        self._broken: str | None = None
+        """Why it could not be used, until a write succeeds."""
+        self._logged: str | None = None
+
+    def require_schema(self, fault: Callable[[str | None], str | None]) -> None:
+        """From now on nothing is done while `fault` of the schema's revision says why it cannot be worked with."""
+        self._schema_fault, self._schema_is_known = fault, False
+
+    async def require_usable(self) -> None:
+        """Raises Refusal `unavailable` while the service cannot work with its database; the log says why.
+
+        It looks at the schema, and after something has failed it writes.
+        """
+        try:
+            await self._check_schema()
+            if self._broken is not None:
+                await self._backend.try_out()
+            if self._logged is not None:
+                self._mended()
+        except Exception as error:
+            await self._refuse_broken(error)
+            raise
+
+    async def _check_schema(self) -> None:
+        """Raises _Unusable while the schema cannot be worked with."""
+        if self._schema_fault is None:
+            return
+        found = self._schema_fault(await self._revision())
+        self._schema_is_known = found is None
+        if found is not None:
+            raise _Unusable(found)
+
+    async def _refuse_broken(self, error: Exception) -> None:
+        """Raises Refusal `unavailable` for what passes, or can be mended from outside; returns for anything else."""
+        found, code = _fault_in(error), _sqlite_code(error)
+        if found is None and self._schema_fault is not None and _is_schema_fault(error):
+            try:
+                await self._check_schema()
+            except _Unusable as fault:
+                found = str(fault)
+            except (OSError, SQLAlchemyError):
+                return  # the statement's own error says as much
+        if found is None:
+            return
+        if not _passes(error):
+            self._broken = None if isinstance(error, _Unusable) else found
+            if self._logged != found:
+                self._logged = found
+                LOGGER.error("the database cannot be used: %s", found)
+            self._backend.reopen(damaged=code in _DAMAGED_SQLITE_CODES)
+        raise Refusal(UNAVAILABLE, "The database does not answer.", retry_after_s=RETRY_AFTER_S) from error
+
+    def _mended(self) -> None:
+        if self._logged is not None:
+            LOGGER.warning("the database can be used again")
+        self._broken = self._logged = None
 
     @classmethod
     def open(cls, url: str, *, clock: Clock | None = None) -> "Database":
@@ -132,11 +218,12 @@ class Database:
             Refusal: `unavailable` when the database cannot be reached.
         """
         try:
+            if not self._schema_is_known:
+                await self._check_schema()
             async with self._backend.reading() as connection:
                 yield connection
-        except (OSError, SQLAlchemyError) as error:
-            if _is_unavailable(error):
-                raise Refusal(UNAVAILABLE, "The database does not answer.", retry_after_s=1) from error
+        except Exception as error:
+            await self._refuse_broken(error)
             raise
 
     async def write(self, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -147,11 +234,15 @@ class Database:
                 may have been committed if the connection broke at its very end: repeat with the same idempotency key.
         """
         try:
-            return await self._attempts(work)
-        except (OSError, SQLAlchemyError) as error:
-            if _is_unavailable(error):
-                raise Refusal(UNAVAILABLE, "The database does not answer.", retry_after_s=1) from error
+            if not self._schema_is_known:
+                await self._check_schema()
+            result = await self._attempts(work)
+        except Exception as error:
+            await self._refuse_broken(error)
             raise
+        if self._logged is not None:
+            self._mended()
+        return result
 
     async def _attempts(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         for attempt in range(1, WRITE_ATTEMPTS_MAX + 1):
@@ -167,8 +258,12 @@ class Database:
     @asynccontextmanager
     async def advisory_lock(self, name: str) -> AsyncIterator[bool]:
         """Yields True to one holder of `name` at a time over all replicas, False to others without waiting."""
-        async with self._backend.advisory_lock(name) as held:
-            yield held
+        try:
+            async with self._backend.advisory_lock(name) as held:
+                yield held
+        except Exception as error:
+            await self._refuse_broken(error)
+            raise
 
     async def revision(self) -> str | None:
         """The revision of the schema, as migrations have noted it; None for a database without tables.
@@ -176,7 +271,14 @@ class Database:
         Raises:
             Refusal: `unavailable` when the database cannot be reached.
         """
-        async with self.reading() as connection:
+        try:
+            return await self._revision()
+        except Exception as error:
+            await self._refuse_broken(error)
+            raise
+
+    async def _revision(self) -> str | None:
+        async with self._backend.reading() as connection:
             try:
                 found: str | None = (await connection.execute(_REVISION)).scalar_one_or_none()
             except DBAPIError as error:
@@ -222,11 +324,46 @@ def _lacks_table(error: DBAPIError) -> bool:
     return sqlstate_of(error) == _UNDEFINED_TABLE or str(error.orig).startswith("no such table")
 
 
-def _is_unavailable(error: OSError | SQLAlchemyError) -> bool:
-    """Whether the database is lost or busy, which passes; any other error is our own mistake."""
+class _Unusable(Exception):
+    """The schema is not one that the service works with."""
+
+
+def _fault_in(error: Exception) -> str | None:
+    """What has become of the database, in words for the log; None for an error that is the statement's."""
+    if isinstance(error, _Unusable):
+        return str(error)
+    state = _sqlstate(error)
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or _is_busy(error) or sqlstate_of(error) in _UNAVAILABLE_SQLSTATES
-    return isinstance(error, OSError | PoolTimeoutError)
+        broken = error.connection_invalidated or _sqlite_code(error) in _BROKEN_SQLITE_CODES
+        if broken or _passes(error) or state.startswith(_BROKEN_SQLSTATES):
+            return str(error.orig).partition("\n")[0]
+        return None
+    if isinstance(error, OSError | PoolTimeoutError | sqlite3.DatabaseError):
+        return str(error) or type(error).__name__
+    if type(error).__module__.startswith("asyncpg."):  # not SQLAlchemy's yet, while it connects
+        return str(error)
+    return None
+
+
+def _passes(error: Exception) -> bool:
+    """Whether somebody else is in the way, who will not be for long."""
+    if isinstance(error, DBAPIError) and _is_busy(error):
+        return True
+    return isinstance(error, PoolTimeoutError) or _sqlstate(error) in _PASSING_SQLSTATES
+
+
+def _is_schema_fault(error: Exception) -> bool:
+    missing = str(getattr(error, "orig", "")).startswith(("no such table", "no such column"))
+    return missing or _sqlstate(error) in _SCHEMA_SQLSTATES
+
+
+def _sqlstate(error: Exception) -> str:
+    return str(getattr(getattr(error, "orig", error), "sqlstate", None) or "-")
+
+
+def _sqlite_code(error: Exception) -> int:
+    code: int = getattr(getattr(error, "orig", error), "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return code & _PRIMARY_CODE
 
 
 class _SqliteConnection:
@@ -251,26 +388,58 @@ class _SqliteBackend:
         self._reader_engine, self._writer_engine = _sqlite_engine(url), _sqlite_engine(url)
         # Each engine has its own dialect object, whose hook is empty; a listener's statement costs four times as much.
         self._writer_engine.dialect.do_begin = _begin_immediate  # type: ignore[assignment]  # the hook's place
+        self._file = str(make_url(url).database)
         self._reader: SyncConnection | None = None
         self._writer: SyncConnection | None = None
         self._writer_lock = asyncio.Lock()
+        self._uses = 0
+        self._reopens = False
+        self._damaged = False
         self._advisory: set[str] = set()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
-        reader = self._reader
-        if reader is None:
-            reader = await _patiently(self._open_reader)
-        yield _SqliteConnection(reader, self._clock)
+        self._uses += 1
+        try:
+            reader = self._reader
+            if reader is None:
+                reader = await _patiently(self._open_reader)
+            yield _SqliteConnection(reader, self._clock)
+        finally:
+            self._ended()
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Connection]:
         async with self._writer_lock:
-            writer = self._writer
-            if writer is None:
-                writer = await _patiently(self._open_writer)
-            with await _patiently(functools.partial(_begin, writer)):
-                yield _SqliteConnection(writer, self._clock)
+            self._uses += 1
+            try:
+                writer = self._writer
+                if writer is None:
+                    writer = await _patiently(self._open_writer)
+                with await _patiently(functools.partial(_begin, writer)):
+                    yield _SqliteConnection(writer, self._clock)
+            finally:
+                self._ended()
+
+    def reopen(self, *, damaged: bool) -> None:
+        """Takes new connections as soon as nobody uses the old ones: the file may be another one by then."""
+        self._reopens, self._damaged = True, self._damaged or damaged
+        if self._uses == 0:
+            self._close()
+
+    def _ended(self) -> None:
+        self._uses -= 1
+        if self._reopens and self._uses == 0:
+            self._close()
+
+    async def try_out(self) -> None:
+        """Takes room in the file, gives it back, and commits; of a file that was damaged it looks at every page."""
+        if self._damaged:
+            await asyncio.to_thread(_check_pages, self._file)
+            self._damaged = False
+        async with self.writing() as connection:
+            for statement in _SQLITE_PROBE:
+                await connection.execute(statement)
 
     def _open_reader(self) -> SyncConnection:
         if self._reader is None:  # or another reader was patient too, and opened it
@@ -293,10 +462,14 @@ class _SqliteBackend:
             self._advisory.discard(name)
 
     async def close(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
         for connection in (self._reader, self._writer):
             if connection is not None:
                 connection.close()
         self._reader = self._writer = None
+        self._reopens = False
         self._reader_engine.dispose()
         self._writer_engine.dispose()
 
@@ -354,11 +527,26 @@ class _PostgresBackend:
                 if held:
                     await connection.execute(select(func.pg_advisory_unlock(key)))
 
+    def reopen(self, *, damaged: bool) -> None:
+        """The pool gives up what is broken by itself."""
+
+    async def try_out(self) -> None:
+        """Commits a change that changes nothing."""
+        async with self.writing() as connection:
+            await connection.execute(_POSTGRES_PROBE)
+
     async def close(self) -> None:
         await self._engine.dispose()
 
 
 _REVISION = text("SELECT version_num FROM alembic_version")
+_POSTGRES_PROBE = text("UPDATE alembic_version SET version_num = version_num")
+_SQLITE_PROBE = (
+    text("CREATE TABLE probe (room BLOB)"),
+    text(f"INSERT INTO probe VALUES (zeroblob({PROBE_BYTES}))"),  # noqa: S608  # a constant
+    text("DROP TABLE probe"),
+    text("UPDATE alembic_version SET version_num = version_num"),
+)
 _POSTGRES_NOW = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 
 
@@ -371,6 +559,14 @@ def _sqlite_engine(url: str) -> Engine:
     )
     event.listen(engine, "connect", _configure_sqlite)
     return engine
+
+
+def _check_pages(file: str) -> None:
+    """Raises sqlite3.DatabaseError for a damaged file; it reads all of it."""
+    with closing(sqlite3.connect(file)) as connection:
+        [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(str(found))
 
 
 def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
