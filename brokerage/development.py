@@ -39,7 +39,7 @@ TETHERED = (sys.executable, "-m", "brokerage.tether")
 SECRET_FIELDS: Mapping[str, tuple[str, ...]] = {
     "users": ("router_secrets", "service_signing_key", "service_verifying_keys", "token_signing_key"),
     "wallet": ("router_secrets", "service_signing_key", "service_verifying_keys"),
-    "stocks": ("router_secrets", "service_signing_key", "service_verifying_keys"),
+    "stocks": ("router_secrets", "service_signing_key", "service_verifying_keys", "feed_seed"),
 }
 """The settings that each service reads from files."""
 
@@ -160,10 +160,15 @@ class Development:
 
     def settings(self, service: str) -> dict[str, object]:
         """The service's settings by field name, the secrets read from their files."""
-        secrets = {field: path.read_text().strip() for field, path in self._secret_files(service).items()}
-        keys = json.loads(secrets["service_verifying_keys"])
-        plain = self._plain_settings(service)
-        return {**plain, **secrets, "service_verifying_keys": keys, "in_process": self.in_process}
+        # What the environment has goes before the files, as it does for a service in a process of its own.
+        secrets: dict[str, object] = {
+            field: path.read_text().strip()
+            for field, path in self._secret_files(service).items()
+            if _variable(field) not in os.environ
+        }
+        if "service_verifying_keys" in secrets:
+            secrets["service_verifying_keys"] = json.loads(str(secrets["service_verifying_keys"]))
+        return {**self._plain_settings(service), **secrets, "in_process": self.in_process}
 
     def router_config(self) -> Config:
         """The router's settings where it stands in this process."""
@@ -195,7 +200,11 @@ class Development:
         return {"mode": "development", "database_url": self.database_url(service), **urls}
 
     def _secret_files(self, service: str) -> dict[str, Path]:
-        names = {"router_secrets": f"{service}_router_secret", "service_signing_key": f"{service}_service_key"}
+        names = {
+            "router_secrets": f"{service}_router_secret",
+            "service_signing_key": f"{service}_service_key",
+            "feed_seed": f"{service}_feed_seed",
+        }
         return {field: self.folder / "secrets" / names.get(field, field) for field in SECRET_FIELDS[service]}
 
     def _router_settings(self) -> str:

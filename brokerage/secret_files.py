@@ -4,6 +4,7 @@ token_signing_key         users' private key for access tokens
 {service}_service_key     each service's own private key for its calls to the others
 service_verifying_keys    the public halves, JSON, which every service reads
 {service}_router_secret   by which a subgraph knows the router
+stocks_feed_seed          decides the prices of the invented market, those to come included
 {service}_database_url    PostgreSQL deployments only, with postgres_password
 """
 
@@ -36,6 +37,7 @@ def write_keys(folder: Path) -> None:
     for service in SERVICE_NAMES:
         _write_missing(folder / f"{service}_service_key", _private_key)
         _write_missing(folder / f"{service}_router_secret", _secret)
+    _write_missing(folder / "stocks_feed_seed", _secret)
     public = {service: _public_key((folder / f"{service}_service_key").read_text()) for service in SERVICE_NAMES}
     _write_missing(folder / "service_verifying_keys", lambda: json.dumps(public, indent=1))
 

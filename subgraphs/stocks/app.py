@@ -124,4 +124,4 @@ def _source(settings: Settings, clock: Clock | None) -> TickSource:
     if settings.feed == "replay":
         assert settings.feed_file is not None
         return ReplaySource(settings.feed_file, now)
-    return SyntheticSource(settings.feed_seed, COMPANIES, now)
+    return SyntheticSource(settings.seed(), COMPANIES, now)

@@ -1,14 +1,17 @@
 """What the stocks service is told from outside."""
 
+import secrets
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from subgraphs.shared.keys import VerifyingKey
 from subgraphs.shared.settings import ServiceSettings
 from subgraphs.stocks.rules_pricing import FeeSchedule
 from subgraphs.stocks.rules_sessions import sessions_from
+
+FEED_SEED_CHARACTERS_MIN = 24
 
 
 class Settings(ServiceSettings):
@@ -22,8 +25,9 @@ class Settings(ServiceSettings):
     wallet_url: str = "http://127.0.0.1:4002"
     feed: Literal["synthetic", "replay", "manual"] = "synthetic"
     """Where prices come from: invented, recorded in `feed_file`, or posted one by one."""
-    feed_seed: str = "trifolio"
-    """The same seed is the same invented market."""
+    feed_seed: SecretStr | None = None
+    """Decides every price that is invented, those to come included, and so is a secret. Whoever runs the service keeps
+    it, as the market goes on where it stopped only with the same one; without one, development draws one per start."""
     feed_file: Path | None = None
     """The CSV file of a replayed market, with the columns symbol, bid, ask and last."""
     feed_interval_ms: int = Field(default=100, ge=1)
@@ -48,10 +52,24 @@ class Settings(ServiceSettings):
         return text
 
     @model_validator(mode="after")
+    def _invented_prices_are_not_foreseen(self) -> "Settings":
+        length = 0 if self.feed_seed is None else len(self.feed_seed.get_secret_value())
+        if self.feed == "synthetic" and not self.development and length < FEED_SEED_CHARACTERS_MIN:
+            raise ValueError(
+                f"In production an invented market needs a seed of {FEED_SEED_CHARACTERS_MIN} characters or more that "
+                "nobody can guess: set TRIFOLIO_FEED_SEED_FILE, or another TRIFOLIO_FEED."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _replay_has_a_file(self) -> "Settings":
         if self.feed == "replay" and self.feed_file is None:
             raise ValueError("A replayed market needs TRIFOLIO_FEED_FILE, a CSV file.")
         return self
+
+    def seed(self) -> str:
+        """The seed of the invented market: the one that was set, or a new one."""
+        return secrets.token_hex(16) if self.feed_seed is None else self.feed_seed.get_secret_value()
 
     @property
     def fees(self) -> FeeSchedule:

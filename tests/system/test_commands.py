@@ -88,7 +88,7 @@ def test_no_secret_is_readable_by_others(four_processes: Brokerage) -> None:
     folder = four_processes.folder / "secrets"
     assert folder.stat().st_mode & 0o077 == 0
     texts = [path.read_text() for path in folder.iterdir()]
-    assert len(texts) == len(set(texts)) == 8
+    assert len(texts) == len(set(texts)) == 9
 
 
 # ---- a service away ----
