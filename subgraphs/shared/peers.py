@@ -20,6 +20,7 @@ PEER_TIMEOUT_S = 1.0
 """A peer answers in milliseconds; one that takes longer leaves the request time for another attempt."""
 
 _REFUSAL_STATUSES = (404, 409, 422)
+_PASSING_STATUSES = (408, 429)
 
 
 class PeerRefused(Exception):
@@ -33,6 +34,10 @@ class PeerRefused(Exception):
 
 class PeerUnavailable(Exception):
     """No usable answer: the call may have been carried out or not, and is sent again."""
+
+
+class PeerObjected(PeerUnavailable):
+    """The peer says that the request is at fault, with no word of its catalogue: waiting alone mends nothing."""
 
 
 class Peer:
@@ -67,4 +72,6 @@ class Peer:
         code = answer.get("code")
         if response.status in _REFUSAL_STATUSES and code in refusals:
             raise PeerRefused(str(code), str(answer.get("detail", "")))
-        raise PeerUnavailable(f"{self._name}: status {response.status}, code {code}")
+        at_fault = 400 <= response.status < 500 and response.status not in _PASSING_STATUSES
+        kind = PeerObjected if at_fault else PeerUnavailable
+        raise kind(f"{self._name}: status {response.status}, code {code}")

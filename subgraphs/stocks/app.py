@@ -105,7 +105,7 @@ def _metrics(saga: OrderSaga) -> tuple[Metric, ...]:
         Metric(
             "trifolio_order_alarms_total",
             "counter",
-            "Refusals and failures of peers for which an executed order waits; somebody should look.",
+            "Refusals of peers for which an executed order waits; somebody should look.",
             alarms,
         ),
         Metric(

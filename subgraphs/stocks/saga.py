@@ -18,7 +18,8 @@ Before the pivot an order may only go back, after it only forward. `shared.drivi
 order for up to two seconds, a loop what is left, after a crash, after an outage, after a trigger.
 
 A refusal of a peer counts only where it has a meaning (the hold). Anything else is sent again, with growing pauses;
-after the pivot that raises an alarm, because nothing there can fail for a business reason.
+after the pivot a no raises an alarm, because nothing there can fail for a business reason. A peer that is away raises
+none: it comes back.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from subgraphs.shared.auth import Caller, require_user
 from subgraphs.shared.driving import REQUEST_DRIVE_MS, Driver
 from subgraphs.shared.errors import UNAVAILABLE, ErrorCode, Refusal
 from subgraphs.shared.idempotency import IdempotencyKey
-from subgraphs.shared.peers import PeerRefused, PeerUnavailable
+from subgraphs.shared.peers import PeerObjected, PeerRefused, PeerUnavailable
 from subgraphs.stocks.peers import Peers
 from subgraphs.stocks.rules import (
     AUTHORIZATION_INACTIVE,
@@ -86,7 +87,7 @@ class OrderSaga:
         self.steps, self.queue = steps, queue
         self.driver = Driver(self, request_drive_ms=request_drive_ms)
         self.alarms = 0
-        """Attempts after the pivot that a peer did not answer with success: each needs somebody's attention."""
+        """Refusals of peers where only success makes sense: each needs somebody's attention."""
 
     async def place(self, caller: Caller, intent: OrderIntent, key: IdempotencyKey) -> Placement:
         """Places an order and drives it until it is final or the request's time is up.
@@ -156,8 +157,9 @@ class OrderSaga:
         return row.attempts
 
     def report(self, row: Order, failure: Exception) -> None:
-        """Logs it, as an alarm where nothing but success was to be expected."""
-        if row.state is OrderState.EXECUTED or isinstance(failure, PeerRefused):
+        """Logs it, as an alarm where a peer says no and nothing but yes was to be expected."""
+        objected = row.state is OrderState.EXECUTED and isinstance(failure, PeerObjected)
+        if objected or isinstance(failure, PeerRefused):
             self.alarms += 1
             LOGGER.error("order %s stays %s: %s", row.id, row.state, failure)
         else:

@@ -187,6 +187,27 @@ async def test_after_the_pivot_a_refusal_raises_an_alarm_and_is_sent_again(desk:
     assert await metrics(desk) == {"trifolio_order_alarms_total": 1, "trifolio_orders_unfinished": 0}
 
 
+@pytest.mark.parametrize(("status", "alarms"), [(None, 0), (500, 0), (503, 0), (429, 0), (401, 1), (403, 1), (422, 1)])
+async def test_after_the_pivot_only_a_no_raises_an_alarm(desk: Desk, status: int | None, alarms: int) -> None:
+    """A wallet that is away or busy comes back by itself; one that objects to a settlement needs somebody."""
+    alice = investor()
+    await desk.deposit(alice)
+
+    async def answer(request: PeerRequest) -> PeerResponse | None:
+        if operation_of(request) != "post":
+            return None
+        if status is None:
+            raise TransportFailed("nobody answers")
+        return PeerResponse(status, orjson.dumps({"code": "what-is-this"}))
+
+    desk.network.before = answer
+    await desk.place(alice)
+    assert (await metrics(desk))["trifolio_order_alarms_total"] == alarms
+    desk.network.mend()
+    await desk.settle()
+    assert (await metrics(desk))["trifolio_orders_unfinished"] == 0
+
+
 async def metrics(desk: Desk) -> dict[str, int]:
     """What the service tells its monitoring."""
     response = await desk.http["stocks"].get("/metrics")
