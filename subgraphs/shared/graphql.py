@@ -308,7 +308,7 @@ class GraphQLEndpoint:
             request_id=scope.get("state", {}).get("request_id", ""),
         )
         if media_type == RESPONSE_TYPE and not _is_executed(response):
-            return MALFORMED_REQUEST.status, orjson.dumps({"errors": response["errors"]})
+            return status_of(MALFORMED_REQUEST), orjson.dumps({"errors": response["errors"]})
         return 200, orjson.dumps(response)
 
 
