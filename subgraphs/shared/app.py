@@ -32,6 +32,7 @@ LOGGER = logging.getLogger(__name__)
 
 REST_BODY_BYTES_MAX = 65_536
 """The largest documented body is below 2 KiB."""
+HOUR_S = 3_600
 GRAPHQL_PATH = "/graphql"
 REQUEST_ID_HEADER = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -42,7 +43,10 @@ Background = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class ServiceParts:
-    """What makes one service: `background` loops run from start to shutdown, `closing` is awaited last, in order."""
+    """What makes one service.
+
+    `background` loops run from start to shutdown, `hourly` work is done so often, `closing` is awaited last, in order.
+    """
 
     title: str
     description: str
@@ -52,6 +56,7 @@ class ServiceParts:
     database: Database
     metrics: Sequence[Metric] = ()
     background: Sequence[Background] = ()
+    hourly: Sequence[Background] = ()
     closing: Sequence[Close] = ()
 
 
@@ -135,7 +140,8 @@ ClientAddress = Annotated[str, Depends(current_address)]
 def _lifespan(parts: ServiceParts) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(_forever(work)) for work in parts.background]
+        loops = (*parts.background, *(_every_hour(work) for work in parts.hourly))
+        tasks = [asyncio.create_task(_forever(work)) for work in loops]
         try:
             yield
         finally:
@@ -146,6 +152,15 @@ def _lifespan(parts: ServiceParts) -> Callable[[FastAPI], Any]:
                 await close()
 
     return lifespan
+
+
+def _every_hour(work: Background) -> Background:
+    async def loop() -> None:
+        while True:
+            await work()
+            await asyncio.sleep(HOUR_S)
+
+    return loop
 
 
 async def _forever(work: Background) -> None:

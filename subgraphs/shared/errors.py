@@ -69,7 +69,8 @@ class Refusal(Exception):
 
     `detail` says what is wrong and what to do, where more can be said than the code says; `fields` names the input at
     fault; `retry_after_s` becomes the Retry-After header; `extra` adds members to the problem document (and to
-    GraphQL's extensions), such as the id of a rejected order.
+    GraphQL's extensions), such as the id of a rejected order; `key` is the idempotency key that it is stored under, and
+    `replayed` says that an earlier request with that key was refused so.
     """
 
     def __init__(
@@ -80,6 +81,8 @@ class Refusal(Exception):
         fields: Sequence[FieldError] = (),
         retry_after_s: int | None = None,
         extra: Mapping[str, object] | None = None,
+        key: str | None = None,
+        replayed: bool = False,
     ) -> None:
         super().__init__(code.code, detail)
         self.code = code
@@ -87,6 +90,8 @@ class Refusal(Exception):
         self.fields = tuple(fields)
         self.retry_after_s = retry_after_s
         self.extra: Mapping[str, object] = extra or {}
+        self.key = key
+        self.replayed = replayed
 
 
 MALFORMED_REQUEST = ErrorCode(

@@ -107,6 +107,14 @@ async def attempt(work: Awaitable[T]) -> tuple[T | None, list[MutationError]]:
         return None, mutation_errors(refusal)
 
 
+async def attempt_once(work: Awaitable[T]) -> tuple[T | None, list[MutationError], bool]:
+    """`attempt` for what has an idempotency key: and whether the errors are those of an earlier request."""
+    try:
+        return await work, [], False
+    except Refusal as refusal:
+        return None, mutation_errors(refusal), refusal.replayed
+
+
 @strawberry.federation.type(shareable=True, description="Where a page of a list stands in it.")
 class PageInfo:
     """Relay's PageInfo; lists are read forward only."""

@@ -1,15 +1,26 @@
-"""One effect per Idempotency-Key: the key's row and what it caused are written in the same transaction.
+"""One answer per Idempotency-Key, yes or no: the key's row and what it caused are written in the same transaction.
 
-A service claims the key first and does the work only if the claim is fresh:
+A service claims the key first and does the work only if the claim is fresh. A refusal rolls everything back, the claim
+too, and is then stored under the key in a transaction of its own:
 
     async def work(connection):
         stored = await claim(connection, table, key)
         if stored is not None:
-            return stored                         # replay: the answer of the first time, or None inside while not final
+            return stored                         # a repetition: the answer of the first time, or none while not final
         ...insert the object...
-        await store_answer(connection, table, key, StoredAnswer(201, body))
+        await store_result(connection, table, key, result)
 
-A key lives as long as the object it created, so there is nothing to expire.
+    try:
+        return await database.write(work)
+    except Refusal as refusal:
+        return await keep_refusal(database, table, key, refusal)   # raises it, or returns what came before it
+
+Between the two another request with the key may succeed; then that is the one answer, and both get it. What says
+nothing final about the request is not kept: who asks, how often, in which form, and what passes by itself
+(`FINAL_KINDS`).
+
+A key lives as long as the object that it created. A refusal created nothing: it is kept for `refusal_retention_days`,
+and one caller leaves at most `REFUSALS_PER_MINUTE_MAX` on one route.
 """
 
 import hashlib
@@ -22,19 +33,29 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
-    Integer,
+    Index,
     MetaData,
     Row,
     String,
     Table,
     Text,
     and_,
+    delete,
+    func,
     select,
     update,
 )
 
-from subgraphs.shared.database import Connection, insert_or_ignore, locked
-from subgraphs.shared.errors import IDEMPOTENCY_KEY_REUSED, INVALID_IDEMPOTENCY_KEY, Refusal
+from subgraphs.shared.database import Connection, Database, insert_or_ignore, locked
+from subgraphs.shared.errors import (
+    IDEMPOTENCY_KEY_REUSED,
+    INVALID_IDEMPOTENCY_KEY,
+    TOO_MANY_REQUESTS,
+    ErrorCode,
+    FieldError,
+    Kind,
+    Refusal,
+)
 
 T = TypeVar("T")
 
@@ -45,13 +66,26 @@ _OBJECT_IDS = uuid.UUID("3f4b6c62-9d0e-5d6f-8a55-0d4f9b1c7e21")
 """Namespace of every id derived from a key."""
 
 
+FINAL_KINDS = frozenset({Kind.NOT_FOUND, Kind.CONFLICT, Kind.REFUSED})
+"""Refusals that are a final answer to a request."""
+
+REFUSALS_PER_MINUTE_MAX = 120
+"""Refusals that one caller may have stored on one route in a minute; a client that is not broken has a few a day."""
+
+_MINUTE_MS = 60_000
+
+
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """A key in its namespace (caller and route), with the fingerprint of the request that it came with."""
+    """A key in its namespace (caller and route), with the fingerprint of the request that it came with.
+
+    `made` for a request that came without one: nobody knows the key, so nobody can repeat the request.
+    """
 
     namespace: str
     key: str
     fingerprint: str
+    made: bool = False
 
     @property
     def object_id(self) -> str:
@@ -61,10 +95,9 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """The answer that a key got: an HTTP status and a JSON body. `status` is None while the answer is not final."""
+    """What a key was answered, as its service writes it; None while that is not final. A refusal is raised instead."""
 
-    status: int | None
-    body: str
+    result: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +124,8 @@ def idempotency_key(caller_id: str, route: str, key: str | None, request: object
     if key is not None and not (0 < len(key) <= KEY_CHARACTERS_MAX and key.isprintable()):
         raise Refusal(INVALID_IDEMPOTENCY_KEY, f"Send 1 to {KEY_CHARACTERS_MAX} printable characters, such as a UUID.")
     digest = hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    return IdempotencyKey(namespace=f"{caller_id} {route}", key=key or str(uuid.uuid4()), fingerprint=digest)
+    namespace = f"{caller_id} {route}"
+    return IdempotencyKey(namespace, key or str(uuid.uuid4()), digest, made=key is None)
 
 
 def idempotency_table(metadata: MetaData) -> Table:
@@ -102,23 +136,32 @@ def idempotency_table(metadata: MetaData) -> Table:
         Column("namespace", String(120), primary_key=True),
         Column("key", String(KEY_CHARACTERS_MAX), primary_key=True),
         Column("fingerprint", String(64), nullable=False),
-        Column("status", Integer),
-        Column("body", Text, nullable=False),
+        # At most one of the two is set, once the answer is final.
+        Column("result", Text),
+        Column("refusal", Text),
+        Column("refused_at", BigInteger),
         Column("created_at", BigInteger, nullable=False),
+        Index("idempotency_keys_refused", "refused_at"),
     )
 
 
-async def claim(connection: Connection, table: Table, key: IdempotencyKey) -> StoredAnswer | None:
+async def claim(
+    connection: Connection, table: Table, key: IdempotencyKey, *, result: str | None = None
+) -> StoredAnswer | None:
     """Takes the key for this transaction: None if it is fresh, else what it was answered.
 
     A concurrent request with the same key waits here until the first one has committed or rolled back.
 
+    Args:
+        result: the final answer, where it is known before the work is done.
+
     Raises:
-        Refusal: `idempotency-key-reused` when the key came with another request before.
+        Refusal: `idempotency-key-reused` when the key came with another request before; the stored refusal if that is
+            what the key was answered.
     """
-    row = {"namespace": key.namespace, "key": key.key, "fingerprint": key.fingerprint, "body": ""}
-    insert = insert_or_ignore(connection, table).values(**row, created_at=await connection.now())
-    if (await connection.execute(insert)).rowcount:
+    row = {"namespace": key.namespace, "key": key.key, "fingerprint": key.fingerprint, "result": result}
+    values = {**row, "created_at": await connection.now()}
+    if (await connection.execute(insert_or_ignore(connection, table), values)).rowcount:
         return None
     stored = (await connection.execute(locked(select(table).where(_is(table, key)), connection))).one()
     return _checked(stored, key)
@@ -130,34 +173,105 @@ async def stored_answer(connection: Connection, table: Table, key: IdempotencyKe
     For what must not happen twice but cannot be part of the transaction, such as asking a peer.
 
     Raises:
-        Refusal: `idempotency-key-reused`, as `claim` does.
+        Refusal: as `claim` does.
     """
     stored = (await connection.execute(select(table).where(_is(table, key)))).one_or_none()
     return None if stored is None else _checked(stored, key)
 
 
-async def store_answer(
-    connection: Connection, table: Table, key: IdempotencyKey, answer: StoredAnswer, *, only_if_open: bool = False
+async def store_result(
+    connection: Connection, table: Table, key: IdempotencyKey, result: str, *, only_if_open: bool = False
 ) -> None:
-    """Keeps the final answer of a claimed key, in the transaction that makes it final.
+    """Keeps the final result of a claimed key, in the transaction that makes it final.
 
     Args:
         only_if_open: leaves an answer that is final already as it is.
     """
-    statement = update(table).where(_is(table, key)).values(status=answer.status, body=answer.body)
-    await connection.execute(statement.where(table.c.status.is_(None)) if only_if_open else statement)
+    statement = update(table).where(_is(table, key)).values(result=result)
+    await connection.execute(statement.where(table.c.result.is_(None)) if only_if_open else statement)
+
+
+async def keep_refusal(database: Database, table: Table, key: IdempotencyKey, refusal: Refusal) -> StoredAnswer:
+    """Makes a refusal the key's final answer and raises it; returns the answer instead that another request got first.
+
+    Raises:
+        Refusal: the one that is the answer; `too-many-requests` where the caller has too many stored.
+    """
+    if refusal.replayed or refusal.code.kind not in FINAL_KINDS or refusal.code == IDEMPOTENCY_KEY_REUSED or key.made:
+        raise refusal
+
+    async def work(connection: Connection) -> StoredAnswer | None:
+        earlier = await claim(connection, table, key)
+        if earlier is None:
+            now = await connection.now()
+            await _check_rate(connection, table, key, now)
+            values = {"refusal": _written(refusal), "refused_at": now}
+            await connection.execute(update(table).where(_is(table, key)).values(values))
+        return earlier
+
+    earlier = await database.write(work)
+    if earlier is not None:
+        return earlier
+    refusal.key = key.key
+    raise refusal
+
+
+async def forget_refusals(database: Database, table: Table, *, days: int) -> None:
+    """Deletes the refusals that are older than that; their keys are fresh again."""
+
+    async def work(connection: Connection) -> None:
+        before = await connection.now() - days * 24 * 60 * _MINUTE_MS
+        await connection.execute(delete(table).where(table.c.refused_at < before))
+
+    await database.write(work)
 
 
 async def unanswered_keys(connection: Connection, table: Table) -> list[str]:
     """The namespace (caller and route) of every key whose answer is not final, oldest first, for an audit."""
-    statement = select(table.c.namespace).where(table.c.status.is_(None)).order_by(table.c.created_at)
+    is_open = and_(table.c.result.is_(None), table.c.refusal.is_(None))
+    statement = select(table.c.namespace).where(is_open).order_by(table.c.created_at)
     return list((await connection.execute(statement)).scalars())
+
+
+async def _check_rate(connection: Connection, table: Table, key: IdempotencyKey, now: int) -> None:
+    recent = and_(table.c.refused_at > now - _MINUTE_MS, table.c.namespace == key.namespace)
+    stored = (await connection.execute(select(func.count()).select_from(table).where(recent))).scalar_one()
+    if stored >= REFUSALS_PER_MINUTE_MAX:
+        raise Refusal(TOO_MANY_REQUESTS, retry_after_s=_MINUTE_MS // 1_000)
 
 
 def _checked(stored: Row[Any], key: IdempotencyKey) -> StoredAnswer:
     if stored.fingerprint != key.fingerprint:
         raise Refusal(IDEMPOTENCY_KEY_REUSED)
-    return StoredAnswer(status=stored.status, body=stored.body)
+    if stored.refusal is not None:
+        raise _read(stored.refusal, key.key)
+    return StoredAnswer(stored.result)
+
+
+def _written(refusal: Refusal) -> str:
+    """A refusal with all that its answer shows, so that it stays the same whatever becomes of the catalogue."""
+    code = refusal.code
+    return orjson.dumps(
+        {
+            "code": [code.code, code.kind.name, code.title, code.remedy],
+            "detail": refusal.detail,
+            "fields": [[each.field, each.message] for each in refusal.fields],
+            "extra": dict(refusal.extra),
+        }
+    ).decode()
+
+
+def _read(text: str, key: str) -> Refusal:
+    stored = orjson.loads(text)
+    code, kind, title, remedy = stored["code"]
+    return Refusal(
+        ErrorCode(code, Kind[kind], title, remedy),
+        stored["detail"],
+        fields=[FieldError(*each) for each in stored["fields"]],
+        extra=stored["extra"],
+        key=key,
+        replayed=True,
+    )
 
 
 def _is(table: Table, key: IdempotencyKey) -> ColumnElement[bool]:

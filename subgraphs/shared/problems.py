@@ -87,6 +87,10 @@ def problem_response(refusal: Refusal, request_id: str) -> Response:
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if bad else "Bearer"
     if refusal.retry_after_s is not None:
         headers["Retry-After"] = str(refusal.retry_after_s)
+    if refusal.key is not None:
+        headers["Idempotency-Key"] = refusal.key
+    if refusal.replayed:
+        headers["Idempotent-Replayed"] = "true"
     body = {
         "type": "about:blank",
         "title": refusal.code.title,

@@ -46,6 +46,8 @@ class ServiceSettings(BaseSettings):
     """This service's own Ed25519 private key, PEM."""
     service_verifying_keys: dict[str, str] = Field(default_factory=dict)
     """The Ed25519 public key, PEM, of each service that may call this one, by name; JSON in the environment."""
+    refusal_retention_days: int = Field(default=30, ge=1)
+    """How long a refusal answers its Idempotency-Key; an accepted request's key lives as long as its object."""
     in_process: bool = False
     """The router runs in this process: the GraphQL endpoint is not mounted, and pages carry the service's name."""
 

@@ -64,7 +64,8 @@ def create_app(
     signer = ServiceSigner(settings.service, settings.signing_key(), seconds=seconds)
     sessions = sessions_from(settings.market_sessions)
     market = MarketService(opened, sessions)
-    orders = OrdersService(opened, sessions, settings.fees)
+    days = settings.refusal_retention_days
+    orders = OrdersService(opened, sessions, settings.fees, refusal_retention_days=days)
     peers = Peers(
         wallet=WalletPeer(Peer("wallet", settings.wallet_url, transport, signer)),
         users=UsersPeer(Peer("users", settings.users_url, transport, signer)),
@@ -84,6 +85,7 @@ def create_app(
             database=opened,
             metrics=_metrics(saga),
             background=background,
+            hourly=(orders.forget_refusals,) if settings.loops else (),
             closing=(transport.close,) if database is not None else (transport.close, opened.close),
         ),
         settings,

@@ -102,10 +102,13 @@ class OrderSaga:
         earlier = await self._orders.placed_before(key)
         if earlier is not None:
             return Placement(earlier, fresh=False)
-        mandate = None
-        if intent.authorization_id is not None:
-            mandate = await self._verified(user, intent.authorization_id)
-        placement = await self._orders.place(user, intent, mandate, key)
+        try:
+            mandate = None
+            if intent.authorization_id is not None:
+                mandate = await self._verified(user, intent.authorization_id)
+            placement = await self._orders.place(user, intent, mandate, key)
+        except Refusal as refusal:
+            return Placement(await self._orders.refuse(key, refusal), fresh=False)
         if not placement.fresh:
             return placement
         return Placement(await self.driver.drive_request(placement.order), fresh=True)

@@ -11,6 +11,7 @@ from subgraphs.shared.graphql_types import (
     MutationError,
     Timestamp,
     attempt,
+    attempt_once,
     connection,
     mutation_errors,
 )
@@ -127,9 +128,9 @@ class Mutation:
     @strawberry.mutation(description="Places an order and executes it if it can be executed at once.")
     async def place_order(self, info: Info, input: PlaceOrderInput) -> PlaceOrderPayload | None:
         """An order, once per idempotency key."""
-        placed, errors = await attempt(_place(info, input))
+        placed, errors, repeated = await attempt_once(_place(info, input))
         if placed is None:
-            return PlaceOrderPayload(order=None, replayed=False, errors=errors)
+            return PlaceOrderPayload(order=None, replayed=repeated, errors=errors)
         nodes = await order_nodes(info, [placed.answered])
         refused = [] if placed.rejection is None else mutation_errors(placed.rejection)
         return PlaceOrderPayload(order=nodes[placed.order.id], replayed=placed.replayed, errors=refused)

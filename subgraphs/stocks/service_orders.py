@@ -11,7 +11,7 @@ from subgraphs.shared.auth import Caller, require_user
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.driving import LEASE_MS
 from subgraphs.shared.errors import IDEMPOTENCY_KEY_REUSED, NOT_FOUND, Refusal
-from subgraphs.shared.idempotency import IdempotencyKey
+from subgraphs.shared.idempotency import IdempotencyKey, claim, forget_refusals, keep_refusal, stored_answer
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
 from subgraphs.stocks import service_shares, store, store_orders
 from subgraphs.stocks.rules import (
@@ -31,10 +31,13 @@ from subgraphs.stocks.rules_orders import (
 from subgraphs.stocks.rules_pricing import FeeSchedule
 from subgraphs.stocks.rules_sessions import Sessions
 from subgraphs.stocks.steps import end, turn
-from subgraphs.stocks.tables import audit_log
+from subgraphs.stocks.tables import audit_log, idempotency_keys
 
 ORDER_LIST = "orders"
 """The list's name in its cursors."""
+
+PLACED = "placed"
+"""What is stored under the key of an order that there is: its row has the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,13 @@ class Placement:
 class OrdersService:
     """The use cases of orders that need no other service."""
 
-    def __init__(self, database: Database, sessions: Sessions, fees: FeeSchedule) -> None:
+    def __init__(
+        self, database: Database, sessions: Sessions, fees: FeeSchedule, *, refusal_retention_days: int = 30
+    ) -> None:
         self._database = database
         self._sessions = sessions
         self._fees = fees
+        self._refusal_retention_days = refusal_retention_days
 
     # ---- reading ----
 
@@ -81,11 +87,11 @@ class OrdersService:
         """The order that an earlier request with this key made.
 
         Raises:
-            Refusal: `idempotency-key-reused` when that was another request.
+            Refusal: why an earlier request was refused; `idempotency-key-reused` when that was another one.
         """
         async with self._database.reading() as connection:
-            order = await store_orders.order_by_id(connection, key.object_id)
-        return None if order is None else _same_request(order, key)
+            stored = await stored_answer(connection, idempotency_keys, key)
+            return None if stored is None else await store_orders.order_by_id(connection, key.object_id)
 
     # ---- placing and cancelling ----
 
@@ -102,6 +108,8 @@ class OrdersService:
         """
 
         async def work(connection: Connection) -> Placement:
+            if await claim(connection, idempotency_keys, key, result=PLACED) is not None:
+                return Placement(await _found(connection, key), fresh=False)
             now = await connection.now()
             stock = await store.stock_by_id(connection, intent.stock_id)
             if stock is None:
@@ -116,9 +124,7 @@ class OrdersService:
                 now=now,
             )
             if not await store_orders.insert_order(connection, order, lease_until=now + LEASE_MS):
-                earlier = await store_orders.order_by_id(connection, order.id)
-                assert earlier is not None
-                return Placement(_same_request(earlier, key), fresh=False)
+                return Placement(await _found(connection, key), fresh=False)
             details = {"side": order.side, "stockId": stock.id, "authorizationId": order.authorization_id}
             entry = AuditEntry("order.placed", caller, order.id, on_behalf_of=order.user_id, details=details)
             await record(connection, audit_log, entry)
@@ -128,6 +134,19 @@ class OrdersService:
             return Placement(order, fresh=True)
 
         return await self._database.write(work)
+
+    async def refuse(self, key: IdempotencyKey, refusal: Refusal) -> Order:
+        """Makes a refusal the final answer and raises it, unless another request with the key has placed the order."""
+        async with self._database.reading() as connection:
+            if await store_orders.order_by_id(connection, key.object_id) is not None:
+                return await _found(connection, key)
+        await keep_refusal(self._database, idempotency_keys, key, refusal)
+        async with self._database.reading() as connection:
+            return await _found(connection, key)
+
+    async def forget_refusals(self) -> None:
+        """Deletes refusals that are kept no longer."""
+        await forget_refusals(self._database, idempotency_keys, days=self._refusal_retention_days)
 
     async def cancel(self, caller: Caller, order_id: str) -> Order:
         """Tc: the order -> CANCELLING; a repetition finds it cancelled.
@@ -156,7 +175,10 @@ class OrdersService:
         return await self._database.write(work)
 
 
-def _same_request(order: Order, key: IdempotencyKey) -> Order:
+async def _found(connection: Connection, key: IdempotencyKey) -> Order:
+    """The order that the key made; before keys were kept beside it, the order alone said which request that was."""
+    order = await store_orders.order_by_id(connection, key.object_id)
+    assert order is not None, "a key is claimed in the transaction that inserts its order, and orders are never deleted"
     if order.fingerprint != key.fingerprint:
         raise Refusal(IDEMPOTENCY_KEY_REUSED)
     return order

@@ -86,10 +86,13 @@ class OrderSteps:
             now = await connection.now()
             rejection = _too_late(order, now)
             state = OrderState.EXECUTED if rejection is None else OrderState.REJECTING
-            values = {"executed_at": now} if rejection is None else _reason(rejection)
+            moved = replace(order, state=state, rejection=rejection, updated_at=now)
+            values: dict[str, object] = {"executed_at": now}
+            if rejection is not None:
+                moved = _answered(moved)
+                values = {"answer": moved.answer, **_reason(rejection)}
             if not await store_orders.move_order(connection, order.id, order.state, state, now, **values):
                 return await _found(connection, order.id)
-            moved = replace(order, state=state, rejection=rejection, updated_at=now)
             if rejection is not None:
                 return moved
             assert order.price is not None
@@ -257,8 +260,12 @@ async def turn(
     connection: Connection, order: Order, state: OrderState, now: int, rejection: Rejection | None, **lease: int
 ) -> Order:
     """Gives a (locked) order up; what it set aside goes back in the steps that follow."""
-    await store_orders.save_order(connection, order.id, state, now, **_reason(rejection), **lease)
-    return replace(order, state=state, rejection=rejection, updated_at=now)
+    given_up = replace(order, state=state, rejection=rejection, updated_at=now)
+    if rejection is not None:
+        given_up = _answered(given_up)
+    values = {"answer": given_up.answer, **_reason(rejection), **lease}
+    await store_orders.save_order(connection, order.id, state, now, **values)
+    return given_up
 
 
 async def end(connection: Connection, order: Order, now: int) -> Order:

@@ -5,11 +5,13 @@ ticks, day_bars     what the market did
 holdings            who owns what; the market's own shares are the holding of `rules.MARKET`
 share_commitments   what remains under each stockholding authorization; `commitment_operations` are its receipts
 orders              the log of each order's saga;  fills: its one execution
+idempotency_keys    of requests to place an order: that there is one, or why there is none
 """
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
 from subgraphs.shared.audit import audit_table
+from subgraphs.shared.idempotency import idempotency_table
 
 metadata = MetaData(
     naming_convention={
@@ -171,4 +173,5 @@ fills = Table(
     Column("executed_at", BigInteger, nullable=False),
 )
 
+idempotency_keys = idempotency_table(metadata)
 audit_log = audit_table(metadata)

@@ -59,7 +59,10 @@ def create_app(
         verifier=verifier,
         database=opened,
         metrics=[_unfinished(use_cases)],
-        background=(use_cases.saga.driver.run, use_cases.accounts.run) if settings.loops else (),
+        background=(use_cases.saga.driver.run,) if settings.loops else (),
+        hourly=(use_cases.accounts.forget_expired_sessions, use_cases.accounts.forget_refusals)
+        if settings.loops
+        else (),
         closing=closing,
     )
     app = build_app(parts, settings)
@@ -76,7 +79,11 @@ def from_environment() -> FastAPI:
 def _use_cases(settings: Settings, database: Database, passwords: Passwords, peers: Peers) -> UseCases:
     authorizations = AuthorizationsService(database)
     accounts = UsersService(
-        database, passwords=passwords, token_key=settings.access_token_key(), limits=_limits(settings)
+        database,
+        passwords=passwords,
+        token_key=settings.access_token_key(),
+        limits=_limits(settings),
+        refusal_retention_days=settings.refusal_retention_days,
     )
     saga = AuthorizationSaga(database, authorizations, peers, request_drive_ms=settings.request_drive_ms)
     return UseCases(accounts, authorizations, saga)

@@ -81,9 +81,12 @@ class AuthorizationSaga:
         earlier = await self._authorizations.created_before(caller, claimed)
         if earlier is not None:
             return earlier
-        stock_id = None if request.stockholding_id is None else await self._stock_of(caller, request.stockholding_id)
-        owner = str(uuid.uuid4())
-        creation = await self._authorizations.create(caller, request, stock_id, claimed, owner)
+        holding_id, owner = request.stockholding_id, str(uuid.uuid4())
+        try:
+            stock_id = None if holding_id is None else await self._stock_of(caller, holding_id)
+            creation = await self._authorizations.create(caller, request, stock_id, claimed, owner)
+        except Refusal as refusal:
+            return await self._authorizations.refuse(caller, claimed, refusal)
         if not creation.replayed:
             await self._drive([creation.authorization], owner)
             driven = await self._authorizations.created_before(caller, claimed)

@@ -13,6 +13,7 @@ from subgraphs.shared.graphql_types import (
     MutationError,
     Timestamp,
     attempt,
+    attempt_once,
     connection,
     mutation_errors,
 )
@@ -167,9 +168,9 @@ class Mutation:
     @strawberry.mutation(description="Registers a user. One register, login or refresh per operation.")
     async def register(self, info: Info, input: RegisterInput) -> RegisterPayload | None:
         """Registers a user."""
-        outcome, errors = await attempt(_register(info.context, input))
+        outcome, errors, repeated = await attempt_once(_register(info.context, input))
         if outcome is None:
-            return RegisterPayload(user=None, replayed=False, errors=errors)
+            return RegisterPayload(user=None, replayed=repeated, errors=errors)
         return RegisterPayload(user=User.of(outcome.value), replayed=outcome.replayed, errors=errors)
 
     @strawberry.mutation(description="Starts a session with a password.")
@@ -202,9 +203,9 @@ class Mutation:
         self, info: Info, input: CreateAuthorizationInput
     ) -> CreateAuthorizationPayload | None:
         """Creates an authorization; one that failed is shown beside its error."""
-        creation, errors = await attempt(_create_authorization(info.context, input))
+        creation, errors, repeated = await attempt_once(_create_authorization(info.context, input))
         if creation is None:
-            return CreateAuthorizationPayload(authorization=None, replayed=False, errors=errors)
+            return CreateAuthorizationPayload(authorization=None, replayed=repeated, errors=errors)
         refused = [] if creation.refusal is None else mutation_errors(creation.refusal)
         authorization = Authorization.of(creation.authorization)
         return CreateAuthorizationPayload(authorization=authorization, replayed=creation.replayed, errors=refused)

@@ -19,6 +19,7 @@ from subgraphs.shared.idempotency import (
     StoredAnswer,
     claim,
     idempotency_key,
+    keep_refusal,
     stored_answer,
 )
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
@@ -142,6 +143,12 @@ class AuthorizationsService:
 
         return await self._database.write(work)
 
+    async def refuse(self, caller: Caller, key: IdempotencyKey, refusal: Refusal) -> Creation:
+        """Makes a refusal the final answer and raises it, unless another request with the key was answered before."""
+        stored = await keep_refusal(self._database, idempotency_keys, key, refusal)
+        async with self._database.reading() as connection:
+            return await _repetition(connection, caller, key, stored)
+
     async def revoke(self, caller: Caller, authorization_id: str, owner: str, *, cascade: bool) -> list[str]:
         """Ends an authorization, with its whole family if `cascade`: durably, from this commit on.
 
@@ -194,9 +201,9 @@ async def _repetition(connection: Connection, caller: Caller, key: IdempotencyKe
     """What a repeated request gets: the authorization as its final answer showed it, or as it stands while open."""
     found = await store.find_authorizations(connection, caller.id, [key.object_id])
     authorization = found[key.object_id]
-    if stored.status is None:
+    if stored.result is None:
         return Creation(authorization, key.key, replayed=True, final=False)
-    return Creation(replace(authorization, **orjson.loads(stored.body)), key.key, replayed=True, final=True)
+    return Creation(replace(authorization, **orjson.loads(stored.result)), key.key, replayed=True, final=True)
 
 
 async def _check_broker(connection: Connection, caller: Caller, broker_id: str) -> None:

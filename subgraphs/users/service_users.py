@@ -3,7 +3,6 @@
 Both faces call these; every method takes the caller first where it matters who asks, and returns entities of `rules`.
 """
 
-import asyncio
 import hashlib
 import secrets
 import uuid
@@ -28,8 +27,10 @@ from subgraphs.shared.idempotency import (
     Outcome,
     StoredAnswer,
     claim,
+    forget_refusals,
     idempotency_key,
-    store_answer,
+    keep_refusal,
+    store_result,
 )
 from subgraphs.shared.keys import SigningKey
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
@@ -57,8 +58,6 @@ REFRESH_TOKEN_BYTES = 32
 NO_SUCH_USER = "There is no such user. Find one in the list of users."
 USER_LIST = "users"
 """The list's name in its cursors."""
-FORGET_INTERVAL_S = 3_600
-"""Sessions live for weeks; an hour's expired ones are few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +80,13 @@ class UsersService:
         passwords: Passwords,
         token_key: SigningKey,
         limits: AccountLimits,
+        refusal_retention_days: int = 30,
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._token_key = token_key
         self._limits = limits
+        self._refusal_retention_days = refusal_retention_days
 
     async def register(self, registration: Registration, *, key: str | None, address: str) -> Outcome[User]:
         """Registers a user.
@@ -105,7 +106,10 @@ class UsersService:
         async def work(connection: Connection) -> tuple[User, bool]:
             return await _insert_once(connection, claimed, registration, password_hash)
 
-        user, replayed = await self._database.write(work)
+        try:
+            user, replayed = await self._database.write(work)
+        except Refusal as refusal:
+            user, replayed = _read_user(await keep_refusal(self._database, idempotency_keys, claimed, refusal)), True
         if replayed and not await self._has_password(user.id, registration.password):
             raise Refusal(IDEMPOTENCY_KEY_REUSED)
         return Outcome(value=user, key=claimed.key, replayed=replayed)
@@ -153,11 +157,9 @@ class UsersService:
 
         await self._database.write(work)
 
-    async def run(self) -> None:
-        """Forgets expired sessions for ever, now and then."""
-        while True:
-            await self.forget_expired_sessions()
-            await asyncio.sleep(FORGET_INTERVAL_S)
+    async def forget_refusals(self) -> None:
+        """Deletes refusals that are kept no longer."""
+        await forget_refusals(self._database, idempotency_keys, days=self._refusal_retention_days)
 
     async def user(self, caller: Caller, user_id: str) -> User:
         """A user as the caller may see them; raises Refusal `not-found`."""
@@ -278,13 +280,18 @@ class UsersService:
         await self._database.write(work)
 
 
+def _read_user(stored: StoredAnswer) -> User:
+    assert stored.result is not None, "a user commits together with the answer"
+    return User(**orjson.loads(stored.result))
+
+
 async def _insert_once(
     connection: Connection, key: IdempotencyKey, registration: Registration, password_hash: str
 ) -> tuple[User, bool]:
     """The registered user, and whether this request is a repetition."""
     stored = await claim(connection, idempotency_keys, key)
     if stored is not None:
-        return User(**orjson.loads(stored.body)), True
+        return _read_user(stored), True
     now = await connection.now()
     if not await store.insert_user(connection, key.object_id, registration, password_hash, now):
         raise _email_taken()
@@ -296,7 +303,7 @@ async def _insert_once(
         version=1,
         email=registration.email,
     )
-    await store_answer(connection, idempotency_keys, key, StoredAnswer(201, orjson.dumps(user).decode()))
+    await store_result(connection, idempotency_keys, key, orjson.dumps(user).decode())
     await record(connection, audit_log, AuditEntry("user.register", Caller("user", user.id, user.type), user.id))
     return user, False
 

@@ -13,7 +13,7 @@ from subgraphs.shared.audit import AuditEntry, record
 from subgraphs.shared.auth import Caller
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.driving import LEASE_MS
-from subgraphs.shared.idempotency import IdempotencyKey, StoredAnswer, store_answer
+from subgraphs.shared.idempotency import IdempotencyKey, store_result
 from subgraphs.users import store_authorizations as store
 from subgraphs.users.rules_authorizations import Authorization, State
 from subgraphs.users.store_authorizations import Lease
@@ -133,7 +133,4 @@ async def _store_first_answer(
 ) -> None:
     """Stores the final answer of the creating request, unless an earlier state was final for it already."""
     key = IdempotencyKey(namespace=f"{investor_id} {CREATE_ROUTE}", key=key_text, fingerprint="")
-    status = 422 if answer["state"] == "FAILED" else 201
-    await store_answer(
-        connection, idempotency_keys, key, StoredAnswer(status, orjson.dumps(answer).decode()), only_if_open=True
-    )
+    await store_result(connection, idempotency_keys, key, orjson.dumps(answer).decode(), only_if_open=True)

@@ -46,7 +46,7 @@ def create_app(
         roles=settings.roles,
         seconds=time.time if clock is None else lambda: clock() / 1_000,
     )
-    service = WalletService(opened)
+    service = WalletService(opened, refusal_retention_days=settings.refusal_retention_days)
     app = build_app(
         ServiceParts(
             title="Wallet",
@@ -55,6 +55,7 @@ def create_app(
             subgraph=Subgraph(schema, service, verifier),
             verifier=verifier,
             database=opened,
+            hourly=(service.forget_refusals,),
             closing=(transport.close,) if database is not None else (transport.close, opened.close),
         ),
         settings,

@@ -17,7 +17,7 @@ from subgraphs.shared.graphql_types import (
     Money,
     MutationError,
     Timestamp,
-    attempt,
+    attempt_once,
     connection,
     invalid_key,
     keys_of,
@@ -213,29 +213,29 @@ class Mutation:
     @strawberry.mutation(description="Brings the caller's money in.")
     async def deposit(self, info: Info, input: DepositInput) -> DepositPayload | None:
         """A deposit, once per idempotency key."""
-        moved, errors = await _move(info, "deposit", input)
+        moved, errors, repeated = await _move(info, "deposit", input)
         return DepositPayload(
             transaction=_transaction(moved.transaction, None) if moved else None,
-            replayed=bool(moved and moved.replayed),
+            replayed=moved.replayed if moved else repeated,
             errors=errors,
         )
 
     @strawberry.mutation(description="Takes the caller's money out.")
     async def withdraw(self, info: Info, input: WithdrawInput) -> WithdrawPayload | None:
         """A withdrawal, once per idempotency key."""
-        moved, errors = await _move(info, "withdraw", input)
+        moved, errors, repeated = await _move(info, "withdraw", input)
         return WithdrawPayload(
             transaction=_transaction(moved.transaction, None) if moved else None,
-            replayed=bool(moved and moved.replayed),
+            replayed=moved.replayed if moved else repeated,
             errors=errors,
         )
 
 
 async def _move(
     info: Info, kind: Literal["deposit", "withdraw"], input: DepositInput | WithdrawInput
-) -> tuple[Moved | None, list[MutationError]]:
+) -> tuple[Moved | None, list[MutationError], bool]:
     service, caller = info.context.service, info.context.user
-    return await attempt(service.move(caller, kind, input.currency, input.amount, key=input.idempotency_key))
+    return await attempt_once(service.move(caller, kind, input.currency, input.amount, key=input.idempotency_key))
 
 
 def _balance(balance: rules.Balance) -> Balance:

@@ -15,7 +15,15 @@ from subgraphs.shared.audit import AuditEntry, record
 from subgraphs.shared.auth import Caller, require_service, require_user
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.errors import NOT_FOUND, ONLY_THE_USER, ErrorCode, Refusal
-from subgraphs.shared.idempotency import IdempotencyKey, StoredAnswer, claim, idempotency_key, store_answer
+from subgraphs.shared.idempotency import (
+    IdempotencyKey,
+    StoredAnswer,
+    claim,
+    forget_refusals,
+    idempotency_key,
+    keep_refusal,
+    store_result,
+)
 from subgraphs.shared.money import decimals_of, format_amount, parse_amount
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
 from subgraphs.wallet import store
@@ -73,8 +81,9 @@ class Moved:
 class WalletService:
     """The wallet's use cases over its database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, refusal_retention_days: int = 30) -> None:
         self._database = database
+        self._refusal_retention_days = refusal_retention_days
 
     # ---- reading ----
 
@@ -150,8 +159,16 @@ class WalletService:
         claimed = idempotency_key(user.id, CREATE_ROUTE, key, request)
         direction: Direction = "in" if kind == "deposit" else "out"
         asked = Transaction(claimed.object_id, user.id, kind, direction, currency, minor)
-        transaction, replayed = await self._database.write(lambda connection: _move_once(connection, asked, claimed))
+        try:
+            transaction, replayed = await self._database.write(lambda opened: _move_once(opened, asked, claimed))
+        except Refusal as refusal:
+            stored = await keep_refusal(self._database, idempotency_keys, claimed, refusal)
+            transaction, replayed = _read_transaction(stored), True
         return Moved(transaction, claimed.key, replayed)
+
+    async def forget_refusals(self) -> None:
+        """Deletes refusals that are kept no longer."""
+        await forget_refusals(self._database, idempotency_keys, days=self._refusal_retention_days)
 
     # ---- system operations ----
 
@@ -176,7 +193,7 @@ class WalletService:
 async def _move_once(connection: Connection, asked: Transaction, key: IdempotencyKey) -> tuple[Transaction, bool]:
     stored = await claim(connection, idempotency_keys, key)
     if stored is not None:
-        return Transaction(**orjson.loads(stored.body)), True
+        return _read_transaction(stored), True
     at = await connection.now()
     account = available_account(asked.user_id, asked.currency)
     await store.insert_account(connection, account, at=at)
@@ -188,9 +205,14 @@ async def _move_once(connection: Connection, asked: Transaction, key: Idempotenc
     await store.record_postings(connection, asked.id, asked.kind, movement.postings, existing=locked.keys(), at=at)
     await store.add_transactions(connection, [movement.transaction], at=at)
     done = (await store.find_transactions(connection, asked.user_id, [asked.id]))[asked.id]
-    await store_answer(connection, idempotency_keys, key, StoredAnswer(201, orjson.dumps(done).decode()))
+    await store_result(connection, idempotency_keys, key, orjson.dumps(done).decode())
     await record(connection, audit_log, _movement_entry(done))
     return done, False
+
+
+def _read_transaction(stored: StoredAnswer) -> Transaction:
+    assert stored.result is not None, "a transaction commits together with its answer"
+    return Transaction(**orjson.loads(stored.result))
 
 
 async def _apply_once(connection: Connection, operation: Operation, caller: Caller) -> tuple[Result | ErrorCode, bool]:

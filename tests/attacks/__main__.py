@@ -48,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.attacks", description=__doc__.partition("\n")[0])
     parser.add_argument("--number", type=int, default=10_000, help="attacks in all (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=900, help="for them in all (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=3_600, help="for them in all (default: %(default)s)")
     parser.add_argument("--seed", default=str(int(time.time())), help="where to begin; by default the time")
     parser.add_argument("--family", action="append", help="only these; may be given several times")
     parser.add_argument("--supergraph", type=Path, default=ROOT / "supergraph.graphql", help="what is served")

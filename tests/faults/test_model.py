@@ -3,9 +3,11 @@
 import asyncio
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -29,6 +31,24 @@ distances = st.integers(-15, 15)
 picks = st.integers(0, 1_000)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A creating request and its one answer."""
+
+    broker: bool
+    service: str
+    path: str
+    body: dict[str, Any]
+    key: str
+    status: int
+    answer: dict[str, Any]
+
+
+def answered(response: httpx.Response) -> dict[str, Any]:
+    """The answer without what names the single request."""
+    return {name: value for name, value in response.json().items() if name != "requestId"}
+
+
 class Machine(RuleBasedStateMachine):
     """Random requests, each of which must come to what the model says."""
 
@@ -40,6 +60,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         number = next(self.numbers)
         self.keys = itertools.count()
+        self.asked: list[Asked] = []
         self.alice = self.run(self.brokerage.person("investor", f"alice {number}"))
         self.carol = self.run(self.brokerage.person("broker", f"carol {number}"))
         self.holding = holding_id_of(self.alice.id, STOCK.stock_id)
@@ -58,9 +79,19 @@ class Machine(RuleBasedStateMachine):
         person = self.carol if broker else self.alice
         key = str(next(self.keys))
         response = self.run(self.brokerage.send(person, service, "POST", path, body, key=key))
-        again = self.run(self.brokerage.send(person, service, "POST", path, body, key=key))
-        assert again.status_code == response.status_code, "a repetition was answered otherwise"
+        self.asked.append(Asked(broker, service, path, body, key, response.status_code, answered(response)))
+        self.repeat(-1)
         return {**response.json(), "http": response.status_code}
+
+    @precondition(lambda self: self.asked)
+    @rule(pick=picks)
+    def repeat(self, pick: int) -> None:
+        """Whatever has happened since, a request that is sent again gets its one answer, yes or no."""
+        asked = self.asked[pick if pick < 0 else pick % len(self.asked)]
+        person = self.carol if asked.broker else self.alice
+        again = self.run(self.brokerage.send(person, asked.service, "POST", asked.path, asked.body, key=asked.key))
+        assert (again.status_code, answered(again)) == (asked.status, asked.answer)
+        assert again.headers["Idempotent-Replayed"] == "true"
 
     def order(self, *, broker: bool = False, **body: Any) -> tuple[str, str]:
         """Places an order; its id, and its status or why it was refused."""

@@ -1,5 +1,6 @@
 """The one shape of users, wallet and stocks: whoever knows one service's files knows those of the others."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ ENTITIES = {
 
 OWN = {"users": {"passwords.py"}, "stocks": {"companies.py", "feed.py", "feeder.py"}, "wallet": set[str]()}
 """What one service alone has; ARCHITECTURE.md says why."""
+
+
+STATUSES = {201, 202, 204, 400, 401, 403, 404, 409, 412, 422, 429, 503}
+
+
+def is_core(path: Path) -> bool:
+    """Whether a file is neither face nor wiring, which speak HTTP, nor settings, which count other things."""
+    return path.stem.split("_")[0] not in ("app", "bodies", "routes", "schema", "settings")
 
 
 def misplaced(service: str, names: set[str]) -> set[str]:
@@ -81,3 +90,14 @@ def test_shared_names_no_service_and_no_role(path: Path) -> None:
     names = {"users", "wallet", "stocks", "investor", "broker"}
     literals = {f'"{name}"' for name in names} | {f"{name}_url" for name in names}
     assert [each for each in sorted(literals) if each in path.read_text()] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for name in SERVICES for path in (ROOT / "subgraphs" / name).glob("*.py") if is_core(path)),
+    ids=lambda path: f"{path.parent.name}/{path.name}",
+)
+def test_only_faces_know_http_statuses(path: Path) -> None:
+    """A rule, a use case or a statement says what kind of refusal it is, and a face which number that has."""
+    numbers = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+    assert [each for each in numbers if type(each) is int and each in STATUSES] == []

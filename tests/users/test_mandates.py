@@ -481,3 +481,49 @@ async def test_the_same_through_graphql(desk: Desk) -> None:
     assert revoked["data"]["revokeAuthorization"] == {"authorization": {"status": "REVOKED"}, "errors": []}
     nobody = await desk.client.graphql(REVOKE, variables)
     assert nobody["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+async def test_a_mandate_refused_for_its_time_stays_refused(desk: Desk) -> None:
+    """A window that is over is refused under its key; the same words come back on both faces."""
+    over = "2020-01-01T00:00:00Z"
+    first = await desk.create(key="k", endsAt=over)
+    again = await desk.create(key="k", endsAt=over)
+    assert (first.status_code, first.json()["code"]) == (422, "invalid-window")
+    assert ("idempotent-replayed" in first.headers, "idempotent-replayed" in again.headers) == (False, True)
+    assert {**again.json(), "requestId": ""} == {**first.json(), "requestId": ""}
+    reused = await desk.create(key="k")
+    assert (reused.status_code, reused.json()["code"]) == (422, "idempotency-key-reused")
+
+
+async def test_a_holding_that_was_not_there_stays_unknown(desk: Desk) -> None:
+    """A mandate over shares that the investor has since bought is refused as it was; under another key it is given."""
+    holding: dict[str, Any] = {"type": "stockholding", "currency": None, "amount": "1"}
+    unknown = "00000000-0000-4000-8000-000000000000"
+    first = await desk.create(key="k", stockholdingId=unknown, **holding)
+    assert first.json()["code"] == "unknown-stockholding"
+    again = await desk.create(key="k", stockholdingId=unknown, **holding)
+    assert (again.json()["code"], again.headers["idempotent-replayed"]) == ("unknown-stockholding", "true")
+
+
+async def test_while_stocks_is_down_nothing_is_kept(desk: Desk) -> None:
+    """A mandate over shares is 503 while stocks cannot be asked, and given under the same key afterwards."""
+    holding_id = (await desk.buy("3"))["id"]
+    over: dict[str, Any] = {"type": "stockholding", "currency": None, "amount": "1", "stockholdingId": holding_id}
+    desk.client.network.down.add("stocks")
+    assert (await desk.create(key="k", **over)).status_code == 503
+    desk.client.network.down.clear()
+    given = await desk.create(key="k", **over)
+    assert given.status_code == 201, given.text
+    assert "idempotent-replayed" not in given.headers
+
+
+async def test_too_little_money_stays_too_little(desk: Desk) -> None:
+    """A mandate that the wallet refused fails again after a deposit, over REST and as a mutation."""
+    first = await desk.create(key="k", amount="5000.00")
+    assert (first.status_code, first.json()["code"]) == (422, "insufficient-funds")
+    await desk.deposit(desk.alice, "9000.00")
+    again = await desk.create(key="k", amount="5000.00")
+    assert (again.status_code, again.json()["code"]) == (422, "insufficient-funds")
+    given = {"type": "CAPITAL", "brokerId": desk.bob.id, "currency": "EUR", "amount": "5000.00", "idempotencyKey": "k"}
+    answer = (await desk.client.graphql(CREATE, {"input": given}, person=desk.alice))["data"]["createAuthorization"]
+    assert [error["code"] for error in answer["errors"]] == ["INSUFFICIENT_FUNDS"]

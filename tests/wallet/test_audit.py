@@ -73,7 +73,7 @@ async def test_a_lost_answer_is_found(wallet: WalletService, database: Database)
     """An operation or a request whose repetition could not be answered is reported."""
     alice = await books(wallet)
     await damage(
-        database, "UPDATE operations SET answer = NULL WHERE op = 'hold'", "UPDATE idempotency_keys SET status = NULL"
+        database, "UPDATE operations SET answer = NULL WHERE op = 'hold'", "UPDATE idempotency_keys SET result = NULL"
     )
     subjects = [subject.split(" ")[:2] for invariant, subject in await found(database) if invariant == "I7"]
     assert [words[0] for words in subjects] == ["a", "hold"]
