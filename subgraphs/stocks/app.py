@@ -64,8 +64,13 @@ def create_app(
     signer = ServiceSigner(settings.service, settings.signing_key(), seconds=seconds)
     sessions = sessions_from(settings.market_sessions)
     market = MarketService(opened, sessions)
-    days = settings.refusal_retention_days
-    orders = OrdersService(opened, sessions, settings.fees, refusal_retention_days=days)
+    orders = OrdersService(
+        opened,
+        sessions,
+        settings.fees,
+        broker_orders_max=settings.broker_orders_per_minute_max,
+        refusal_retention_days=settings.refusal_retention_days,
+    )
     peers = Peers(
         wallet=WalletPeer(Peer("wallet", settings.wallet_url, transport, signer)),
         users=UsersPeer(Peer("users", settings.users_url, transport, signer)),
@@ -85,7 +90,7 @@ def create_app(
             database=opened,
             metrics=_metrics(saga),
             background=background,
-            hourly=(orders.forget_refusals,) if settings.loops else (),
+            hourly=(orders.forget,) if settings.loops else (),
             closing=(transport.close,) if database is not None else (transport.close, opened.close),
         ),
         settings,

@@ -101,7 +101,9 @@ class NewOrderBody(RequestBody):
     stock_id: Uuid
     side: Annotated[Side, Field(strict=False)]
     type: Annotated[OrderType, Field(strict=False)] = OrderType.MARKET
-    quantity: DecimalText
+    quantity: DecimalText = Field(
+        description="Of a broker's order so many that fees take at most 5 %: see `smallestQuantity` of order-too-small."
+    )
     time_in_force: Annotated[TimeInForce, Field(strict=False)] = TimeInForce.DAY
     limit_price: Price | None = None
     stop_price: Price | None = None

@@ -76,6 +76,7 @@ class UsersPeer:
         try:
             mandate = Mandate(
                 authorization_id=answer["id"],
+                root_id=answer["rootId"],
                 investor_id=answer["investorId"],
                 broker_id=answer["brokerId"],
                 type=answer["type"],

@@ -13,6 +13,7 @@ from subgraphs.shared.errors import (
     INVALID_PRICE,
     INVALID_QUANTITY,
     NOT_FOUND,
+    TOO_MANY_REQUESTS,
     ErrorCode,
 )
 from subgraphs.shared.ids import ID_PATTERN
@@ -34,6 +35,7 @@ from subgraphs.stocks.rules import (
     MARKET_CLOSED,
     ORDER_COMPLETED,
     ORDER_FINAL,
+    ORDER_TOO_SMALL,
     PRICE_MOVED,
     STALE_PRICE,
     UNKNOWN_AUTHORIZATION,
@@ -58,8 +60,10 @@ PLACING_CODES: tuple[ErrorCode, ...] = (
     INVALID_PRICE,
     INVALID_QUANTITY,
     MARKET_CLOSED,
+    ORDER_TOO_SMALL,
     PRICE_MOVED,
     STALE_PRICE,
+    TOO_MANY_REQUESTS,
     UNKNOWN_AUTHORIZATION,
     UNKNOWN_STOCK,
 )
@@ -122,7 +126,8 @@ def order_routes(use_cases: UseCases) -> APIRouter:
         """Places an order. Brokers name an `authorizationId`; only investors place automated orders, for themselves.
 
         201 when it is completed or working, 422 with `orderId` when it was rejected, 202 while it is neither. A
-        repetition with the same key and body gets the same final answer, with `Idempotent-Replayed: true`.
+        repetition with the same key and body gets the same final answer, with `Idempotent-Replayed: true`. A broker's
+        order whose fees would take too large a share is `order-too-small`, with the `smallestQuantity` that would do.
         """
         return _placed(request, await use_cases.place_order(caller, _intent(body), key))
 

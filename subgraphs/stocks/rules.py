@@ -80,6 +80,12 @@ INSUFFICIENT_LIQUIDITY = ErrorCode(
 MARKET_CLOSED = ErrorCode(
     "market-closed", Kind.REFUSED, "The market is closed", "Come back when it is open, or place an automated order."
 )
+ORDER_TOO_SMALL = ErrorCode(
+    "order-too-small",
+    Kind.REFUSED,
+    "Fees would take too large a share of the order",
+    "Order at least the smallest quantity that errors name.",
+)
 PRICE_MOVED = ErrorCode(
     "price-moved",
     Kind.REFUSED,
@@ -122,6 +128,7 @@ ERROR_CODES: tuple[ErrorCode, ...] = (
     INSUFFICIENT_SHARES,
     INSUFFICIENT_LIQUIDITY,
     MARKET_CLOSED,
+    ORDER_TOO_SMALL,
     PRICE_MOVED,
     STALE_PRICE,
     COMMITMENT_CLOSED,

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from subgraphs.shared.errors import INVALID_REQUEST, FieldError, Refusal
 from subgraphs.shared.ids import id_errors
-from subgraphs.shared.money import AMOUNT_MINOR_MAX
+from subgraphs.shared.money import AMOUNT_MINOR_MAX, format_quantity
 from subgraphs.stocks.rules import (
     AUTHORIZATION_INACTIVE,
     AUTHORIZATION_MISMATCH,
     CURRENCY_MISMATCH,
     MARKET_CLOSED,
+    ORDER_TOO_SMALL,
     Quote,
     Stock,
     holding_id_of,
@@ -25,8 +26,10 @@ from subgraphs.stocks.rules_pricing import (
     STOP_SLIPPAGE_PPM,
     FeeRates,
     FeeSchedule,
+    fees_within,
     settle_buy,
     settle_sell,
+    smallest_quantity,
     with_slippage,
 )
 from subgraphs.stocks.rules_sessions import DAY_MS, Sessions
@@ -145,6 +148,7 @@ class Mandate:
     """What an authorization lets a broker do, as users verified it when the order was placed; times in milliseconds."""
 
     authorization_id: str
+    root_id: str
     investor_id: str
     broker_id: str
     type: str
@@ -177,7 +181,7 @@ def order_of(
 
     Raises:
         Refusal: `market-closed`, `invalid-request`, or why the mandate does not allow it: `authorization-inactive`,
-            `authorization-mismatch`, `currency-mismatch`.
+            `authorization-mismatch`, `currency-mismatch`, `order-too-small`.
     """
     is_open = sessions.is_open(now)
     if not is_open and not intent.automated:
@@ -187,6 +191,8 @@ def order_of(
     user_id = request.placed_by if mandate is None else mandate.investor_id
     rates = fees.rates(stock.currency, for_broker=mandate is not None)
     quote = stock.quote
+    if mandate is not None:
+        check_size(intent, stock, rates, fees.share_ppm_max)
     return Order(
         id=request.order_id,
         user_id=user_id,
@@ -223,6 +229,29 @@ def order_of(
         settled_at=None,
         attempts=0,
     )
+
+
+def check_size(intent: OrderIntent, stock: Stock, rates: FeeRates, share_ppm: int) -> None:
+    """R12: a broker's order is not so small that its fees, at the price that is known, take more than that share.
+
+    A broker is paid per order and a fee has a minimum: in small orders a whole mandate would become fees.
+
+    Raises:
+        Refusal: `order-too-small`, with the smallest quantity that would do.
+    """
+    settle, price = settle_buy if intent.side is Side.BUY else settle_sell, side_price(intent.side, stock.quote)
+    if fees_within(settle(intent.quantity, price, stock.currency, rates), share_ppm):
+        return
+    least = format_quantity(smallest_quantity(price, stock.currency, rates, share_ppm, settle))
+    message = f"Order at least {least}: of less, fees would take more than {format_percent(share_ppm)}."
+    fields, extra = [FieldError("quantity", message)], {"smallestQuantity": least}
+    raise Refusal(ORDER_TOO_SMALL, f"{ORDER_TOO_SMALL.title}. {message}", fields=fields, extra=extra)
+
+
+def format_percent(share_ppm: int) -> str:
+    """A share in millionths as a percentage, such as `5 %`."""
+    whole, rest = divmod(share_ppm, 10_000)
+    return f"{whole}.{rest:04}".rstrip("0").rstrip(".") + " %"
 
 
 def _check_mandate(mandate: Mandate, intent: OrderIntent, stock: Stock, now: int) -> None:

@@ -4,7 +4,7 @@ Everything is exact integer arithmetic, rounded once: costs half-even, fees and 
 upwards, so that what was set aside always covers what is paid.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from subgraphs.shared.money import PRICE_DECIMALS, QUANTITY_DECIMALS, RATE_PPM_ONE, decimals_of, fee_minor
@@ -35,11 +35,15 @@ class FeeRates:
 
 @dataclass(frozen=True, slots=True)
 class FeeSchedule:
-    """The configured fees. `minimums` is in minor units per currency and order; a currency it lacks has none."""
+    """The configured fees. `minimums` is in minor units per currency and order; a currency it lacks has none.
+
+    `share_ppm_max` is the greatest share of a broker's order that its fees may take.
+    """
 
     rate_ppm: int
     broker_rate_ppm: int
     minimums: Mapping[str, int]
+    share_ppm_max: int = 50_000
 
     def rates(self, currency: str, *, for_broker: bool) -> FeeRates:
         """The rates that an order in `currency` is pinned to."""
@@ -90,6 +94,50 @@ def settle_sell(quantity: int, price: int, currency: str, rates: FeeRates) -> Se
     broker_fee = min(fee_minor(proceeds, rates.broker_rate_ppm), proceeds)
     fee = min(fee_minor(proceeds, rates.rate_ppm, minimum=rates.minimum), proceeds - broker_fee)
     return Settlement(proceeds, fee, broker_fee)
+
+
+Settle = Callable[[int, int, str, FeeRates], Settlement]
+"""`settle_buy` or `settle_sell`."""
+
+
+def fees_within(settlement: Settlement, share_ppm: int) -> bool:
+    """Whether the fees take no more than that share of what the shares cost; of nothing they take too much."""
+    fees = settlement.fee + settlement.broker_fee
+    return settlement.cost > 0 and fees * RATE_PPM_ONE <= settlement.cost * share_ppm
+
+
+def smallest_quantity(price: int, currency: str, rates: FeeRates, share_ppm: int, settle: Settle) -> int:
+    """The least quantity whose fees at `price` are `fees_within` that share.
+
+    Minimum and rounding weigh less the more is ordered, but not evenly: a cent more may round up two fees. So the
+    search has two ends, where exact fees alone would do, and where fees rounded up by a whole unit each do certainly;
+    between them costs are tried unit by unit, within reason.
+    """
+    rate = share_ppm - rates.broker_rate_ppm
+    assert rate > rates.rate_ppm, "settings allow no share that the rates alone use up"
+    least = max(_upwards(rates.minimum * RATE_PPM_ONE, rate), 1)
+    enough = max(
+        _upwards((rates.minimum + 1) * RATE_PPM_ONE, rate), _upwards(2 * RATE_PPM_ONE, rate - rates.rate_ppm), 1
+    )
+    tried = range(max(least, enough - COSTS_TRIED_MAX), enough + 1)
+    quantities = (_quantity_worth(cost, price, currency) for cost in tried)
+    found = (each for each in quantities if fees_within(settle(each, price, currency, rates), share_ppm))
+    return next(found, _quantity_worth(enough, price, currency))
+
+
+COSTS_TRIED_MAX = 1_000
+"""Only rates that nearly use up the share need more; the answer is then a few minor units above the least."""
+
+
+def _upwards(numerator: int, denominator: int) -> int:
+    return -(-numerator // denominator)
+
+
+def _quantity_worth(cost: int, price: int, currency: str) -> int:
+    """The least quantity worth `cost` minor units or more at `price`."""
+    scale: int = 10 ** (QUANTITY_DECIMALS + PRICE_DECIMALS - decimals_of(currency))
+    quantity = -(-(2 * cost - 1) * scale // (2 * price))
+    return quantity if value_minor(quantity, price, currency) >= cost else quantity + 1
 
 
 def with_slippage(price: int, slippage_ppm: int) -> int:

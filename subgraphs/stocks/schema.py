@@ -64,7 +64,9 @@ class PlaceOrderInput:
 
     stock_id: strawberry.ID
     side: Side
-    quantity: DecimalText
+    quantity: DecimalText = strawberry.field(
+        description="Of a broker's order so many that fees take at most 5 %; ORDER_TOO_SMALL names the least."
+    )
     idempotency_key: str = strawberry.field(description="The same key and order again has no second effect.")
     type: OrderType = OrderType.MARKET
     time_in_force: TimeInForce = TimeInForce.DAY

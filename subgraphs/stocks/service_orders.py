@@ -10,7 +10,7 @@ from subgraphs.shared.audit import AuditEntry, record
 from subgraphs.shared.auth import Caller, require_user
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.driving import LEASE_MS
-from subgraphs.shared.errors import IDEMPOTENCY_KEY_REUSED, NOT_FOUND, Refusal
+from subgraphs.shared.errors import IDEMPOTENCY_KEY_REUSED, NOT_FOUND, TOO_MANY_REQUESTS, Refusal
 from subgraphs.shared.idempotency import IdempotencyKey, claim, forget_refusals, keep_refusal, stored_answer
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
 from subgraphs.stocks import service_shares, store, store_orders
@@ -36,6 +36,7 @@ from subgraphs.stocks.tables import audit_log, idempotency_keys
 ORDER_LIST = "orders"
 """The list's name in its cursors."""
 
+MINUTE_MS = 60_000
 PLACED = "placed"
 """What is stored under the key of an order that there is: its row has the rest."""
 
@@ -52,11 +53,18 @@ class OrdersService:
     """The use cases of orders that need no other service."""
 
     def __init__(
-        self, database: Database, sessions: Sessions, fees: FeeSchedule, *, refusal_retention_days: int = 30
+        self,
+        database: Database,
+        sessions: Sessions,
+        fees: FeeSchedule,
+        *,
+        broker_orders_max: int = 30,
+        refusal_retention_days: int = 30,
     ) -> None:
         self._database = database
         self._sessions = sessions
         self._fees = fees
+        self._broker_orders_max = broker_orders_max
         self._refusal_retention_days = refusal_retention_days
 
     # ---- reading ----
@@ -104,7 +112,7 @@ class OrdersService:
 
         Raises:
             Refusal: what is wrong with the order itself (`unknown-stock`, `market-closed`, `invalid-request`, the
-                mandate's codes, `idempotency-key-reused`); nothing is written then.
+                mandate's codes, `order-too-small`, `too-many-requests`, `idempotency-key-reused`); nothing is written.
         """
 
         async def work(connection: Connection) -> Placement:
@@ -123,6 +131,8 @@ class OrdersService:
                 fees=self._fees,
                 now=now,
             )
+            if mandate is not None:
+                await self._count(connection, mandate, now)
             if not await store_orders.insert_order(connection, order, lease_until=now + LEASE_MS):
                 return Placement(await _found(connection, key), fresh=False)
             details = {"side": order.side, "stockId": stock.id, "authorizationId": order.authorization_id}
@@ -135,6 +145,15 @@ class OrdersService:
 
         return await self._database.write(work)
 
+    async def _count(self, connection: Connection, mandate: Mandate, now: int) -> None:
+        minute, passed_ms = divmod(now, MINUTE_MS)
+        if await store_orders.count_broker_order(connection, mandate.root_id, minute) > self._broker_orders_max:
+            wait_s = -((passed_ms - MINUTE_MS) // 1_000)
+            message = (
+                f"Only {self._broker_orders_max} orders a minute are placed under one mandate. Wait {wait_s} seconds."
+            )
+            raise Refusal(TOO_MANY_REQUESTS, message, retry_after_s=wait_s)
+
     async def refuse(self, key: IdempotencyKey, refusal: Refusal) -> Order:
         """Makes a refusal the final answer and raises it, unless another request with the key has placed the order."""
         async with self._database.reading() as connection:
@@ -144,9 +163,14 @@ class OrdersService:
         async with self._database.reading() as connection:
             return await _found(connection, key)
 
-    async def forget_refusals(self) -> None:
-        """Deletes refusals that are kept no longer."""
+    async def forget(self) -> None:
+        """Deletes refusals that are kept no longer, and counts of minutes that are over."""
         await forget_refusals(self._database, idempotency_keys, days=self._refusal_retention_days)
+
+        async def work(connection: Connection) -> None:
+            await store_orders.delete_broker_orders_before(connection, await connection.now() // MINUTE_MS)
+
+        await self._database.write(work)
 
     async def cancel(self, caller: Caller, order_id: str) -> Order:
         """Tc: the order -> CANCELLING; a repetition finds it cancelled.

@@ -40,6 +40,10 @@ class Settings(ServiceSettings):
     """The least fee of an order per currency, in minor units; JSON in the environment."""
     broker_fee_rate_ppm: int = Field(default=10_000, ge=0, le=1_000_000)
     """The broker's fee on an order placed for an investor: 1 %."""
+    fee_share_ppm_max: int = Field(default=50_000, ge=1, le=1_000_000)
+    """The greatest share of a broker's order that fees may take, 5 %: a smaller order is refused."""
+    broker_orders_per_minute_max: int = Field(default=30, ge=1)
+    """Orders that a broker may place in a minute under one mandate and what it has rolled over into."""
     request_drive_ms: int = Field(default=2_000, ge=0)
     """How long a request drives its order before it answers 202: at most an order's lease. With 0 it tries once."""
     loops: bool = True
@@ -67,6 +71,12 @@ class Settings(ServiceSettings):
             raise ValueError("A replayed market needs TRIFOLIO_FEED_FILE, a CSV file.")
         return self
 
+    @model_validator(mode="after")
+    def _rates_leave_room(self) -> "Settings":
+        if self.fee_rate_ppm + self.broker_fee_rate_ppm >= self.fee_share_ppm_max:
+            raise ValueError("No broker could place an order: fee_share_ppm_max must exceed both rates together.")
+        return self
+
     def seed(self) -> str:
         """The seed of the invented market: the one that was set, or a new one."""
         return secrets.token_hex(16) if self.feed_seed is None else self.feed_seed.get_secret_value()
@@ -74,7 +84,7 @@ class Settings(ServiceSettings):
     @property
     def fees(self) -> FeeSchedule:
         """The configured fees."""
-        return FeeSchedule(self.fee_rate_ppm, self.broker_fee_rate_ppm, self.fee_minimums)
+        return FeeSchedule(self.fee_rate_ppm, self.broker_fee_rate_ppm, self.fee_minimums, self.fee_share_ppm_max)
 
     def verifying_keys(self) -> dict[str, VerifyingKey]:
         """The keys of the services that may call, and this service's own: whoever holds it may post prices by hand."""

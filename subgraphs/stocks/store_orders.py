@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, func, insert, or_, select, tuple_, update
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from subgraphs.shared.database import Connection, insert_or_ignore
 from subgraphs.stocks.rules import Quote
@@ -22,7 +23,7 @@ from subgraphs.stocks.rules_orders import (
 )
 from subgraphs.stocks.rules_pricing import FeeRates, Settlement
 from subgraphs.stocks.store import row_of, rows_of
-from subgraphs.stocks.tables import fills, orders, ticks
+from subgraphs.stocks.tables import broker_orders, fills, orders, ticks
 
 _ORDER_COLUMNS = (
     orders.c.id,
@@ -161,6 +162,22 @@ async def move_order(
     changes = {"state": state.value, "updated_at": now, "attempts": 0, "next_attempt_at": now, **values}
     moved = await connection.execute(_MOVE_ORDER, {"key": order_id, "left_state": left.value, **changes})
     return moved.rowcount == 1
+
+
+async def count_broker_order(connection: Connection, root_id: str, minute: int) -> int:
+    """Counts an order of a mandate's family in a minute; how many it has with it. Concurrent ones wait."""
+    dialect = sqlite if connection.dialect == "sqlite" else postgresql
+    row = dialect.insert(broker_orders).values(root_id=root_id, minute=minute, count=1)
+    counted = row.on_conflict_do_update(
+        index_elements=[broker_orders.c.root_id, broker_orders.c.minute], set_={"count": broker_orders.c.count + 1}
+    )
+    count: int = (await connection.execute(counted.returning(broker_orders.c.count))).scalar_one()
+    return count
+
+
+async def delete_broker_orders_before(connection: Connection, minute: int) -> None:
+    """Forgets the counts of minutes that are over."""
+    await connection.execute(delete(broker_orders).where(broker_orders.c.minute < minute))
 
 
 async def insert_fill(connection: Connection, order: Order, fill: Fill) -> None:

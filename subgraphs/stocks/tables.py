@@ -5,6 +5,7 @@ ticks, day_bars     what the market did
 holdings            who owns what; the market's own shares are the holding of `rules.MARKET`
 share_commitments   what remains under each stockholding authorization; `commitment_operations` are its receipts
 orders              the log of each order's saga;  fills: its one execution
+broker_orders       how many a broker placed in which minute, for the limit
 idempotency_keys    of requests to place an order: that there is one, or why there is none
 """
 
@@ -171,6 +172,16 @@ fills = Table(
     Column("fee", BigInteger, nullable=False),
     Column("broker_fee", BigInteger, nullable=False),
     Column("executed_at", BigInteger, nullable=False),
+)
+
+# How many orders were placed under a mandate's family in each minute since the epoch.
+broker_orders = Table(
+    "broker_orders",
+    metadata,
+    Column("root_id", String(36), primary_key=True),
+    Column("minute", BigInteger, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Index(None, "minute"),
 )
 
 idempotency_keys = idempotency_table(metadata)

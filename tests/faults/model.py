@@ -199,6 +199,10 @@ class Model:
         mandate = self.mandates[mandate_id]
         if not mandate.active:
             return "authorization-inactive", ""
+        side = "buy" if mandate.kind == "capital" else "sell"
+        known = deal(side, shares, self.price(side), by_broker=True)
+        if 20 * (known.fee + known.commission) > known.value:
+            return "order-too-small", ""
         if mandate.kind == "capital":
             most = deal("buy", shares, slipped(self.ask, 20_000), by_broker=True).paid
             if most > mandate.remaining:

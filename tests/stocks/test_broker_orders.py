@@ -12,7 +12,7 @@ from subgraphs.shared.auth import Caller
 from subgraphs.shared.transport import PeerRequest, PeerResponse, TransportFailed
 from subgraphs.users.rules import Role
 from tests.in_memory import host_of, operation_of
-from tests.stocks.conftest import ALBA, HANA, Desk, broker
+from tests.stocks.conftest import ALBA, HANA, Desk, DeskFactory, broker
 
 PASSWORD = "correct horse battery"
 
@@ -334,8 +334,9 @@ async def test_a_rollover_that_is_asked_for_twice_is_one_rollover(desk: Desk) ->
     await desk.check_books()
 
 
-async def test_a_sale_that_its_fees_eat_up_rolls_nothing_over(desk: Desk) -> None:
+async def test_a_sale_that_its_fees_eat_up_rolls_nothing_over(make_desk: DeskFactory) -> None:
     """Fees are capped at the proceeds; when nothing is left there is no child mandate."""
+    desk = await make_desk(fee_share_ppm_max=1_000_000)
     alice, bob = await parties(desk)
     await desk.bought(alice, "10")
     before = await desk.balance(alice)

@@ -288,6 +288,7 @@ CAUSES: list[tuple[str, Cause]] = [
     ("insufficient-shares", too_few_shares),
     ("insufficient-liquidity", of_an_investor(quantity="4000001")),
     ("market-closed", closed_market),
+    ("order-too-small", of_a_broker(quantity="0.25")),
     ("price-moved", of_an_investor(type="stop", stopPrice="50")),
     ("stale-price", slow_wallet),
     ("commitment-closed", ended_commitment),
@@ -304,7 +305,7 @@ ELSEWHERE = {
     "unsupported-media-type": "of a body: tests/users",
     "invalid-amount": "no client names an amount of money here",
     "unknown-currency": "no client names a currency here",
-    "too-many-requests": "only logins and registrations are counted: tests/users",
+    "too-many-requests": "of more orders than a minute has: tests/stocks/test_order_sizes.py",
     "internal-error": "our own fault: tests/users",
 }
 """Codes of the shared catalogue that no client's request to this service is refused with."""
