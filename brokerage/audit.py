@@ -7,6 +7,7 @@ I4  stocks and wallet: whatever is reserved or held belongs to an order that is 
 I5  committed money and shares belong to open commitments, and these to active authorizations
 I6  a completed order moved money exactly once, and what its fill says; any other order never did
 I7  every request that is over has its answer stored, which is what makes a repetition harmless
+I8  a holding has cost what its purchases did, less what the shares of its sales had cost
 
 What one database shows is checked by its service and holds at every moment. What takes two databases can be compared
 when nothing moves: once all is quiet, as nobody sends a request and every saga has come to its end; or in databases of

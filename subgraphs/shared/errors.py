@@ -112,6 +112,12 @@ INVALID_IDEMPOTENCY_KEY = ErrorCode(
     "The idempotency key cannot be used",
     "Send 1 to 255 printable characters, such as a UUID.",
 )
+RESULT_TOO_LARGE = ErrorCode(
+    "result-too-large",
+    Kind.REFUSED,
+    "There is more than one answer holds",
+    "Ask for it page by page, by the list of the same things.",
+)
 UNAUTHENTICATED = ErrorCode(
     "unauthenticated",
     Kind.UNAUTHENTICATED,
@@ -227,6 +233,7 @@ COMMON_CODES: tuple[ErrorCode, ...] = (
     INVALID_QUANTITY,
     INVALID_PRICE,
     UNKNOWN_CURRENCY,
+    RESULT_TOO_LARGE,
     IDEMPOTENCY_KEY_REUSED,
     TOO_MANY_REQUESTS,
     HEADERS_TOO_LARGE,

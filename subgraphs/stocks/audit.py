@@ -3,7 +3,8 @@
 I3  per stock, the shares of all holdings, the market's included, are those issued;
 I4  every reserved share belongs to an order that is not over;
 I5  every committed share belongs to an open share commitment;
-I7  every order that is working or over has the answer stored that a repetition of its request gets.
+I7  every order that is working or over has the answer stored that a repetition of its request gets;
+I8  a holding has cost what its purchases did, less what the shares of its sales had cost.
 
 Each check is one statement and so sees one state of the database, even while the service is being used. `summarize`
 states what other services' books can be compared with once all is quiet.
@@ -55,13 +56,14 @@ class StocksSummary:
 
 
 async def audit(database: Database) -> tuple[Violation, ...]:
-    """Every violation of I3, I4, I5 and I7 in this database; none means that the books are right."""
+    """Every violation of I3, I4, I5, I7 and I8 in this database; none means that the books are right."""
     async with database.reading() as connection:
         return (
             *await _wrong_totals(connection),
             *await _wrong_reservations(connection),
             *await _wrong_commitments(connection),
             *await _wrong_answers(connection),
+            *await _wrong_costs(connection),
         )
 
 
@@ -125,6 +127,15 @@ async def _wrong_commitments(connection: Connection) -> list[Violation]:
         select(share_commitments.c.holding_id, -share_commitments.c.remaining),
     ).subquery()
     return await _differences(connection, "I5", both, "committed shares without a commitment")
+
+
+async def _wrong_costs(connection: Connection) -> list[Violation]:
+    changed = case((orders.c.side == Side.BUY, fills.c.cost), else_=-func.coalesce(fills.c.basis, 0))
+    both = union_all(
+        select(holdings.c.id.label("id"), holdings.c.cost.label("shares")),
+        select(orders.c.holding_id, -changed).join_from(orders, fills),
+    ).subquery()
+    return await _differences(connection, "I8", both, "of cost without a trade")
 
 
 async def _wrong_answers(connection: Connection) -> list[Violation]:

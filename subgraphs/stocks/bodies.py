@@ -3,6 +3,7 @@
 What is answered is written straight into plain values: an order costs less than through the models, which document it.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
@@ -13,6 +14,7 @@ from subgraphs.shared.money import format_amount, format_price, format_quantity
 from subgraphs.shared.timestamps import format_timestamp
 from subgraphs.stocks.rules import CommitmentAnswer, Day, Holding, Stock
 from subgraphs.stocks.rules_orders import Order, OrderStatus, OrderType, Side, TimeInForce
+from subgraphs.stocks.rules_statements import Statement, Trade, TradingTotals
 
 Document = dict[str, object]
 Uuid = Annotated[str, Field(pattern=f"^{ID_PATTERN}$")]
@@ -146,6 +148,89 @@ class OrderBody(ResponseBody):
     created_at: TimestampText
     executed_at: TimestampText | None
     settled_at: TimestampText | None
+
+
+class TradeBody(ResponseBody):
+    """The execution of an order."""
+
+    order_id: IdText
+    executed_at: TimestampText
+    stock_id: IdText
+    symbol: str
+    side: Side
+    quantity: DecimalText
+    price: Price
+    currency: CurrencyCode
+    cost: DecimalText = Field(description="Price x quantity.")
+    fee: DecimalText
+    broker_fee: DecimalText
+    profit: DecimalText | None = Field(
+        description="What a sale brought less what its shares had cost on average, before fees; null for a purchase."
+    )
+
+    @classmethod
+    def of(cls, trade: Trade) -> "TradeBody":
+        """A trade on the wire."""
+        currency = trade.currency
+        return cls(
+            order_id=trade.order_id,
+            executed_at=format_timestamp(trade.executed_at),
+            stock_id=trade.stock_id,
+            symbol=trade.symbol,
+            side=trade.side,
+            quantity=format_quantity(trade.quantity),
+            price=format_price(trade.price),
+            currency=currency,
+            cost=format_amount(trade.cost, currency),
+            fee=format_amount(trade.fee, currency),
+            broker_fee=format_amount(trade.broker_fee, currency),
+            profit=None if trade.profit is None else format_amount(trade.profit, currency),
+        )
+
+
+class TradingTotalsBody(ResponseBody):
+    """One currency's trades of a month together."""
+
+    currency: CurrencyCode
+    bought: DecimalText = Field(description="What purchases cost, without fees.")
+    sold: DecimalText = Field(description="What sales brought, before fees.")
+    fees: DecimalText
+    broker_fees: DecimalText
+    profit: DecimalText = Field(description="What sales gained by average cost, before fees.")
+
+    @classmethod
+    def of(cls, totals: TradingTotals) -> "TradingTotalsBody":
+        """Sums on the wire."""
+        names = ("bought", "sold", "fees", "broker_fees", "profit")
+        amounts = {name: format_amount(getattr(totals, name), totals.currency) for name in names}
+        return cls(currency=totals.currency, **amounts)
+
+
+class StatementBody(ResponseBody):
+    """A user's month of trades."""
+
+    month: str = Field(examples=["2026-01"], description="A month of UTC.")
+    totals: list[TradingTotalsBody]
+    trades: list[TradeBody]
+
+    @classmethod
+    def of(cls, statement: Statement) -> "StatementBody":
+        """A statement on the wire."""
+        return cls(
+            month=statement.month.text,
+            totals=[TradingTotalsBody.of(each) for each in statement.totals],
+            trades=[TradeBody.of(each) for each in statement.trades],
+        )
+
+
+STATEMENT_COLUMNS = tuple(field.alias or name for name, field in TradeBody.model_fields.items())
+"""The table of a statement as CSV: a trade's members."""
+
+
+def statement_rows(statement: Statement) -> Iterator[tuple[object, ...]]:
+    """The rows of that table, a trade each."""
+    for trade in statement.trades:
+        yield tuple(TradeBody.of(trade).model_dump(mode="json").values())
 
 
 class TickBody(RequestBody):

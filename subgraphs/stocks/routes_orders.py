@@ -13,15 +13,26 @@ from subgraphs.shared.errors import (
     INVALID_PRICE,
     INVALID_QUANTITY,
     NOT_FOUND,
+    RESULT_TOO_LARGE,
     TOO_MANY_REQUESTS,
     ErrorCode,
 )
 from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import parse_price, parse_quantity
+from subgraphs.shared.months import parse_month
 from subgraphs.shared.problems import SIGNED_IN, problem_response, problem_responses, request_id_of
 from subgraphs.shared.routing import After, Limit, ServiceRoute, json_response, page_response
+from subgraphs.shared.statements import CSV_RESPONSE, MonthText, csv_response, wants_csv
 from subgraphs.shared.timestamps import parse_timestamp
-from subgraphs.stocks.bodies import NewOrderBody, OrderBody, OrderChangeBody, order_document
+from subgraphs.stocks.bodies import (
+    STATEMENT_COLUMNS,
+    NewOrderBody,
+    OrderBody,
+    OrderChangeBody,
+    StatementBody,
+    order_document,
+    statement_rows,
+)
 from subgraphs.stocks.rules import (
     AUTHORIZATION_INACTIVE,
     AUTHORIZATION_MISMATCH,
@@ -99,6 +110,19 @@ def order_routes(use_cases: UseCases) -> APIRouter:
         wanted = OrderFilter(status=status, stock_id=stock_id, side=side, client_order_id=client_order_id)
         page = await use_cases.orders.orders(caller, wanted, after=after, limit=limit)
         return page_response(request, [order_document(order) for order in page.items], page.next_cursor)
+
+    @router.get(
+        "/statement",
+        summary="Returns a user's statement of a month",
+        response_model=StatementBody,
+        responses={**problem_responses(*SIGNED_IN, RESULT_TOO_LARGE), **CSV_RESPONSE},
+    )
+    async def get_statement(request: Request, caller: UserCaller, month: MonthText) -> Any:
+        """The trades of the caller's own orders in the month, first one first, and what they come to."""
+        statement = await use_cases.orders.statement(caller, parse_month(month))
+        if wants_csv(request):
+            return csv_response(f"trades-{month}.csv", STATEMENT_COLUMNS, statement_rows(statement))
+        return StatementBody.of(statement)
 
     @router.get(
         "/{order_id}",

@@ -20,6 +20,7 @@ from subgraphs.stocks.rules import Holding
 from subgraphs.stocks.rules_intents import OrderIntent, checked
 from subgraphs.stocks.rules_orders import OrderType, Side, TimeInForce
 from subgraphs.stocks.schema_orders import Order, User, order_nodes
+from subgraphs.stocks.schema_statements import Statement
 from subgraphs.stocks.schema_stocks import After, Authorization, Info, Stock, StockHolding, holding_node, stock_node
 from subgraphs.stocks.service import PlacedOrder
 
@@ -179,4 +180,6 @@ async def _recommit(info: Info, input: SetCommitmentInput) -> Holding:
     )
 
 
-schema = SubgraphSchema(query=Query, mutation=Mutation, types=[User, Authorization, Stock, StockHolding, Order])
+schema = SubgraphSchema(
+    query=Query, mutation=Mutation, types=[User, Authorization, Stock, StockHolding, Order, Statement]
+)

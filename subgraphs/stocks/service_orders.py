@@ -10,10 +10,18 @@ from subgraphs.shared.audit import AuditEntry, record
 from subgraphs.shared.auth import Caller, require_user
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.driving import LEASE_MS
-from subgraphs.shared.errors import IDEMPOTENCY_KEY_REUSED, NOT_FOUND, TOO_MANY_REQUESTS, Refusal
+from subgraphs.shared.errors import (
+    IDEMPOTENCY_KEY_REUSED,
+    NOT_FOUND,
+    ONLY_THE_USER,
+    RESULT_TOO_LARGE,
+    TOO_MANY_REQUESTS,
+    Refusal,
+)
 from subgraphs.shared.idempotency import IdempotencyKey, claim, forget_refusals, keep_refusal, stored_answer
+from subgraphs.shared.months import LINES_MAX, Month
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
-from subgraphs.stocks import service_shares, store, store_orders
+from subgraphs.stocks import service_shares, store, store_orders, store_statements
 from subgraphs.stocks.rules import (
     AUTHORIZATION_INACTIVE,
     ORDER_COMPLETED,
@@ -30,6 +38,7 @@ from subgraphs.stocks.rules_orders import (
 )
 from subgraphs.stocks.rules_pricing import FeeSchedule
 from subgraphs.stocks.rules_sessions import Sessions
+from subgraphs.stocks.rules_statements import Statement, statement_of
 from subgraphs.stocks.steps import end, turn
 from subgraphs.stocks.tables import audit_log, idempotency_keys
 
@@ -90,6 +99,23 @@ class OrdersService:
         user = require_user(caller)
         async with self._database.reading() as connection:
             return await store_orders.orders_by_id(connection, ids, user.id)
+
+    async def statement(self, caller: Caller, month: Month, *, of_user: str | None = None) -> Statement:
+        """The trades of a user's own orders in a month.
+
+        Raises:
+            Refusal: `not-found` for another user's; `result-too-large` for a month of more than `LINES_MAX` trades.
+        """
+        user = require_user(caller)
+        if of_user not in (None, user.id):
+            raise Refusal(NOT_FOUND, ONLY_THE_USER)
+        async with self._database.reading() as connection:
+            found = await store_statements.trades(
+                connection, user.id, start=month.start, end=month.end, limit=LINES_MAX + 1
+            )
+        if len(found) > LINES_MAX:
+            raise Refusal(RESULT_TOO_LARGE, f"This month has more than {LINES_MAX} trades. Read the list of orders.")
+        return statement_of(user.id, month, found)
 
     async def placed_before(self, key: IdempotencyKey) -> Order | None:
         """The order that an earlier request with this key made.

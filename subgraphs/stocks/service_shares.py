@@ -55,9 +55,13 @@ async def _reserve_committed(connection: Connection, order: Order, authorization
     return None
 
 
-async def exchange(connection: Connection, order: Order, fill: Fill, now: int) -> None:
-    """Moves the reserved shares between the market and the investor, and their cost with them."""
+async def exchange(connection: Connection, order: Order, fill: Fill, now: int) -> int | None:
+    """Moves the reserved shares between the market and the investor, and their cost with them.
+
+    Returns what the shares of a sale had cost, in minor units; None for a purchase.
+    """
     assert order.holding_id is not None
+    basis = None
     market_id, own_id, quantity = holding_id_of(MARKET, order.stock_id), order.holding_id, order.quantity
     if order.side is Side.BUY:
         await store.insert_holding(connection, own_id, order.user_id, order.stock_id, 0, now)
@@ -67,10 +71,11 @@ async def exchange(connection: Connection, order: Order, fill: Fill, now: int) -
         }
     else:
         own = (await store.lock_holdings(connection, [market_id, own_id]))[own_id]
-        cost = cost_of_sold(own.cost, own.quantity, quantity)
-        shifts = {market_id: Shift(free=quantity), own_id: Shift(reserved=-quantity, cost=-cost)}
+        basis = cost_of_sold(own.cost, own.quantity, quantity)
+        shifts = {market_id: Shift(free=quantity), own_id: Shift(reserved=-quantity, cost=-basis)}
     for holding_id in sorted(shifts):
         await _shift(connection, holding_id, shifts[holding_id], now)
+    return basis
 
 
 async def give_back(connection: Connection, order: Order, now: int) -> None:

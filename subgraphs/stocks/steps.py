@@ -97,8 +97,8 @@ class OrderSteps:
                 return moved
             assert order.price is not None
             fill = Fill(order.price, order.price_seq, settlement_of(order, order.price), now)
-            await service_shares.exchange(connection, order, fill, now)
-            await store_orders.insert_fill(connection, order, fill)
+            basis = await service_shares.exchange(connection, order, fill, now)
+            await store_orders.insert_fill(connection, order, fill, basis=basis)
             return replace(moved, fill=fill, executed_at=now)
 
         return await self._database.write(work)

@@ -180,8 +180,8 @@ async def delete_broker_orders_before(connection: Connection, minute: int) -> No
     await connection.execute(delete(broker_orders).where(broker_orders.c.minute < minute))
 
 
-async def insert_fill(connection: Connection, order: Order, fill: Fill) -> None:
-    """Writes the one execution of an order."""
+async def insert_fill(connection: Connection, order: Order, fill: Fill, *, basis: int | None) -> None:
+    """Writes the one execution of an order; `basis` is what the shares of a sale had cost."""
     values = {
         "order_id": order.id,
         "stock_id": order.stock_id,
@@ -191,6 +191,7 @@ async def insert_fill(connection: Connection, order: Order, fill: Fill) -> None:
         "cost": fill.settlement.cost,
         "fee": fill.settlement.fee,
         "broker_fee": fill.settlement.broker_fee,
+        "basis": basis,
         "executed_at": fill.executed_at,
     }
     await connection.execute(_INSERT_FILL, values)

@@ -171,6 +171,8 @@ fills = Table(
     Column("cost", BigInteger, nullable=False),
     Column("fee", BigInteger, nullable=False),
     Column("broker_fee", BigInteger, nullable=False),
+    # What the shares of a sale had cost on average; NULL for a purchase.
+    Column("basis", BigInteger),
     Column("executed_at", BigInteger, nullable=False),
 )
 

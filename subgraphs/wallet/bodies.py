@@ -1,5 +1,6 @@
 """The JSON bodies of the wallet's REST face, and how entities are written in them."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
@@ -10,6 +11,7 @@ from subgraphs.shared.money import decimals_of, format_amount, parse_amount
 from subgraphs.shared.timestamps import format_timestamp
 from subgraphs.wallet.rules import Balance, Direction, Transaction, TransactionKind
 from subgraphs.wallet.rules_operations import Close, Commit, Credit, Hold, Operation, Post, Result, Void
+from subgraphs.wallet.rules_statements import CurrencyStatement, Statement
 
 # ---- bodies for users ----
 
@@ -65,6 +67,59 @@ class TransactionBody(ResponseBody):
             authorization_id=transaction.authorization_id,
             created_at=format_timestamp(transaction.created_at),
         )
+
+
+class CurrencyStatementBody(ResponseBody):
+    """One currency's month: `opening` and `credited` less `debited` is `closing`."""
+
+    currency: str = Field(examples=["USD"], description="ISO 4217.")
+    opening: DecimalText = Field(description="The total balance when the month began.")
+    credited: DecimalText = Field(description="What the lines `in` add up to.")
+    debited: DecimalText = Field(description="What the lines `out` add up to.")
+    closing: DecimalText = Field(description="The total balance when the month ended, or by now.")
+
+    @classmethod
+    def of(cls, statement: CurrencyStatement) -> "CurrencyStatementBody":
+        """A currency's month on the wire."""
+        names = ("opening", "credited", "debited", "closing")
+        amounts = {name: format_amount(getattr(statement, name), statement.currency) for name in names}
+        return cls(currency=statement.currency, **amounts)
+
+
+class StatementBody(ResponseBody):
+    """A user's month: every booking in order, and the balances around them."""
+
+    month: str = Field(examples=["2026-01"], description="A month of UTC.")
+    currencies: list[CurrencyStatementBody]
+    lines: list[TransactionBody]
+
+    @classmethod
+    def of(cls, statement: Statement) -> "StatementBody":
+        """A statement on the wire."""
+        return cls(
+            month=statement.month.text,
+            currencies=[CurrencyStatementBody.of(each) for each in statement.currencies],
+            lines=[TransactionBody.of(line) for line in statement.lines],
+        )
+
+
+STATEMENT_COLUMNS = ("bookedAt", "kind", "direction", "currency", "amount", "id", "orderId", "authorizationId")
+"""The table of a statement as CSV."""
+
+
+def statement_rows(statement: Statement) -> Iterator[tuple[str | None, ...]]:
+    """The rows of that table: openings, then every line, then closings. The first and the last are no bookings."""
+    start, end = format_timestamp(statement.month.start), format_timestamp(statement.month.end)
+    for each in statement.currencies:
+        amount = format_amount(each.opening, each.currency)
+        yield start, "opening", None, each.currency, amount, None, None, None
+    for line in statement.lines:
+        amount = format_amount(line.amount, line.currency)
+        booked = format_timestamp(line.created_at)
+        yield booked, line.kind, line.direction, line.currency, amount, line.id, line.order_id, line.authorization_id
+    for each in statement.currencies:
+        amount = format_amount(each.closing, each.currency)
+        yield end, "closing", None, each.currency, amount, None, None, None
 
 
 class NewTransactionBody(RequestBody):

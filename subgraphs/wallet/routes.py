@@ -1,6 +1,6 @@
 """The REST face: /balance and /transactions for users, PUT /balance for the other services."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
@@ -14,17 +14,23 @@ from subgraphs.shared.errors import (
     INVALID_CURSOR,
     INVALID_IDEMPOTENCY_KEY,
     NOT_FOUND,
+    RESULT_TOO_LARGE,
     UNKNOWN_CURRENCY,
 )
+from subgraphs.shared.months import parse_month
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
 from subgraphs.shared.routing import After, Limit, ServiceRoute
+from subgraphs.shared.statements import CSV_RESPONSE, MonthText, csv_response, wants_csv
 from subgraphs.wallet.bodies import (
+    STATEMENT_COLUMNS,
     BalanceBody,
     BalancesBody,
     NewTransactionBody,
+    StatementBody,
     SystemOperationBody,
     TransactionBody,
     result_document,
+    statement_rows,
 )
 from subgraphs.wallet.rules import (
     BALANCE_LIMIT,
@@ -85,6 +91,19 @@ def _transaction_routes(service: WalletService) -> APIRouter:
         add_next_link(request, response, page.next_cursor)
         items = [TransactionBody.of(transaction) for transaction in page.items]
         return PageBody[TransactionBody](items=items, next_cursor=page.next_cursor)
+
+    @router.get(
+        "/statement",
+        summary="Returns a user's statement of a month",
+        response_model=StatementBody,
+        responses={**problem_responses(*SIGNED_IN, RESULT_TOO_LARGE), **CSV_RESPONSE},
+    )
+    async def get_statement(request: Request, caller: UserCaller, month: MonthText) -> Any:
+        """Opening and closing balance of every currency, and all bookings of the month, first one first."""
+        statement = await service.statement(caller, parse_month(month))
+        if wants_csv(request):
+            return csv_response(f"wallet-{month}.csv", STATEMENT_COLUMNS, statement_rows(statement))
+        return StatementBody.of(statement)
 
     @router.get(
         "/{transaction_id}",

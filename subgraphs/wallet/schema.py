@@ -23,7 +23,8 @@ from subgraphs.shared.graphql_types import (
     keys_of,
 )
 from subgraphs.shared.money import format_amount
-from subgraphs.wallet import rules
+from subgraphs.shared.months import parse_month, statement_id
+from subgraphs.wallet import rules, rules_statements
 from subgraphs.wallet.service import Moved, WalletService
 
 Info = strawberry.Info[RequestContext[WalletService], None]
@@ -117,6 +118,30 @@ class Transaction:
         return [invalid_key("id") if key is None else shown.get(key, Refusal(NOT_FOUND)) for key in keys]
 
 
+@strawberry.type(description="One currency's month: what was there, what came and went, and what was left.")
+class CurrencyStatement:
+    """`rules_statements.CurrencyStatement` in decimals."""
+
+    currency: str = strawberry.field(description="ISO 4217.")
+    opening: DecimalText = strawberry.field(description="The total balance when the month began.")
+    credited: DecimalText = strawberry.field(description="What the transactions IN add up to.")
+    debited: DecimalText = strawberry.field(description="What the transactions OUT add up to.")
+    closing: DecimalText = strawberry.field(description="The total balance when the month ended, or by now.")
+
+
+@strawberry.federation.type(
+    keys=[Key(fields=FieldSet("id"), resolvable=False)],
+    description="A user's month: bookings, trades, and what they add up to.",
+)
+class Statement:
+    """The wallet's share of a statement: the journal's lines; stocks adds the trades."""
+
+    id: strawberry.ID
+    month: str = strawberry.field(description="A month of UTC, as `2026-01`.")
+    currencies: list[CurrencyStatement] = strawberry.field(description="Every currency the user had by then.")
+    transactions: list[Transaction] = strawberry.field(description="All of the month, first one first.")
+
+
 After = Annotated[str | None, strawberry.argument(description="`endCursor` of the page before.")]
 
 
@@ -151,6 +176,19 @@ class User:
         )
         shown = await _transactions(info, page.items)
         return connection(page, lambda transaction: shown[transaction.id], after=after)
+
+    @strawberry.field(description="A month of UTC, named as `2026-01`. For the user alone.")
+    async def statement(self, info: Info, month: str) -> Statement | None:
+        """A statement."""
+        wanted = parse_month(month)
+        statement = await info.context.service.statement(info.context.caller, wanted, of_user=self.id)
+        shown = await _transactions(info, statement.lines)
+        return Statement(
+            id=strawberry.ID(statement_id(self.id, wanted)),
+            month=wanted.text,
+            currencies=[_currency_statement(each) for each in statement.currencies],
+            transactions=[shown[line.id] for line in statement.lines],
+        )
 
     @classmethod
     async def resolve_references(cls, _info: Info, representations: list[dict[str, Any]]) -> list["User | Refusal"]:
@@ -248,6 +286,19 @@ def _balance(balance: rules.Balance) -> Balance:
         committed=written(balance.committed),
         held=written(balance.held),
         total=written(balance.total),
+    )
+
+
+def _currency_statement(statement: rules_statements.CurrencyStatement) -> CurrencyStatement:
+    def written(minor: int) -> DecimalText:
+        return DecimalText(format_amount(minor, statement.currency))
+
+    return CurrencyStatement(
+        currency=statement.currency,
+        opening=written(statement.opening),
+        credited=written(statement.credited),
+        debited=written(statement.debited),
+        closing=written(statement.closing),
     )
 
 

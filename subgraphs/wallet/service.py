@@ -14,7 +14,7 @@ import orjson
 from subgraphs.shared.audit import AuditEntry, record
 from subgraphs.shared.auth import Caller, require_service, require_user
 from subgraphs.shared.database import Connection, Database
-from subgraphs.shared.errors import NOT_FOUND, ONLY_THE_USER, ErrorCode, Refusal
+from subgraphs.shared.errors import NOT_FOUND, ONLY_THE_USER, RESULT_TOO_LARGE, ErrorCode, Refusal
 from subgraphs.shared.idempotency import (
     IdempotencyKey,
     StoredAnswer,
@@ -25,6 +25,7 @@ from subgraphs.shared.idempotency import (
     store_result,
 )
 from subgraphs.shared.money import decimals_of, format_amount, parse_amount
+from subgraphs.shared.months import LINES_MAX, Month
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
 from subgraphs.wallet import store
 from subgraphs.wallet.rules import (
@@ -50,6 +51,7 @@ from subgraphs.wallet.rules_operations import (
     gate_of,
     hold_id_of,
 )
+from subgraphs.wallet.rules_statements import Statement, statement_of
 from subgraphs.wallet.tables import audit_log, idempotency_keys
 
 CREATE_ROUTE = "POST /transactions"
@@ -135,6 +137,24 @@ class WalletService:
         viewer = require_user(caller)
         async with self._database.reading() as connection:
             return await store.find_transactions(connection, viewer.id, transaction_ids)
+
+    async def statement(self, caller: Caller, month: Month, *, of_user: str | None = None) -> Statement:
+        """A user's month. Whatever is booked while it is read, its lines and its balances agree.
+
+        Raises:
+            Refusal: `not-found` for another user's; `result-too-large` for a month of more than `LINES_MAX` lines.
+        """
+        viewer = _require_self(caller, of_user)
+        async with self._database.reading() as connection:
+            lines = await store.month_transactions(
+                connection, viewer.id, start=month.start, end=month.end, limit=LINES_MAX + 1
+            )
+            opening = await store.total_before(connection, viewer.id, month.start)
+        if len(lines) > LINES_MAX:
+            raise Refusal(
+                RESULT_TOO_LARGE, f"This month has more than {LINES_MAX} lines. Read the list of transactions."
+            )
+        return statement_of(viewer.id, month, opening, lines)
 
     async def remaining_capital(self, caller: Caller, authorization_ids: Collection[str]) -> dict[str, tuple[int, str]]:
         """What remains of commitments the caller gave or was given: id -> (minor units, currency)."""

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, Text, and_, bindparam, cast, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Row, Text, and_, bindparam, case, cast, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from subgraphs.shared.database import Connection
@@ -227,6 +227,26 @@ _TRANSACTION_COLUMNS = (
     transactions.c.position,
 )
 _INSERT_TRANSACTIONS = insert(transactions)
+_MONTH_TRANSACTIONS = (
+    select(*_TRANSACTION_COLUMNS)
+    .where(
+        transactions.c.user_id == bindparam("viewer_id"),
+        transactions.c.created_at >= bindparam("start"),
+        transactions.c.created_at < bindparam("end"),
+    )
+    .order_by(transactions.c.position)
+    .limit(bindparam("count"))
+)
+_SIGNED = case(
+    (transactions.c.direction == "in", transactions.c.amount),
+    (transactions.c.direction == "out", -transactions.c.amount),
+    else_=0,
+)
+_TOTAL_BEFORE = (
+    select(transactions.c.currency, func.sum(_SIGNED).label("total"))
+    .where(transactions.c.user_id == bindparam("viewer_id"), transactions.c.created_at < bindparam("moment"))
+    .group_by(transactions.c.currency)
+)
 _FIND_TRANSACTIONS = select(*_TRANSACTION_COLUMNS).where(
     transactions.c.id.in_(bindparam("transaction_ids", expanding=True)),
     transactions.c.user_id == bindparam("viewer_id"),
@@ -268,6 +288,21 @@ async def list_transactions(
         statement = statement.where(transactions.c.position < before)
     statement = statement.order_by(transactions.c.position.desc()).limit(limit)
     return [_transaction(row) for row in (await connection.execute(statement)).all()]
+
+
+async def month_transactions(
+    connection: Connection, viewer_id: str, *, start: int, end: int, limit: int
+) -> list[Transaction]:
+    """The viewer's lines of a time, first one first, up to `limit`; `end` is no longer in it."""
+    parameters = {"viewer_id": viewer_id, "start": start, "end": end, "count": limit}
+    return [_transaction(row) for row in (await connection.execute(_MONTH_TRANSACTIONS, parameters)).all()]
+
+
+async def total_before(connection: Connection, viewer_id: str, moment: int) -> dict[str, int]:
+    """What all the viewer's lines before that moment come to, in minor units per currency."""
+    parameters = {"viewer_id": viewer_id, "moment": moment}
+    rows = (await connection.execute(_TOTAL_BEFORE, parameters)).all()
+    return {row.currency: int(row.total) for row in rows}
 
 
 async def find_transactions(

@@ -31,8 +31,8 @@ SPLIT = {"bodies", "routes", "rules", "schema", "service", "store"}
 
 ENTITIES = {
     "users": {"users", "authorizations", "attempts"},
-    "wallet": {"operations"},
-    "stocks": {"stocks", "market", "orders", "intents", "shares", "sessions", "pricing"},
+    "wallet": {"operations", "statements"},
+    "stocks": {"stocks", "market", "orders", "statements", "intents", "shares", "sessions", "pricing"},
 }
 
 OWN = {"users": {"passwords.py"}, "stocks": {"companies.py", "feed.py", "feeder.py"}, "wallet": set[str]()}

@@ -303,6 +303,7 @@ ELSEWHERE = {
     "method-not-allowed": "of REST alone: tests/users",
     "body-too-large": "of a body: tests/users",
     "unsupported-media-type": "of a body: tests/users",
+    "result-too-large": "of statements: tests/stocks/test_statements.py",
     "invalid-amount": "no client names an amount of money here",
     "unknown-currency": "no client names a currency here",
     "too-many-requests": "of more orders than a minute has: tests/stocks/test_order_sizes.py",

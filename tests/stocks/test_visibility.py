@@ -94,6 +94,7 @@ ROUTES: dict[tuple[str, str], tuple[dict[str, str] | None, dict[str, str]]] = {
         {**ALICES, "users": "invalid-request"},
     ),
     ("GET", "/orders"): (None, OWN_LISTS),
+    ("GET", "/orders/statement"): (None, OWN_LISTS),
     ("GET", "/orders/{order_id}"): (None, BOTHS),
     ("POST", "/orders"): (NEW_ORDER, PLACED),
     ("PUT", "/orders/{order_id}"): ({"status": "cancelled"}, ALICES),
@@ -126,7 +127,8 @@ async def test_every_route_knows_its_callers(desk: Desk, caller: str) -> None:
         order = scene.brokers_order if method == "GET" else scene.own_order
         target = path.format(stock_id=ALBA, stockholding_id=scene.holding, order_id=order)
         given = body and {name: value.format(mandate=scene.mandate) for name, value in body.items()}
-        response = await desk.send(scene.callers[caller], method, target, given)
+        query = "?month=2026-01" if path.endswith("/statement") else ""
+        response = await desk.send(scene.callers[caller], method, target + query, given)
         assert verdict(response) == expected[caller], (method, path, response.text)
 
 

@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+from collections import defaultdict
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -27,6 +30,30 @@ def test_one_request_joins_profile_balances_and_holdings(brokerage: Brokerage) -
     holdings = {holding["stock"]["symbol"]: holding for holding in me["holdings"]}
     assert {symbol: holding["quantity"] for symbol, holding in holdings.items()} == PURCHASES["alice"]
     assert holdings[COMMITTED_STOCK]["committedAmount"] == COMMITTED_QUANTITY
+
+
+STATEMENT = """query($month: String!) { me { statement(month: $month) {
+  currencies { currency opening closing } transactions { kind amount currency }
+  trading { currency bought fees } trades { side cost fee currency }
+} } }"""
+
+
+def test_a_statement_joins_bookings_and_trades(brokerage: Brokerage) -> None:
+    """One query has both sides of a month, and what trades cost is what the wallet booked for them."""
+    month = f"{datetime.now(UTC):%Y-%m}"
+    answer = brokerage.ask(STATEMENT, brokerage.printed_token, variables={"month": month})
+    assert "errors" not in answer
+    statement = answer["data"]["me"]["statement"]
+    assert len(statement["trades"]) == len(PURCHASES["alice"])
+    for kind, spent in (("TRADE", "cost"), ("FEE", "fee")):
+        booked: defaultdict[str, Decimal] = defaultdict(Decimal)
+        traded: defaultdict[str, Decimal] = defaultdict(Decimal)
+        for line in statement["transactions"]:
+            if line["kind"] == kind:
+                booked[line["currency"]] += Decimal(line["amount"])
+        for trade in statement["trades"]:
+            traded[trade["currency"]] += Decimal(trade[spent])
+        assert booked == traded
 
 
 def test_plan_asks_users_first_then_wallet_and_stocks_together(tmp_path: Path) -> None:

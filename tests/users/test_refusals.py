@@ -280,6 +280,7 @@ ELSEWHERE = {
     "method-not-allowed": "of the transport: test_application, test_graphql",
     "body-too-large": "of a body: test_accounts, test_graphql",
     "unsupported-media-type": "of a body: test_accounts, test_graphql",
+    "result-too-large": "no statements here",
     "invalid-price": "no prices here",
     "too-many-requests": "after many attempts: test_accounts, test_graphql",
     "internal-error": "our own fault: test_application, through both faces",

@@ -192,6 +192,7 @@ ELSEWHERE = {
     "precondition-failed": "nothing here has a version",
     "body-too-large": "of a body: test_routes",
     "unsupported-media-type": "of a body: test_routes",
+    "result-too-large": "of statements: test_statements",
     "invalid-quantity": "no shares here",
     "invalid-price": "no prices here",
     "too-many-requests": "only logins and registrations are counted: tests/users",

@@ -6,6 +6,7 @@ has thought about here fails.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -58,6 +59,8 @@ async def world(wallet: WalletService) -> World:
     return World(alice, watchers, deposit, trade, mandate, revoked)
 
 
+MONTH = f"{datetime.now(UTC):%Y-%m}"
+
 # Route -> what each kind of watcher gets; "own" is an answer about the watcher's own money.
 NOT_FOR_SERVICES = {"anonymous": 401, "user": "own", "service": 403}
 HIDDEN = {"anonymous": 401, "user": 404, "service": 403}
@@ -65,6 +68,7 @@ ROUTES: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("GET", "/balance"): NOT_FOR_SERVICES,
     ("PUT", "/balance"): {"anonymous": 401, "user": 403, "service": 422},
     ("GET", "/transactions"): NOT_FOR_SERVICES,
+    ("GET", "/transactions/statement"): NOT_FOR_SERVICES,
     ("GET", "/transactions/{transaction_id}"): HIDDEN,
     ("POST", "/transactions"): {"anonymous": 401, "user": 422, "service": 403},
     ("GET", "/health"): {"anonymous": 200, "user": 200, "service": 200},
@@ -87,7 +91,8 @@ async def test_a_route_shows_nobody_elses_money(client: Client, world: World, me
     """Each watcher gets the documented status, and nothing that is Alice's."""
     body: dict[str, object] | None = {} if method in ("PUT", "POST") else None
     for watcher, caller in world.watchers.items():
-        answer = await client.send(caller, method, path.replace("{transaction_id}", world.trade), json=body)
+        target = path.replace("{transaction_id}", world.trade).replace("/statement", f"/statement?month={MONTH}")
+        answer = await client.send(caller, method, target, json=body)
         expected = ROUTES[method, path][caller.kind]
         assert answer.status_code == (200 if expected == "own" else expected), watcher
         for secret in (world.alice.id, world.deposit, world.trade, "100.00", "104."):
@@ -99,7 +104,8 @@ FIELDS: Mapping[str, str] = {
     "deposit": 'mutation { deposit(input: {currency: "USD", amount: "0", idempotencyKey: "k"}) { errors { code } } }',
     "withdraw": 'mutation { withdraw(input: {currency: "USD", amount: "0", idempotencyKey: "k"}) { errors { code } } }',
     "User": '{ _entities(representations: [{__typename: "User", id: $alice}]) { ... on User { '
-    'id balances { total } balance(currency: "USD") { total } transactions { edges { node { amount } } } } } }',
+    'id balances { total } balance(currency: "USD") { total } transactions { edges { node { amount } } } '
+    f'statement(month: "{MONTH}") {{ currencies {{ closing }} transactions {{ id }} }} }} }} }}',
     "Transaction": '{ _entities(representations: [{__typename: "Transaction", id: $transaction}]) { '
     "... on Transaction { id amount } } }",
     "Authorization": '{ _entities(representations: [{__typename: "Authorization", id: $mandate}, '
@@ -108,14 +114,17 @@ FIELDS: Mapping[str, str] = {
 
 
 def test_every_root_field_and_entity_is_walked() -> None:
-    """The table names every root field and every entity that can be referred to."""
+    """The table names every root field and every entity that can be resolved by its key here."""
     graphql = schema._schema
     assert graphql.query_type is not None
     assert graphql.mutation_type is not None
     roots = {*graphql.query_type.fields, *graphql.mutation_type.fields} - {"_entities", "_service"}
     entity = graphql.type_map["_Entity"]
     assert isinstance(entity, GraphQLUnionType)
-    entities = {kind.name for kind in graphql.get_possible_types(entity)} - {"Order"}
+    entities = {kind.name for kind in graphql.get_possible_types(entity)} - {
+        "Order",
+        "Statement",
+    }  # not resolvable here
     assert roots | entities == set(FIELDS)
 
 

@@ -1,0 +1,54 @@
+"""Months of statements: a calendar month of UTC, written as `2026-01`.
+
+A statement is a month of one user's lines with what they add up to. It is made from the lines each time: what was
+booked in a month that is over changes no more.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from subgraphs.shared.errors import INVALID_REQUEST, FieldError, Refusal
+
+LINES_MAX = 10_000
+"""10,000 lines of one month: some hundred a day, and 2 MB; who has more reads the list page by page."""
+
+_MONTH = re.compile(r"(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A month: its text, its first millisecond since the epoch, and the one that is no longer in it."""
+
+    text: str
+    start: int
+    end: int
+
+
+def parse_month(text: str, *, field: str = "month") -> Month:
+    """Reads `2026-01`, of the years 1970 to 9998.
+
+    Raises:
+        Refusal: `invalid-request` for anything else.
+    """
+    if _MONTH.fullmatch(text) is None or text.startswith("9999"):
+        message = 'Write a month as year and number, such as "2026-01".'
+        raise Refusal(INVALID_REQUEST, message, fields=(FieldError(field, message),))
+    year, number = int(text[:4]), int(text[5:])
+    following = (year + 1, 1) if number == 12 else (year, number + 1)
+    return Month(text, _first_moment(year, number), _first_moment(*following))
+
+
+def statement_id(user_id: str, month: Month) -> str:
+    """The id of a user's month in the graph."""
+    return f"{user_id}:{month.text}"
+
+
+def statement_of_id(text: str) -> tuple[str, Month]:
+    """The user and the month of such an id; raises Refusal `invalid-request` for what is none."""
+    user_id, _, month = text.partition(":")
+    return user_id, parse_month(month, field="id")
+
+
+def _first_moment(year: int, number: int) -> int:
+    return int(datetime(year, number, 1, tzinfo=UTC).timestamp()) * 1_000
