@@ -234,6 +234,8 @@ class Comparison:
         Within the process; `ComparisonOverHttp` asks in another way.
         """
         answers = await self.answers(operation, labels, refusals=refusals)
+        is_ordinary = not self._world.troubled and not answers[-1].errors
+        assert not (is_ordinary and answers[-1].fallbacks), "generated code has not covered what is ordinary"
         return [json.loads(json.dumps(answer.to_json())) for answer in answers]
 
     async def compare(self, operation: Operation, labels: frozenset[str] = frozenset()) -> Difference | None:

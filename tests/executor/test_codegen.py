@@ -1,5 +1,6 @@
 """Generated code: the same answers as the interpreter, whatever subgraphs send, and text that people can read."""
 
+import json
 import linecache
 import traceback
 from dataclasses import replace
@@ -196,6 +197,21 @@ async def test_ordinary_data_never_falls_back_to_the_interpreter() -> None:
         products = Canned({"data": {"products": [item]}})
         answer = await execute(prepared, transports={"products": products, "reviews": reviews})
         assert (answer.fallbacks, bool(answer.errors)) == (fallbacks, fallbacks > 0)
+
+
+@pytest.mark.parametrize("weight", [3, None, True, [1, None, {"x": [2]}], {"unit": "kg", "of": [1, 2.5]}, [], {}])
+async def test_whatever_a_custom_scalar_is_goes_into_representations(weight: object) -> None:
+    """Objects and lists are required as other values are: by generated code, and equal ones once."""
+    prepared = prepare(plan(fields=(leaf("id", "ID"), leaf("price", "Int"))), interpret=0)
+    item = {"__typename": "Product", "id": "1", "name": "Lamp", "weight": weight}
+    copies: list[object] = [json.loads(json.dumps(each)) for each in (item, {**item, "weight": [7]}, item)]
+    answered = [{"price": 1, "stars": 1}, {"price": 2, "stars": 1}]
+    products, reviews = Canned({"data": {"products": copies}}), Canned({"data": {"_e": answered}})
+    answer = await execute(prepared, transports={"products": products, "reviews": reviews})
+    assert (answer.fallbacks, answer.errors) == (0, ())
+    assert answer.data == {"products": [{"id": "1", "price": price} for price in (1, 2, 1)]}
+    [sent] = reviews.requests[0].variables.values()
+    assert sent == [{"__typename": "Product", "id": "1", "weight": each} for each in (weight, [7])]
 
 
 @pytest.mark.parametrize("bug", [NameError, UnboundLocalError, IndexError, AssertionError])

@@ -25,6 +25,7 @@ from typing import Final
 from weakref import finalize
 
 from trifolio.conditions import ALWAYS, Condition
+from trifolio.executor.encoding import encode_json
 from trifolio.executor.merge import SHORT_CHARACTERS, TEXT_SHIFT, Json, count_weight
 from trifolio.query_plan import (
     Entry,
@@ -176,6 +177,7 @@ class _Text:
             "PACED_VALUES": PACED_VALUES,
             "paced": paced,
             "count_weight": count_weight,
+            "encode_json": encode_json,
         }
         self._names: dict[object, str] = {}
         self.indent = 0
@@ -476,12 +478,17 @@ def _write_representation(text: _Text, entry: Entry, place: str, number: int) ->
         identity.extend((value, f"type({value})"))
     seen = text.name("seen")
     identity_name = text.name("identity")
+    representation = f"{{{', '.join(copied)}}}"
     text.line(f"{identity_name} = ({', '.join(identity)},)")
-    text.line(f"{seen} = alias_{number}_seen.get({identity_name})")
+    with text.block("try:"):
+        text.line(f"{seen} = alias_{number}_seen.get({identity_name})")
+    with text.block("except TypeError:"):  # a value of a custom scalar that is an object or a list
+        text.line(f"{identity_name} = encode_json({representation})")
+        text.line(f"{seen} = alias_{number}_seen.get({identity_name})")
     with text.block(f"if {seen} is None:"):
         text.line(f"{seen} = []")
         text.line(f"alias_{number}_seen[{identity_name}] = {seen}")
         text.line(f"alias_{number}_targets.append({seen})")
-        text.line(f"alias_{number}_representations.append({{{', '.join(copied)}}})")
+        text.line(f"alias_{number}_representations.append({representation})")
     text.line(f"{seen}.append({place})")
     text.indent = indent
