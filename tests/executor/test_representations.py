@@ -84,8 +84,8 @@ def test_represent(place: Json, fields: tuple[RepresentationField, ...], expecte
     assert constant == (None if expected is None else {"__typename": "I", **expected})
 
 
-async def test_fallback_key_is_used_where_the_first_is_null() -> None:
-    """Objects whose first key is null are asked by another key that is known anyway; the others keep the first."""
+def _with_fallbacks() -> Plan:
+    """Prices by a product's id, its name or its weight."""
     made = plan(fields=(leaf("price", "Int"),))
     products, reviews = made.fetches
     entry = replace(
@@ -93,7 +93,12 @@ async def test_fallback_key_is_used_where_the_first_is_null() -> None:
         representation=Representation((F("id", "id"),)),
         fallbacks=(Representation((F("name", "name"),)), Representation((F("weight", "weight"),))),
     )
-    made = replace(made, fetches=(products, replace(reviews, entries=(entry,))))
+    return replace(made, fetches=(products, replace(reviews, entries=(entry,))))
+
+
+async def test_fallback_key_is_used_where_the_first_is_null() -> None:
+    """Objects whose first key is null are asked by another key that is known anyway; the others keep the first."""
+    made = _with_fallbacks()
     rows = [
         {"__typename": "Product", "id": "1", "name": "Lamp", "weight": 1},
         {"__typename": "Product", "id": None, "name": "Desk", "weight": 1},
@@ -108,6 +113,27 @@ async def test_fallback_key_is_used_where_the_first_is_null() -> None:
         {"__typename": "Product", "weight": 2},
     ]
     assert result.to_json() == {"data": {"products": [{"price": 1}, {"price": 2}, {"price": 3}, {"price": None}]}}
+
+
+async def test_generated_code_uses_fallback_keys() -> None:
+    """A null key is ordinary where another is at hand; the same value as another key is another representation."""
+    rows = [
+        {"__typename": "Product", "id": "1", "name": "1", "weight": 1},
+        {"__typename": "Product", "id": None, "name": "1", "weight": 1},
+        {"__typename": "Product", "id": None, "name": None, "weight": "1"},
+        {"__typename": "Product", "id": "1", "name": None, "weight": 2},
+        {"__typename": "Product", "id": None, "name": "1", "weight": None},
+    ]
+    reviews = Canned({"data": {"_e": [{"price": 1}, {"price": 2}, {"price": 3}]}})
+    transports = {"products": Canned({"data": {"products": rows}}), "reviews": reviews}
+    result = await execute(prepare(_with_fallbacks(), interpret=0), transports=transports)
+    assert reviews.requests[0].variables["r"] == [
+        {"__typename": "Product", "id": "1"},
+        {"__typename": "Product", "name": "1"},
+        {"__typename": "Product", "weight": "1"},
+    ]
+    assert result.data == {"products": [{"price": price} for price in (1, 2, 3, 1, 2)]}
+    assert result.fallbacks == 0
 
 
 # ---- one result at two positions, and what is fetched below ----

@@ -38,6 +38,7 @@ from trifolio.query_plan import (
     PathStep,
     Plan,
     RawShape,
+    Representation,
     Selection,
     Shape,
     TypenameShape,
@@ -404,12 +405,16 @@ _REFUSED: Final = {
 def _is_simple(fetch: Fetch) -> bool:
     """Whether a fetch's representations are flat copies, the same for every request."""
     return fetch.is_entity_fetch and all(
-        not entry.context
-        and entry.condition == ALWAYS
-        and all(not field.selection and not field.types for field in entry.representation.fields)
-        and len({field.name for field in entry.representation.fields}) == len(entry.representation.fields)
+        not entry.context and entry.condition == ALWAYS and all(map(_is_flat, (entry.representation, *entry.fallbacks)))
         for entry in fetch.entries
     )
+
+
+def _is_flat(representation: Representation) -> bool:
+    fields = representation.fields
+    return all(not field.selection and not field.types for field in fields) and len(
+        {field.name for field in fields}
+    ) == len(fields)
 
 
 def _write_ask(text: _Text, fetch: Fetch) -> None:
@@ -466,29 +471,59 @@ def _write_representation(text: _Text, entry: Entry, place: str, number: int) ->
         text.line(f"{typename} = {place}[{typename_key}]")
         with text.block(f"if type({typename}) is not str:"):
             text.line("raise UnexpectedError")
-    copied = [f"{typename_key}: {typename}"]
-    identity = [typename]
-    for field in entry.representation.fields:
-        value = text.name(field.name.strip("_") or "value")
-        text.line(f"{value} = {place}[{text.key(field.key)}]")
+    *before, last = (entry.representation, *entry.fallbacks)
+    for rank, representation in enumerate(before):
+        values = _write_values(text, representation, place)
+        with text.block(f"if {_has_keys(representation, values)}:"):
+            _write_asking(text, representation, [typename, str(rank)], values, place, number)
+        text.line("else:")
+        text.indent += 1
+    values = _write_values(text, last, place)
+    for field, value in zip(last.fields, values, strict=True):
         if not field.required:
             with text.block(f"if {value} is None:"):
                 text.line("raise UnexpectedError")
+    _write_asking(text, last, [typename], values, place, number)
+    text.indent = indent
+
+
+def _write_values(text: _Text, representation: Representation, place: str) -> list[str]:
+    """Statements that read a representation's values; gives their names."""
+    values = []
+    for field in representation.fields:
+        values.append(text.name(field.name.strip("_") or "value"))
+        text.line(f"{values[-1]} = {place}[{text.key(field.key)}]")
+    return values
+
+
+def _has_keys(representation: Representation, values: Sequence[str]) -> str:
+    """Whether a representation can be sent: what is required may be null, keys may not."""
+    fields = zip(representation.fields, values, strict=True)
+    return " and ".join(f"{value} is not None" for field, value in fields if not field.required) or "True"
+
+
+def _write_asking(
+    text: _Text, representation: Representation, identity: list[str], values: Sequence[str], place: str, number: int
+) -> None:
+    """Statements that send a representation on behalf of an object, once for all that send the same.
+
+    `identity` begins with the type's name; what follows it tells representations of other keys apart.
+    """
+    copied = [f"{text.key('__typename')}: {identity[0]}"]
+    for field, value in zip(representation.fields, values, strict=True):
         copied.append(f"{text.key(field.name)}: {value}")
         identity.extend((value, f"type({value})"))
-    seen = text.name("seen")
-    identity_name = text.name("identity")
-    representation = f"{{{', '.join(copied)}}}"
-    text.line(f"{identity_name} = ({', '.join(identity)},)")
+    whole = f"{{{', '.join(copied)}}}"
+    seen, key = text.name("seen"), text.name("identity")
+    text.line(f"{key} = ({', '.join(identity)},)")
     with text.block("try:"):
-        text.line(f"{seen} = alias_{number}_seen.get({identity_name})")
+        text.line(f"{seen} = alias_{number}_seen.get({key})")
     with text.block("except TypeError:"):  # a value of a custom scalar that is an object or a list
-        text.line(f"{identity_name} = encode_json({representation})")
-        text.line(f"{seen} = alias_{number}_seen.get({identity_name})")
+        text.line(f"{key} = encode_json({whole})")
+        text.line(f"{seen} = alias_{number}_seen.get({key})")
     with text.block(f"if {seen} is None:"):
         text.line(f"{seen} = []")
-        text.line(f"alias_{number}_seen[{identity_name}] = {seen}")
+        text.line(f"alias_{number}_seen[{key}] = {seen}")
         text.line(f"alias_{number}_targets.append({seen})")
-        text.line(f"alias_{number}_representations.append({representation})")
+        text.line(f"alias_{number}_representations.append({whole})")
     text.line(f"{seen}.append({place})")
-    text.indent = indent
