@@ -36,8 +36,11 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def read_supergraph(name: str) -> str:
-    """A supergraph of the folder, or the random one that a name such as `random-7.3` stands for."""
-    return random_supergraph(name) if name.startswith("random-") else (FOLDER / f"{name}.graphql").read_text()
+    """A supergraph of the folder, or the random one that a name such as `random-7.3` stands for; one that begins with
+    `nullable-random` has keys that may be null."""
+    if "random-" not in name:
+        return (FOLDER / f"{name}.graphql").read_text()
+    return random_supergraph(name, nullable_keys=name.startswith("nullable-"))
 
 
 @asynccontextmanager
@@ -108,7 +111,8 @@ def main() -> int:
     if arguments.supergraph:
         names = {arguments.supergraph.stem: arguments.supergraph.read_text()}
     else:
-        random = [f"random-{arguments.seed}.{number}" for number in range(arguments.random)]
+        kinds = ("random", "nullable-random")
+        random = [f"{kinds[number % 2]}-{arguments.seed}.{number}" for number in range(arguments.random)]
         names = {name: read_supergraph(name) for name in [*sorted(path.stem for path in FOLDER.iterdir()), *random]}
     at_once = arguments.at_once or over_http
     in_parts = (True,) if deferring else (False,) if at_once else (False, False, True)

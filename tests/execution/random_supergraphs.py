@@ -1,9 +1,9 @@
 """Random supergraphs: entities, values, interfaces and unions spread over subgraphs that the composer accepts.
 
 Each draft decides for every field which subgraphs have it and how: alone, @shareable, moved by @override, with a
-@requires on what others own, or lent by a @provides; some have fields and types that clients do not see, mutations that
-several execute, directives of their own. Drafts that the composer refuses (most often as a field cannot be
-reached) are thrown away; what it accepts has to be answered right.
+@requires on what others own, or lent by a @provides; some have keys that may be null, fields and types that clients do
+not see, mutations that several execute, directives of their own. Drafts that the composer refuses (most often as a
+field cannot be reached) are thrown away; what it accepts has to be answered right.
 """
 
 from collections.abc import Sequence
@@ -46,12 +46,13 @@ class _Draft:
         return "\n".join(parts)
 
 
-def random_supergraph(seed: str) -> str:
-    """The supergraph that a seed stands for."""
+def random_supergraph(seed: str, *, nullable_keys: bool = False) -> str:
+    """The supergraph that a seed stands for; with `nullable_keys`, some entities have two keys of which one may be
+    null."""
     random = Random(seed)
     for _ in range(ATTEMPTS_MAX):
         graphs = [f"s{number}" for number in range(random.randrange(2, 6))]
-        draft = _Drafter(random, graphs).draft()
+        draft = _Drafter(random, graphs, nullable_keys=nullable_keys).draft()
         subgraphs = [Subgraph(name=graph, url=f"http://{graph}", sdl=draft.sdl(graph)) for graph in graphs]
         supergraph = compose(subgraphs).supergraph
         if supergraph is not None:
@@ -62,8 +63,9 @@ def random_supergraph(seed: str) -> str:
 class _Drafter:
     """Makes one draft."""
 
-    def __init__(self, random: Random, graphs: Sequence[str]) -> None:
+    def __init__(self, random: Random, graphs: Sequence[str], *, nullable_keys: bool) -> None:
         self._random = random
+        self._nullable_keys = nullable_keys
         self._graphs = list(graphs)
         self._draft = _Draft()
         self._entities = [f"E{number}" for number in range(random.randrange(2, 5))]
@@ -119,6 +121,9 @@ class _Drafter:
         if self._chance(0.15):
             self._draft_nested_key(name, homes)
             return
+        if self._nullable_keys and self._chance(0.25):
+            self._draft_nullable_keys(name, homes)
+            return
         for number, graph in enumerate(homes):
             keys = ["id"]
             if two_keys:
@@ -131,6 +136,16 @@ class _Drafter:
             for key in keys:
                 self._draft.add(graph, name, key, ": ID!" if key == "id" else ": String!")
         for number in range(self._random.randrange(2, 6)):
+            self._leaf(name, f"f{number}", homes)
+
+    def _draft_nullable_keys(self, name: str, homes: list[str]) -> None:
+        """An entity with two keys in every subgraph, either of which may be null."""
+        for graph in homes:
+            self._keys[name, graph] = ["code", "ean"]
+            self._draft.open(graph, name, f'type {name} @key(fields: "code") @key(fields: "ean")')
+            self._draft.add(graph, name, "code", ": String")
+            self._draft.add(graph, name, "ean", ": ID")
+        for number in range(self._random.randrange(2, 5)):
             self._leaf(name, f"f{number}", homes)
 
     def _draft_nested_key(self, name: str, homes: list[str]) -> None:
@@ -211,7 +226,8 @@ class _Drafter:
             if target in self._values:
                 self._inputs[name].append((f"r{number}", wrapped, graph, " { common }"))
             elif target in self._entities:
-                self._inputs[name].append((f"r{number}", wrapped, graph, " { id }"))
+                key = self._keys[target, graph][0]
+                self._inputs[name].append((f"r{number}", wrapped, graph, f" {{ {'id' if key == 'ref' else key} }}"))
 
     def _provided(self, graph: str, target: str) -> str:
         """A @provides of a leaf that another subgraph owns and shares."""

@@ -160,7 +160,10 @@ class _Subgraph:
         for type_name in possible:
             for number in self._world.numbers():
                 thing = Thing(type_name, number)
-                text = canonical(self._world.extract(thing, key.selection))
+                found = _restrict(self._world.extract(thing, key.selection), key.selection)
+                if found is None:
+                    continue  # it has another key
+                text = canonical(found)
                 if things.setdefault(text, thing) != thing:
                     raise UnsuitableError(f"{type_name} @key({key.text}) does not tell objects apart")
 

@@ -11,6 +11,9 @@ SUPERGRAPHS = sorted((Path(__file__).parent / "supergraphs").glob("*.graphql"))
 OPERATIONS_PER_SUPERGRAPH = 80
 RANDOM_SUPERGRAPHS = 20
 OPERATIONS_PER_RANDOM_SUPERGRAPH = 30
+UNCOVERED_ONE_IN = 40
+"""One operation of so many may have data that is rare, though right, and is left to the interpreter: an object whose
+type nobody had to say."""
 
 
 @pytest.fixture(params=SUPERGRAPHS, ids=lambda path: path.stem)
@@ -31,11 +34,13 @@ async def test_random_operations_are_answered_as_by_one_schema(path: Path, compa
     await compare(comparison, path.stem, OPERATIONS_PER_SUPERGRAPH)
 
 
+@pytest.mark.parametrize("nullable_keys", [False, True], ids=["keys", "nullable keys"])
 @pytest.mark.parametrize("number", range(RANDOM_SUPERGRAPHS))
-async def test_what_composes_is_answered_right(number: int) -> None:
+async def test_what_composes_is_answered_right(number: int, nullable_keys: bool) -> None:
     """The same for random supergraphs: what the composer accepts, planner and executor can answer."""
-    name = f"random-{number}"
-    await compare(Comparison(random_supergraph(name)), name, OPERATIONS_PER_RANDOM_SUPERGRAPH)
+    name = f"{'nullable-' if nullable_keys else ''}random-{number}"
+    sdl = random_supergraph(name, nullable_keys=nullable_keys)
+    await compare(Comparison(sdl), name, OPERATIONS_PER_RANDOM_SUPERGRAPH // 2)
 
 
 async def compare(comparison: Comparison, name: str, operations: int) -> None:
@@ -45,6 +50,7 @@ async def compare(comparison: Comparison, name: str, operations: int) -> None:
         operation, labels = comparison.generate(seed)
         difference = await comparison.compare(operation, labels)
         assert difference is None, f"python -m tests.execution --replay {seed}\n{difference}"
+    assert comparison.uncovered <= operations // UNCOVERED_ONE_IN
 
 
 def test_there_are_many_supergraphs() -> None:

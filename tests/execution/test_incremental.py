@@ -38,6 +38,14 @@ async def test_parts_of_what_composes_come_to_the_whole_answer(number: int) -> N
     await compare(Comparison(random_supergraph(name)), name, OPERATIONS_PER_RANDOM_SUPERGRAPH)
 
 
+@pytest.mark.parametrize("number", range(RANDOM_SUPERGRAPHS // 2))
+async def test_parts_of_objects_whose_keys_may_be_null_come_to_the_whole_answer(number: int) -> None:
+    """A part that shows one of several keys is brought by the others as well."""
+    name = f"nullable-random-{number}"
+    sdl = random_supergraph(name, nullable_keys=True)
+    await compare(Comparison(sdl), name, OPERATIONS_PER_RANDOM_SUPERGRAPH)
+
+
 TYPES_THAT_COME_LATER = (
     "{ risky { ... on Checking @defer { rank checked } checked } }",
     "{ risky { ... on Checking @defer { ... on Account @defer { checked rank } } checked } }",

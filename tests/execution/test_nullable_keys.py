@@ -88,3 +88,11 @@ def test_a_key_that_is_never_null_is_enough(supergraph: str) -> None:
     """Where one of the keys is never null, the others are not asked for."""
     first, _ = plan("{ books { borrower } }", supergraph.replace("barcode: String", "barcode: String!")).fetches
     assert first.operation == "{books{barcode}}"
+
+
+def test_a_deferred_key_is_asked_at_once_where_it_is_the_other_key(supergraph: str) -> None:
+    """Entering an object again for one of its keys needs all of them: the one that is shown later is asked before."""
+    made = plan("{ books { place ... @defer { barcode } } }", supergraph, incremental=True)
+    first, second = made.fetches
+    assert first.operation == "{books{place barcode isbn shelf{hall number}}}"
+    assert len(second.entries[0].fallbacks) == 2

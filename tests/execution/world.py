@@ -2,8 +2,9 @@
 
 An object is a type and a number. The value of a field follows from the object, the field, its arguments, and, where it
 has a @requires or a @fromContext, from those inputs: a wrong input gives a wrong value, and so shows in the answer.
-Fields that are part of a key are never null and differ between objects, so that a representation leads back to its
-object. What several subgraphs resolve is something that all of them can express.
+Fields that are part of a key differ between objects, so that a representation leads back to its object, and are never
+null, unless every subgraph knows the type by the same several keys: then an object can lack one of these. What several
+subgraphs resolve is something that all of them can express.
 """
 
 import json
@@ -79,6 +80,7 @@ class World:
         """What makes one operation's data differ from another's; keys do not depend on it."""
         self._candidates: dict[tuple[str, str], list[str]] = {}
         self._lackable: dict[tuple[str, str], bool] = {}
+        self._spare_keys: dict[str, list[str]] = {}
 
     # ---- values ----
 
@@ -87,6 +89,8 @@ class World:
         is_key = (thing.type, name) in self.key_fields
         identity = (thing.type, thing.number, name, canonical(args), extra, "" if is_key else self.salt)
         types = [join.type for join in self.resolvers(thing.type, name)] or [self.node(thing.type, name).type]
+        if self._lacks_key(thing, name):
+            return None
         value = self._shaped(types, identity, thing, name, is_key=is_key, is_non_null=False)
         if self.failing and self._fails(types, identity, thing.type, name):
             raise GraphQLError(f"{thing.type}.{name} fails.")
@@ -98,6 +102,32 @@ class World:
         if self.troubled and self._is_in_trouble(types, identity, thing.type, name):
             raise GraphQLError(f"{thing.type}.{name} is in trouble.", extensions={"code": f"{name.upper()}_IN_TROUBLE"})
         return value
+
+    # ---- keys that are null ----
+
+    def _lacks_key(self, thing: Thing, name: str) -> bool:
+        """Whether a key is null on an object: at most one of several is, so that the others lead to it."""
+        if thing.type not in self._spare_keys:
+            self._spare_keys[thing.type] = self._find_spare_keys(thing.type)
+        keys = self._spare_keys[thing.type]
+        return name in keys and thing.number % (len(keys) + 1) == keys.index(name)
+
+    def _find_spare_keys(self, type_name: str) -> list[str]:
+        """The nullable fields that are a key each, where all subgraphs that have the type have the same keys."""
+        item = self.joins.types[type_name]
+        known = [sorted(key.text for key in keys if key.resolvable) for keys in item.keys.values()]
+        if not known or any(keys != known[0] for keys in known) or len(known[0]) < 2:
+            return []
+        if any(
+            keys for name in self.joins.interfaces(type_name) for keys in self.joins.types[name].keys.values() if keys
+        ):
+            return []  # an interface's keys lead to it as well
+        return [name for name in known[0] if name in item.nodes and self._is_nullable_leaf(type_name, name)]
+
+    def _is_nullable_leaf(self, type_name: str, name: str) -> bool:
+        joins = self.joins.types[type_name].fields[name].values()
+        types = [self.node(type_name, name).type, *(join.type for join in joins)]
+        return all(isinstance(each, NamedTypeNode) for each in types) and named(types[0]) not in self.joins.types
 
     # ---- troubles ----
 

@@ -92,11 +92,11 @@ class Liveness:
         """For each fact the steps that have it, each on an earlier round trip than the steps before it."""
         self.goal_sources: dict[int, list[_Source]] = {}
         """The same within the fact's span, where it has one."""
-        by_action: dict[Action, list[Rule]] = {}
+        self.rules: dict[Action, list[Rule]] = {}
         for rule in rules:
-            by_action.setdefault(rule.action, []).append(rule)
+            self.rules.setdefault(rule.action, []).append(rule)
         for index, step in enumerate(found.steps):
-            possible = by_action[step.action]
+            possible = self.rules[step.action]
             work.spend(1 + len(possible))
             usable = [rule for rule in possible if rule.need & step.known == rule.need]
             self.candidates.append([_Candidate(rule, 1 + self._level(rule.need)) for rule in usable])
@@ -150,15 +150,16 @@ class Liveness:
     def _other_keys(self, index: int, use: Use, steps: set[int]) -> dict[int, int]:
         """Note the other keys of an entry whose key may be null, and tell their facts with the steps that bring them.
 
-        They are asked of the requests that the entry waits for in any case, whatever else the operation asks there.
+        They are asked of the requests that the entry waits for in any case, whatever else the operation asks there: in
+        a deferred part also a key that the part itself shows.
         """
         at_hand = self.given
         for step in steps:
             at_hand |= self._brought(step)
         sources: dict[int, int] = {}
-        candidates = sorted(self.candidates[index], key=lambda each: _key_rank(each.rule), reverse=True)
-        self.conditions.work.spend(2 * len(candidates))
-        for rule in (candidate.rule for candidate in candidates):
+        rules = sorted(self.rules[self.found.steps[index].action], key=_key_rank, reverse=True)
+        self.conditions.work.spend(2 * len(rules))
+        for rule in rules:
             if rule.need & at_hand == rule.need and _is_alternative(rule, use.rule):
                 use.alternatives.append(rule)
                 for fact in bits(rule.need & ~use.rule.need & ~self.given):
