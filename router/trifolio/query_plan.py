@@ -85,8 +85,8 @@ class Representation:
 
 
 @dataclass(frozen=True, slots=True)
-class ContextArgument:
-    """An argument that @fromContext fills from an ancestor object; objects with different values share no alias."""
+class ContextVariable:
+    """The value of an argument that @fromContext fills from an ancestor; objects with different ones share no alias."""
 
     variable: str
     """The variable in the fetch's operation that carries the value."""
@@ -114,7 +114,7 @@ class Entry:
     representation: Representation = Representation()
     fallbacks: tuple[Representation, ...] = ()
     """Tried in order where `representation` cannot be built as a key is null; nothing is fetched for these alone."""
-    context: tuple[ContextArgument, ...] = ()
+    context: tuple[ContextVariable, ...] = ()
     keys: tuple[tuple[str, str], ...] = ()
     """Root fetches that enter at several places: which response keys belong to this entry, and the merged tree's key of
     each. Empty means: all of the result, under its own keys."""

@@ -5,7 +5,7 @@ three ways:
 
     it returns        the peer did it, at this time or before
     PeerRefused       the peer said no, finally: 404, 409 or 422 with a code out of its catalogue
-    PeerUnavailable   nobody knows whether the peer did it: no answer, another status, or an answer that is no sense
+    PeerUnavailable   nobody knows whether the peer did it: no answer, another status, or an answer that makes no sense
 """
 
 from collections.abc import Mapping

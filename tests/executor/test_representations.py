@@ -11,7 +11,7 @@ from trifolio.executor import execute, prepare
 from trifolio.executor.merge import Json
 from trifolio.executor.representations import collect, collect_trails, represent
 from trifolio.query_plan import (
-    ContextArgument,
+    ContextVariable,
     Entry,
     Fetch,
     ListShape,
@@ -202,7 +202,7 @@ def _with_context() -> Plan:
         variable="r",
         types=("Room",),
         representation=Representation((F("id", "id"),)),
-        context=(ContextArgument("lang", 1, F("settings", "settings", (F("lang", "lang"),))),),
+        context=(ContextVariable("lang", 1, F("settings", "settings", (F("lang", "lang"),))),),
     )
     operation = """query ($r: [_Any!]!, $lang: String) {
         _e: _entities(representations: $r) { ... on Room { note(lang: $lang) } }

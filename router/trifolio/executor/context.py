@@ -27,7 +27,7 @@ from graphql import (
 
 from trifolio.executor.merge import Json
 from trifolio.executor.tree import Trail
-from trifolio.query_plan import ContextArgument, RepresentationField
+from trifolio.query_plan import ContextVariable, RepresentationField
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Variant:
     """The entry's own variables and the names that they have in the copy."""
 
 
-def context_value(place: Json, trail: Trail, argument: ContextArgument) -> tuple[object, Trail | None]:
+def context_value(place: Json, trail: Trail, argument: ContextVariable) -> tuple[object, Trail | None]:
     """The argument's value and None, or None and the way to the value that is missing."""
     ancestor = trail[-argument.levels_up][0] if argument.levels_up else place
     walked = trail[: len(trail) - argument.levels_up]

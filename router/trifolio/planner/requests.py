@@ -25,7 +25,7 @@ from trifolio.planner.printing import (
 )
 from trifolio.query_graph import QueryGraph
 from trifolio.query_plan import (
-    ContextArgument,
+    ContextVariable,
     Entry,
     Fetch,
     OperationKind,
@@ -46,7 +46,7 @@ class _EntityGroup:
     types: set[str]
     representation: Representation
     fallbacks: tuple[Representation, ...]
-    context: tuple[ContextArgument, ...]
+    context: tuple[ContextVariable, ...]
     blocks: dict[str, Block]
     """What is asked, by the type that it is asked on."""
     condition: Condition
@@ -222,7 +222,7 @@ class RequestWriter:
         for use in uses:
             rule = use.rule
             assert rule.entry is not None
-            context = tuple(self._context_argument(need, contexts + i) for i, need in enumerate(rule.contexts))
+            context = tuple(self._context_variable(need, contexts + i) for i, need in enumerate(rule.contexts))
             contexts += len(context)
             wanted = reduce(or_, use.demand, 0)
             condition = self._any_of(use.demand)
@@ -250,12 +250,12 @@ class RequestWriter:
                         group.blocks[name] = block
         return list(groups.values())
 
-    def _context_argument(self, need: ContextNeed, number: int) -> ContextArgument:
+    def _context_variable(self, need: ContextNeed, number: int) -> ContextVariable:
         field_set = parse_field_set(need.argument.selection)
         [value] = self._fields(need.ancestor.cell, need.ancestor.cls, field_set, is_required=True)
         variable = self._free_name(f"context_{number}")
         self._context_types[variable] = str(need.argument.type)
-        return ContextArgument(variable, need.ancestor.levels_up, value)
+        return ContextVariable(variable, need.ancestor.levels_up, value)
 
     def representation(self, rule: Rule, cls: Class) -> Representation:
         """How the objects of one class that a rule takes are shown to its subgraph."""
