@@ -142,7 +142,7 @@ def _directive_problem(node: DirectiveDefinitionNode, spec: DirectiveSpec, scala
         return "it must not be repeatable"
     for location in node.locations:
         if location.value not in spec.locations:
-            return f"it cannot stand on {location.value}, only on {', '.join(spec.locations)}"
+            return f"it cannot be used on {location.value}, only on {', '.join(spec.locations)}"
     given = {argument.name.value: argument for argument in node.arguments or ()}
     expected = {argument.name: argument for argument in spec.arguments}
     for name, argument in expected.items():

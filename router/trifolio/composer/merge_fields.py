@@ -187,7 +187,7 @@ def _check_external_directives(
         for use in each.directives:
             if composed.carries(source.name, use):
                 message = (
-                    f"[{source.name}] @{use.node.name.value} cannot stand on the external field "
+                    f"[{source.name}] @{use.node.name.value} cannot be used on the external field "
                     f'"{type_name}.{each.name}"; put it where the field is resolved.'
                 )
                 code = Code.MERGED_DIRECTIVE_APPLICATION_ON_EXTERNAL

@@ -74,7 +74,7 @@ def _target(
     if parent is not None and (parent.kind == "INTERFACE" or has(parent, "interfaceObject")):
         is_interface = parent.kind == "INTERFACE"
         kind = "an interface" if is_interface else "an @interfaceObject type"
-        message = f'[{source.name}] @override cannot stand on "{coordinate}": it is a field of {kind}.'
+        message = f'[{source.name}] @override cannot be used on "{coordinate}": it is a field of {kind}.'
         code = Code.OVERRIDE_ON_INTERFACE if is_interface else Code.OVERRIDE_COLLISION_WITH_ANOTHER_DIRECTIVE
         merging.diagnostics.add(code, message, place)
         return None
@@ -115,7 +115,7 @@ def _checked_target(merging: Merging, type_name: str, source: Source, each: Fiel
         conflict, blamed, node = "external", source.name, each.node
     if conflict:
         message = (
-            f'[{source.name}] @override cannot stand on "{coordinate}", since the field in "{blamed}" is marked '
+            f'[{source.name}] @override cannot be used on "{coordinate}", since the field in "{blamed}" is marked '
             f"@{conflict}."
         )
         places = [(source.name, each.node), (blamed, node)]

@@ -109,8 +109,8 @@ def _check_shareable(schema: SubgraphSchema, diagnostics: Diagnostics) -> None:
             _check_repeated_shareable(schema, one, f"{each.name}.{one.name}", diagnostics)
             if each.kind == "INTERFACE" and has(one, "shareable"):
                 message = (
-                    f'[{schema.name}] @shareable cannot stand on "{each.name}.{one.name}": only fields of object types '
-                    "are resolved, so only they can be shared."
+                    f'[{schema.name}] @shareable cannot be used on "{each.name}.{one.name}": only fields of object '
+                    "types are resolved, so only they can be shared."
                 )
                 diagnostics.add(Code.INVALID_SHAREABLE_USAGE, message, [(schema.name, one.node)])
 
@@ -120,7 +120,7 @@ def _check_repeated_shareable(
 ) -> None:
     declarations = [use.declaration for use in applications(element, "shareable")]
     if len(set(declarations)) < len(declarations):
-        message = f'[{schema.name}] @shareable stands twice on one declaration of "{coordinate}"; once is enough.'
+        message = f'[{schema.name}] @shareable is applied twice to one declaration of "{coordinate}"; once is enough.'
         diagnostics.add(Code.INVALID_SHAREABLE_USAGE, message, [(schema.name, element.node)])
 
 
@@ -137,7 +137,7 @@ def _check_authorization(schema: SubgraphSchema, diagnostics: Diagnostics) -> No
                 use = first(element, name)
                 if use:
                     message = (
-                        f'[{schema.name}] @{name} cannot stand on "{coordinate}": put it on the types that implement '
+                        f'[{schema.name}] @{name} cannot be used on "{coordinate}": put it on the types that implement '
                         "the interface, or on their fields."
                     )
                     code = Code.AUTH_REQUIREMENTS_APPLIED_ON_INTERFACE

@@ -55,7 +55,7 @@ def _check_directive_definitions(schema: SubgraphSchema, diagnostics: Diagnostic
         for argument in node.arguments or ():
             for use in argument.directives or ():
                 if schema.links.understood_directive(use.name.value) == "fromContext":
-                    message = f'[{schema.name}] @fromContext cannot stand on an argument of the directive "@{name}".'
+                    message = f'[{schema.name}] @fromContext cannot be used on an argument of the directive "@{name}".'
                     diagnostics.add(Code.CONTEXT_NOT_SET, message, [(schema.name, use)])
 
 
@@ -98,7 +98,7 @@ def _check_argument(
 
 def _misplaced(schema: SubgraphSchema, each: TypeDef, one: Field, argument: Argument) -> str | None:
     if each.kind != "OBJECT":
-        return "it cannot stand on a field of an interface"
+        return "it cannot be used on a field of an interface"
     if argument.default is not None:
         return "the argument cannot have a default value"
     for name in each.interfaces:

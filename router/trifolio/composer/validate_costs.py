@@ -37,7 +37,7 @@ def _check_interface_costs(schema: SubgraphSchema, each: TypeDef, one: Field, di
         use = first(element, "cost")
         if use is not None:
             message = (
-                f'[{schema.name}] @cost cannot stand on "{coordinate}": put it on the fields of the types that '
+                f'[{schema.name}] @cost cannot be used on "{coordinate}": put it on the fields of the types that '
                 "implement the interface."
             )
             diagnostics.add(Code.COST_APPLIED_TO_INTERFACE_FIELD, message, [(schema.name, use.node)])

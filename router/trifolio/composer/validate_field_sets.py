@@ -64,7 +64,7 @@ def check_requires(schema: SubgraphSchema, usage: Usage, diagnostics: Diagnostic
         if use is None:
             continue
         if each.kind == "INTERFACE":
-            message = f'[{schema.name}] @requires cannot stand on interface field "{each.name}.{one.name}".'
+            message = f'[{schema.name}] @requires cannot be used on interface field "{each.name}.{one.name}".'
             diagnostics.add(Code.REQUIRES_UNSUPPORTED_ON_INTERFACE, message, [(schema.name, use.node)])
         found = _checked_mentions(schema, each, use, f"{each.name}.{one.name}", diagnostics)
         _check_external(schema, usage, use, found, f"{each.name}.{one.name}", diagnostics)
@@ -80,7 +80,7 @@ def check_provides(schema: SubgraphSchema, usage: Usage, diagnostics: Diagnostic
         target = schema.types.get(named(one.type))
         if target is None or not target.is_composite:
             message = (
-                f'[{schema.name}] @provides cannot stand on "{coordinate}" of type "{one.type}": only an object, '
+                f'[{schema.name}] @provides cannot be used on "{coordinate}" of type "{one.type}": only an object, '
                 "interface or union has fields to provide."
             )
             diagnostics.add(Code.PROVIDES_ON_NON_OBJECT_FIELD, message, [(schema.name, use.node)])
@@ -92,7 +92,7 @@ def check_provides(schema: SubgraphSchema, usage: Usage, diagnostics: Diagnostic
             )
             diagnostics.add(Code.EXTERNAL_COLLISION_WITH_ANOTHER_DIRECTIVE, message, [(schema.name, use.node)])
         if each.kind == "INTERFACE":
-            message = f'[{schema.name}] @provides cannot stand on interface field "{coordinate}".'
+            message = f'[{schema.name}] @provides cannot be used on interface field "{coordinate}".'
             diagnostics.add(Code.PROVIDES_UNSUPPORTED_ON_INTERFACE, message, [(schema.name, use.node)])
         found = _checked_mentions(schema, target, use, coordinate, diagnostics)
         for mention in found:
