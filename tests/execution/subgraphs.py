@@ -239,13 +239,33 @@ class _Subgraph:
 
     def _inputs(self, shown: Shown, name: str, join: JoinField, *, is_provided: bool) -> str:
         """What the @requires came to, by what the router sent; the true inputs where the field is reached otherwise."""
-        if join.requires is None:
+        if join.requires is None or self._resolves(shown.thing.type, join.requires):
             return self._world.requires_text(shown.thing, name)
         if shown.representation is None:
             if is_provided:
                 return self._world.requires_text(shown.thing, name)
             raise GraphQLError(f"{self._graph}: {shown.thing.type}.{name} has a @requires and needs a representation")
         return canonical(self._from_representation(shown.representation, shown.thing, join.requires))
+
+    def _resolves(self, type_name: str, selection: SelectionSetNode) -> bool:
+        """Whether a @requires says nothing, as in federation 1: this subgraph has itself what it asks for."""
+        for node in selection.selections:
+            if not isinstance(node, FieldNode):
+                return False
+            item = self._types.get(type_name)
+            join = item.fields.get(node.name.value, {}).get(self._graph) if item else None
+            if (
+                join is None
+                or join.requires is not None
+                or join.context
+                or join.label
+                or not join.resolves(frozenset())
+            ):
+                return False
+            below = print_ast(join.type).strip("[]!")
+            if node.selection_set is not None and not self._resolves(below, node.selection_set):
+                return False
+        return True
 
     def _from_representation(self, given: Any, thing: Thing, selection: SelectionSetNode) -> dict[str, Any]:
         """The @requires fields as they were sent; what is missing says so."""

@@ -7,7 +7,8 @@ questions, each from a memo:
   part of a @provides selection that holds at this place: it makes external fields available, on this path only.
 * `requiring`: which fields the subgraph resolves only for a representation that carries more than a key (@requires,
   @fromContext). No move leads to them, not even where a @provides covers what they require: a subgraph may read it
-  from the representation alone. They are reached through an entry.
+  from the representation alone. They are reached through an entry. A @requires of what the subgraph itself resolves
+  on all its objects, as federation 1 permits, says nothing: such a field is as any other.
 * `entries`: for an object type, every way in by `_entities`: subgraph, key, and whose name the representation carries.
 * `possible_types`: which runtime types a subgraph itself can return where it says a type.
 
@@ -104,7 +105,9 @@ class QueryGraph:
             below = parse_field_set(here.provides) if here and here.provides else ()
             if name in provided:
                 moves[name] = Move(name, here.type if here else field.type, provided[name] + below)
-            elif here and self.is_active(here) and not here.requires and not here.context_arguments:
+            elif here and self.is_active(here) and not here.context_arguments:
+                if here.requires and self._required(subgraph, type_name, here.requires):
+                    continue
                 if not here.external:
                     moves[name] = Move(name, here.type, below)
                 elif name in extended_keys:
@@ -140,16 +143,38 @@ class QueryGraph:
                 here = field.subgraphs.get(subgraph)
                 if not here or here.external or not self.is_active(here):
                     continue
-                if here.requires or here.context_arguments:
+                required = self._required(subgraph, type_name, here.requires) if here.requires else ()
+                if required or here.context_arguments:
                     found[name] = RequiringField(
                         name,
                         here.type,
-                        parse_field_set(here.requires) if here.requires else (),
+                        required,
                         here.context_arguments,
                         parse_field_set(here.provides) if here.provides else (),
                     )
             self._requiring[key] = found
         return self._requiring[key]
+
+    def _required(self, subgraph: str, type_name: str, requires: str) -> FieldSet:
+        """What a field set of @requires asks of others; empty where the subgraph has all of it itself."""
+        required = parse_field_set(requires)
+        return () if self._resolves(subgraph, type_name, required) else required
+
+    def _resolves(self, subgraph: str, type_name: str, field_set: FieldSet) -> bool:
+        """Whether a subgraph itself resolves all that a field set selects on its type, and needs nothing for it."""
+        for node in field_set:
+            if isinstance(node, SelectedType):
+                if not self._resolves(subgraph, node.type_condition or type_name, node.selection):
+                    return False
+                continue
+            owner = self.supergraph.types.get(type_name)
+            declared = owner.fields.get(node.name) if owner else None
+            here = declared.subgraphs.get(subgraph) if declared else None
+            if here is None or here.external or not self.is_active(here) or here.requires or here.context_arguments:
+                return False
+            if node.selection and not self._resolves(subgraph, here.type.name, node.selection):
+                return False
+        return True
 
     def possible_types(self, subgraph: str, type_name: str) -> frozenset[str]:
         """The runtime types that `subgraph` can return where it says `type_name`; unknown ones of an interface object
