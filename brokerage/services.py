@@ -29,12 +29,14 @@ from brokerage.failures import CommandFailed, explained, explanation
 from brokerage.supervisor import refuse_address
 from subgraphs.shared.migrations import migrate
 from subgraphs.shared.problems import problem_of_status
+from subgraphs.shared.request_log import add_request_fields
 from subgraphs.shared.settings import ServiceSettings
 from trifolio.errors import RouterError
 from trifolio.limits import Limits
 from trifolio.server.descriptors import with_descriptors
 from trifolio.server.edge import PlainEdge, RawHeaders
 from trifolio.server.listening import Server
+from trifolio.server.log import JsonFormatter
 
 LIMITS = Limits(body_bytes_max=1_048_576)
 """What clients may send and hold open: as at the router, but bodies of 1 MiB, the largest that a service reads."""
@@ -144,8 +146,15 @@ async def serve_until_stopped(
             await announcing
 
 
+def write_log(handler: logging.Handler) -> None:
+    """Sends what is logged to a handler, as the router does: one JSON object per line, with the request's fields."""
+    handler.setFormatter(JsonFormatter())
+    handler.addFilter(add_request_fields)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
 def _server(app: Any, host: str, port: int, log: Path | None = None) -> _Server:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", filename=log)
+    write_log(logging.StreamHandler() if log is None else logging.FileHandler(log))
     # These log every request, the first two with the addresses of the other services.
     for name in ("httpx", "httpcore", "trifolio.access"):
         logging.getLogger(name).setLevel(logging.WARNING)

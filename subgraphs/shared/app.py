@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -26,16 +27,22 @@ from subgraphs.shared.idempotency import Outcome
 from subgraphs.shared.metrics import CONTENT_TYPE, Metric, metrics_text
 from subgraphs.shared.migrations import revisions_of
 from subgraphs.shared.problems import Problem, install_problem_handlers, problem_response
+from subgraphs.shared.request_log import logged_request, note_request
 from subgraphs.shared.settings import ServiceSettings
 
 LOGGER = logging.getLogger(__name__)
+ACCESS_LOGGER = logging.getLogger("subgraphs.access")
 
 REST_BODY_BYTES_MAX = 65_536
 """The largest documented body is below 2 KiB."""
 HOUR_S = 3_600
 GRAPHQL_PATH = "/graphql"
 REQUEST_ID_HEADER = "x-request-id"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
+"""Every id that the router takes from a client and passes on, so that lines of both are found by it."""
+UNLOGGED_PATHS = frozenset({"/health", "/ready", "/metrics"})
+"""What machines ask every second."""
+LOGGED_PATH_CHARACTERS_MAX = 200
 
 Close = Callable[[], Awaitable[None]]
 Background = Callable[[], Awaitable[None]]
@@ -83,7 +90,7 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     if not settings.in_process:
         endpoint = GraphQLEndpoint(parts.subgraph, secrets)
         app.router.routes.insert(0, Route(GRAPHQL_PATH, endpoint=endpoint, include_in_schema=False))
-    app.add_middleware(_Requests)
+    app.add_middleware(_Requests, access_log=settings.access_log)
     return app
 
 
@@ -93,7 +100,9 @@ _BEARER = HTTPBearer(auto_error=False, description="The access token of POST /us
 async def caller_of(request: Request) -> Caller:
     """Who sent the request, anonymous included; raises Refusal for a bad token."""
     verifier: TokenVerifier = request.app.state.verifier
-    return await verifier.caller(request.headers.get("authorization"))
+    caller = await verifier.caller(request.headers.get("authorization"))
+    note_request(caller_kind=caller.kind, caller_id=caller.id, operation=_route_name(request.scope))
+    return caller
 
 
 async def current_caller(request: Request, _documented: Annotated[object, Depends(_BEARER)]) -> Caller:
@@ -222,10 +231,11 @@ def _leave_out_titles(value: Any) -> None:
 
 
 class _Requests:
-    """Gives every request an id, and turns what nobody caught into a logged 500 that shows nothing."""
+    """Gives every request an id and a line in the log, and turns what nobody caught into a 500 that shows nothing."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, access_log: bool) -> None:
         self._app = app
+        self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -233,12 +243,26 @@ class _Requests:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        started = False
+        with logged_request(request_id) as fields:
+            began, status = time.perf_counter(), await self._answer(scope, receive, send, request_id)
+            fields.operation = fields.operation or _route_name(scope)
+            if self._access_log and scope["path"] not in UNLOGGED_PATHS:
+                line = {
+                    "method": scope["method"],
+                    "path": scope["path"][:LOGGED_PATH_CHARACTERS_MAX],
+                    "status": status,
+                    "ms": round((time.perf_counter() - began) * 1_000, 3),
+                }
+                ACCESS_LOGGER.info("request", extra={"fields": line})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
+        """Answers the request; returns the status."""
+        status = 0
 
         async def send_with_id(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
@@ -246,11 +270,12 @@ class _Requests:
         try:
             await self._app(scope, limited, send_with_id)
         except Exception:
-            if started:
+            if status:
                 raise
             LOGGER.exception("request %s failed", request_id)
             response: Response = problem_response(Refusal(INTERNAL_ERROR), request_id)
             await response(scope, receive, send_with_id)
+        return status
 
 
 def _limited(receive: Receive) -> Receive:
@@ -266,6 +291,10 @@ def _limited(receive: Receive) -> Receive:
         return message
 
     return receive_limited
+
+
+def _route_name(scope: Scope) -> str:
+    return str(getattr(scope.get("route"), "name", ""))
 
 
 def _request_id(scope: Scope) -> str:

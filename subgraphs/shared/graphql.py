@@ -12,6 +12,7 @@ that takes nothing from a representation but its key and decides in SQL what the
 is no object, lacks its type or names no entity fails alone.
 """
 
+import functools
 import hmac
 import logging
 import re
@@ -30,6 +31,7 @@ from graphql import (
     OperationDefinitionNode,
     ValidationContext,
     ValidationRule,
+    parse,
 )
 from starlette.types import Receive, Scope, Send
 from strawberry.exceptions import MissingQueryError
@@ -41,7 +43,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import ExecutionContext
 
-from subgraphs.shared.auth import Caller, TokenVerifier, require_user
+from subgraphs.shared.auth import ANONYMOUS, Caller, TokenVerifier, require_user
 from subgraphs.shared.errors import (
     BODY_TOO_LARGE,
     INTERNAL_ERROR,
@@ -53,6 +55,7 @@ from subgraphs.shared.errors import (
     Refusal,
 )
 from subgraphs.shared.graphql_types import SCALARS
+from subgraphs.shared.request_log import logged_request, note_request
 from subgraphs.shared.statuses import status_of
 from subgraphs.shared.texts import text_refusal
 
@@ -67,6 +70,7 @@ DOCUMENT_DEPTH_MAX = 15
 DOCUMENT_ALIASES_MAX = 200
 """The router aliases one `_entities` field per entry of a batched request."""
 DOCUMENTS_CACHED_MAX = 512
+LOGGED_FIELDS_MAX = 5
 REPRESENTATIONS_MAX = 1_000
 GRAPHQL_BODY_BYTES_MAX = 1_048_576
 """A thousand representations of a few hundred bytes, and their document."""
@@ -248,7 +252,21 @@ class Subgraph(Generic[S]):
             authorization: the request's Authorization header.
             client_address: the end client's network address, for limits.
         """
+        with logged_request(request_id):
+            return await self._execute(query, variables, operation_name, authorization, client_address, request_id)
+
+    async def _execute(
+        self,
+        query: str,
+        variables: dict[str, Any] | None,
+        operation_name: str | None,
+        authorization: str | None,
+        client_address: str,
+        request_id: str,
+    ) -> dict[str, Any]:
         identity = await self._identity(authorization)
+        known = identity if isinstance(identity, Caller) else ANONYMOUS
+        note_request(caller_kind=known.kind, caller_id=known.id, operation=operation_text(query))
         context = RequestContext(self._service, identity, client_address, request_id)
         try:
             result = await self.schema.execute(query, variables, context, operation_name=operation_name)
@@ -264,6 +282,20 @@ class Subgraph(Generic[S]):
             return await self._verifier.caller(authorization)
         except Refusal as refusal:
             return refusal
+
+
+@functools.lru_cache(DOCUMENTS_CACHED_MAX)
+def operation_text(query: str) -> str:
+    """What a document does, for the log: `query me _entities`; nothing of its values."""
+    try:
+        document = parse(query, no_location=True, max_tokens=DOCUMENT_TOKENS_MAX)
+    except GraphQLError:
+        return ""
+    operation = next((each for each in document.definitions if isinstance(each, OperationDefinitionNode)), None)
+    if operation is None:
+        return ""
+    fields = [each.name.value for each in operation.selection_set.selections if isinstance(each, FieldNode)]
+    return " ".join([operation.operation.value, *fields[:LOGGED_FIELDS_MAX]])
 
 
 class GraphQLEndpoint:

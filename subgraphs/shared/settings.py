@@ -48,6 +48,8 @@ class ServiceSettings(BaseSettings):
     """The Ed25519 public key, PEM, of each service that may call this one, by name; JSON in the environment."""
     refusal_retention_days: int = Field(default=30, ge=1)
     """How long a refusal answers its Idempotency-Key; an accepted request's key lives as long as its object."""
+    access_log: bool = True
+    """Whether every request gets a line in the log: method, path, status, time, request id, caller and operation."""
     in_process: bool = False
     """The router runs in this process: the GraphQL endpoint is not mounted, and pages carry the service's name."""
 
