@@ -1,30 +1,34 @@
 """Everything in one process on one port: the REST routes of all services, their pages, and the router.
 
+What each of four processes has, the one has for all: /ready says yes when the router and every service do, /metrics has
+everybody's, and clients meet the router's protocol and limits, at REST routes too.
+
 The router reaches the subgraphs through memory, and their GraphQL endpoints are not mounted. Which service a path
 belongs to is read off the services' own routes: the documented REST paths do not collide, and pages carry the name.
 """
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any, Protocol
 
 from fastapi import FastAPI
 from starlette.applications import Starlette
-from starlette.routing import Match
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from subgraphs.shared.errors import Refusal
+from subgraphs.shared.metrics import CONTENT_TYPE, metrics_text
 from trifolio.config import Config
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
 from trifolio.gateway import Router
+from trifolio.server.descriptors import with_descriptors
 from trifolio.server.edge import BODILESS_METHODS
 
 SHARED_PATHS = frozenset({"/health", "/ready", "/metrics"})
-"""Every service has them; on the one port they are the router's."""
-
-
-_client_address: ContextVar[str] = ContextVar("client_address", default="")
-"""The network address of the client whose request is being answered; limits count by it."""
+"""Every service has them; on the one port they speak for all."""
 
 
 class InMemorySubgraph(Protocol):
@@ -56,7 +60,8 @@ class ServiceTransport:
             dict(request.variables),
             None,
             authorization=request.headers.get("authorization"),
-            client_address=_client_address.get(),
+            # The router's word, with the proxies taken off that it was told of.
+            client_address=request.headers.get("x-forwarded-for", ""),
             request_id=request.headers.get("x-request-id", ""),
         )
         return SubgraphResponse(payload=payload)
@@ -72,11 +77,12 @@ class OneProcess:
         self._services = services
         self._router = Router(
             supergraph_sdl,
-            config=config,
+            config=replace(config, limits=with_descriptors(config.limits)),
             transports={name: ServiceTransport(app.state.subgraph) for name, app in services.items()},
         )
         front = self._router.asgi()
         self._front: ASGIApp = front
+        self._router_metrics = front.metrics_text
         self.limits = front.limits
         self.trusted_proxies = front.trusted_proxies
         self.draining = False
@@ -93,18 +99,37 @@ class OneProcess:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
             return
-        _client_address.set(scope["client"][0] if scope.get("client") else "")
         app = self._app_for(scope)
         await app(scope, receive, send)
 
     def _app_for(self, scope: Scope) -> ASGIApp:
         path: str = scope["path"]
+        if path == "/metrics":
+            return Route(path, self._show_metrics)
+        if path == "/ready":
+            return Route(path, self._say_ready)
         if path not in SHARED_PATHS and not path.startswith("/graphql"):
             for app in self._services.values():
                 # A partial match, a wrong method, is that service's to refuse.
                 if any(route.matches(scope)[0] is not Match.NONE for route in app.routes):
                     return app
         return self._front
+
+    async def _show_metrics(self, _request: Request) -> Response:
+        texts = [await metrics_text(app.state.metrics) for app in self._services.values()]
+        return Response("".join([self._router_metrics(), *texts]), media_type=CONTENT_TYPE)
+
+    async def _say_ready(self, _request: Request) -> Response:
+        """503 with the names of the services that cannot work; their logs say why."""
+        away = []
+        for name, app in self._services.items():
+            try:
+                await app.state.require_usable()
+            except Refusal:
+                away.append(name)
+        if away:
+            return JSONResponse({"status": "unavailable", "services": away}, 503, {"retry-after": "1"})
+        return JSONResponse({"status": "ready"})
 
     @contextlib.asynccontextmanager
     async def _live(self, _app: Starlette) -> AsyncIterator[None]:

@@ -68,7 +68,11 @@ class ServiceParts:
 
 
 def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
-    """The service's application. `app.state.subgraph` answers GraphQL in memory, for a router in the same process."""
+    """The service's application.
+
+    For a router in the same process `app.state` has `subgraph`, which answers GraphQL in memory, `metrics`, and
+    `require_usable`, which raises what /ready answers.
+    """
     suffix = f"/{settings.service}" if settings.in_process else ""
     parts.database.require_schema(revisions_of(f"subgraphs.{settings.service}").fault)
     app = _Service(
@@ -82,6 +86,8 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     )
     add_docs_page(app, f"/docs{suffix}")
     app.state.verifier, app.state.subgraph = parts.verifier, parts.subgraph
+    app.state.require_usable = parts.database.require_usable
+    app.state.metrics = parts.metrics
     secrets = settings.router_secret_values()
     app.state.router_secrets = tuple(secret.encode() for secret in secrets)
     install_problem_handlers(app)

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from subgraphs.shared.errors import Refusal
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -24,10 +26,13 @@ class Metric:
 
 
 async def metrics_text(metrics: Iterable[Metric]) -> str:
-    """The metrics as they stand."""
-    texts = [
-        f"# HELP {metric.name} {metric.description}\n# TYPE {metric.name} {metric.kind}\n"
-        f"{metric.name} {await metric.read()}\n"
-        for metric in metrics
-    ]
+    """The metrics as they stand; one that cannot be read is left out, so that the others are still there."""
+    texts = []
+    for metric in metrics:
+        try:
+            value = await metric.read()
+        except Refusal:
+            continue
+        texts.append(f"# HELP {metric.name} {metric.description}\n# TYPE {metric.name} {metric.kind}\n")
+        texts.append(f"{metric.name} {value}\n")
     return "".join(texts)
