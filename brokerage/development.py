@@ -5,6 +5,7 @@
     DATA/logs/{name}.log   of the last start
     DATA/router.yaml       where the router finds the subgraphs
     DATA/urls.json         where everything was served at the last start
+    DATA/README.txt        for whoever is about to copy the databases
 
 Removing the folder resets everything.
 """
@@ -32,6 +33,14 @@ DEFAULT_FOLDER = Path(".trifolio")
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 4000
 """The router's; the services take the three that follow."""
+
+README = """The data of a Trifolio brokerage.
+
+Do not copy *.db while it runs: what was acknowledged last is in *.db-wal, and copies made one after the other can
+contradict each other. For copies of one instant, also while it runs:
+
+    python -m brokerage backup FOLDER --data THIS_FOLDER
+"""
 
 TETHERED = (sys.executable, "-m", "brokerage.tether")
 """How a module is run that ends with the supervisor."""
@@ -155,6 +164,7 @@ class Development:
     def prepare(self) -> None:
         """Makes what is missing of the keys, and the router's settings."""
         write_keys(self.folder / "secrets")
+        (self.folder / "README.txt").write_text(README)
         (self.folder / "router.yaml").write_text(self._router_settings())
         (self.folder / "urls.json").write_text(json.dumps(self.urls, indent=2) + "\n")
 
