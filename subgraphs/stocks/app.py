@@ -63,7 +63,7 @@ def create_app(
     )
     signer = ServiceSigner(settings.service, settings.signing_key(), seconds=seconds)
     sessions = sessions_from(settings.market_sessions)
-    market = MarketService(opened, sessions)
+    market = MarketService(opened, sessions, settings.kept)
     orders = OrdersService(
         opened,
         sessions,

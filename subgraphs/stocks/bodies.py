@@ -12,7 +12,7 @@ from subgraphs.shared.bodies import DecimalText, IdText, RequestBody, ResponseBo
 from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import format_amount, format_price, format_quantity
 from subgraphs.shared.timestamps import format_timestamp
-from subgraphs.stocks.rules import CommitmentAnswer, Day, Holding, Stock
+from subgraphs.stocks.rules import CommitmentAnswer, Day, Holding, Quote, Stock
 from subgraphs.stocks.rules_orders import Order, OrderStatus, OrderType, Side, TimeInForce
 from subgraphs.stocks.rules_statements import Statement, Trade, TradingTotals
 
@@ -47,6 +47,16 @@ class StockBody(ResponseBody):
     day: DayBody
     previous_close: Price | None
     issued_quantity: DecimalText
+
+
+class QuoteBody(ResponseBody):
+    """One of a stock's prices, as it was at its time."""
+
+    seq: int = Field(description="Counts the stock's prices.")
+    bid: Price = Field(description="What a seller got.")
+    ask: Price = Field(description="What a buyer paid.")
+    last: Price = Field(description="The last price.")
+    at: TimestampText
 
 
 class HoldingBody(ResponseBody):
@@ -253,6 +263,17 @@ class StoredTickBody(ResponseBody):
     last: Price
     at: TimestampText
     triggered: list[IdText]
+
+
+def quote_document(quote: Quote) -> Document:
+    """A `QuoteBody`."""
+    return {
+        "seq": quote.seq,
+        "bid": format_price(quote.bid),
+        "ask": format_price(quote.ask),
+        "last": format_price(quote.last),
+        "at": format_timestamp(quote.at),
+    }
 
 
 def stock_document(stock: Stock) -> Document:

@@ -51,4 +51,5 @@ class Feeder:
                         await self.step()
                         await asyncio.sleep(self._interval_ms / 1_000)
                     await self._market.delete_old_ticks()
+                    await self._market.delete_old_bars()
             await asyncio.sleep(FEEDER_RETRY_S)

@@ -1,8 +1,9 @@
 """The REST face: stocks for everybody, holdings for their users, and the market's system route."""
 
 from dataclasses import replace
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from subgraphs.shared.app import AnyCaller, UserCaller
 from subgraphs.shared.auth import Caller, require_service, require_user
@@ -17,24 +18,29 @@ from subgraphs.shared.etags import format_etag, parse_if_match
 from subgraphs.shared.money import format_price, parse_price, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
 from subgraphs.shared.routing import After, IfMatch, Limit, ServiceRoute, json_response, page_response
-from subgraphs.shared.timestamps import format_timestamp
+from subgraphs.shared.timestamps import format_timestamp, parse_timestamp
 from subgraphs.stocks.bodies import (
     CommitmentBody,
     Document,
     HoldingBody,
     OpenBody,
     OperationBody,
+    QuoteBody,
     StockBody,
     StoredTickBody,
     TickBody,
     commitment_document,
     holding_document,
+    quote_document,
     stock_document,
 )
 from subgraphs.stocks.routes_orders import order_routes
 from subgraphs.stocks.rules import COMMITMENT_CLOSED, INSUFFICIENT_SHARES, UNKNOWN_AUTHORIZATION, Holding
 from subgraphs.stocks.service import UseCases
 from subgraphs.stocks.service_stocks import CommitmentRequest
+
+From = Annotated[str | None, Query(alias="from", description="The first moment whose prices are wanted, RFC 3339.")]
+To = Annotated[str | None, Query(alias="to", description="The first moment after those, RFC 3339.")]
 
 
 def routes(use_cases: UseCases) -> APIRouter:
@@ -70,6 +76,25 @@ def _stock_routes(use_cases: UseCases) -> APIRouter:
     async def get_stock(stock_id: str) -> Response:
         """A stock by its id, with its latest price. Public."""
         return json_response(stock_document(await use_cases.stocks.stock(stock_id)))
+
+    @router.get(
+        "/{stock_id}/ticks",
+        summary="Returns a list of a stock's prices",
+        response_model=PageBody[QuoteBody],
+        responses=problem_responses(INVALID_CURSOR, NOT_FOUND),
+    )
+    async def list_ticks(
+        request: Request, stock_id: str, since: From = None, until: To = None, after: After = None, limit: Limit = None
+    ) -> Response:
+        """A stock's prices, newest first, as far back as they are kept. Public."""
+        page = await use_cases.stocks.ticks(
+            stock_id,
+            since=None if since is None else parse_timestamp(since, field="from"),
+            until=None if until is None else parse_timestamp(until, field="to"),
+            after=after,
+            limit=limit,
+        )
+        return page_response(request, [quote_document(quote) for quote in page.items], page.next_cursor)
 
     return router
 

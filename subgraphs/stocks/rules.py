@@ -181,6 +181,37 @@ class Day:
         return Day(date, last, last, last, last)
 
 
+class Interval(StrEnum):
+    """How long one bar of a chart lasts; days and hours begin in UTC."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+
+
+INTERVAL_MS: dict[Interval, int] = {Interval.MINUTE: 60_000, Interval.HOUR: 3_600_000, Interval.DAY: 86_400_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How much of the past is kept: the latest ticks of each stock, and bars by age. Bars of days are kept for ever."""
+
+    ticks: int = 10_000
+    minute_bar_days: int = 7
+    hour_bar_days: int = 365
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a stock's price did from `start` (milliseconds) on, for one interval; one without a price has no bar."""
+
+    start: int
+    open: int
+    high: int
+    low: int
+    close: int
+
+
 @dataclass(frozen=True, slots=True)
 class Stock:
     """A listed company's share with its latest quote and its latest trading day."""

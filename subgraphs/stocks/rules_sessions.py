@@ -39,6 +39,11 @@ def date_of(at: int) -> str:
     return datetime.fromtimestamp(at // 1000, UTC).date().isoformat()
 
 
+def start_of(date: str) -> int:
+    """The first millisecond of a UTC date, such as `2026-11-22`."""
+    return int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()) * 1000
+
+
 def sessions_from(text: str) -> Sessions:
     """Reads the setting: `always`, or `09:00-17:30` with an optional ` mon-fri` or ` mon,tue,sat`.
 

@@ -1,6 +1,7 @@
 """The GraphQL types of stocks, holdings and mandates, and how entities become them."""
 
 from collections.abc import Collection
+from enum import Enum
 from typing import Annotated, Any
 
 import strawberry
@@ -27,6 +28,26 @@ class TradingDay:
     close: DecimalText = strawberry.field(description="The last price so far while the day runs.")
 
 
+@strawberry.enum(description="How long one bar of a chart lasts.")
+class ChartInterval(Enum):
+    """`rules.Interval`."""
+
+    MINUTE = strawberry.enum_value("minute", description="A minute; kept for days.")
+    HOUR = strawberry.enum_value("hour", description="An hour; kept for months.")
+    DAY = strawberry.enum_value("day", description="A trading day (UTC); kept for ever.")
+
+
+@strawberry.type(description="What a stock's price did for one interval, in which there was at least one price.")
+class PriceBar:
+    """`rules.Bar` in decimals."""
+
+    start: Timestamp = strawberry.field(description="When the interval began.")
+    open: DecimalText = strawberry.field(description="The first price.")
+    high: DecimalText = strawberry.field(description="The highest price.")
+    low: DecimalText = strawberry.field(description="The lowest price.")
+    close: DecimalText = strawberry.field(description="The last price; the last so far while the interval runs.")
+
+
 @strawberry.federation.type(keys=["id", "symbol"], description="A listed company's share.")
 class Stock:
     """`rules.Stock` in decimals; public."""
@@ -47,6 +68,14 @@ class Stock:
     async def days(self, info: Info, first: int = 30) -> list[TradingDay]:
         """The stock's history by day."""
         return [_day(day) for day in await info.context.service.stocks.days(self.id, max(first, 0))]
+
+    @strawberry.field(description="For charts: the latest bars, newest first, as far back as they are kept.")
+    async def history(
+        self, info: Info, interval: ChartInterval = ChartInterval.HOUR, first: int = 100
+    ) -> list[PriceBar]:
+        """The stock's history by minute, hour or day."""
+        found = await info.context.service.stocks.history(self.id, rules.Interval[interval.name], max(first, 0))
+        return [_bar(bar) for bar in found]
 
     @classmethod
     async def resolve_references(cls, info: Info, representations: list[dict[str, Any]]) -> list["Stock | Refusal"]:
@@ -136,6 +165,16 @@ def _day(day: rules.Day) -> TradingDay:
         high=price_text(day.high),
         low=price_text(day.low),
         close=price_text(day.close),
+    )
+
+
+def _bar(bar: rules.Bar) -> PriceBar:
+    return PriceBar(
+        start=Timestamp(bar.start),
+        open=price_text(bar.open),
+        high=price_text(bar.high),
+        low=price_text(bar.low),
+        close=price_text(bar.close),
     )
 
 

@@ -14,14 +14,13 @@ from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.errors import INVALID_PRICE, FieldError, Refusal
 from subgraphs.stocks import store, store_orders
 from subgraphs.stocks.companies import Company
-from subgraphs.stocks.rules import MARKET_CLOSED, UNKNOWN_STOCK, Day, Quote, Stock, Tick
+from subgraphs.stocks.rules import INTERVAL_MS, MARKET_CLOSED, UNKNOWN_STOCK, Day, Interval, Kept, Quote, Stock, Tick
 from subgraphs.stocks.rules_orders import Order, OrderState, OrderType, limit_met, side_price
 from subgraphs.stocks.rules_pricing import spread_around
 from subgraphs.stocks.rules_sessions import Sessions, date_of
 from subgraphs.stocks.tables import audit_log
 
-TICKS_KEPT = 10_000
-"""Ticks kept of each stock: at the default pace more than six hours. Day bars are kept for ever."""
+DEFAULT_KEPT = Kept()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +35,9 @@ class StoredTick:
 class MarketService:
     """The use cases of the market."""
 
-    def __init__(self, database: Database, sessions: Sessions) -> None:
+    def __init__(self, database: Database, sessions: Sessions, kept: Kept = DEFAULT_KEPT) -> None:
         self._database = database
+        self._kept = kept
         self.sessions = sessions
 
     async def list_companies(self, companies: Iterable[Company]) -> None:
@@ -117,13 +117,25 @@ class MarketService:
 
         return await self._database.write(work)
 
-    async def delete_old_ticks(self, *, kept: int = TICKS_KEPT) -> int:
+    async def delete_old_bars(self) -> int:
+        """Deletes the bars that are older than is kept; how many there were."""
+
+        async def work(connection: Connection) -> int:
+            now, day_ms = await connection.now(), INTERVAL_MS[Interval.DAY]
+            return await store.delete_bars_before(
+                connection, Interval.MINUTE, now - self._kept.minute_bar_days * day_ms
+            ) + await store.delete_bars_before(connection, Interval.HOUR, now - self._kept.hour_bar_days * day_ms)
+
+        return await self._database.write(work)
+
+    async def delete_old_ticks(self, *, kept: int | None = None) -> int:
         """Deletes all but the latest `kept` ticks of each stock, and none that an order may still have to look at."""
+        number = self._kept.ticks if kept is None else kept
 
         async def work(connection: Connection) -> int:
             needed, deleted = await store_orders.needed_seqs(connection), 0
             for stock_id, latest in sorted((await store.latest_seqs(connection)).items()):
-                first = min(latest - kept + 1, needed.get(stock_id, latest))
+                first = min(latest - number + 1, needed.get(stock_id, latest))
                 deleted += await store.delete_ticks_below(connection, stock_id, first)
             return deleted
 

@@ -14,7 +14,15 @@ import orjson
 from subgraphs.shared.audit import AuditEntry, record
 from subgraphs.shared.auth import Caller, require_service, require_user
 from subgraphs.shared.database import Connection, Database
-from subgraphs.shared.errors import IDEMPOTENCY_KEY_REUSED, NOT_FOUND, ONLY_THE_USER, PRECONDITION_FAILED, Refusal
+from subgraphs.shared.errors import (
+    IDEMPOTENCY_KEY_REUSED,
+    INVALID_REQUEST,
+    NOT_FOUND,
+    ONLY_THE_USER,
+    PRECONDITION_FAILED,
+    FieldError,
+    Refusal,
+)
 from subgraphs.shared.money import format_quantity, parse_quantity
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
 from subgraphs.stocks import store
@@ -22,20 +30,28 @@ from subgraphs.stocks.rules import (
     COMMITMENT_CLOSED,
     INSUFFICIENT_SHARES,
     UNKNOWN_AUTHORIZATION,
+    Bar,
     Commitment,
     CommitmentAnswer,
     CommitmentState,
     Day,
     Holding,
+    Interval,
+    Quote,
     Stock,
 )
+from subgraphs.stocks.rules_sessions import start_of
 from subgraphs.stocks.tables import audit_log
 
 DAYS_MAX = 30
 """Trading days of a stock's history that one answer carries."""
 
+BARS_MAX = 500
+"""Bars of a chart that one answer carries: more than a screen shows."""
+
 STOCK_LIST = "stocks"
 HOLDING_LIST = "stockholdings"
+TICK_LIST = "ticks"
 """The lists' names in their cursors."""
 
 
@@ -85,6 +101,37 @@ class StocksService:
         """The latest trading days of a stock, newest first; public."""
         async with self._database.reading() as connection:
             return await store.day_bars_of(connection, stock_id, min(limit, DAYS_MAX))
+
+    async def history(self, stock_id: str, interval: Interval, limit: int) -> list[Bar]:
+        """The latest bars of a stock, newest first; public."""
+        count = min(limit, BARS_MAX)
+        async with self._database.reading() as connection:
+            if interval is not Interval.DAY:
+                return await store.bars_of(connection, stock_id, interval, count)
+            days = await store.day_bars_of(connection, stock_id, count)
+        return [Bar(start_of(day.date), day.open, day.high, day.low, day.close) for day in days]
+
+    async def ticks(
+        self, stock_id: str, *, since: int | None, until: int | None, after: str | None, limit: int | None
+    ) -> Page[Quote]:
+        """A stock's prices, newest first, page by page; public.
+
+        Args:
+            since: milliseconds, the first moment whose prices are wanted.
+            until: milliseconds, the first moment after those.
+
+        Raises:
+            Refusal: `not-found`; `invalid-request` where `since` is not before `until`.
+        """
+        count = page_limit(limit)
+        if since is not None and until is not None and since >= until:
+            message = "Name a time after `from`."
+            raise Refusal(INVALID_REQUEST, message, fields=(FieldError("to", message),))
+        below = int(decode_cursor(after, TICK_LIST, int)[0]) if after is not None else None
+        await self.stock(stock_id)
+        async with self._database.reading() as connection:
+            found = await store.ticks_of(connection, stock_id, since=since, until=until, below=below, limit=count + 1)
+        return page_of(found, [encode_cursor(TICK_LIST, tick.seq) for tick in found], count)
 
     async def holdings(self, caller: Caller, *, after: str | None, limit: int | None) -> Page[Holding]:
         """The caller's holdings by symbol, page by page; empty ones are left out."""

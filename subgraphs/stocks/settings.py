@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from subgraphs.shared.keys import VerifyingKey
 from subgraphs.shared.settings import ServiceSettings
+from subgraphs.stocks.rules import Kept
 from subgraphs.stocks.rules_pricing import FeeSchedule
 from subgraphs.stocks.rules_sessions import sessions_from
 
@@ -32,6 +33,12 @@ class Settings(ServiceSettings):
     """The CSV file of a replayed market, with the columns symbol, bid, ask and last."""
     feed_interval_ms: int = Field(default=100, ge=1)
     """The time from one tick to the next, over all stocks: 24 stocks move every 2.4 s, at 10 small commits a second."""
+    ticks_kept: int = Field(default=10_000, ge=1)
+    """The latest prices that are kept of each stock: at the default pace those of more than six hours."""
+    minute_bars_kept_days: int = Field(default=7, ge=1)
+    """A chart by minutes reaches back as far; of 24 stocks that is a quarter of a million rows."""
+    hour_bars_kept_days: int = Field(default=365, ge=1)
+    """A chart by hours reaches back as far; one by days to the first day."""
     market_sessions: str = "always"
     """When the market trades: `always`, or `09:00-17:30 mon-fri` in UTC."""
     fee_rate_ppm: int = Field(default=5_000, ge=0, le=1_000_000)
@@ -85,6 +92,11 @@ class Settings(ServiceSettings):
     def fees(self) -> FeeSchedule:
         """The configured fees."""
         return FeeSchedule(self.fee_rate_ppm, self.broker_fee_rate_ppm, self.fee_minimums, self.fee_share_ppm_max)
+
+    @property
+    def kept(self) -> Kept:
+        """How much of the past is kept."""
+        return Kept(self.ticks_kept, self.minute_bars_kept_days, self.hour_bars_kept_days)
 
     def verifying_keys(self) -> dict[str, VerifyingKey]:
         """The keys of the services that may call, and this service's own: whoever holds it may post prices by hand."""

@@ -4,16 +4,33 @@ Rows leave as entities of `rules`. Private rows are filtered by their owner here
 stock, order, holdings by id, commitments by id.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, and_, bindparam, delete, or_, select, update
+from sqlalchemy import BindParameter, and_, bindparam, case, delete, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import Executable
 
 from subgraphs.shared.database import Connection, insert_or_ignore, locked
-from subgraphs.stocks.rules import MARKET, Commitment, CommitmentState, Day, Holding, Quote, Stock, holding_id_of
-from subgraphs.stocks.tables import commitment_operations, day_bars, holdings, share_commitments, stocks, ticks
+from subgraphs.stocks.rules import (
+    INTERVAL_MS,
+    MARKET,
+    Bar,
+    Commitment,
+    CommitmentState,
+    Day,
+    Holding,
+    Interval,
+    Quote,
+    Stock,
+    holding_id_of,
+)
+from subgraphs.stocks.tables import bars, commitment_operations, day_bars, holdings, share_commitments, stocks, ticks
+
+STORED_INTERVALS = (Interval.MINUTE, Interval.HOUR)
+"""The intervals of `bars`; a day's bar is a trading day."""
 
 _STOCK_COLUMNS = (
     stocks.c.id,
@@ -158,6 +175,7 @@ async def insert_listing(connection: Connection, stock: Stock, now: int) -> bool
     inserted = (await connection.execute(insert_or_ignore(connection, stocks).values(values))).rowcount
     if inserted:
         await _insert_tick(connection, stock.id, stock.quote)
+        await _save_bars(connection, stock.id, stock.quote)
         await _save_day(connection, stock.id, stock.day)
         await insert_holding(connection, holding_id_of(MARKET, stock.id), MARKET, stock.id, stock.issued, now)
     return bool(inserted)
@@ -169,11 +187,59 @@ async def store_tick(connection: Connection, stock: Stock, quote: Quote, day: Da
     values = {**_quote_values(quote, day), "previous_close": previous_close}
     await connection.execute(update(stocks).where(stocks.c.id == stock.id).values(values))
     await _save_day(connection, stock.id, day)
+    await _save_bars(connection, stock.id, quote)
 
 
 async def _insert_tick(connection: Connection, stock_id: str, quote: Quote) -> None:
     tick = {"seq": quote.seq, "bid": quote.bid, "ask": quote.ask, "last": quote.last, "at": quote.at}
     await connection.execute(ticks.insert().values(stock_id=stock_id, **tick))
+
+
+async def _save_bars(connection: Connection, stock_id: str, quote: Quote) -> None:
+    prices = dict.fromkeys(("open", "high", "low", "close"), quote.last)
+    rows = [
+        {"stock_id": stock_id, "interval": interval, "start": quote.at - quote.at % INTERVAL_MS[interval], **prices}
+        for interval in STORED_INTERVALS
+    ]
+    await connection.execute(_save_bar(connection.dialect), rows)
+
+
+@functools.cache
+def _save_bar(dialect: str) -> Executable:
+    """A bar's first price, or one more."""
+    insert = sqlite.insert(bars) if dialect == "sqlite" else postgresql.insert(bars)
+    new = insert.excluded
+    high = case((new.high > bars.c.high, new.high), else_=bars.c.high)
+    low = case((new.low < bars.c.low, new.low), else_=bars.c.low)
+    changed = {"high": high, "low": low, "close": new.close}
+    return insert.on_conflict_do_update(index_elements=list(bars.primary_key), set_=changed)
+
+
+async def bars_of(connection: Connection, stock_id: str, interval: Interval, limit: int) -> list[Bar]:
+    """The latest `limit` bars of a stock, newest first; of days see `day_bars_of`."""
+    of = and_(bars.c.stock_id == stock_id, bars.c.interval == interval)
+    columns = (bars.c.start, bars.c.open, bars.c.high, bars.c.low, bars.c.close)
+    statement = select(*columns).where(of).order_by(bars.c.start.desc()).limit(limit)
+    return [Bar(*row) for row in await rows_of(connection, statement)]
+
+
+async def delete_bars_before(connection: Connection, interval: Interval, start: int) -> int:
+    """Deletes the bars of all stocks that began earlier; how many there were."""
+    before = and_(bars.c.interval == interval, bars.c.start < start)
+    return (await connection.execute(delete(bars).where(before))).rowcount
+
+
+async def ticks_of(
+    connection: Connection, stock_id: str, *, since: int | None, until: int | None, below: int | None, limit: int
+) -> list[Quote]:
+    """A stock's ticks, newest first: from `since` on, before `until` (milliseconds), numbered under `below`."""
+    conditions = [ticks.c.stock_id == stock_id]
+    conditions += [] if since is None else [ticks.c.at >= since]
+    conditions += [] if until is None else [ticks.c.at < until]
+    conditions += [] if below is None else [ticks.c.seq < below]
+    columns = (ticks.c.seq, ticks.c.bid, ticks.c.ask, ticks.c.last, ticks.c.at)
+    statement = select(*columns).where(*conditions).order_by(ticks.c.seq.desc()).limit(limit)
+    return [Quote(*row) for row in await rows_of(connection, statement)]
 
 
 async def _save_day(connection: Connection, stock_id: str, day: Day) -> None:

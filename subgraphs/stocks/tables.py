@@ -1,7 +1,7 @@
 """The stocks database. Integers as in `subgraphs.shared.money`; times are milliseconds; ids are lower-case UUID text.
 
 stocks              a stock with its latest quote and its running day
-ticks, day_bars     what the market did
+ticks               what the market did;  bars, day_bars: the same by minutes and hours, and by days
 holdings            who owns what; the market's own shares are the holding of `rules.MARKET`
 share_commitments   what remains under each stockholding authorization; `commitment_operations` are its receipts
 orders              the log of each order's saga;  fills: its one execution
@@ -55,6 +55,19 @@ ticks = Table(
     Column("ask", BigInteger, nullable=False),
     Column("last", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
+)
+
+bars = Table(
+    "bars",
+    metadata,
+    Column("stock_id", String(36), ForeignKey("stocks.id"), primary_key=True),
+    Column("interval", String(6), primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("open", BigInteger, nullable=False),
+    Column("high", BigInteger, nullable=False),
+    Column("low", BigInteger, nullable=False),
+    Column("close", BigInteger, nullable=False),
+    CheckConstraint("interval IN ('minute', 'hour')", name="interval"),
 )
 
 day_bars = Table(
