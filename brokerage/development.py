@@ -163,7 +163,12 @@ class Development:
 
     def prepare(self) -> None:
         """Makes what is missing of the keys, and the router's settings."""
-        write_keys(self.folder / "secrets")
+        try:
+            write_keys(self.folder / "secrets")
+        except ValueError:
+            raise CommandFailed(
+                f"a key in {self.folder / 'secrets'} is damaged; put it back from where keys are kept"
+            ) from None
         (self.folder / "README.txt").write_text(README)
         (self.folder / "router.yaml").write_text(self._router_settings())
         (self.folder / "urls.json").write_text(json.dumps(self.urls, indent=2) + "\n")
@@ -177,7 +182,10 @@ class Development:
             if _variable(field) not in os.environ
         }
         if "service_verifying_keys" in secrets:
-            secrets["service_verifying_keys"] = json.loads(str(secrets["service_verifying_keys"]))
+            try:
+                secrets["service_verifying_keys"] = json.loads(str(secrets["service_verifying_keys"]))
+            except ValueError:
+                raise CommandFailed(f"{self.folder / 'secrets' / 'service_verifying_keys'} is damaged") from None
         return {**self._plain_settings(service), **secrets, "in_process": self.in_process}
 
     def router_config(self) -> Config:

@@ -127,6 +127,30 @@ def test_a_folder_is_in_use_as_long_as_one_process_of_it_runs(run: Run, tmp_path
     assert not Development(folder).in_use()
 
 
+@pytest.mark.parametrize("name", ["wallet_service_key", "service_verifying_keys"])
+def test_a_damaged_key_is_told(run: Run, tmp_path: Path, name: str) -> None:
+    """A key that cannot be read stops the start with a sentence, and nothing of the key is shown."""
+    folder = tmp_path / "data"
+    write_keys(folder / "secrets")
+    (folder / "secrets" / name).chmod(0o600)
+    (folder / "secrets" / name).write_text("-----BEGIN k3yk3yk3y")
+    done = run("up", "--in-process", "--port", str(free_port()), "--data", str(folder))
+    done.assert_told("damaged", str(folder / "secrets"))
+    assert "k3yk3y" not in done.errors
+
+
+@pytest.mark.parametrize("command", ["up", "migrate", "audit", "backup", "restore"])
+def test_a_server_that_is_away_is_told(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """Nobody answers at the database's address: the service is named, and nothing of the URL's password."""
+    for service in ("USERS", "WALLET", "STOCKS"):
+        monkeypatch.setenv(f"TRIFOLIO_{service}_DATABASE_URL", "postgresql://role:pa55word@127.0.0.1:1/database")
+    more = {"up": ["--port", str(free_port())], "backup": ["b"], "restore": ["b"]}.get(command, [])
+    monkeypatch.chdir(tmp_path)
+    done = run(command, *more, "--data", str(tmp_path / "data"))
+    done.assert_told("users: ")
+    assert "pa55word" not in done.errors
+
+
 # ---- settings ----
 
 
