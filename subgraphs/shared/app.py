@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from subgraphs.shared.auth import Caller, TokenVerifier, require_user
+from subgraphs.shared.clocks import ClockWatch
 from subgraphs.shared.database import Database
 from subgraphs.shared.docs_page import add_docs_page
 from subgraphs.shared.errors import INTERNAL_ERROR, Refusal
@@ -36,6 +37,7 @@ ACCESS_LOGGER = logging.getLogger("subgraphs.access")
 REST_BODY_BYTES_MAX = 65_536
 """The largest documented body is below 2 KiB."""
 HOUR_S = 3_600
+CLOCK_LOOK_S = 1.0
 GRAPHQL_PATH = "/graphql"
 REQUEST_ID_HEADER = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
@@ -73,7 +75,7 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     For a router in the same process `app.state` has `subgraph`, which answers GraphQL in memory, `metrics`, and
     `require_usable`, which raises what /ready answers.
     """
-    suffix = f"/{settings.service}" if settings.in_process else ""
+    suffix, clock = f"/{settings.service}" if settings.in_process else "", ClockWatch()
     parts.database.require_schema(revisions_of(f"subgraphs.{settings.service}").fault)
     app = _Service(
         title=parts.title,
@@ -82,7 +84,7 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=f"/openapi{suffix}.json",
-        lifespan=_lifespan(parts),
+        lifespan=_lifespan(parts, clock),
     )
     add_docs_page(app, f"/docs{suffix}")
     app.state.verifier, app.state.subgraph = parts.verifier, parts.subgraph
@@ -92,7 +94,7 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     app.state.router_secrets = tuple(secret.encode() for secret in secrets)
     install_problem_handlers(app)
     app.include_router(parts.routes)
-    app.include_router(_health_routes(parts.database, parts.metrics))
+    app.include_router(_health_routes(parts.database, (*parts.metrics, _clock_metric(clock))))
     if not settings.in_process:
         endpoint = GraphQLEndpoint(parts.subgraph, secrets)
         app.router.routes.insert(0, Route(GRAPHQL_PATH, endpoint=endpoint, include_in_schema=False))
@@ -152,10 +154,10 @@ IdempotencyKeyHeader = Annotated[
 ClientAddress = Annotated[str, Depends(current_address)]
 
 
-def _lifespan(parts: ServiceParts) -> Callable[[FastAPI], Any]:
+def _lifespan(parts: ServiceParts, clock: ClockWatch) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        loops = (*parts.background, *(_every_hour(work) for work in parts.hourly))
+        loops = (*parts.background, _watching(clock), *(_every_hour(work) for work in parts.hourly))
         tasks = [asyncio.create_task(_forever(work)) for work in loops]
         try:
             yield
@@ -167,6 +169,25 @@ def _lifespan(parts: ServiceParts) -> Callable[[FastAPI], Any]:
                 await close()
 
     return lifespan
+
+
+def _clock_metric(clock: ClockWatch) -> Metric:
+    async def steps() -> int:
+        return clock.steps
+
+    text = "Steps of this machine's clock by more than 5 seconds; nothing stops for them, but somebody should look."
+    return Metric("trifolio_clock_steps_total", "counter", text, steps)
+
+
+def _watching(clock: ClockWatch) -> Background:
+    async def loop() -> None:
+        while True:
+            step = clock.look()
+            if step:
+                LOGGER.error("the clock was set by %+.0f seconds", step)
+            await asyncio.sleep(CLOCK_LOOK_S)
+
+    return loop
 
 
 def _every_hour(work: Background) -> Background:

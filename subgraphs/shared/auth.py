@@ -40,7 +40,9 @@ ALGORITHM = "EdDSA"
 USER_TOKEN_LIFETIME_S = 15 * 60
 SERVICE_TOKEN_LIFETIME_S = 60
 CLOCK_SKEW_S = 5
-"""Tolerated difference between two machines' clocks."""
+"""Tolerated difference between two machines' clocks at a token's end, so that none lives for much longer than it says."""
+NOT_BEFORE_SKEW_S = 60
+"""The same at its beginning: a clock a minute behind, after a bad boot, locks out nobody who has just logged in."""
 TOKEN_CHARACTERS_MAX = 4_096
 VERIFIED_TOKENS_MAX = 10_000
 """Verified tokens remembered; at about 500 bytes each this is 5 MB."""
@@ -202,7 +204,7 @@ class TokenVerifier:
         if now >= expires + CLOCK_SKEW_S:
             self._verified.pop(token, None)
             raise Refusal(EXPIRED_TOKEN, "Get a fresh access token with your refresh token.")
-        if now < not_before - CLOCK_SKEW_S:
+        if now < not_before - NOT_BEFORE_SKEW_S:
             raise Refusal(INVALID_TOKEN, "The token is not valid yet.")
         return caller
 
@@ -242,7 +244,10 @@ class TokenVerifier:
 
 
 class ServiceSigner:
-    """Signs this service's tokens for its peers; a token is reused for half its life."""
+    """Signs this service's tokens for its peers; a token is reused for half its life.
+
+    A clock that has stepped back stands before the token was signed: it is made anew then, and when a peer refuses it.
+    """
 
     def __init__(self, name: str, key: SigningKey, *, seconds: Seconds = time.time) -> None:
         self._name = name
@@ -253,12 +258,16 @@ class ServiceSigner:
     def token(self, audience: str) -> str:
         """A service token for the peer of that name."""
         now = self._seconds()
-        token, reused_until = self._tokens.get(audience, ("", 0.0))
-        if now >= reused_until:
+        token, signed_at = self._tokens.get(audience, ("", float("inf")))
+        if not signed_at <= now < signed_at + SERVICE_TOKEN_LIFETIME_S / 2:
             claims = {"iss": self._name, "sub": self._name, "aud": audience}
             token = _sign(claims, self._key, now, SERVICE_TOKEN_LIFETIME_S, SERVICE_TOKEN_TYPE)
-            self._tokens[audience] = (token, now + SERVICE_TOKEN_LIFETIME_S / 2)
+            self._tokens[audience] = (token, now)
         return token
+
+    def forget(self, audience: str) -> None:
+        """Makes the next token for that peer a new one: it has refused the last."""
+        self._tokens.pop(audience, None)
 
 
 def user_token(key: SigningKey, user_id: str, role: str, *, now: float) -> str:

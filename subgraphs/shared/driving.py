@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
+from subgraphs.shared.clocks import Patience, Seconds
 from subgraphs.shared.peers import PEER_TIMEOUT_S, PeerRefused, PeerUnavailable
 
 RowT = TypeVar("RowT")
@@ -34,6 +35,10 @@ ROWS_PER_STEP_MAX = 32
 RETRY_MS_MIN = 50
 RETRY_MS_MAX = 1_000
 """Pauses between attempts double from the least to the greatest."""
+
+
+WAIT_MS_MAX = LEASE_MS
+"""Neither a lease nor a pause is longer. A time further away than this was written by a clock that has stepped back."""
 
 
 class Saga(Protocol[RowT]):
@@ -59,6 +64,10 @@ class Saga(Protocol[RowT]):
         """Ends the lease; the row is due again after the pause."""
         ...
 
+    def key(self, row: RowT) -> str:
+        """The row's id."""
+        ...
+
     def attempts(self, row: RowT) -> int:
         """How often the row was postponed since it last moved."""
         ...
@@ -71,9 +80,17 @@ class Saga(Protocol[RowT]):
 class Driver(Generic[RowT]):
     """Drives the rows of one saga. `step` is one round of the loop, `run` the loop."""
 
-    def __init__(self, saga: Saga[RowT], *, request_drive_ms: int = REQUEST_DRIVE_MS) -> None:
+    def __init__(
+        self,
+        saga: Saga[RowT],
+        *,
+        request_drive_ms: int = REQUEST_DRIVE_MS,
+        monotonic: Seconds = time.monotonic,
+    ) -> None:
         self._saga = saga
         self._request_drive_ms = request_drive_ms
+        self.patience = Patience(monotonic=monotonic)
+        """How long each row that a peer keeps waiting has waited."""
 
     async def drive_request(self, row: RowT) -> RowT:
         """Drives within the request's time: no call begins that could outlast it. Without such time, it drives once."""
@@ -121,5 +138,7 @@ class Driver(Generic[RowT]):
                 row = await self._saga.move(row)
             except (PeerUnavailable, PeerRefused) as failure:
                 self._saga.report(row, failure)
+                self.patience.waited_ms(self._saga.key(row))
                 return row, False
+        self.patience.forget(self._saga.key(row))
         return row, True

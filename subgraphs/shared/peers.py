@@ -14,13 +14,14 @@ from typing import Any
 import orjson
 
 from subgraphs.shared.auth import ServiceSigner
-from subgraphs.shared.transport import PeerRequest, Transport, TransportFailed
+from subgraphs.shared.transport import PeerRequest, PeerResponse, Transport, TransportFailed
 
 PEER_TIMEOUT_S = 1.0
 """A peer answers in milliseconds; one that takes longer leaves the request time for another attempt."""
 
 _REFUSAL_STATUSES = (404, 409, 422)
 _PASSING_STATUSES = (408, 429)
+_UNAUTHENTICATED_STATUS = 401
 
 
 class PeerRefused(Exception):
@@ -57,16 +58,12 @@ class Peer:
         Args:
             refusals: the codes that count as a final no; any other failure is worth another attempt.
         """
-        headers = {"authorization": f"Bearer {self._signer.token(self._name)}", "content-type": "application/json"}
         content = b"" if body is None else orjson.dumps(body)
-        request = PeerRequest(method, self._url + path, PEER_TIMEOUT_S, headers, content)
-        try:
-            response = await self._transport.send(request)
-            answer = orjson.loads(response.content)
-        except (TransportFailed, orjson.JSONDecodeError) as error:
-            raise PeerUnavailable(f"{self._name}: {error}") from error
-        if not isinstance(answer, dict):
-            raise PeerUnavailable(f"{self._name}: the answer is no object")
+        response, answer = await self._send(method, path, content)
+        if response.status == _UNAUTHENTICATED_STATUS:
+            # Of two clocks one has stepped: a token signed now may do where one signed before did not.
+            self._signer.forget(self._name)
+            response, answer = await self._send(method, path, content)
         if 200 <= response.status < 300:
             return answer
         code = answer.get("code")
@@ -75,3 +72,15 @@ class Peer:
         at_fault = 400 <= response.status < 500 and response.status not in _PASSING_STATUSES
         kind = PeerObjected if at_fault else PeerUnavailable
         raise kind(f"{self._name}: status {response.status}, code {code}")
+
+    async def _send(self, method: str, path: str, content: bytes) -> tuple[PeerResponse, dict[str, Any]]:
+        headers = {"authorization": f"Bearer {self._signer.token(self._name)}", "content-type": "application/json"}
+        request = PeerRequest(method, self._url + path, PEER_TIMEOUT_S, headers, content)
+        try:
+            response = await self._transport.send(request)
+            answer = orjson.loads(response.content)
+        except (TransportFailed, orjson.JSONDecodeError) as error:
+            raise PeerUnavailable(f"{self._name}: {error}") from error
+        if not isinstance(answer, dict):
+            raise PeerUnavailable(f"{self._name}: the answer is no object")
+        return response, answer

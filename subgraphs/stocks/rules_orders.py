@@ -95,6 +95,8 @@ PUBLIC_STATUS: Mapping[OrderState, OrderStatus] = MappingProxyType(
 
 TERMINAL_STATES = frozenset({OrderState.COMPLETED, OrderState.REJECTED, OrderState.CANCELLED, OrderState.EXPIRED})
 CANCELLABLE_STATES = frozenset({OrderState.NEW, OrderState.RESERVED, OrderState.WORKING, OrderState.TRIGGERED})
+STALE_STATES = frozenset({OrderState.NEW, OrderState.RESERVED})
+"""States in which a market order's price grows stale."""
 UNDRIVEN_STATES = TERMINAL_STATES | {OrderState.WORKING}
 """States that the saga's driver leaves alone: the order is over, or a tick moves it on."""
 

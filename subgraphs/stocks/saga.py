@@ -45,6 +45,8 @@ from subgraphs.stocks.rules import (
 from subgraphs.stocks.rules_intents import Mandate, OrderIntent
 from subgraphs.stocks.rules_orders import (
     CANCELLABLE_STATES,
+    MARKET_ORDER_AGE_MS_MAX,
+    STALE_STATES,
     UNDRIVEN_STATES,
     Order,
     OrderState,
@@ -148,12 +150,19 @@ class OrderSaga:
         return row.state not in UNDRIVEN_STATES
 
     async def move(self, row: Order) -> Order:
-        """Makes the move of its state."""
+        """Makes the move of its state; a market order that has waited for too long is given up, whatever time it is."""
+        ages = row.state in STALE_STATES and not row.automated
+        if ages and self.driver.patience.waited_ms(row.id) > MARKET_ORDER_AGE_MS_MAX:
+            return await self.steps.reject_stale(row.id)
         return await MOVES[row.state](self, row)
 
     async def postpone(self, row: Order, pause_ms: int) -> None:
         """Gives it back to the loop."""
         await self.queue.postpone(row.id, pause_ms)
+
+    def key(self, row: Order) -> str:
+        """Its id."""
+        return row.id
 
     def attempts(self, row: Order) -> int:
         """How often it was postponed."""

@@ -144,7 +144,7 @@ class MarketService:
 
 async def _store(connection: Connection, stock: Stock, quote: Quote) -> StoredTick:
     date = date_of(quote.at)
-    same_day = date == stock.day.date
+    same_day = date <= stock.day.date  # a clock that stepped back over midnight opens no day anew
     day = stock.day.with_price(quote.last) if same_day else Day.opened(date, quote.last)
     previous_close = stock.previous_close if same_day else stock.day.close
     await store.store_tick(connection, stock, quote, day, previous_close)

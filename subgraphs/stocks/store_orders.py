@@ -7,6 +7,7 @@ from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, delete, fu
 from sqlalchemy.dialects import postgresql, sqlite
 
 from subgraphs.shared.database import Connection, insert_or_ignore
+from subgraphs.shared.driving import WAIT_MS_MAX
 from subgraphs.stocks.rules import Quote
 from subgraphs.stocks.rules_orders import (
     UNDRIVEN_STATES,
@@ -265,10 +266,11 @@ async def count_unfinished(connection: Connection) -> int:
 
 
 def _is_due(now: int) -> ColumnElement[bool]:
+    """Neither time is ever further away than `WAIT_MS_MAX`: one that is was written before the clock stepped back."""
     return and_(
         orders.c.state.in_(_DRIVEN),
-        orders.c.next_attempt_at <= now,
-        orders.c.lease_until <= now,
+        or_(orders.c.next_attempt_at <= now, orders.c.next_attempt_at > now + WAIT_MS_MAX),
+        or_(orders.c.lease_until <= now, orders.c.lease_until > now + WAIT_MS_MAX),
     )
 
 

@@ -95,7 +95,7 @@ class VerifiedAuthorizationBody(ResponseBody):
     currency: str | None
     stockholding_id: str | None
     stock_id: str | None
-    starts_at: str
+    starts_at: str | None
     ends_at: str | None
 
 
@@ -170,7 +170,8 @@ def authorization_body(authorization: Authorization, viewer_id: str) -> Authoriz
 
 
 def verified_body(authorization: Authorization) -> VerifiedAuthorizationBody:
-    """A mandate as stocks sees it."""
+    """A mandate as stocks sees it; one that began at once has no beginning, whatever the clock says afterwards."""
+    at_once = authorization.starts_at <= authorization.created_at
     return VerifiedAuthorizationBody(
         id=authorization.id,
         root_id=authorization.root_id,
@@ -181,7 +182,7 @@ def verified_body(authorization: Authorization) -> VerifiedAuthorizationBody:
         currency=authorization.currency,
         stockholding_id=authorization.stockholding_id,
         stock_id=authorization.stock_id,
-        starts_at=format_timestamp(authorization.starts_at),
+        starts_at=None if at_once else format_timestamp(authorization.starts_at),
         ends_at=None if authorization.ends_at is None else format_timestamp(authorization.ends_at),
     )
 

@@ -138,6 +138,10 @@ class AuthorizationSaga:
         """Gives the lease back."""
         await self.queue.postpone(row.authorization.id, row.owner, pause_ms)
 
+    def key(self, row: Leased) -> str:
+        """Its id."""
+        return row.authorization.id
+
     def attempts(self, row: Leased) -> int:
         """How often it was postponed."""
         return row.attempts
@@ -151,7 +155,8 @@ class AuthorizationSaga:
 
     async def _open(self, row: Leased) -> State:
         authorization, code = row.authorization, AUTHORIZATION_TIMED_OUT.code
-        if row.now - authorization.created_at <= PENDING_MS_MAX:
+        waited_ms = max(row.now - authorization.created_at, self.driver.patience.waited_ms(authorization.id))
+        if waited_ms <= PENDING_MS_MAX:
             try:
                 await self._peers.commit(authorization)
             except PeerRefused as refused:

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from subgraphs.shared.database import Connection, insert_or_ignore, locked
+from subgraphs.shared.driving import WAIT_MS_MAX
 from subgraphs.shared.pagination import CursorKey
 from subgraphs.users.rules import User
 from subgraphs.users.rules_authorizations import (
@@ -263,8 +264,12 @@ async def count_unfinished(connection: Connection) -> int:
 
 
 def _due(now: int) -> ColumnElement[bool]:
+    """Neither time is ever further away than `WAIT_MS_MAX`: one that is was written before the clock stepped back."""
+    drive_at, lease_until = authorizations.c.drive_at, authorizations.c.lease_until
     return and_(
-        authorizations.c.state.in_(DRIVEN_STATES), authorizations.c.drive_at <= now, authorizations.c.lease_until <= now
+        authorizations.c.state.in_(DRIVEN_STATES),
+        or_(drive_at <= now, drive_at > now + WAIT_MS_MAX),
+        or_(lease_until <= now, lease_until > now + WAIT_MS_MAX),
     )
 
 

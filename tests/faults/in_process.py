@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -246,7 +247,7 @@ class Brokerage:
         return tuple(str(violation) for violation in found)
 
 
-def build(service: str, database: Database, clock: Clock, network: Network) -> FastAPI:
+def build(service: str, database: Database, clock: Callable[[], int], network: Network) -> FastAPI:
     """One replica of a service over an open database, its loops stepped by hand."""
     common: dict[str, Any] = {"mode": "development", "database_url": "sqlite:///unused.db"}
     parts: dict[str, Any] = {"database": database, "clock": clock}
@@ -260,12 +261,19 @@ def build(service: str, database: Database, clock: Clock, network: Network) -> F
     return create_stocks(stocks, user_keys=user_keys, transport=network, **parts)
 
 
+def _off_clock(clock: Clock, off: Mapping[str, int], service: str) -> int:
+    return clock() + off[service]
+
+
 @asynccontextmanager
-async def running(urls: Mapping[str, str]) -> AsyncIterator[Brokerage]:
-    """The three services over these databases."""
+async def running(urls: Mapping[str, str], off: Mapping[str, int] | None = None) -> AsyncIterator[Brokerage]:
+    """The three services over these databases; `off` has how far each one's clock is off, in milliseconds."""
     clock, network = Clock(), Network()
-    databases = {name: Database.open(urls[name], clock=clock) for name in SERVICES}
-    apps = {name: build(name, database, clock, network) for name, database in databases.items()}
+    clocks: dict[str, Callable[[], int]] = dict.fromkeys(SERVICES, clock)
+    if off is not None:
+        clocks = {name: partial(_off_clock, clock, off, name) for name in SERVICES}
+    databases = {name: Database.open(urls[name], clock=clocks[name]) for name in SERVICES}
+    apps = {name: build(name, database, clocks[name], network) for name, database in databases.items()}
     network.apps = apps
     await apps["stocks"].state.service.market.list_companies(COMPANIES)
     ways = {f"http://{name}": httpx.ASGITransport(app) for name, app in apps.items()}

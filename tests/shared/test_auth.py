@@ -21,6 +21,7 @@ from subgraphs.shared.auth import (
 )
 from subgraphs.shared.errors import Refusal
 from subgraphs.shared.keys import VerifyingKey, development_key, jwk_set, read_jwk_set
+from subgraphs.shared.peers import Peer, PeerUnavailable
 from subgraphs.shared.statuses import status_of
 from subgraphs.shared.transport import PeerRequest, PeerResponse
 
@@ -267,3 +268,51 @@ def test_a_jwk_set_survives_the_wire() -> None:
     assert set(read_jwk_set(document)) == {KEY.kid}
     with pytest.raises(ValueError, match="JWK set"):
         read_jwk_set([])
+
+
+@pytest.mark.parametrize("step", [-60, -3_600, 60, 3_600])
+def test_a_clock_that_was_set_gets_a_token_of_its_time(step: int) -> None:
+    """A token that the own clock calls not valid yet, or over, is made anew."""
+    seconds = Seconds(NOW)
+    signer = ServiceSigner("stocks", STOCKS, seconds=seconds)
+    signer.token("wallet")
+    seconds.now += step
+    claims = jwt.decode(signer.token("wallet"), options={"verify_signature": False})
+    assert claims["nbf"] <= seconds.now < claims["exp"]
+
+
+async def test_a_refused_token_is_made_anew_once() -> None:
+    """A peer whose clock was set refuses the token that is kept; the call is sent again with a new one, once."""
+    seconds, sent = Seconds(NOW), []
+
+    class Refusing:
+        def __init__(self, times: int) -> None:
+            self.times = times
+
+        async def send(self, request: PeerRequest) -> PeerResponse:
+            sent.append(request.headers["authorization"])
+            if len(sent) <= self.times:
+                return PeerResponse(401, b'{"code": "invalid-token"}')
+            return PeerResponse(200, b"{}")
+
+        async def close(self) -> None:
+            """Holds nothing."""
+
+    signer = ServiceSigner("stocks", STOCKS, seconds=seconds)
+    peer = Peer("wallet", "http://wallet", Refusing(1), signer)
+    assert await peer.call("PUT", "/balance", {}, frozenset()) == {}
+    assert len(set(sent)) == 2
+    sent.clear()
+    with pytest.raises(PeerUnavailable):
+        await Peer("wallet", "http://wallet", Refusing(9), signer).call("PUT", "/balance", {}, frozenset())
+    assert len(sent) == 2
+
+
+@pytest.mark.parametrize("skew", [-60, 60])
+async def test_a_fresh_login_is_good_where_the_clock_is_a_minute_off(skew: int) -> None:
+    """A minute's difference locks nobody out; beyond it the token is refused in clear words."""
+    token = user_token(KEY, "u1", "investor", now=NOW)
+    assert (await verifier(Seconds(NOW + skew)).caller(f"Bearer {token}")).id == "u1"
+    with pytest.raises(Refusal) as caught:
+        await verifier(Seconds(NOW - 61)).caller(f"Bearer {token}")
+    assert "not valid yet" in caught.value.detail

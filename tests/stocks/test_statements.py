@@ -139,7 +139,7 @@ async def test_sales_of_before_are_followed(desk: Desk, urls: dict[str, str]) ->
     with engine.begin() as connection:
         kept = connection.execute(text("SELECT order_id, basis FROM fills ORDER BY order_id")).all()
         connection.execute(text("UPDATE fills SET basis = NULL"))
-        import_module("subgraphs.stocks.migrations.versions.0005_basis_of_sales").follow_sales(connection)
+        import_module("subgraphs.stocks.migrations.versions.0006_basis_of_sales").follow_sales(connection)
         found = connection.execute(text("SELECT order_id, basis FROM fills ORDER BY order_id")).all()
     engine.dispose()
     assert found == kept

@@ -6,8 +6,8 @@ Sales of before are followed from each holding's first purchase on, as they were
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
