@@ -79,6 +79,7 @@ class Edge(PlainEdge):
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self.limits = with_descriptors(LIMITS)
+        self.trusted_proxies = getattr(getattr(app, "state", None), "trusted_proxies", 0)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """One ASGI connection."""

@@ -92,6 +92,7 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     app.state.metrics = parts.metrics
     secrets = settings.router_secret_values()
     app.state.router_secrets = tuple(secret.encode() for secret in secrets)
+    app.state.trusted_proxies = settings.trusted_proxies or 0
     install_problem_handlers(app)
     app.include_router(parts.routes)
     app.include_router(_health_routes(parts.database, (*parts.metrics, _clock_metric(clock))))
@@ -125,7 +126,8 @@ async def current_user(caller: Annotated[Caller, Depends(current_caller)]) -> Ca
 
 def current_address(request: Request) -> str:
     """The end client's network address, for limits."""
-    return client_address(request.scope, dict(request.scope["headers"]), request.app.state.router_secrets)
+    state = request.app.state
+    return client_address(request.scope, state.router_secrets, state.trusted_proxies)
 
 
 def add_next_link(request: Request, response: Response, next_cursor: str | None) -> None:

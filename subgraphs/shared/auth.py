@@ -40,7 +40,7 @@ ALGORITHM = "EdDSA"
 USER_TOKEN_LIFETIME_S = 15 * 60
 SERVICE_TOKEN_LIFETIME_S = 60
 CLOCK_SKEW_S = 5
-"""Tolerated difference between two machines' clocks at a token's end, so that none lives for much longer than it says."""
+"""Tolerated difference between two machines' clocks at a token's end: none lives for much longer than it says."""
 NOT_BEFORE_SKEW_S = 60
 """The same at its beginning: a clock a minute behind, after a bad boot, locks out nobody who has just logged in."""
 TOKEN_CHARACTERS_MAX = 4_096

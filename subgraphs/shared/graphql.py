@@ -79,6 +79,7 @@ JSON_TYPE = "application/json"
 RESPONSE_TYPE = "application/graphql-response+json"
 """GraphQL's own media type: under it a status says whether a request was executed (GraphQL over HTTP, section 6)."""
 CLIENT_ADDRESS_HEADER = b"x-forwarded-for"
+ADDRESS_CHARACTERS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +337,7 @@ class GraphQLEndpoint:
         response = await self._subgraph.execute(
             *request,
             authorization=None if authorization is None else authorization.decode("latin-1"),
-            client_address=client_address(scope, headers, self._secrets),
+            client_address=client_address(scope, self._secrets, 0),
             request_id=scope.get("state", {}).get("request_id", ""),
         )
         if media_type == RESPONSE_TYPE and not _is_executed(response):
@@ -370,12 +371,26 @@ def shows_secret(headers: Mapping[bytes, bytes], secrets: Sequence[bytes]) -> bo
     return any(matches)
 
 
-def client_address(scope: Scope, headers: Mapping[bytes, bytes], secrets: Sequence[bytes]) -> str:
-    """The end client's address: the one the router passes on beside its secret, else the connection's."""
+def client_address(scope: Scope, secrets: Sequence[bytes], trusted_proxies: int) -> str:
+    """The end client's address: what the router passes on beside its secret, or what the proxies in front saw.
+
+    Of X-Forwarded-For each proxy has added one address, the last one ours; so with two in front the second from the end
+    is the client's, and whatever stands before it the client itself has sent. Without either it is the connection's.
+    """
+    headers = dict(scope["headers"])
     forwarded = headers.get(CLIENT_ADDRESS_HEADER)
     if forwarded and shows_secret(headers, secrets):
-        return forwarded.split(b",")[0].strip().decode("latin-1")[:64]
+        return _readable(forwarded.split(b",")[0])
+    if trusted_proxies:
+        lines = b",".join(value for name, value in scope["headers"] if name == CLIENT_ADDRESS_HEADER)
+        seen = [part.strip() for part in lines.split(b",")]
+        if len(seen) >= trusted_proxies and seen[-trusted_proxies]:
+            return _readable(seen[-trusted_proxies])
     return str(scope["client"][0]) if scope.get("client") else ""
+
+
+def _readable(address: bytes) -> str:
+    return address.strip().decode("latin-1")[:ADDRESS_CHARACTERS_MAX]
 
 
 def write_sdl(schema: SubgraphSchema, module_file: str) -> None:

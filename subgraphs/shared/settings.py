@@ -46,6 +46,10 @@ class ServiceSettings(BaseSettings):
     """This service's own Ed25519 private key, PEM."""
     service_verifying_keys: dict[str, str] = Field(default_factory=dict)
     """The Ed25519 public key, PEM, of each service that may call this one, by name; JSON in the environment."""
+    trusted_proxies: int | None = Field(default=None, ge=0, le=32)
+    """How many proxies of ours stand in front, each adding the address that it saw to X-Forwarded-For: limits count by
+    the client's address. With 0 the header is not believed. Production has to say it: behind a proxy that is not
+    counted, all clients are one."""
     refusal_retention_days: int = Field(default=30, ge=1)
     """How long a refusal answers its Idempotency-Key; an accepted request's key lives as long as its object."""
     access_log: bool = True
@@ -70,6 +74,10 @@ class ServiceSettings(BaseSettings):
         used = {self.signing_key().kid, *(key.kid for key in self.verifying_keys().values())}
         if self.mode == "development":
             return self
+        if self.trusted_proxies is None:
+            raise ValueError(
+                f"Say how many proxies are in front: {PREFIX}TRUSTED_PROXIES=0 where clients connect to this service."
+            )
         secrets = self.router_secret_values()
         if any(len(s) < ROUTER_SECRET_CHARACTERS_MIN or s == DEVELOPMENT_ROUTER_SECRET for s in secrets):
             raise ValueError(

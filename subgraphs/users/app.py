@@ -122,6 +122,7 @@ def _limits(settings: Settings) -> AccountLimits:
     return AccountLimits(
         login_per_account=AttemptLimit("login-account", settings.login_attempts_per_account_max, QUARTER_HOUR_S),
         login_per_address=AttemptLimit("login-address", settings.login_attempts_per_address_max, QUARTER_HOUR_S),
+        login_per_known_address=AttemptLimit("login-known", settings.login_attempts_per_account_max, QUARTER_HOUR_S),
         registration_per_account=AttemptLimit("register-account", settings.registrations_per_account_max, HOUR_S),
         registration_per_address=AttemptLimit("register-address", settings.registrations_per_address_max, HOUR_S),
     )

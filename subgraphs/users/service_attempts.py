@@ -61,6 +61,11 @@ def address_block(address: str) -> str:
     return str(ipaddress.ip_network((int(parsed), 64), strict=False))
 
 
+def address_hash(address: str) -> str:
+    """How a known address is stored: as a digest, since where somebody was is nobody's business."""
+    return hashlib.sha256(address_block(address).encode()).hexdigest()
+
+
 async def count_attempts(database: Database, *attempts: Attempt) -> Counted:
     """Counts the attempts.
 

@@ -49,12 +49,22 @@ from subgraphs.users.rules import (
     User,
     normal_email,
 )
-from subgraphs.users.service_attempts import Attempt, AttemptLimit, Counted, address_block, count_attempts, take_back
+from subgraphs.users.service_attempts import (
+    Attempt,
+    AttemptLimit,
+    Counted,
+    address_block,
+    address_hash,
+    count_attempts,
+    take_back,
+)
 from subgraphs.users.tables import audit_log, idempotency_keys
 
 REFRESH_TOKEN_LIFETIME_MS = 30 * 24 * 3_600 * 1_000
 """A client that was not used for thirty days logs in again."""
 REFRESH_TOKEN_BYTES = 32
+KNOWN_ADDRESS_MS = 90 * 24 * 3_600 * 1_000
+"""A quarter of a year without a login, and an address is as good as new."""
 NO_SUCH_USER = "There is no such user. Find one in the list of users."
 USER_LIST = "users"
 """The list's name in its cursors."""
@@ -66,6 +76,7 @@ class AccountLimits:
 
     login_per_account: AttemptLimit
     login_per_address: AttemptLimit
+    login_per_known_address: AttemptLimit
     registration_per_account: AttemptLimit
     registration_per_address: AttemptLimit
 
@@ -120,18 +131,15 @@ class UsersService:
         Raises:
             Refusal: `invalid-credentials`, or `too-many-requests`.
         """
-        counted = await count_attempts(
-            self._database,
-            Attempt(self._limits.login_per_account, normal_email(email)),
-            Attempt(self._limits.login_per_address, address_block(address)),
-        )
+        counted = await count_attempts(self._database, *await self._login_attempts(normal_email(email), address))
         async with self._database.reading() as connection:
             credentials = await store.find_credentials(connection, email=normal_email(email))
         matches = await self._passwords.verify(password, credentials.password_hash if credentials else None)
         if credentials is None or not matches:
             await self._audit(AuditEntry("user.login-failed", ANONYMOUS, credentials.user_id if credentials else ""))
             raise Refusal(INVALID_CREDENTIALS)
-        return await self._start_session(credentials, counted, await self._newer_hash(credentials, password))
+        newer_hash = await self._newer_hash(credentials, password)
+        return await self._start_session(credentials, counted, newer_hash, address)
 
     async def refresh(self, refresh_token: str) -> Session:
         """Exchanges a refresh token for fresh tokens. A token shown twice ends its whole session: one was a thief's.
@@ -153,7 +161,9 @@ class UsersService:
         """Deletes what no client can use any more."""
 
         async def work(connection: Connection) -> None:
-            await store.delete_expired_tokens(connection, await connection.now())
+            now = await connection.now()
+            await store.delete_expired_tokens(connection, now)
+            await store.delete_addresses_before(connection, now - KNOWN_ADDRESS_MS)
 
         await self._database.write(work)
 
@@ -233,7 +243,23 @@ class UsersService:
             return None
         return await self._passwords.hash(password)
 
-    async def _start_session(self, credentials: Credentials, counted: Counted, newer_hash: str | None) -> Session:
+    async def _login_attempts(self, email: str, address: str) -> tuple[Attempt, ...]:
+        """What a login counts as: from where the user has logged in before, as one of that user there alone.
+
+        So nobody who guesses elsewhere, or at other accounts behind the same address, locks the user out.
+        """
+        async with self._database.reading() as connection:
+            known = await store.knows_address(connection, email, address_hash(address))
+        if known:
+            return (Attempt(self._limits.login_per_known_address, f"{email} {address_block(address)}"),)
+        return (
+            Attempt(self._limits.login_per_account, email),
+            Attempt(self._limits.login_per_address, address_block(address)),
+        )
+
+    async def _start_session(
+        self, credentials: Credentials, counted: Counted, newer_hash: str | None, address: str
+    ) -> Session:
         session_id, refresh_token = str(uuid.uuid4()), secrets.token_urlsafe(REFRESH_TOKEN_BYTES)
         caller = Caller(kind="user", id=credentials.user_id, role=credentials.role)
 
@@ -243,6 +269,7 @@ class UsersService:
             if newer_hash is not None:
                 await store.replace_password_hash(connection, caller.id, credentials.password_hash, newer_hash)
             await store.insert_session(connection, session_id, caller.id, now)
+            await store.remember_address(connection, caller.id, address_hash(address), now)
             await record(connection, audit_log, AuditEntry("user.login", caller, caller.id))
             return await self._issue(connection, session_id, caller.id, refresh_token, now)
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from subgraphs.shared.database import Connection, insert_or_ignore, locked
 from subgraphs.shared.pagination import CursorKey
 from subgraphs.users.rules import Credentials, ProfileUpdate, Registration, Role, User
-from subgraphs.users.tables import attempts, refresh_tokens, sessions, users
+from subgraphs.users.tables import attempts, known_addresses, refresh_tokens, sessions, users
 
 # Users with the private columns that one viewer may see: the database, not the caller, leaves out the others'.
 # Statements of every request are built once: building one costs more than running it.
@@ -190,6 +190,26 @@ async def uncount_attempt(connection: Connection, subject: str, window_start: in
 async def delete_attempts_before(connection: Connection, moment: int) -> None:
     """Forgets windows that no limit looks at any more."""
     await connection.execute(delete(attempts).where(attempts.c.window_start < moment))
+
+
+async def knows_address(connection: Connection, email: str, address: str) -> bool:
+    """Whether the user of that e-mail address has logged in from there."""
+    known = known_addresses.c
+    statement = select(known.seen_at).join_from(known_addresses, users).where(users.c.email == email)
+    return (await connection.execute(statement.where(known.address == address))).first() is not None
+
+
+async def remember_address(connection: Connection, user_id: str, address: str, now: int) -> None:
+    """Notes that a user has logged in from there."""
+    key = {"user_id": user_id, "address": address}
+    seen = update(known_addresses).where(known_addresses.c.user_id == user_id, known_addresses.c.address == address)
+    if not (await connection.execute(seen.values(seen_at=now))).rowcount:
+        await connection.execute(insert_or_ignore(connection, known_addresses).values(**key, seen_at=now))
+
+
+async def delete_addresses_before(connection: Connection, moment: int) -> None:
+    """Forgets from where nobody has logged in for so long."""
+    await connection.execute(delete(known_addresses).where(known_addresses.c.seen_at < moment))
 
 
 def _user(row: Row[Any]) -> User:

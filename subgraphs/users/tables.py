@@ -73,6 +73,16 @@ attempts = Table(
     Index("attempts_window", "window_start"),
 )
 
+# From where a user has logged in before, hashed: there strangers' guesses lock nobody out.
+known_addresses = Table(
+    "known_addresses",
+    metadata,
+    Column("user_id", String(36), ForeignKey("users.id"), primary_key=True),
+    Column("address", String(64), primary_key=True),
+    Column("seen_at", BigInteger, nullable=False),
+    Index("known_addresses_seen", "seen_at"),
+)
+
 # `asset` is the currency of a capital authorization and the stock of a stockholding one: what a rollover matches on.
 # `idempotency_key` is the investor's, null for what a rollover made.
 # The last four columns are the saga's: who drives the row until when, and when it is driven again.

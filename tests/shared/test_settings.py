@@ -25,6 +25,7 @@ def production(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setenv("DATABASE_URL", "postgresql://db/users")
     monkeypatch.setenv("TRIFOLIO_ROUTER_SECRETS", "one-secret-of-the-router-1,another-secret-of-the-router")
     monkeypatch.setenv("TRIFOLIO_SERVICE_SIGNING_KEY", pem(Ed25519PrivateKey.generate()))
+    monkeypatch.setenv("TRIFOLIO_TRUSTED_PROXIES", "0")
     monkeypatch.setenv("TRIFOLIO_TOKEN_SIGNING_KEY", pem(Ed25519PrivateKey.generate()))
     return monkeypatch
 
@@ -37,7 +38,9 @@ def test_an_unset_mode_is_production(production: pytest.MonkeyPatch) -> None:
     assert settings.verifying_keys() == {}
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "TRIFOLIO_SERVICE_SIGNING_KEY", "TRIFOLIO_TOKEN_SIGNING_KEY"])
+@pytest.mark.parametrize(
+    "name", ["DATABASE_URL", "TRIFOLIO_SERVICE_SIGNING_KEY", "TRIFOLIO_TOKEN_SIGNING_KEY", "TRIFOLIO_TRUSTED_PROXIES"]
+)
 def test_production_needs_its_keys_and_database(production: pytest.MonkeyPatch, name: str) -> None:
     """Without its database or one of its keys a service does not start, and names what is missing."""
     production.delenv(name)
