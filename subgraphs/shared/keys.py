@@ -28,6 +28,11 @@ class SigningKey:
     kid: str
     private: Ed25519PrivateKey
 
+    def secret(self, purpose: str) -> bytes:
+        """32 bytes that only the key's holders can derive, others for each purpose; for message authentication."""
+        seed = self.private.private_bytes_raw()
+        return hashlib.sha256(f"trifolio {purpose}".encode() + b"\0" + seed).digest()
+
     @property
     def public(self) -> "VerifyingKey":
         """The half that may be published."""

@@ -3,7 +3,9 @@
 Both faces call these; every method takes the caller first where it matters who asks, and returns entities of `rules`.
 """
 
+import base64
 import hashlib
+import hmac
 import secrets
 import uuid
 from dataclasses import dataclass
@@ -63,6 +65,8 @@ from subgraphs.users.tables import audit_log, idempotency_keys
 REFRESH_TOKEN_LIFETIME_MS = 30 * 24 * 3_600 * 1_000
 """A client that was not used for thirty days logs in again."""
 REFRESH_TOKEN_BYTES = 32
+REFRESH_GRACE_MS = 10_000
+"""Two tabs refresh within a moment of each other, and a lost answer is asked for again within seconds."""
 KNOWN_ADDRESS_MS = 90 * 24 * 3_600 * 1_000
 """A quarter of a year without a login, and an address is as good as new."""
 NO_SUCH_USER = "There is no such user. Find one in the list of users."
@@ -142,15 +146,17 @@ class UsersService:
         return await self._start_session(credentials, counted, newer_hash, address)
 
     async def refresh(self, refresh_token: str) -> Session:
-        """Exchanges a refresh token for fresh tokens. A token shown twice ends its whole session: one was a thief's.
+        """Exchanges a refresh token for fresh tokens.
+
+        Two tabs share a token, and an answer may be lost: for `REFRESH_GRACE_MS` a token shown again gets the same
+        successor, until that is used itself. Shown later it ends its whole session: one of the two is a thief's.
 
         Raises:
             Refusal: `invalid-refresh-token`.
         """
-        next_token = secrets.token_urlsafe(REFRESH_TOKEN_BYTES)
 
         async def work(connection: Connection) -> Session | None:
-            return await self._rotate(connection, _hashed(refresh_token), next_token)
+            return await self._rotate(connection, refresh_token)
 
         session = await self._database.write(work)
         if session is None:
@@ -271,27 +277,36 @@ class UsersService:
             await store.insert_session(connection, session_id, caller.id, now)
             await store.remember_address(connection, caller.id, address_hash(address), now)
             await record(connection, audit_log, AuditEntry("user.login", caller, caller.id))
-            return await self._issue(connection, session_id, caller.id, refresh_token, now)
+            expires_at = now + REFRESH_TOKEN_LIFETIME_MS
+            await store.insert_refresh_token(connection, _hashed(refresh_token), session_id, expires_at)
+            return await self._session(connection, caller.id, refresh_token, now)
 
         return await self._database.write(work)
 
-    async def _rotate(self, connection: Connection, token_hash: str, next_token: str) -> Session | None:
-        now = await connection.now()
+    async def _rotate(self, connection: Connection, refresh_token: str) -> Session | None:
+        now, token_hash, successor = await connection.now(), _hashed(refresh_token), self._successor(refresh_token)
         token = await store.lock_refresh_token(connection, token_hash)
         if token is None or token.revoked_at is not None or token.expires_at <= now:
             return None
-        if token.used_at is not None:
-            await store.revoke_session(connection, token.session_id, now)
-            await record(connection, audit_log, AuditEntry("user.refresh-reused", ANONYMOUS, token.user_id))
-            return None
-        await store.mark_refresh_token_used(connection, token_hash, now)
-        return await self._issue(connection, token.session_id, token.user_id, next_token, now)
+        if token.used_at is None:
+            await store.mark_refresh_token_used(connection, token_hash, now)
+            await store.insert_refresh_token(
+                connection, _hashed(successor), token.session_id, now + REFRESH_TOKEN_LIFETIME_MS
+            )
+            return await self._session(connection, token.user_id, successor, now)
+        following = await store.lock_refresh_token(connection, _hashed(successor))
+        if following is not None and following.used_at is None and now <= token.used_at + REFRESH_GRACE_MS:
+            return await self._session(connection, token.user_id, successor, now)
+        await store.revoke_session(connection, token.session_id, now)
+        await record(connection, audit_log, AuditEntry("user.refresh-reused", ANONYMOUS, token.user_id))
+        return None
 
-    async def _issue(
-        self, connection: Connection, session_id: str, user_id: str, refresh_token: str, now: int
-    ) -> Session:
-        expires_at = now + REFRESH_TOKEN_LIFETIME_MS
-        await store.insert_refresh_token(connection, _hashed(refresh_token), session_id, expires_at)
+    def _successor(self, refresh_token: str) -> str:
+        """The token that follows: the same however often one asks, and known to nobody without the server's key."""
+        digest = hmac.digest(self._token_key.secret("refresh tokens"), refresh_token.encode(), "sha256")
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+    async def _session(self, connection: Connection, user_id: str, refresh_token: str, now: int) -> Session:
         user = (await store.find_users(connection, user_id, [user_id]))[user_id]
         return Session(
             user=user,

@@ -1,14 +1,16 @@
 """Registering, logging in and staying logged in."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 from sqlalchemy import select
 
-from subgraphs.users.tables import audit_log, sessions
+from subgraphs.users.tables import audit_log, refresh_tokens, sessions
 from tests.users.conftest import PASSWORD, Client, ClientFactory
 
 ALICE = {"name": "Alice Example", "email": "Alice@Example.com ", "password": PASSWORD, "type": "investor"}
@@ -229,26 +231,52 @@ async def test_refresh_rotates(client: Client) -> None:
     assert (await client.http.get(f"/users/{person.id}", headers=headers)).status_code == 200
 
 
-async def test_a_refresh_token_shown_twice_ends_the_session(client: Client) -> None:
+async def refreshed(client: Client, token: str) -> httpx.Response:
+    """The answer to POST /users/refresh."""
+    return await client.http.post("/users/refresh", json={"refreshToken": token})
+
+
+async def test_a_refresh_token_shown_later_ends_the_session(client: Client) -> None:
     """Reuse revokes the family: the thief's and the owner's tokens both stop working, other sessions go on."""
     person = await client.person()
     login = {"email": person.email, "password": PASSWORD}
     other = (await client.http.post("/users/login", json=login)).json()["refreshToken"]
-    fresh = (await client.http.post("/users/refresh", json={"refreshToken": person.refresh_token})).json()
-    codes = [
-        (await client.http.post("/users/refresh", json={"refreshToken": token})).status_code
-        for token in (person.refresh_token, fresh["refreshToken"], other)
-    ]
-    assert codes == [401, 401, 200]
+    fresh = (await refreshed(client, person.refresh_token)).json()
+    client.clock.advance(10.001)
+    tokens = (person.refresh_token, fresh["refreshToken"], other)
+    assert [(await refreshed(client, token)).status_code for token in tokens] == [401, 401, 200]
 
 
-async def test_concurrent_refreshes_have_one_winner(client: Client) -> None:
-    """Of two at once with the same token at most one gets tokens."""
+async def test_two_tabs_that_refresh_at_once_both_win(client: Client) -> None:
+    """All that show one token at once, or within seconds, get one successor, and each gets the next one with it."""
     person = await client.person()
-    responses = await asyncio.gather(
-        *(client.http.post("/users/refresh", json={"refreshToken": person.refresh_token}) for _ in range(3))
+    responses = await asyncio.gather(*(refreshed(client, person.refresh_token) for _ in range(3)))
+    client.clock.advance(10)
+    responses.append(await refreshed(client, person.refresh_token))
+    assert {response.status_code for response in responses} == {200}
+    (successor,) = {response.json()["refreshToken"] for response in responses}
+    assert (await refreshed(client, successor)).status_code == 200
+    assert (await refreshed(client, successor)).status_code == 200
+
+
+async def test_the_grace_ends_when_the_successor_is_used(client: Client) -> None:
+    """Once somebody has gone on, the token before is a thief's, however soon it is shown."""
+    person = await client.person()
+    successor = (await refreshed(client, person.refresh_token)).json()["refreshToken"]
+    latest = (await refreshed(client, successor)).json()["refreshToken"]
+    tokens = (person.refresh_token, successor, latest)
+    assert [(await refreshed(client, token)).status_code for token in tokens] == [401, 401, 401]
+
+
+async def test_no_table_holds_a_token_that_works(client: Client) -> None:
+    """What is stored of refresh tokens is their hashes, of the successor that is given again, too."""
+    person = await client.person()
+    successor = (await refreshed(client, person.refresh_token)).json()["refreshToken"]
+    async with client.app.state.service.accounts._database.reading() as connection:
+        stored = (await connection.execute(select(refresh_tokens.c.token_hash))).scalars().all()
+    assert sorted(stored) == sorted(
+        hashlib.sha256(each.encode()).hexdigest() for each in (person.refresh_token, successor)
     )
-    assert sorted(response.status_code for response in responses) == [200, 401, 401]
 
 
 async def test_a_refresh_token_expires(client: Client) -> None:
