@@ -11,8 +11,8 @@ are not verified again; their times are.
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Container, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import jwt
@@ -58,11 +58,15 @@ JWKS_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request. `id` is a user's id or a service's name, empty for an anonymous caller."""
+    """Who sent a request. `id` is a user's id or a service's name, empty for an anonymous caller.
+
+    `session` is the one that a user's token belongs to.
+    """
 
     kind: Literal["anonymous", "user", "service"]
     id: str
     role: str | None = None
+    session: str | None = field(default=None, compare=False)
 
 
 ANONYMOUS = Caller(kind="anonymous", id="")
@@ -165,6 +169,7 @@ class TokenVerifier:
         audience: str,
         service_keys: Mapping[str, VerifyingKey],
         roles: Collection[str],
+        ended: Container[str] = (),
         seconds: Seconds = time.time,
     ) -> None:
         """
@@ -172,12 +177,14 @@ class TokenVerifier:
             audience: this service's name; service tokens for another are refused.
             service_keys: the public key of each service that may call this one.
             roles: what a user may be; a user token that says anything else is refused.
+            ended: the sessions whose tokens are refused before they expire.
             seconds: the time since the epoch, for tests.
         """
         self._user_keys = user_keys
         self._audience = audience
         self._service_keys = service_keys
         self._roles = frozenset(roles)
+        self._ended = ended
         self._seconds = seconds
         self._verified: dict[str, tuple[Caller, float, float]] = {}
 
@@ -206,6 +213,8 @@ class TokenVerifier:
             raise Refusal(EXPIRED_TOKEN, "Get a fresh access token with your refresh token.")
         if now < not_before - NOT_BEFORE_SKEW_S:
             raise Refusal(INVALID_TOKEN, "The token is not valid yet.")
+        if caller.session is not None and caller.session in self._ended:
+            raise Refusal(INVALID_TOKEN, "The session has ended. Log in again.")
         return caller
 
     async def _verify(self, token: str) -> tuple[Caller, float, float]:
@@ -240,7 +249,10 @@ class TokenVerifier:
         role = claims.get("role")
         if role not in self._roles:
             raise jwt.InvalidTokenError("no role")
-        return claims, Caller(kind="user", id=claims["sub"], role=role)
+        session = claims.get("sid")
+        if not isinstance(session, str | None):
+            raise jwt.InvalidTokenError("no session")
+        return claims, Caller(kind="user", id=claims["sub"], role=role, session=session)
 
 
 class ServiceSigner:
@@ -270,9 +282,11 @@ class ServiceSigner:
         self._tokens.pop(audience, None)
 
 
-def user_token(key: SigningKey, user_id: str, role: str, *, now: float) -> str:
+def user_token(key: SigningKey, user_id: str, role: str, *, now: float, session: str | None = None) -> str:
     """A user's access token, valid for `USER_TOKEN_LIFETIME_S` from `now` (seconds since the epoch)."""
     claims = {"iss": USER_ISSUER, "aud": USER_AUDIENCE, "sub": user_id, "role": role}
+    if session is not None:
+        claims["sid"] = session
     return _sign(claims, key, now, USER_TOKEN_LIFETIME_S, USER_TOKEN_TYPE)
 
 

@@ -10,6 +10,7 @@ from subgraphs.shared.database import Clock, Database
 from subgraphs.shared.graphql import Subgraph
 from subgraphs.shared.metrics import Metric
 from subgraphs.shared.peers import Peer
+from subgraphs.shared.sessions import EndedSessions, RemoteIssuer
 from subgraphs.shared.transport import HttpTransport, Transport
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.feed import ManualSource, ReplaySource, SyntheticSource, TickSource
@@ -54,14 +55,17 @@ def create_app(
     opened = database or Database.open(settings.database_url.get_secret_value(), clock=clock)
     transport = transport or HttpTransport()
     seconds = time.time if clock is None else lambda: clock() / 1_000
+    signer = ServiceSigner(settings.service, settings.signing_key(), seconds=seconds)
+    users = Peer("users", settings.users_url, transport, signer)
+    ended = EndedSessions(RemoteIssuer(users))
     verifier = TokenVerifier(
         user_keys or RemoteKeys(f"{settings.users_url}/.well-known/jwks.json", transport),
         audience=settings.service,
         service_keys=settings.verifying_keys(),
         roles=settings.roles,
+        ended=ended,
         seconds=seconds,
     )
-    signer = ServiceSigner(settings.service, settings.signing_key(), seconds=seconds)
     sessions = sessions_from(settings.market_sessions)
     market = MarketService(opened, sessions, settings.kept)
     orders = OrdersService(
@@ -73,13 +77,13 @@ def create_app(
     )
     peers = Peers(
         wallet=WalletPeer(Peer("wallet", settings.wallet_url, transport, signer)),
-        users=UsersPeer(Peer("users", settings.users_url, transport, signer)),
+        users=UsersPeer(users),
     )
     steps, queue = OrderSteps(opened), OrderQueue(opened)
     saga = OrderSaga(orders, steps, queue, peers, request_drive_ms=settings.request_drive_ms)
     feeder = Feeder(market, _source(settings, clock), opened, interval_ms=settings.feed_interval_ms)
     use_cases = UseCases(StocksService(opened), orders, market, saga)
-    background: tuple[Background, ...] = (saga.driver.run, feeder.run) if settings.loops else ()
+    background: tuple[Background, ...] = (saga.driver.run, feeder.run, ended.run) if settings.loops else ()
     app = build_app(
         ServiceParts(
             title="Stocks",
@@ -88,7 +92,7 @@ def create_app(
             subgraph=Subgraph(schema, use_cases, verifier),
             verifier=verifier,
             database=opened,
-            metrics=_metrics(saga),
+            metrics=(*_metrics(saga), ended.metric),
             background=background,
             hourly=(orders.forget,) if settings.loops else (),
             closing=(transport.close,) if database is not None else (transport.close, opened.close),
@@ -96,6 +100,7 @@ def create_app(
         settings,
     )
     app.state.service, app.state.saga, app.state.feeder = use_cases, saga, feeder
+    app.state.ended = ended
     return app
 
 

@@ -1,5 +1,6 @@
 """Puts the users service together from its settings."""
 
+import time
 from collections.abc import Callable
 
 from fastapi import FastAPI
@@ -10,6 +11,7 @@ from subgraphs.shared.database import Database
 from subgraphs.shared.graphql import Subgraph
 from subgraphs.shared.metrics import Metric
 from subgraphs.shared.peers import Peer
+from subgraphs.shared.sessions import EndedSessions
 from subgraphs.shared.transport import HttpTransport, Transport
 from subgraphs.users.passwords import Passwords
 from subgraphs.users.peers import Peers, StocksPeer, WalletPeer
@@ -47,7 +49,8 @@ def create_app(
     opened = database or Database.open(settings.database_url.get_secret_value(), clock=clock)
     passwords, transport = Passwords(), transport or HttpTransport()
     use_cases = _use_cases(settings, opened, passwords, _peers(settings, transport, clock))
-    verifier = _verifier(settings, clock)
+    ended = use_cases.accounts.ended
+    verifier = _verifier(settings, ended, clock)
     closing: list[Close] = [passwords.close, transport.close]
     if database is None:
         closing.append(opened.close)
@@ -58,8 +61,8 @@ def create_app(
         subgraph=Subgraph(schema, use_cases, verifier),
         verifier=verifier,
         database=opened,
-        metrics=[_unfinished(use_cases)],
-        background=(use_cases.saga.driver.run,) if settings.loops else (),
+        metrics=[_unfinished(use_cases), ended.metric],
+        background=(use_cases.saga.driver.run, ended.run) if settings.loops else (),
         hourly=(use_cases.accounts.forget_expired_sessions, use_cases.accounts.forget_refusals)
         if settings.loops
         else (),
@@ -109,12 +112,14 @@ def _peers(settings: Settings, transport: Transport, clock: Clock | None) -> Pee
     )
 
 
-def _verifier(settings: Settings, clock: Clock | None) -> TokenVerifier:
-    keys, services = LocalKeys(settings.published_keys()), settings.verifying_keys()
-    if clock is None:
-        return TokenVerifier(keys, audience=settings.service, service_keys=services, roles=settings.roles)
+def _verifier(settings: Settings, ended: EndedSessions, clock: Clock | None) -> TokenVerifier:
     return TokenVerifier(
-        keys, audience=settings.service, service_keys=services, roles=settings.roles, seconds=lambda: clock() / 1_000
+        LocalKeys(settings.published_keys()),
+        audience=settings.service,
+        service_keys=settings.verifying_keys(),
+        roles=settings.roles,
+        ended=ended,
+        seconds=time.time if clock is None else lambda: clock() / 1_000,
     )
 
 

@@ -4,7 +4,7 @@ from pydantic import Field, SecretStr
 
 from subgraphs.shared.bodies import DecimalText, IdText, RequestBody, ResponseBody, TimestampText
 from subgraphs.shared.timestamps import format_timestamp
-from subgraphs.users.rules import Role, User
+from subgraphs.users.rules import OpenSession, Role, User
 from subgraphs.users.rules_authorizations import Authorization, AuthorizationType, RolledOver, Status
 
 
@@ -62,6 +62,28 @@ class SessionBody(ResponseBody):
     expires_in: int = Field(description="Seconds until the access token expires.", examples=[900])
     refresh_token: str = Field(description="Works once: POST /users/refresh returns the next one.")
     user: ProfileBody
+
+
+class LogoutBody(RequestBody):
+    """Which sessions to end: this one, or all of one's own."""
+
+    all: bool = False
+
+
+class OpenSessionBody(ResponseBody):
+    """A login that goes on."""
+
+    id: IdText
+    created_at: TimestampText
+    last_used_at: TimestampText = Field(description="When its tokens were last refreshed.")
+    current: bool = Field(description="Whether the request's token belongs to it.")
+
+
+class EndedSessionBody(ResponseBody):
+    """A session that has ended, as the other services hear of it; the time in milliseconds since the epoch."""
+
+    id: str
+    ended_at: int
 
 
 class AuthorizationBody(ResponseBody):
@@ -145,6 +167,16 @@ def profile_body(user: User) -> ProfileBody:
         type=user.type,
         registered_at=format_timestamp(user.registered_at),
         email=user.email,
+    )
+
+
+def open_session_body(session: OpenSession, current: str | None) -> OpenSessionBody:
+    """A session as its user sees it from the session `current`."""
+    return OpenSessionBody(
+        id=session.id,
+        created_at=format_timestamp(session.created_at),
+        last_used_at=format_timestamp(session.seen_at),
+        current=session.id == current,
     )
 
 

@@ -1,9 +1,12 @@
 """The REST face of accounts and keys, by the documented routes; those of authorizations are `routes_authorizations`."""
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import SecretStr
 
 from subgraphs.shared.app import (
+    AnyCaller,
     ClientAddress,
     IdempotencyKeyHeader,
     UserCaller,
@@ -24,13 +27,17 @@ from subgraphs.shared.keys import JWK, VerifyingKey, jwk_set
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
 from subgraphs.shared.routing import After, IfMatch, Limit, ServiceRoute
 from subgraphs.users.bodies import (
+    EndedSessionBody,
     LoginBody,
+    LogoutBody,
+    OpenSessionBody,
     ProfileBody,
     ProfileUpdateBody,
     RefreshBody,
     RegisterBody,
     SessionBody,
     UserBody,
+    open_session_body,
     profile_body,
     user_body,
 )
@@ -57,6 +64,7 @@ def routes_of(use_cases: UseCases, published_keys: dict[str, VerifyingKey]) -> A
     """The routes of the users service over its use cases."""
     routes = APIRouter()
     routes.include_router(_account_routes(use_cases.accounts))
+    routes.include_router(_session_routes(use_cases.accounts))
     routes.include_router(_user_routes(use_cases.accounts))
     routes.include_router(authorization_routes(use_cases))
     routes.include_router(_key_routes(published_keys))
@@ -103,8 +111,45 @@ def _account_routes(service: UsersService) -> APIRouter:
         responses=problem_responses(INVALID_REFRESH_TOKEN, reads_body=True),
     )
     async def refresh(body: RefreshBody, response: Response) -> SessionBody:
-        """Goes on with a session. A refresh token works once; shown again, it ends its session."""
+        """Goes on with a session. A refresh token works once; shown again after ten seconds, it ends its session."""
         return _session_body(await service.refresh(body.refresh_token.get_secret_value()), response)
+
+    return routes
+
+
+def _session_routes(service: UsersService) -> APIRouter:
+    routes = APIRouter(route_class=ServiceRoute, tags=["Sessions"])
+
+    @routes.post(
+        "/users/logout",
+        status_code=204,
+        summary="Logs a user out of the system",
+        responses=problem_responses(*SIGNED_IN, reads_body=True),
+    )
+    async def logout(caller: UserCaller, body: LogoutBody) -> None:
+        """Ends this session, or with `all` every one of the caller's. Their access tokens end within seconds, too."""
+        await service.logout(caller, everywhere=body.all)
+
+    @routes.get("/sessions", summary="Returns a user's sessions", responses=problem_responses(*SIGNED_IN))
+    async def sessions(caller: UserCaller) -> PageBody[OpenSessionBody]:
+        """The caller's logins that go on, the one used last first; all on one page."""
+        items = [open_session_body(session, caller.session) for session in await service.sessions(caller)]
+        return PageBody(items=items, next_cursor=None)
+
+    @routes.delete(
+        "/sessions/{session_id}",
+        status_code=204,
+        summary="Ends one of a user's sessions",
+        responses=problem_responses(*SIGNED_IN, NOT_FOUND),
+    )
+    async def end_session(caller: UserCaller, session_id: str) -> None:
+        """One of the caller's own; one that has ended stays so."""
+        await service.end_session(caller, session_id)
+
+    @routes.get("/sessions/ended", include_in_schema=False)
+    async def ended(caller: AnyCaller, after: Annotated[int, Query(ge=0)] = 0) -> PageBody[EndedSessionBody]:
+        items = [EndedSessionBody(id=each, ended_at=at) for each, at in await service.ended_for(caller, after)]
+        return PageBody(items=items, next_cursor=None)
 
     return routes
 
@@ -158,7 +203,10 @@ def _user_routes(service: UsersService) -> APIRouter:
     async def update(
         caller: UserCaller, user_id: str, request: Request, response: Response, if_match: IfMatch = None
     ) -> ProfileBody:
-        """One's own profile alone; what is absent stays as it is. A new password ends all sessions."""
+        """One's own profile alone; what is absent stays as it is.
+
+        A new password or e-mail address needs the current password, and ends all other sessions.
+        """
         current = await service.own_profile(caller, user_id)
         body = await read_body(request, ProfileUpdateBody)
         updated = await service.update_profile(

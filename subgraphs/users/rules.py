@@ -34,6 +34,8 @@ PROFILE_NOT_YOURS = ErrorCode(
     "profile-not-yours", Kind.FORBIDDEN, "Only the user may change this profile", "Send the change with your own id."
 )
 
+NEEDS_CURRENT = "The current password is needed to change the password or the e-mail address."
+
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
 
 
@@ -88,6 +90,15 @@ class Session:
     refresh_token: str
 
 
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A login that still goes on: when it began, and when its tokens were last refreshed."""
+
+    id: str
+    created_at: int
+    seen_at: int
+
+
 def checked_registration(*, name: str, email: str, role: str, password: str) -> Registration:
     """The registration with its name and e-mail in normal form; raises Refusal `invalid-request` naming every field."""
     errors: list[FieldError] = []
@@ -106,7 +117,7 @@ def checked_profile(*, name: str, email: str, current_password: str | None, new_
     if new_password is not None:
         _check_password(new_password, "newPassword", errors)
         if current_password is None:
-            errors.append(FieldError("currentPassword", "The current password is needed to choose a new one."))
+            errors.append(FieldError("currentPassword", NEEDS_CURRENT))
     _refuse(errors)
     return ProfileUpdate(name=name, email=email, current_password=current_password, new_password=new_password)
 

@@ -20,7 +20,7 @@ from subgraphs.shared.graphql_types import (
 from subgraphs.shared.idempotency import Outcome
 from subgraphs.users import rules
 from subgraphs.users.rules_authorizations import checked_mandate
-from subgraphs.users.schema_users import Authorization, AuthorizationType, Info, Session, User, UserType
+from subgraphs.users.schema_users import Authorization, AuthorizationType, Info, OpenSession, Session, User, UserType
 from subgraphs.users.service import UseCases
 from subgraphs.users.service_authorizations import Creation
 
@@ -39,6 +39,13 @@ class SessionPayload:
     """The session, or why there is none."""
 
     session: Session | None
+    errors: list[MutationError]
+
+
+@strawberry.type(description="What became of a logout.")
+class LogoutPayload:
+    """Why nothing ended, if so."""
+
     errors: list[MutationError]
 
 
@@ -92,7 +99,9 @@ class UpdateProfileInput:
 
     name: str | None = None
     email: str | None = None
-    current_password: str | None = strawberry.field(default=None, description="Needed to choose a new one.")
+    current_password: str | None = strawberry.field(
+        default=None, description="Needed to change the password or the e-mail address."
+    )
     new_password: str | None = None
     expected_version: int | None = strawberry.field(default=None, description="Refused if the version is another.")
 
@@ -160,6 +169,12 @@ class Query:
         """One authorization."""
         return Authorization.of(await info.context.service.authorizations.authorization(info.context.user, id))
 
+    @strawberry.field(description="The viewer's logins that go on, the one used last first.")
+    async def sessions(self, info: Info) -> list[OpenSession] | None:
+        """One's own sessions."""
+        caller = info.context.user
+        return [OpenSession.of(each, caller.session) for each in await info.context.service.accounts.sessions(caller)]
+
 
 @strawberry.type
 class Mutation:
@@ -185,6 +200,18 @@ class Mutation:
         """Keeps a user logged in."""
         session, errors = await attempt(info.context.service.accounts.refresh(refresh_token))
         return SessionPayload(session=None if session is None else Session.of(session), errors=errors)
+
+    @strawberry.mutation(description="Ends the viewer's session, or all of them; access tokens end within seconds.")
+    async def logout(self, info: Info, all: bool = False) -> LogoutPayload | None:
+        """Logs a user out."""
+        _, errors = await attempt(info.context.service.accounts.logout(info.context.user, everywhere=all))
+        return LogoutPayload(errors=errors)
+
+    @strawberry.mutation(description="Ends one of the viewer's sessions.")
+    async def end_session(self, info: Info, id: strawberry.ID) -> LogoutPayload | None:
+        """The same as DELETE /sessions/{id}."""
+        _, errors = await attempt(info.context.service.accounts.end_session(info.context.user, id))
+        return LogoutPayload(errors=errors)
 
     @strawberry.mutation(description="Changes the viewer's own profile.")
     async def update_profile(

@@ -122,6 +122,26 @@ class User:
         return self.own
 
 
+@strawberry.type(description="A login that goes on.")
+class OpenSession:
+    """One of the viewer's own sessions."""
+
+    id: strawberry.ID
+    created_at: Timestamp = strawberry.field(description="When it began.")
+    last_used_at: Timestamp = strawberry.field(description="When its tokens were last refreshed.")
+    current: bool = strawberry.field(description="Whether the request's token belongs to it.")
+
+    @classmethod
+    def of(cls, session: rules.OpenSession, current: str | None) -> Self:
+        """The GraphQL type of a session."""
+        return cls(
+            id=strawberry.ID(session.id),
+            created_at=Timestamp(session.created_at),
+            last_used_at=Timestamp(session.seen_at),
+            current=session.id == current,
+        )
+
+
 @strawberry.federation.type(keys=["id"], description="A mandate that an investor gives a broker.")
 class Authorization:
     """An authorization, visible to its two parties alone."""

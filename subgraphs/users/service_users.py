@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy.exc import IntegrityError
 
 from subgraphs.shared.audit import AuditEntry, record
-from subgraphs.shared.auth import ANONYMOUS, USER_TOKEN_LIFETIME_S, Caller, require_user, user_token
+from subgraphs.shared.auth import ANONYMOUS, USER_TOKEN_LIFETIME_S, Caller, require_service, require_user, user_token
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.errors import (
     IDEMPOTENCY_KEY_REUSED,
@@ -36,14 +36,17 @@ from subgraphs.shared.idempotency import (
 )
 from subgraphs.shared.keys import SigningKey
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
+from subgraphs.shared.sessions import KEPT_S, EndedSessions
 from subgraphs.users import store
 from subgraphs.users.passwords import Passwords
 from subgraphs.users.rules import (
     EMAIL_TAKEN,
     INVALID_CREDENTIALS,
     INVALID_REFRESH_TOKEN,
+    NEEDS_CURRENT,
     PROFILE_NOT_YOURS,
     Credentials,
+    OpenSession,
     ProfileUpdate,
     Registration,
     Role,
@@ -102,6 +105,8 @@ class UsersService:
         self._token_key = token_key
         self._limits = limits
         self._refusal_retention_days = refusal_retention_days
+        self.ended = EndedSessions(self)
+        """The sessions whose tokens are refused before they expire."""
 
     async def register(self, registration: Registration, *, key: str | None, address: str) -> Outcome[User]:
         """Registers a user.
@@ -208,28 +213,74 @@ class UsersService:
     async def update_profile(
         self, caller: Caller, user_id: str, profile: ProfileUpdate, *, expected_version: int | None
     ) -> User:
-        """Replaces the caller's own profile. A new password ends all sessions.
+        """Replaces the caller's own profile. A new password or e-mail address ends all sessions but the caller's.
 
         Raises:
             Refusal: `not-found`, `profile-not-yours`, `precondition-failed`, `email-taken`, `too-many-requests`, or
-                `invalid-request` for a wrong current password.
+                `invalid-request` for a missing or wrong current password.
         """
-        await self.own_profile(caller, user_id)
-        password_hash = await self._new_password_hash(caller, profile)
+        current = await self.own_profile(caller, user_id)
+        if profile.new_password is not None or profile.email != current.email:
+            await self._check_password(caller, profile.current_password)
+        new_password = profile.new_password
+        password_hash = None if new_password is None else await self._passwords.hash(new_password)
 
-        async def work(connection: Connection) -> User:
+        async def work(connection: Connection) -> tuple[User, list[str]]:
             return await _replace_profile(connection, caller, profile, password_hash, expected_version)
 
         try:
-            return await self._database.write(work)
+            user, ended = await self._database.write(work)
         except IntegrityError as error:  # another registration or update took the address at the same moment
             raise _email_taken() from error
+        self.ended.add(ended)
+        return user
 
-    async def _new_password_hash(self, caller: Caller, profile: ProfileUpdate) -> str | None:
-        if profile.new_password is None or profile.current_password is None:
-            return None
+    # ---- sessions ----
+
+    async def sessions(self, caller: Caller) -> list[OpenSession]:
+        """The caller's own sessions that go on, the one used last first."""
+        user = require_user(caller)
+        async with self._database.reading() as connection:
+            return await store.live_sessions(connection, user.id, await connection.now())
+
+    async def end_session(self, caller: Caller, session_id: str) -> None:
+        """Ends one of the caller's sessions; one that has ended stays so. Raises Refusal `not-found`."""
+        user = require_user(caller)
+
+        async def work(connection: Connection) -> list[str]:
+            if not await store.has_session(connection, user.id, session_id):
+                raise Refusal(NOT_FOUND)
+            return await _end_sessions(connection, user, only=session_id)
+
+        self.ended.add(await self._database.write(work))
+
+    async def logout(self, caller: Caller, *, everywhere: bool) -> None:
+        """Ends the session that the caller's token belongs to, or all of the caller's."""
+        user = require_user(caller)
+        if not everywhere and user.session is None:
+            return
+
+        async def work(connection: Connection) -> list[str]:
+            return await _end_sessions(connection, user, only=None if everywhere else user.session)
+
+        self.ended.add(await self._database.write(work))
+
+    async def ended_for(self, caller: Caller, after: int) -> list[tuple[str, int]]:
+        """The sessions that ended after that time, for the other services."""
+        require_service(caller, "wallet", "stocks")
+        return await self.ended_since(after)
+
+    async def ended_since(self, after: int) -> list[tuple[str, int]]:
+        """The same for this service; of those whose tokens may still run."""
+        async with self._database.reading() as connection:
+            oldest = await connection.now() - int(KEPT_S * 1_000)
+            return await store.ended_sessions(connection, max(after, oldest))
+
+    async def _check_password(self, caller: Caller, password: str | None) -> None:
+        if password is None:
+            raise Refusal(INVALID_REQUEST, NEEDS_CURRENT, fields=(FieldError("currentPassword", NEEDS_CURRENT),))
         counted = await count_attempts(self._database, Attempt(self._limits.login_per_account, caller.id))
-        if not await self._has_password(caller.id, profile.current_password):
+        if not await self._has_password(caller.id, password):
             message = "This is not your current password. Check it."
             raise Refusal(INVALID_REQUEST, message, fields=(FieldError("currentPassword", message),))
 
@@ -237,7 +288,6 @@ class UsersService:
             await take_back(connection, counted)
 
         await self._database.write(rightful)
-        return await self._passwords.hash(profile.new_password)
 
     async def _has_password(self, user_id: str, password: str) -> bool:
         async with self._database.reading() as connection:
@@ -279,7 +329,7 @@ class UsersService:
             await record(connection, audit_log, AuditEntry("user.login", caller, caller.id))
             expires_at = now + REFRESH_TOKEN_LIFETIME_MS
             await store.insert_refresh_token(connection, _hashed(refresh_token), session_id, expires_at)
-            return await self._session(connection, caller.id, refresh_token, now)
+            return await self._session(connection, caller.id, session_id, refresh_token, now)
 
         return await self._database.write(work)
 
@@ -290,14 +340,16 @@ class UsersService:
             return None
         if token.used_at is None:
             await store.mark_refresh_token_used(connection, token_hash, now)
+            await store.see_session(connection, token.session_id, now)
             await store.insert_refresh_token(
                 connection, _hashed(successor), token.session_id, now + REFRESH_TOKEN_LIFETIME_MS
             )
-            return await self._session(connection, token.user_id, successor, now)
+            return await self._session(connection, token.user_id, token.session_id, successor, now)
         following = await store.lock_refresh_token(connection, _hashed(successor))
         if following is not None and following.used_at is None and now <= token.used_at + REFRESH_GRACE_MS:
-            return await self._session(connection, token.user_id, successor, now)
+            return await self._session(connection, token.user_id, token.session_id, successor, now)
         await store.revoke_session(connection, token.session_id, now)
+        self.ended.add([token.session_id])
         await record(connection, audit_log, AuditEntry("user.refresh-reused", ANONYMOUS, token.user_id))
         return None
 
@@ -306,11 +358,13 @@ class UsersService:
         digest = hmac.digest(self._token_key.secret("refresh tokens"), refresh_token.encode(), "sha256")
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
-    async def _session(self, connection: Connection, user_id: str, refresh_token: str, now: int) -> Session:
+    async def _session(
+        self, connection: Connection, user_id: str, session_id: str, refresh_token: str, now: int
+    ) -> Session:
         user = (await store.find_users(connection, user_id, [user_id]))[user_id]
         return Session(
             user=user,
-            access_token=user_token(self._token_key, user.id, user.type, now=now / 1_000),
+            access_token=user_token(self._token_key, user.id, user.type, now=now / 1_000, session=session_id),
             expires_in_s=USER_TOKEN_LIFETIME_S,
             refresh_token=refresh_token,
         )
@@ -356,7 +410,7 @@ async def _replace_profile(
     profile: ProfileUpdate,
     password_hash: str | None,
     expected_version: int | None,
-) -> User:
+) -> tuple[User, list[str]]:
     version = await store.lock_version(connection, caller.id)
     if version is None:
         raise Refusal(NOT_FOUND, NO_SUCH_USER)
@@ -364,12 +418,23 @@ async def _replace_profile(
         raise Refusal(PRECONDITION_FAILED)
     if await store.email_is_taken(connection, profile.email, except_user_id=caller.id):
         raise _email_taken()
+    before = (await store.find_users(connection, caller.id, [caller.id]))[caller.id]
     await store.update_profile(connection, caller.id, profile, password_hash)
-    if password_hash is not None:
-        await store.revoke_sessions_of(connection, caller.id, await connection.now())
+    ended = []
+    if password_hash is not None or profile.email != before.email:
+        ended = await _end_sessions(connection, caller, but=caller.session)
     action = "user.password" if password_hash is not None else "user.profile"
     await record(connection, audit_log, AuditEntry(action, caller, caller.id))
-    return (await store.find_users(connection, caller.id, [caller.id]))[caller.id]
+    return (await store.find_users(connection, caller.id, [caller.id]))[caller.id], ended
+
+
+async def _end_sessions(
+    connection: Connection, caller: Caller, *, only: str | None = None, but: str | None = None
+) -> list[str]:
+    ended = await store.end_sessions(connection, caller.id, await connection.now(), only=only, but=but)
+    for session_id in ended:
+        await record(connection, audit_log, AuditEntry("user.logout", caller, session_id))
+    return ended
 
 
 def _email_taken() -> Refusal:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from subgraphs.shared.database import Connection, insert_or_ignore, locked
 from subgraphs.shared.pagination import CursorKey
-from subgraphs.users.rules import Credentials, ProfileUpdate, Registration, Role, User
+from subgraphs.users.rules import Credentials, OpenSession, ProfileUpdate, Registration, Role, User
 from subgraphs.users.tables import attempts, known_addresses, refresh_tokens, sessions, users
 
 # Users with the private columns that one viewer may see: the database, not the caller, leaves out the others'.
@@ -121,7 +121,7 @@ async def replace_password_hash(connection: Connection, user_id: str, old_hash: 
 
 async def insert_session(connection: Connection, session_id: str, user_id: str, now: int) -> None:
     """Starts a session: a family of refresh tokens."""
-    await connection.execute(insert(sessions).values(id=session_id, user_id=user_id, created_at=now))
+    await connection.execute(insert(sessions).values(id=session_id, user_id=user_id, created_at=now, seen_at=now))
 
 
 async def insert_refresh_token(connection: Connection, token_hash: str, session_id: str, expires_at: int) -> None:
@@ -159,10 +159,47 @@ async def revoke_session(connection: Connection, session_id: str, now: int) -> N
     await connection.execute(update(sessions).where(sessions.c.id == session_id).values(revoked_at=now))
 
 
-async def revoke_sessions_of(connection: Connection, user_id: str, now: int) -> None:
-    """Ends all sessions of a user."""
+async def see_session(connection: Connection, session_id: str, now: int) -> None:
+    """Notes that a session is in use."""
+    await connection.execute(update(sessions).where(sessions.c.id == session_id).values(seen_at=now))
+
+
+async def end_sessions(
+    connection: Connection, user_id: str, now: int, *, only: str | None = None, but: str | None = None
+) -> list[str]:
+    """Ends the live sessions of a user, only that one or all but that one; the ids of those that ended now."""
     live = and_(sessions.c.user_id == user_id, sessions.c.revoked_at.is_(None))
-    await connection.execute(update(sessions).where(live).values(revoked_at=now))
+    if only is not None:
+        live = and_(live, sessions.c.id == only)
+    if but is not None:
+        live = and_(live, sessions.c.id != but)
+    ended = update(sessions).where(live).values(revoked_at=now).returning(sessions.c.id)
+    return [row.id for row in await connection.execute(ended)]
+
+
+async def live_sessions(connection: Connection, user_id: str, now: int) -> list[OpenSession]:
+    """A user's sessions that can still be refreshed, the one used last first."""
+    usable = select(refresh_tokens.c.token_hash).where(
+        refresh_tokens.c.session_id == sessions.c.id, refresh_tokens.c.expires_at > now
+    )
+    statement = (
+        select(sessions.c.id, sessions.c.created_at, sessions.c.seen_at)
+        .where(sessions.c.user_id == user_id, sessions.c.revoked_at.is_(None), usable.exists())
+        .order_by(sessions.c.seen_at.desc(), sessions.c.id)
+    )
+    return [OpenSession(row.id, row.created_at, row.seen_at) for row in await connection.execute(statement)]
+
+
+async def has_session(connection: Connection, user_id: str, session_id: str) -> bool:
+    """Whether the user has, or had, that session."""
+    statement = select(sessions.c.id).where(sessions.c.id == session_id, sessions.c.user_id == user_id)
+    return (await connection.execute(statement)).first() is not None
+
+
+async def ended_sessions(connection: Connection, after: int) -> list[tuple[str, int]]:
+    """The sessions that ended after that time, and when."""
+    statement = select(sessions.c.id, sessions.c.revoked_at).where(sessions.c.revoked_at > after)
+    return [(row.id, row.revoked_at) for row in await connection.execute(statement)]
 
 
 async def delete_expired_tokens(connection: Connection, now: int) -> None:

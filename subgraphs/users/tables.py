@@ -48,8 +48,10 @@ sessions = Table(
     Column("id", String(36), primary_key=True),
     Column("user_id", String(36), ForeignKey("users.id"), nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False, server_default="0"),
     Column("revoked_at", BigInteger),
     Index("sessions_user", "user_id"),
+    Index("sessions_revoked", "revoked_at"),
 )
 
 refresh_tokens = Table(

@@ -5,9 +5,11 @@ import time
 from fastapi import FastAPI
 
 from subgraphs.shared.app import ServiceParts, build_app
-from subgraphs.shared.auth import RemoteKeys, TokenVerifier, UserKeys
+from subgraphs.shared.auth import RemoteKeys, ServiceSigner, TokenVerifier, UserKeys
 from subgraphs.shared.database import Clock, Database
 from subgraphs.shared.graphql import Subgraph
+from subgraphs.shared.peers import Peer
+from subgraphs.shared.sessions import EndedSessions, RemoteIssuer
 from subgraphs.shared.transport import HttpTransport, Transport
 from subgraphs.wallet.routes import routes
 from subgraphs.wallet.schema import schema
@@ -39,12 +41,16 @@ def create_app(
     """
     opened = database or Database.open(settings.database_url.get_secret_value(), clock=clock)
     transport = transport or HttpTransport()
+    seconds = time.time if clock is None else lambda: clock() / 1_000
+    signer = ServiceSigner(settings.service, settings.signing_key(), seconds=seconds)
+    ended = EndedSessions(RemoteIssuer(Peer("users", settings.users_url, transport, signer)))
     verifier = TokenVerifier(
         user_keys or RemoteKeys(f"{settings.users_url}/.well-known/jwks.json", transport),
         audience=settings.service,
         service_keys=settings.verifying_keys(),
         roles=settings.roles,
-        seconds=time.time if clock is None else lambda: clock() / 1_000,
+        ended=ended,
+        seconds=seconds,
     )
     service = WalletService(opened, refusal_retention_days=settings.refusal_retention_days)
     app = build_app(
@@ -55,12 +61,14 @@ def create_app(
             subgraph=Subgraph(schema, service, verifier),
             verifier=verifier,
             database=opened,
+            metrics=(ended.metric,),
+            background=(ended.run,),
             hourly=(service.forget_refusals,),
             closing=(transport.close,) if database is not None else (transport.close, opened.close),
         ),
         settings,
     )
-    app.state.service = service
+    app.state.service, app.state.ended = service, ended
     return app
 
 

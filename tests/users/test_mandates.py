@@ -46,7 +46,7 @@ async def desk(client: Client, peer_urls: dict[str, str]) -> AsyncIterator[Desk]
         keys = LocalKeys(Settings(mode="development", database_url=SecretStr("sqlite:///unused")).published_keys())
         network = Network()
         wallet = create_wallet(
-            WalletSettings(mode="development", database_url=SecretStr(peer_urls["wallet"])),
+            WalletSettings(mode="development", database_url=SecretStr(peer_urls["wallet"]), users_url="http://users"),
             database=databases["wallet"],
             clock=client.clock,
             user_keys=keys,

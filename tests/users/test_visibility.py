@@ -12,6 +12,7 @@ FIELDS = {
     "me": "{ me { id } }",
     "user": "query($alice: ID!) { user(id: $alice) { id } }",
     "users": "{ users { edges { node { id } } } }",
+    "sessions": "{ sessions { id } }",
     "authorization": "query($mandate: ID!) { authorization(id: $mandate) { id } }",
     "_entities": """query($representations: [_Any!]!) { _entities(representations: $representations) {
       ... on User { id } ... on Authorization { id } } }""",
@@ -25,6 +26,8 @@ FIELDS = {
       currency: "EUR", amount: "1.00", idempotencyKey: "k"}) { authorization { status } errors { code } } }""",
     "revokeAuthorization": """mutation($mandate: ID!) {
       revokeAuthorization(input: {id: $mandate}) { authorization { status } errors { code } } }""",
+    "endSession": "mutation($session: ID!) { endSession(id: $session) { errors { code } } }",
+    "logout": "mutation { logout { errors { code } } }",
 }
 OK, PAYLOAD = "data", "payload "
 # What each caller gets: data, a top-level code, or a code in the payload.
@@ -39,18 +42,21 @@ EXPECTED: dict[str, dict[str, str]] = {
         "createAuthorization": PAYLOAD + "INVESTORS_ONLY",
         "revokeAuthorization": PAYLOAD + "NOT_THE_INVESTOR",
         "refresh": PAYLOAD + "INVALID_REFRESH_TOKEN",
+        "endSession": PAYLOAD + "NOT_FOUND",
         "otherwise": OK,
     },
     "her broker, revoked": {
         "createAuthorization": PAYLOAD + "INVESTORS_ONLY",
         "revokeAuthorization": PAYLOAD + "NOT_THE_INVESTOR",
         "refresh": PAYLOAD + "INVALID_REFRESH_TOKEN",
+        "endSession": PAYLOAD + "NOT_FOUND",
         "otherwise": OK,
     },
     "her broker, expired": {
         "createAuthorization": PAYLOAD + "INVESTORS_ONLY",
         "revokeAuthorization": PAYLOAD + "NOT_THE_INVESTOR",
         "refresh": PAYLOAD + "INVALID_REFRESH_TOKEN",
+        "endSession": PAYLOAD + "NOT_FOUND",
         "otherwise": OK,
     },
     "another broker": {
@@ -58,12 +64,14 @@ EXPECTED: dict[str, dict[str, str]] = {
         "createAuthorization": PAYLOAD + "INVESTORS_ONLY",
         "revokeAuthorization": PAYLOAD + "NOT_FOUND",
         "refresh": PAYLOAD + "INVALID_REFRESH_TOKEN",
+        "endSession": PAYLOAD + "NOT_FOUND",
         "otherwise": OK,
     },
     "another investor": {
         "authorization": "NOT_FOUND",
         "revokeAuthorization": PAYLOAD + "NOT_FOUND",
         "refresh": PAYLOAD + "INVALID_REFRESH_TOKEN",
+        "endSession": PAYLOAD + "NOT_FOUND",
         "otherwise": OK,
     },
     "stocks": {
@@ -98,8 +106,10 @@ async def test_every_root_field_knows_its_callers(client: Client, caller: str) -
     }
     token = client.service_bearer("stocks")["authorization"].removeprefix("Bearer ")
     person = Person("", "", token, "") if caller == "stocks" else people.get(caller)
+    session = (await client.http.get("/sessions", headers=alice.bearer)).json()["items"][0]["id"]
     variables = {
         "alice": alice.id,
+        "session": session,
         "broker": bob.id,
         "mandate": mandate,
         "name": f"{caller.replace(' ', '-').replace(',', '')}@example.com",
