@@ -34,9 +34,10 @@ async def test_a_client_is_answered_as_by_one_schema(name: str) -> None:
 
 @pytest.mark.parametrize("number", range(RANDOM_SUPERGRAPHS))
 async def test_what_composes_is_served_right(number: int) -> None:
-    """The same for random supergraphs."""
-    name = f"random-http-{number}"
-    async with served(random_supergraph(name)) as comparison:
+    """The same for random supergraphs; in every second one keys may be null."""
+    nullable_keys = number % 2 == 1
+    name = f"{'nullable-' if nullable_keys else ''}random-http-{number}"
+    async with served(random_supergraph(name, nullable_keys=nullable_keys)) as comparison:
         await compare(comparison, name, OPERATIONS_PER_RANDOM_SUPERGRAPH)
 
 
