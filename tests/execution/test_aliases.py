@@ -112,7 +112,7 @@ def test_aliases_take_no_request_more(supergraph: Supergraph, text: str) -> None
 
 def test_many_levels_of_aliases_are_looked_at_once(supergraph: Supergraph) -> None:
     """Fragments that each spread the next one twice come to no more work than there are selection sets."""
-    levels = 12
+    levels = 10
 
     def text(levels: int) -> str:
         fragments = [
