@@ -226,17 +226,20 @@ class Stage:
                 await asyncio.to_thread(asyncio.run, back_up(world.databases, backup))
                 if turn % 2 == 0:
                     world.start("wallet")
-            weather = await storm
-        return weather, [await self._recovered(backup, prepared) for backup in backups]
+            weather, now = await storm, world.clock()
+        return weather, [await self._recovered(backup, prepared, now) for backup in backups]
 
-    async def _recovered(self, backup: Path, prepared: Prepared) -> tuple[AuditReport, tuple[str, ...]]:
+    async def _recovered(
+        self, backup: Path, prepared: Prepared, begins_at_ms: int
+    ) -> tuple[AuditReport, tuple[str, ...]]:
         urls = {service: self._new_url(url) for service, url in prepared.urls.items()}
         if self.kind != "sqlite":
             names = [_database_of(url) for url in urls.values()]
             await _administer(prepared.urls["stocks"], [f"CREATE DATABASE {name}" for name in names])
         await restore(backup, urls)
         restored = Prepared(urls, prepared.ids, prepared.people)
-        async with self._world(restored, ACTED_AT_MS, copied=False) as (world, clients, databases, _):
+        # Time has gone on since: in a world of the past, what is due later would be waited for.
+        async with self._world(restored, begins_at_ms, copied=False) as (world, clients, databases, _):
             report = await examine(**databases, scope=Scope.STOPPED)
             for service in SERVICES:
                 world.start(service)

@@ -87,6 +87,7 @@ NEW_ORDER = {"stockId": ALBA, "side": "sell", "quantity": "1", "authorizationId"
 ROUTES: dict[tuple[str, str], tuple[dict[str, str] | None, dict[str, str]]] = {
     ("GET", "/stocks"): (None, PUBLIC),
     ("GET", "/stocks/{stock_id}"): (None, PUBLIC),
+    ("GET", "/stocks/{stock_id}/ticks"): (None, PUBLIC),
     ("GET", "/stockholdings"): (None, OWN_LISTS),
     ("GET", "/stockholdings/{stockholding_id}"): (None, {**ALICES, "users": OK}),
     ("PUT", "/stockholdings/{stockholding_id}"): (
