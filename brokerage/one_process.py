@@ -20,7 +20,7 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from subgraphs.shared.errors import Refusal
-from subgraphs.shared.metrics import CONTENT_TYPE, metrics_text
+from subgraphs.shared.metrics import CONTENT_TYPE, metrics_text_of_services
 from trifolio.config import Config
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
 from trifolio.gateway import Router
@@ -116,8 +116,8 @@ class OneProcess:
         return self._front
 
     async def _show_metrics(self, _request: Request) -> Response:
-        texts = [await metrics_text(app.state.metrics) for app in self._services.values()]
-        return Response("".join([self._router_metrics(), *texts]), media_type=CONTENT_TYPE)
+        text = await metrics_text_of_services({name: app.state.metrics for name, app in self._services.items()})
+        return Response(self._router_metrics() + text, media_type=CONTENT_TYPE)
 
     async def _say_ready(self, _request: Request) -> Response:
         """503 with the names of the services that cannot work; their logs say why."""

@@ -6,7 +6,7 @@ user or an object.
 Specification: Prometheus text exposition format 0.0.4.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,12 +27,26 @@ class Metric:
 
 async def metrics_text(metrics: Iterable[Metric]) -> str:
     """The metrics as they stand; one that cannot be read is left out, so that the others are still there."""
-    texts = []
-    for metric in metrics:
+    return await _text(("", metric) for metric in metrics)
+
+
+async def metrics_text_of_services(services: Mapping[str, Iterable[Metric]]) -> str:
+    """The metrics of several services, by name, in one text: each number says whose it is."""
+    named = [(f'{{service="{name}"}}', metric) for name, metrics in services.items() for metric in metrics]
+    return await _text(sorted(named, key=lambda each: each[1].name))
+
+
+async def _text(metrics: Iterable[tuple[str, Metric]]) -> str:
+    """Each metric with its labels; those of one name stand together under one head."""
+    lines: list[str] = []
+    headed = ""
+    for labels, metric in metrics:
         try:
             value = await metric.read()
         except Refusal:
             continue
-        texts.append(f"# HELP {metric.name} {metric.description}\n# TYPE {metric.name} {metric.kind}\n")
-        texts.append(f"{metric.name} {value}\n")
-    return "".join(texts)
+        if metric.name != headed:
+            headed = metric.name
+            lines += [f"# HELP {metric.name} {metric.description}", f"# TYPE {metric.name} {metric.kind}"]
+        lines.append(f"{metric.name}{labels} {value}")
+    return "".join(f"{line}\n" for line in lines)

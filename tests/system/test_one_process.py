@@ -71,6 +71,9 @@ async def test_it_shows_the_counters_of_all(brokerage: Brokerage) -> None:
         assert len(names) == len(set(names))
         counted = {"router_http_responses_total", "trifolio_order_alarms_total", "trifolio_orders_unfinished"}
         assert counted < set(names)
+        numbers = [line.rpartition(" ")[0] for line in shown.splitlines() if not line.startswith("#")]
+        assert len(numbers) == len(set(numbers))
+        assert 'trifolio_order_alarms_total{service="stocks"}' in numbers
         brokerage.databases["stocks"].require_schema(lambda _found: "not now")
         without = (await client.get("/metrics")).text
         assert "trifolio_order_alarms_total" in without
