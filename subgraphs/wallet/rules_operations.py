@@ -23,7 +23,7 @@ Everything here is pure. `service.py` inserts the gate, locks what `accounts_to_
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, assert_never, get_args
 
 from subgraphs.shared.errors import INVALID_REQUEST, ErrorCode, FieldError, Refusal
 from subgraphs.wallet.rules import (
@@ -190,8 +190,10 @@ def gate_of(operation: Operation) -> Account | None:
             return _commitment_gate(operation, operation.id, operation.broker_id, "closed")
         case Credit(authorization_id=str(authorization_id), broker_id=str(broker_id)):
             return _commitment_gate(operation, authorization_id, broker_id, "open")
-        case _:
+        case Credit() | Post():
             return None
+        case _:
+            assert_never(operation)
 
 
 def hold_id_of(operation: Operation) -> str | None:
@@ -201,24 +203,27 @@ def hold_id_of(operation: Operation) -> str | None:
 
 def accounts_to_lock(operation: Operation, hold: Account | None) -> tuple[str, ...]:
     """The accounts whose state or balance decides, in the order of ids; `hold` is what `hold_id_of` found."""
-    ids: set[str] = set()
+    available = available_account(operation.investor_id, operation.currency).id
     match operation:
-        case Hold(authorization_id=None) | Commit():
-            ids.add(available_account(operation.investor_id, operation.currency).id)
+        case Hold():
+            ids = {_source_id(operation, available), hold_account_id(operation.id)}
+        case Post() | Void():
+            ids = {hold_account_id(operation.id)}
+        case Credit():
+            ids = set() if operation.authorization_id is None else {commitment_account_id(operation.authorization_id)}
+        case Commit():
+            ids = {available, commitment_account_id(operation.id)}
+        case Close():
+            ids = {commitment_account_id(operation.id)}
         case _:
-            pass
-    match operation:
-        case Commit() | Close():
-            ids.add(commitment_account_id(operation.id))
-        case Hold(authorization_id=str(source)) | Credit(authorization_id=str(source)):
-            ids.add(commitment_account_id(source))
-        case _:
-            pass
-    if isinstance(operation, Hold | Post | Void):
-        ids.add(hold_account_id(operation.id))
+            assert_never(operation)
     if hold is not None and hold.authorization_id is not None:
         ids.add(commitment_account_id(hold.authorization_id))
     return tuple(sorted(ids))
+
+
+def _source_id(operation: Hold, available: str) -> str:
+    return available if operation.authorization_id is None else commitment_account_id(operation.authorization_id)
 
 
 def decide(operation: Operation, standing: Standing) -> Decision:

@@ -161,7 +161,7 @@ async def test_bad_requests_are_refused_over_both_faces(desk: Desk) -> None:
         assert (response.status_code, response.json()["code"]) == (422, code), changes
         assert field in [error["field"] for error in response.json()["errors"]], changes
         body = {"type": "capital", "brokerId": desk.bob.id, "currency": "EUR", "amount": "100.00", **changes}
-        given = {**body, "type": body["type"].upper(), "idempotencyKey": "k"}
+        given = {**body, "type": body["type"].upper(), "idempotencyKey": str(uuid.uuid4())}
         answer = await desk.client.graphql(CREATE, {"input": given}, person=desk.alice)
         payload = answer["data"]["createAuthorization"]
         assert payload["authorization"] is None, changes
