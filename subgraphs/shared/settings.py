@@ -74,10 +74,6 @@ class ServiceSettings(BaseSettings):
         used = {self.signing_key().kid, *(key.kid for key in self.verifying_keys().values())}
         if self.mode == "development":
             return self
-        if self.trusted_proxies is None:
-            raise ValueError(
-                f"Say how many proxies are in front: {PREFIX}TRUSTED_PROXIES=0 where clients connect to this service."
-            )
         secrets = self.router_secret_values()
         if any(len(s) < ROUTER_SECRET_CHARACTERS_MIN or s == DEVELOPMENT_ROUTER_SECRET for s in secrets):
             raise ValueError(
@@ -87,6 +83,10 @@ class ServiceSettings(BaseSettings):
         development = {development_key(name).kid for name in self.services}
         if used & development:
             raise ValueError(f"Production refuses development keys: make new ones, or set {PREFIX}MODE=development.")
+        if self.trusted_proxies is None:
+            raise ValueError(
+                f"Say how many proxies are in front: {PREFIX}TRUSTED_PROXIES=0 where clients connect to this service."
+            )
         return self
 
     @classmethod
