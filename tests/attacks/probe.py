@@ -20,6 +20,7 @@ import uvicorn
 
 from trifolio.command.files import read_settings
 from trifolio.command.serving import LOGGING, Serving, listen, make_app, run
+from trifolio.server.listening import ACCEPTED_AT_ONCE
 
 _QUIET = {
     **LOGGING,
@@ -109,6 +110,7 @@ def main() -> int:
         interface="asgi3",
         loop=f"{__package__}.probe:ProbedLoop",
         http="trifolio.server.protocol:HttpProtocol",
+        backlog=ACCEPTED_AT_ONCE,
         ws="none",
         lifespan="on",
         log_config=_QUIET,

@@ -37,10 +37,8 @@ from trifolio.limits import Limits
 from trifolio.server.app import App
 from trifolio.server.descriptors import with_descriptors
 from trifolio.server.http import Receive, Scope, Send
-from trifolio.server.listening import Server
+from trifolio.server.listening import ACCEPTED_AT_ONCE, BACKLOG, Server
 
-_BACKLOG: Final = 2048
-"""2048 connections may wait to be accepted: a burst is served late rather than refused."""
 _GC_THRESHOLDS: Final = (10_000, 5, 3)
 """A request makes thousands of short-lived objects and hardly a cycle: look for cycles rarely, but often enough that
 what planning leaves behind (documents and generated code are cycles) is some tens of thousands of objects at a time."""
@@ -190,7 +188,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that DNS cannot have
         listener.close()
         code = getattr(error, "errno", None)
@@ -214,6 +212,7 @@ def _uvicorn_config(
         workers=workers,
         interface="asgi3",
         http="trifolio.server.protocol:HttpProtocol",
+        backlog=ACCEPTED_AT_ONCE if workers == 1 else BACKLOG,  # workers are servers of uvicorn's own
         ws="none",
         lifespan="on",
         log_config=log_config,

@@ -11,6 +11,7 @@ without a whole request makes room: a client that works is not shut out by those
 
 import asyncio
 from collections import Counter
+from itertools import islice
 from math import ceil
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
@@ -21,6 +22,8 @@ from trifolio.server.exchange import whole_response
 
 TICK_S: Final = 0.25
 """250 ms: how much later than its limit a connection may be ended."""
+ENDED_AT_ONCE: Final = 50
+"""50 connections are ended in one round of the loop, a millisecond or two: thousands may be late at the same moment."""
 NEVER: Final = 1 << 62
 """The deadline of what has none."""
 
@@ -69,6 +72,7 @@ class Connections:
         self._by_address: Counter[str] = Counter()
         self._all: set[Connection] = set()
         self._waiting: dict[Connection, None] = {}
+        self._late: dict[Connection, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._fields: list[tuple[bytes, bytes]] = []
         self._lines = b""
@@ -120,14 +124,25 @@ class Connections:
         return self._lines
 
     def advance(self) -> None:
-        """One tick: end what is late."""
+        """One tick: end what is late, a few in each round of the loop."""
         self.tick = now = self.tick + 1
-        late = [each for each in self._all if now >= each.deadline or now >= each.write_deadline]
-        for each in late:
+        late = {each: None for each in self._all if now >= each.deadline or now >= each.write_deadline}
+        is_ending = bool(self._late)
+        self._late |= late
+        if not is_ending:
+            self._end_late()
+
+    def _end_late(self) -> None:
+        """End some of those that are late; the loop has a round for others before the next ones."""
+        now = self.tick
+        for each in list(islice(self._late, ENDED_AT_ONCE)):
+            del self._late[each]
             if now >= each.write_deadline:
                 each.on_write_deadline()
             elif now >= each.deadline:
                 each.on_deadline()
+        if self._late:
+            asyncio.get_running_loop().call_soon(self._end_late)
 
     def _on_timer(self) -> None:
         self._timer = None

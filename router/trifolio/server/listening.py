@@ -1,4 +1,7 @@
-"""A server that stops without leaving anybody at the door.
+"""A server that lets a few in at a time, and stops without leaving anybody at the door.
+
+A loop of asyncio accepts as many connections in one round as may wait at the socket, thousands, before it looks at what
+those have sent that it has. So it is told a small number, and the system the large one.
 
 When a listening socket closes, the system resets the connections that it has opened there and that nobody has accepted
 yet; their clients may have sent a request already, and cannot know whether it was served. So the last thing before the
@@ -8,12 +11,26 @@ socket closes is to accept them all, in one step with the closing: what comes la
 import asyncio
 import contextlib
 import socket
+from typing import Final
 
 import uvicorn
 
+BACKLOG: Final = 2048
+"""2048 connections may wait to be accepted: a burst is served late rather than refused."""
+
+ACCEPTED_AT_ONCE: Final = 32
+"""32 connections are accepted in one round of the loop, some three milliseconds."""
+
 
 class Server(uvicorn.Server):
-    """uvicorn's server, whose end answers everyone who was let in."""
+    """uvicorn's server, whose beginning and end are fair to everyone who comes; for a config whose `backlog` is
+    `ACCEPTED_AT_ONCE`."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start as uvicorn does, and let more wait at the sockets than are accepted at once."""
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(BACKLOG)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept whoever has connected, close the sockets, and end as uvicorn does."""

@@ -664,10 +664,13 @@ class HttpProtocol(asyncio.Protocol):
         if self._is_paused:
             self._is_paused = False
             transport.resume_reading()
-        if transport.can_write_eof():
-            transport.write_eof()
-        else:
+        if not transport.can_write_eof():
             transport.close()
+            return
+        try:
+            transport.write_eof()
+        except OSError:  # the other side has gone altogether
+            transport.abort()
 
     def _abort(self) -> None:
         if self._transport is not None:
