@@ -7,9 +7,11 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?=
 TESTS ?= test
-# So many processes run tests, each file in one of them; make test WORKERS=0 runs them here, one after the other.
+# So many processes run tests, each file in one of them; make test WORKERS=0 runs them here, one after the other. The
+# fault tests, which start dozens of processes at a time and measure how soon these recover, run by themselves.
 WORKERS ?= 2
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/faults
+FAULTS = $(BIN)/python -m pytest tests/faults
 
 .PHONY: run test coverage fuzz long attack storm mutants check format lint types imports bench interop lock supergraph docs explorer clean
 
@@ -17,12 +19,18 @@ run: $(RUN_STAMP)
 	$(BIN)/python -m brokerage up $(ARGS)
 
 test: $(STAMP)
-	$(PYTEST) $(PYTEST_ARGS)
+ifeq ($(PYTEST_ARGS),)
+	$(FAULTS)
+	$(PYTEST)
+else
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+endif
 
 # The tests, measured: branches of all three packages, in the processes that tests start as well. pytest's own line comes
 # last. Below the floor in pyproject.toml (fail_under), or with a failed test, it fails.
 coverage: $(STAMP)
 	rm -rf .coverage
+	$(FAULTS)
 	$(PYTEST) --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 # Random operations against one big schema, a third of them with @defer, beyond what the suite does:
