@@ -22,7 +22,10 @@ async def orders_by_graphql(desk: Desk, caller: Caller, **variables: object) -> 
 
 async def test_fees_are_those_of_the_day_it_was_placed(make_desk: DeskFactory) -> None:
     """Rates that were raised while an order waited do not touch it, so that its hold always covers it."""
-    before, after = await make_desk(), await make_desk(fee_rate_ppm=50_000, broker_fee_rate_ppm=50_000)
+    before, after = (
+        await make_desk(),
+        await make_desk(fee_rate_ppm=50_000, broker_fee_rate_ppm=50_000, fee_share_ppm_max=200_000),
+    )
     alice = investor()
     await before.deposit(alice, "1000.00")
     placed = (await before.place(alice, type="limit", limitPrice="80", quantity="10")).json()

@@ -15,10 +15,10 @@ from subgraphs.shared.errors import INTERNAL_ERROR
 from subgraphs.shared.keys import signing_key
 from subgraphs.users.app import create_app
 from subgraphs.users.settings import Settings
-from tests.users.conftest import Client, ClientFactory
+from tests.users.conftest import PASSWORD, Client, ClientFactory
 from tests.users.mandates import grant
 
-PROFILE = {"name": "Alice Example", "email": "alice@example.com"}
+PROFILE = {"name": "Alice Example", "email": "alice@example.com", "currentPassword": PASSWORD}
 MANDATE = {"type": "capital", "brokerId": "{bob}", "currency": "EUR", "amount": "1.00"}
 DOCUMENTED = [
     ("POST", "/users/register"),

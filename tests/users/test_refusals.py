@@ -149,7 +149,7 @@ async def stale_version(desk: Desk) -> Case:
 
 async def taken_by_a_change(desk: Desk) -> Case:
     """Alice takes the address of bob."""
-    body = {"email": desk.bob.email}
+    body = {"email": desk.bob.email, "currentPassword": PASSWORD}
     return Case("PUT", f"/users/{desk.alice.id}", UPDATE, desk.alice, body, variables={"input": body})
 
 
