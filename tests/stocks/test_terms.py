@@ -77,15 +77,18 @@ async def test_a_repetition_is_answered_before_anybody_is_asked(desk: Desk) -> N
     assert again.headers["idempotent-replayed"] == "true"
 
 
-async def test_a_mandate_that_is_refused_leaves_the_key_free(desk: Desk) -> None:
-    """Nothing is stored of an order that its mandate does not allow: the same request works when it does."""
+async def test_an_order_that_its_mandate_does_not_allow_stays_refused(desk: Desk) -> None:
+    """There is no order, and the no is the key's answer for good; another request works when the mandate allows it."""
     alice, bob = await parties(desk)
     capital = await authorize(desk, alice, bob, startsAt="2027-01-15T08:05:00Z")
     early = await desk.place(bob, key="k", authorizationId=capital["id"])
     assert (early.status_code, early.json()["code"]) == (422, "authorization-inactive")
     assert (await desk.send(bob, "GET", "/orders")).json()["items"] == []
     desk.clock.advance(300)
-    assert (await desk.place(bob, key="k", authorizationId=capital["id"])).status_code == 201
+    again = await desk.place(bob, key="k", authorizationId=capital["id"])
+    assert (again.status_code, again.json()["code"]) == (422, "authorization-inactive")
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (await desk.place(bob, key="l", authorizationId=capital["id"])).status_code == 201
 
 
 async def test_a_broker_withdraws_what_was_earned_and_nothing_else(desk: Desk) -> None:
