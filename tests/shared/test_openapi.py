@@ -10,7 +10,7 @@ from tests.shared.test_routing import SERVICES, application, operations
 
 OF_BODIES = {"400", "413", "415"}
 OF_ALL = {"422", "500", "503"}
-VERBS = {"Returns", "Registers", "Logs", "Exchanges", "Updates", "Creates", "Revokes"}
+VERBS = {"Returns", "Registers", "Logs", "Exchanges", "Updates", "Creates", "Revokes", "Ends"}
 
 
 @pytest.mark.parametrize("service", SERVICES)

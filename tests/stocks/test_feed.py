@@ -58,7 +58,7 @@ def test_production_needs_a_secret_seed(monkeypatch: pytest.MonkeyPatch, tmp_pat
     """Replicas must have the same market, and nobody must guess it; with other prices there is nothing to guess."""
     development = Development(tmp_path)
     development.prepare()
-    given = {**development.settings("stocks"), "mode": "production", "feed_seed": seed}
+    given = {**development.settings("stocks"), "mode": "production", "feed_seed": seed, "trusted_proxies": 0}
     with pytest.raises(SettingsRefused, match="TRIFOLIO_FEED_SEED_FILE"):
         read_settings("stocks", given)
     assert read_settings("stocks", {**given, "feed": "manual"}).mode == "production"
