@@ -13,7 +13,7 @@ from tests.faults.books import FATES, Books, difference
 from tests.faults.crashes import Interference, Meanwhile, Outcome, Point, Stage, Undisturbed
 from tests.faults.scenarios import ENDS_AT_MS, SCENARIOS, SYMBOL, Scenario
 
-WORLDS_AT_ONCE = {"sqlite": 16, "postgresql": 8}
+WORLDS_AT_ONCE = {"sqlite": 16, "postgresql": 4}
 """Runs wait most of the time, so several share the cores; a PostgreSQL server has connections for fewer."""
 RECOVERED_WITHIN_S = 5.0
 SEED = 20261122

@@ -49,10 +49,11 @@ def test_every_secret_comes_from_a_file(compose_file: Mapping[str, Any]) -> None
 
 
 def test_a_service_gets_its_own_secrets_only(compose_file: Mapping[str, Any]) -> None:
-    """No service can read another's database, nor sign in another's name; only users signs access tokens."""
+    """No service can read another's database, nor sign in another's name; only users signs access tokens, and
+    only stocks knows what the market will do."""
     for name in SERVICES:
         own = {f"{name}_database_url", f"{name}_router_secret", f"{name}_service_key", "service_verifying_keys"}
-        expected = own | {"token_signing_key"} if name == "users" else own
+        expected = own | {"users": {"token_signing_key"}, "stocks": {"stocks_feed_seed"}}.get(name, set())
         assert set(compose_file["services"][name]["secrets"]) == expected
 
 
