@@ -18,6 +18,7 @@ from subgraphs.shared.errors import (
     Kind,
     Refusal,
 )
+from subgraphs.shared.money import format_amount
 from subgraphs.shared.pagination import Page
 from subgraphs.shared.timestamps import TIMESTAMP_MS_MAX, format_timestamp, parse_timestamp
 
@@ -29,6 +30,11 @@ DecimalText = NewType("DecimalText", str)
 """GraphQL's `Decimal`: a decimal number as text, formatted and parsed by `subgraphs.shared.money`."""
 Timestamp = NewType("Timestamp", int)
 """GraphQL's `DateTime`: milliseconds since the epoch inside, RFC 3339 on the wire."""
+
+
+def amount_text(minor: int, currency: str) -> DecimalText:
+    """Minor units as GraphQL's `Decimal`, with all decimals of the currency."""
+    return DecimalText(format_amount(minor, currency))
 
 
 def _read_decimal(value: object) -> str:

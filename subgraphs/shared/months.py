@@ -1,8 +1,4 @@
-"""Months of statements: a calendar month of UTC, written as `2026-01`.
-
-A statement is a month of one user's lines with what they add up to. It is made from the lines each time: what was
-booked in a month that is over changes no more.
-"""
+"""A calendar month of UTC, written as `2026-01`, and its id where it is somebody's."""
 
 import re
 from dataclasses import dataclass
@@ -39,15 +35,15 @@ def parse_month(text: str, *, field: str = "month") -> Month:
     return Month(text, _first_moment(year, number), _first_moment(*following))
 
 
-def statement_id(user_id: str, month: Month) -> str:
-    """The id of a user's month in the graph."""
-    return f"{user_id}:{month.text}"
+def month_id(owner_id: str, month: Month) -> str:
+    """The id of somebody's month in the graph."""
+    return f"{owner_id}:{month.text}"
 
 
-def statement_of_id(text: str) -> tuple[str, Month]:
-    """The user and the month of such an id; raises Refusal `invalid-request` for what is none."""
-    user_id, _, month = text.partition(":")
-    return user_id, parse_month(month, field="id")
+def month_of_id(text: str) -> tuple[str, Month]:
+    """The owner and the month of such an id; raises Refusal `invalid-request` for what is none."""
+    owner_id, _, month = text.partition(":")
+    return owner_id, parse_month(month, field="id")
 
 
 def _first_moment(year: int, number: int) -> int:

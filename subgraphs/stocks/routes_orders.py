@@ -22,7 +22,7 @@ from subgraphs.shared.money import parse_price, parse_quantity
 from subgraphs.shared.months import parse_month
 from subgraphs.shared.problems import SIGNED_IN, problem_response, problem_responses, request_id_of
 from subgraphs.shared.routing import After, Limit, ServiceRoute, json_response, page_response
-from subgraphs.shared.statements import CSV_RESPONSE, MonthText, csv_response, wants_csv
+from subgraphs.shared.tables_as_csv import CSV_RESPONSE, MonthText, csv_response, wants_csv
 from subgraphs.shared.timestamps import parse_timestamp
 from subgraphs.stocks.bodies import (
     STATEMENT_COLUMNS,

@@ -6,8 +6,17 @@ from typing import Any
 import strawberry
 
 from subgraphs.shared.errors import NOT_FOUND, ONLY_THE_USER, UNAVAILABLE, Refusal
-from subgraphs.shared.graphql_types import Connection, DecimalText, Money, Timestamp, connection, invalid_key, keys_of
-from subgraphs.shared.money import decimals_of, format_amount, parse_amount
+from subgraphs.shared.graphql_types import (
+    Connection,
+    DecimalText,
+    Money,
+    Timestamp,
+    amount_text,
+    connection,
+    invalid_key,
+    keys_of,
+)
+from subgraphs.shared.money import decimals_of, parse_amount
 from subgraphs.stocks import rules, rules_orders
 from subgraphs.stocks.rules_orders import OrderFilter, OrderStatus, OrderType, Side, TimeInForce
 from subgraphs.stocks.schema_stocks import (
@@ -149,7 +158,7 @@ async def order_nodes(info: Info, orders: Iterable[rules_orders.Order]) -> dict[
 
 def _order_node(order: rules_orders.Order, stock: rules.Stock, mandates: Mapping[str, Authorization]) -> Order:
     def amount(minor: int | None) -> DecimalText | None:
-        return None if minor is None else DecimalText(format_amount(minor, order.currency))
+        return None if minor is None else amount_text(minor, order.currency)
 
     fill = order.fill
     return Order(
@@ -189,10 +198,7 @@ async def _market_values(info: Info, user_id: str) -> dict[str, int]:
 
 
 def _money(totals: dict[str, int]) -> list[Money]:
-    return [
-        Money(currency=currency, amount=DecimalText(format_amount(minor, currency)))
-        for currency, minor in sorted(totals.items())
-    ]
+    return [Money(currency=currency, amount=amount_text(minor, currency)) for currency, minor in sorted(totals.items())]
 
 
 def _balances(value: object) -> list[Balance] | None:

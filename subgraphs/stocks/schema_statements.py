@@ -5,9 +5,8 @@ from typing import Any
 import strawberry
 
 from subgraphs.shared.errors import Refusal
-from subgraphs.shared.graphql_types import DecimalText, Timestamp, invalid_key, keys_of
-from subgraphs.shared.money import format_amount
-from subgraphs.shared.months import statement_of_id
+from subgraphs.shared.graphql_types import DecimalText, Timestamp, amount_text, invalid_key, keys_of
+from subgraphs.shared.months import month_of_id
 from subgraphs.stocks import rules_statements
 from subgraphs.stocks.rules_orders import Side
 from subgraphs.stocks.schema_orders import Order, order_nodes
@@ -61,7 +60,7 @@ class Statement:
 
 async def _statement(info: Info, key: str) -> Statement | Refusal:
     try:
-        user_id, month = statement_of_id(key)
+        user_id, month = month_of_id(key)
         statement = await info.context.service.orders.statement(info.context.caller, month, of_user=user_id)
     except Refusal as refusal:
         return refusal
@@ -77,9 +76,6 @@ async def _statement(info: Info, key: str) -> Statement | Refusal:
 
 
 def _trade(trade: rules_statements.Trade, order: Order) -> Trade:
-    def written(minor: int) -> DecimalText:
-        return DecimalText(format_amount(minor, trade.currency))
-
     return Trade(
         order=order,
         executed_at=Timestamp(trade.executed_at),
@@ -87,22 +83,19 @@ def _trade(trade: rules_statements.Trade, order: Order) -> Trade:
         quantity=quantity_text(trade.quantity),
         price=price_text(trade.price),
         currency=trade.currency,
-        cost=written(trade.cost),
-        fee=written(trade.fee),
-        broker_fee=written(trade.broker_fee),
-        profit=None if trade.profit is None else written(trade.profit),
+        cost=amount_text(trade.cost, trade.currency),
+        fee=amount_text(trade.fee, trade.currency),
+        broker_fee=amount_text(trade.broker_fee, trade.currency),
+        profit=None if trade.profit is None else amount_text(trade.profit, trade.currency),
     )
 
 
 def _totals(totals: rules_statements.TradingTotals) -> TradingTotals:
-    def written(minor: int) -> DecimalText:
-        return DecimalText(format_amount(minor, totals.currency))
-
     return TradingTotals(
         currency=totals.currency,
-        bought=written(totals.bought),
-        sold=written(totals.sold),
-        fees=written(totals.fees),
-        broker_fees=written(totals.broker_fees),
-        profit=written(totals.profit),
+        bought=amount_text(totals.bought, totals.currency),
+        sold=amount_text(totals.sold, totals.currency),
+        fees=amount_text(totals.fees, totals.currency),
+        broker_fees=amount_text(totals.broker_fees, totals.currency),
+        profit=amount_text(totals.profit, totals.currency),
     )

@@ -8,8 +8,8 @@ import strawberry
 
 from subgraphs.shared.errors import NOT_FOUND, Refusal
 from subgraphs.shared.graphql import RequestContext
-from subgraphs.shared.graphql_types import DecimalText, Timestamp, invalid_key, keys_of
-from subgraphs.shared.money import format_amount, format_price, format_quantity
+from subgraphs.shared.graphql_types import DecimalText, Timestamp, amount_text, invalid_key, keys_of
+from subgraphs.shared.money import format_price, format_quantity
 from subgraphs.stocks import rules
 from subgraphs.stocks.service import UseCases
 
@@ -206,8 +206,8 @@ def holding_node(holding: rules.Holding) -> StockHolding:
         committed_amount=quantity_text(holding.committed),
         reserved_quantity=quantity_text(holding.reserved),
         average_price=None if average is None else price_text(average),
-        market_value=DecimalText(format_amount(holding.market_value, currency)),
-        profit_loss=DecimalText(format_amount(holding.profit_loss, currency)),
+        market_value=amount_text(holding.market_value, currency),
+        profit_loss=amount_text(holding.profit_loss, currency),
         currency=currency,
         version=holding.version,
     )

@@ -20,7 +20,7 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.months import parse_month
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
 from subgraphs.shared.routing import After, Limit, ServiceRoute
-from subgraphs.shared.statements import CSV_RESPONSE, MonthText, csv_response, wants_csv
+from subgraphs.shared.tables_as_csv import CSV_RESPONSE, MonthText, csv_response, wants_csv
 from subgraphs.wallet.bodies import (
     STATEMENT_COLUMNS,
     BalanceBody,

@@ -17,13 +17,13 @@ from subgraphs.shared.graphql_types import (
     Money,
     MutationError,
     Timestamp,
+    amount_text,
     attempt_once,
     connection,
     invalid_key,
     keys_of,
 )
-from subgraphs.shared.money import format_amount
-from subgraphs.shared.months import parse_month, statement_id
+from subgraphs.shared.months import month_id, parse_month
 from subgraphs.wallet import rules, rules_statements
 from subgraphs.wallet.service import Moved, WalletService
 
@@ -184,7 +184,7 @@ class User:
         statement = await info.context.service.statement(info.context.caller, wanted, of_user=self.id)
         shown = await _transactions(info, statement.lines)
         return Statement(
-            id=strawberry.ID(statement_id(self.id, wanted)),
+            id=strawberry.ID(month_id(self.id, wanted)),
             month=wanted.text,
             currencies=[_currency_statement(each) for each in statement.currencies],
             transactions=[shown[line.id] for line in statement.lines],
@@ -277,28 +277,22 @@ async def _move(
 
 
 def _balance(balance: rules.Balance) -> Balance:
-    def written(minor: int) -> DecimalText:
-        return DecimalText(format_amount(minor, balance.currency))
-
     return Balance(
         currency=balance.currency,
-        available=written(balance.available),
-        committed=written(balance.committed),
-        held=written(balance.held),
-        total=written(balance.total),
+        available=amount_text(balance.available, balance.currency),
+        committed=amount_text(balance.committed, balance.currency),
+        held=amount_text(balance.held, balance.currency),
+        total=amount_text(balance.total, balance.currency),
     )
 
 
 def _currency_statement(statement: rules_statements.CurrencyStatement) -> CurrencyStatement:
-    def written(minor: int) -> DecimalText:
-        return DecimalText(format_amount(minor, statement.currency))
-
     return CurrencyStatement(
         currency=statement.currency,
-        opening=written(statement.opening),
-        credited=written(statement.credited),
-        debited=written(statement.debited),
-        closing=written(statement.closing),
+        opening=amount_text(statement.opening, statement.currency),
+        credited=amount_text(statement.credited, statement.currency),
+        debited=amount_text(statement.debited, statement.currency),
+        closing=amount_text(statement.closing, statement.currency),
     )
 
 
@@ -321,7 +315,7 @@ def _transaction(transaction: rules.Transaction, mandate: Authorization | None) 
         kind=TransactionKind(transaction.kind),
         direction=TransactionDirection(transaction.direction),
         currency=transaction.currency,
-        amount=DecimalText(format_amount(transaction.amount, transaction.currency)),
+        amount=amount_text(transaction.amount, transaction.currency),
         created_at=Timestamp(transaction.created_at),
         order=None if transaction.order_id is None else Order(id=strawberry.ID(transaction.order_id)),
         authorization=mandate,
@@ -332,7 +326,7 @@ def _authorization(authorization_id: str, remaining: tuple[int, str] | None) -> 
     if remaining is None:
         return Authorization(id=strawberry.ID(authorization_id))
     minor, currency = remaining
-    money = Money(currency=currency, amount=DecimalText(format_amount(minor, currency)))
+    money = Money(currency=currency, amount=amount_text(minor, currency))
     return Authorization(id=strawberry.ID(authorization_id), remaining_capital=money)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subgraphs.shared.errors import Refusal
-from subgraphs.shared.months import parse_month, statement_id, statement_of_id
+from subgraphs.shared.months import month_id, month_of_id, parse_month
 
 
 @given(st.integers(0, parse_month("9998-11").end - 1))
@@ -18,7 +18,7 @@ def test_every_moment_is_in_its_month(milliseconds: int) -> None:
     following = datetime.fromtimestamp(month.end / 1_000, UTC)
     assert (following.day, following.hour, following.minute) == (1, 0, 0)
     assert parse_month(f"{following:%Y-%m}").start == month.end
-    assert statement_of_id(statement_id("someone", month)) == ("someone", month)
+    assert month_of_id(month_id("someone", month)) == ("someone", month)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Tables as CSV beside JSON, for statements."""
+"""Answers that are tables, as CSV where the client asks for it instead of JSON."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from fastapi import Query, Request, Response
 CSV_TYPE = "text/csv"
 CSV_RESPONSE: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The statement; as a table where `Accept` asks for `text/csv`.",
+        "description": "The month; as a table where `Accept` asks for `text/csv`.",
         "content": {CSV_TYPE: {"schema": {"type": "string"}}},
     }
 }
@@ -18,7 +18,7 @@ CSV_RESPONSE: dict[int | str, dict[str, Any]] = {
 MonthText = Annotated[
     str, Query(description="A month of UTC, as `2026-01`.", examples=["2026-01"], pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")
 ]
-"""The `month` of a statement."""
+"""The `month` of such an answer."""
 
 
 def wants_csv(request: Request) -> bool:
