@@ -36,7 +36,7 @@ class Brokerage:
 
     @property
     def printed_token(self) -> str:
-        """The token that stands alone on a line of the welcome."""
+        """The token that stands alone on a line of the welcome: it lives for minutes, a shared brokerage for longer."""
         tokens: list[str] = re.findall(r"^(ey\S+)$", self.welcome, flags=re.MULTILINE)
         return tokens[0]
 

@@ -50,9 +50,10 @@ def test_a_client_gets_the_portfolio(four_processes: Brokerage, name: str) -> No
     if shutil.which(command[0]) is None:
         assert command[0] not in REQUIRED, f"{command[0]} has to be here"
         pytest.skip(f"{command[0]} is not here")
-    token = four_processes.printed_token
+    token = four_processes.fresh_token("alice")
     answer = json.loads(ask(command, f"{four_processes.urls['router']}/graphql", token))
     assert answer == four_processes.ask(PORTFOLIO, token)
+    assert "errors" not in answer
     assert answer["data"]["me"]["holdings"]
 
 

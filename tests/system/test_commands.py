@@ -41,9 +41,10 @@ def test_books_are_right(brokerage: Brokerage) -> None:
 
 def test_seeding_again_changes_nothing(brokerage: Brokerage) -> None:
     """`seed` on a seeded brokerage adds nothing."""
-    before = brokerage.ask(PORTFOLIO, brokerage.printed_token)
+    alice = brokerage.fresh_token("alice")
+    before = brokerage.ask(PORTFOLIO, alice)
     assert run("seed", "--data", str(brokerage.folder)).returncode == 0
-    assert brokerage.ask(PORTFOLIO, brokerage.printed_token) == before
+    assert brokerage.ask(PORTFOLIO, alice) == before
 
 
 @pytest.mark.parametrize("options", [[], ["--in-process"]], ids=["four processes", "one process"])

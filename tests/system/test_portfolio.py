@@ -19,8 +19,8 @@ SUPERGRAPH = ROOT / "supergraph.graphql"
 
 
 def test_one_request_joins_profile_balances_and_holdings(brokerage: Brokerage) -> None:
-    """With the printed token the query brings alice's profile, her money in three currencies and her shares."""
-    answer = brokerage.ask(PORTFOLIO, brokerage.printed_token)
+    """The query brings alice's profile, her money in three currencies and her shares."""
+    answer = brokerage.ask(PORTFOLIO, brokerage.fresh_token("alice"))
     assert "errors" not in answer
     me = answer["data"]["me"]
     assert (me["name"], me["email"]) == ("Alice", "alice@example.com")
@@ -41,7 +41,7 @@ STATEMENT = """query($month: String!) { me { statement(month: $month) {
 def test_a_statement_joins_bookings_and_trades(brokerage: Brokerage) -> None:
     """One query has both sides of a month, and what trades cost is what the wallet booked for them."""
     month = f"{datetime.now(UTC):%Y-%m}"
-    answer = brokerage.ask(STATEMENT, brokerage.printed_token, variables={"month": month})
+    answer = brokerage.ask(STATEMENT, brokerage.fresh_token("alice"), variables={"month": month})
     assert "errors" not in answer
     statement = answer["data"]["me"]["statement"]
     assert len(statement["trades"]) == len(PURCHASES["alice"])
@@ -88,7 +88,7 @@ def test_anonymous_query_is_refused_with_a_code(brokerage: Brokerage) -> None:
 
 def test_others_money_and_shares_are_not_shown(brokerage: Brokerage) -> None:
     """Bob sees alice's public profile; what is hers is null, each with its path, NOT_FOUND and the same words."""
-    alice = brokerage.ask("{ me { id } }", brokerage.printed_token)["data"]["me"]["id"]
+    alice = brokerage.ask("{ me { id } }", brokerage.fresh_token("alice"))["data"]["me"]["id"]
     query = "query ($id: ID!) { user(id: $id) { name email balances { total } holdings { id } } }"
     answer = brokerage.ask(query, brokerage.fresh_token("bob"), variables={"id": alice})
     assert answer["data"] == {"user": {"name": "Alice", "email": None, "balances": None, "holdings": None}}

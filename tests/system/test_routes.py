@@ -210,7 +210,7 @@ def test_system_route_serves_a_service(brokerage: Brokerage) -> None:
 def test_users_can_be_limited_to_brokers(brokerage: Brokerage) -> None:
     """GET /users?type=broker lists brokers and nobody else, and nobody's e-mail address."""
     url = f"{brokerage.urls['users']}/users"
-    response = httpx.get(url, params={"type": "broker"}, headers=bearer(brokerage.printed_token))
+    response = httpx.get(url, params={"type": "broker"}, headers=bearer(brokerage.fresh_token("alice")))
     assert [(user["name"], user["type"], "email" in user) for user in response.json()["items"]] == [
         ("Carol", "broker", False)
     ]
