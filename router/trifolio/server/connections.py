@@ -2,7 +2,8 @@
 
 The clock ticks four times a second, and with each tick looks at every connection: has its deadline, counted in ticks,
 come? So to start or to stop a clock is to assign a number. A timer per phase of a request would cost more than the rest
-of the protocol; the price is that a deadline is met up to a tick late, and a comparison per connection and tick.
+of the protocol; the price is that a deadline is met up to a tick late, and a comparison per connection and tick. Where
+thousands are late at once, they are ended a few at a time, the last of them some seconds later.
 
 Who may come in is decided in two steps. One address may have so many connections (not counted behind proxies, whose
 addresses they would all be), and all together so many. When these are used up, the connection that has waited longest
@@ -22,8 +23,11 @@ from trifolio.server.exchange import whole_response
 
 TICK_S: Final = 0.25
 """250 ms: how much later than its limit a connection may be ended."""
-ENDED_AT_ONCE: Final = 50
-"""50 connections are ended in one round of the loop, a millisecond or two: thousands may be late at the same moment."""
+ENDED_AT_ONCE: Final = 25
+"""25 connections are ended in one round of the loop, about a millisecond: thousands may be late at the same moment."""
+ENDED_EVERY_S: Final = 0.01
+"""10 ms until the next ones are: who held so many comes again with each as soon as it is ended, and a round of the loop
+accepts all that have come. Ten thousand are ended in four seconds, in which the loop is mostly there for others."""
 NEVER: Final = 1 << 62
 """The deadline of what has none."""
 
@@ -124,7 +128,7 @@ class Connections:
         return self._lines
 
     def advance(self) -> None:
-        """One tick: end what is late, a few in each round of the loop."""
+        """One tick: end what is late, a few at a time."""
         self.tick = now = self.tick + 1
         late = {each: None for each in self._all if now >= each.deadline or now >= each.write_deadline}
         is_ending = bool(self._late)
@@ -133,7 +137,7 @@ class Connections:
             self._end_late()
 
     def _end_late(self) -> None:
-        """End some of those that are late; the loop has a round for others before the next ones."""
+        """End some of those that are late; the loop is there for others before the next ones."""
         now = self.tick
         for each in list(islice(self._late, ENDED_AT_ONCE)):
             del self._late[each]
@@ -142,7 +146,7 @@ class Connections:
             elif now >= each.deadline:
                 each.on_deadline()
         if self._late:
-            asyncio.get_running_loop().call_soon(self._end_late)
+            asyncio.get_running_loop().call_later(ENDED_EVERY_S, self._end_late)
 
     def _on_timer(self) -> None:
         self._timer = None
