@@ -23,6 +23,7 @@ from trifolio.api_schema import with_defer
 from trifolio.authorization import Caller, GuardedFields, guarded_fields
 from trifolio.bounded_cache import BoundedCache
 from trifolio.config import Config
+from trifolio.deadline import Deadline
 from trifolio.document import choose_operation, read_document
 from trifolio.errors import (
     AnswerError,
@@ -407,16 +408,11 @@ class Engine:
     ) -> Response:
         limits = self.config.limits
         try:
+            if deadline is None:
+                deadline = asyncio.get_running_loop().time() + limits.operation_timeout_ms / 1000
             if operation.plan.plan.deferred:
-                if deadline is None:
-                    deadline = asyncio.get_running_loop().time() + limits.operation_timeout_ms / 1000
                 return await self._execute_in_parts(operation, variables, coerced, headers, context, around, deadline)
-            clock = (
-                asyncio.timeout(limits.operation_timeout_ms / 1000)
-                if deadline is None
-                else asyncio.timeout_at(deadline)
-            )
-            async with clock:
+            with Deadline(deadline):
                 answer = await execute(
                     operation.plan,
                     transports=self.transports,

@@ -48,7 +48,7 @@ LOGGING: Final[dict[str, Any]] = {
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "trifolio.server.log.JsonFormatter"}},
     "handlers": {
-        "output": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"},
+        "output": {"class": "trifolio.server.log.BatchHandler", "stream": "ext://sys.stdout", "formatter": "json"},
         "errors": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "json"},
     },
     "root": {"handlers": ["errors"], "level": "INFO"},

@@ -44,7 +44,7 @@ from trifolio.server.http import (
     read_headers,
     status_of,
 )
-from trifolio.server.log import FailureLog, access_log, current_request_id, error_log, request_id
+from trifolio.server.log import FailureLog, current_request_id, error_log, log_request, request_id
 from trifolio.server.metrics import CONTENT_TYPE, Metrics
 from trifolio.server.multipart import PartsFormat
 
@@ -162,7 +162,7 @@ class App:
         self._metrics.response_sent(reply.status)
         if self._config.access_log:
             fields = {"request_id": identity, "status": reply.status, "codes": sorted(reply.codes)}
-            access_log.info("refused", extra={"fields": fields})
+            log_request("refused", fields)
         return reply.status, (*reply.headers, (b"x-request-id", identity.encode())), reply.body
 
     @property
@@ -221,7 +221,7 @@ class App:
             }
             if reply.codes:
                 fields["codes"] = sorted(set(reply.codes))
-            access_log.info("request", extra={"fields": fields})
+            log_request("request", fields)
 
     async def _send_in_pieces(self, reply: Reply, rest: "_Pieces", identity: str, receive: Receive, send: Send) -> None:
         """Send a response as it comes. When the client goes away, or does not read, so does all that was to come."""

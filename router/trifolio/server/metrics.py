@@ -69,13 +69,13 @@ class Metrics:
 
     def fetch_ended(self, event: FetchEnded, /) -> None:
         """Count a request to a subgraph."""
-        self._fetches.setdefault(event.subgraph, Histogram()).observe(event.seconds)
+        _histogram(self._fetches, event.subgraph).observe(event.seconds)
         if event.code is not None:
             self._fetch_failures[event.subgraph, event.code.name] += 1
 
     def operation_ended(self, event: OperationEnded, /) -> None:
         """Count an answered operation and its errors."""
-        self._operations.setdefault(event.kind or "unknown", Histogram()).observe(event.seconds)
+        _histogram(self._operations, event.kind or "unknown").observe(event.seconds)
         self._plan_cache[event.plan_cached] += 1
         for code in event.codes:
             self._errors[code if code in ErrorCode.__members__ else "subgraph_code"] += 1
@@ -119,6 +119,14 @@ class Metrics:
         yield from _head("router_fetch_failures_total", "counter", "Requests to subgraphs that brought no answer.")
         for (subgraph, code), count in sorted(self._fetch_failures.items()):
             yield f'router_fetch_failures_total{{subgraph="{_escaped(subgraph)}",code="{code}"}} {count}'
+
+
+def _histogram(histograms: dict[str, Histogram], label: str) -> Histogram:
+    """The histogram of a label; made only where there is none yet, as this is asked for every fetch."""
+    found = histograms.get(label)
+    if found is None:
+        found = histograms[label] = Histogram()
+    return found
 
 
 def _state_lines(state: EngineState) -> Iterator[str]:

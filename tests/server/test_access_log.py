@@ -1,0 +1,124 @@
+"""The access log's lines: many are written at once, none is lost, and each is what a record would have become."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from trifolio.server.log import BATCH_LINES_MAX, BATCH_S, BatchHandler, JsonFormatter, access_log, log_request
+
+FIELDS = {"request_id": "a" * 32, "method": "POST", "path": '/"\\\n\u2028é', "status": 200, "ms": 0.5, "codes": ["X"]}
+
+
+class Written(io.StringIO):
+    """A stream that counts how often it was written to."""
+
+    writes = 0
+
+    def write(self, text: str) -> int:
+        """Count and write."""
+        self.writes += 1
+        return super().write(text)
+
+    def lines(self) -> list[str]:
+        """What was written so far."""
+        return self.getvalue().split("\n")[:-1]  # not splitlines: a path may hold what that takes for an end
+
+
+@pytest.fixture
+def handler() -> Iterator[BatchHandler]:
+    """The only handler of the access log, as under `trifolio serve`."""
+    before = access_log.handlers, access_log.propagate, access_log.level
+    handler = BatchHandler(Written())
+    handler.setFormatter(JsonFormatter())
+    access_log.handlers, access_log.propagate = [handler], False
+    access_log.setLevel(logging.INFO)
+    yield handler
+    access_log.handlers, access_log.propagate, level = before
+    access_log.setLevel(level)
+
+
+def written(handler: BatchHandler) -> Written:
+    """The handler's stream."""
+    stream = handler.stream
+    assert isinstance(stream, Written)
+    return stream
+
+
+async def test_lines_are_written_together(handler: BatchHandler) -> None:
+    """Lines wait for one timer, and then go out in one write."""
+    loop = asyncio.get_running_loop()
+    for _ in range(3):
+        log_request("request", FIELDS)
+    assert written(handler).lines() == []
+    waited = loop.create_future()
+    loop.call_later(2 * BATCH_S, waited.set_result, None)
+    await waited
+    assert len(written(handler).lines()) == 3
+    assert written(handler).writes == 1
+
+
+async def test_many_do_not_wait(handler: BatchHandler) -> None:
+    """What waits is bounded: so many lines are written at once."""
+    for _ in range(BATCH_LINES_MAX + 1):
+        log_request("request", FIELDS)
+    assert len(written(handler).lines()) == BATCH_LINES_MAX
+    handler.flush()
+    assert len(written(handler).lines()) == BATCH_LINES_MAX + 1
+
+
+def test_without_a_loop_none_waits(handler: BatchHandler) -> None:
+    """Where no timer could come back to it, a line is written at once."""
+    log_request("request", FIELDS)
+    assert len(written(handler).lines()) == 1
+
+
+async def test_the_line_is_that_of_a_record(handler: BatchHandler) -> None:
+    """A line made of fields, and one made of a record by the formatter, differ in their times alone."""
+    log_request("request", FIELDS)
+    access_log.info("request", extra={"fields": FIELDS})
+    handler.flush()
+    fast, slow = map(json.loads, written(handler).lines())
+    assert list(fast) == list(slow)
+    assert len(fast.pop("time")) == len(slow.pop("time"))
+    assert fast == slow
+
+
+async def test_a_level_silences_it(handler: BatchHandler) -> None:
+    """A level above INFO is obeyed as by any logger."""
+    access_log.setLevel(logging.WARNING)
+    log_request("request", FIELDS)
+    handler.flush()
+    assert written(handler).lines() == []
+
+
+async def test_other_handlers_get_records(handler: BatchHandler) -> None:
+    """Whoever adds a handler of their own gets every line, and so does the first."""
+    seen: list[logging.LogRecord] = []
+    own = logging.Handler()
+    own.emit = seen.append  # type: ignore[method-assign]  # the shortest handler there is
+    access_log.addHandler(own)
+    log_request("request", FIELDS)
+    handler.flush()
+    assert len(written(handler).lines()) == len(seen) == 1
+
+
+async def test_a_stream_that_cannot_be_written_stops_nothing(
+    handler: BatchHandler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk costs the lines that it has no room for, and the request nothing."""
+
+    def fail(_: str) -> int:
+        raise OSError("no space left")
+
+    handler.stream.write = fail  # a disk that is full
+    for _ in range(BATCH_LINES_MAX):
+        log_request("request", FIELDS)
+    del handler.stream.write
+    log_request("request", FIELDS)
+    handler.flush()
+    assert len(written(handler).lines()) == 1
+    assert "no space left" in capsys.readouterr().err
