@@ -99,7 +99,7 @@ async def test_other_handlers_get_records(handler: BatchHandler) -> None:
     """Whoever adds a handler of their own gets every line, and so does the first."""
     seen: list[logging.LogRecord] = []
     own = logging.Handler()
-    own.emit = seen.append  # type: ignore[method-assign]  # the shortest handler there is
+    own.emit = seen.append  # type: ignore[method-assign, assignment]  # the shortest handler there is
     access_log.addHandler(own)
     log_request("request", FIELDS)
     handler.flush()
