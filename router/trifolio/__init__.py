@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # so that type checkers know the names that are imported late
         OverrideConfig,
         PluginConfig,
         Secret,
+        SharingConfig,
         SubgraphConfig,
     )
     from trifolio.config.reader import parse_config, read_config
@@ -103,6 +104,7 @@ _EXPORTS = {
     "AuthorizationConfig": "trifolio.config",
     "PluginConfig": "trifolio.config",
     "Secret": "trifolio.config",
+    "SharingConfig": "trifolio.config",
     "HeadersConfig": "trifolio.config",
     "MetricsConfig": "trifolio.config",
     "CorsConfig": "trifolio.config",
@@ -181,6 +183,7 @@ __all__ = [
     "RouterError",
     "Secret",
     "SendFetch",
+    "SharingConfig",
     "Subgraph",
     "SubgraphConfig",
     "SubgraphError",

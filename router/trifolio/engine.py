@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
@@ -37,6 +37,7 @@ from trifolio.errors import (
     Unauthorized,
 )
 from trifolio.executor import Around, PreparedPlan, Transport, execute, execute_in_parts, prepare
+from trifolio.executor.encoding import encode_json
 from trifolio.hiding import SelectedFields, selected_fields, without_fields
 from trifolio.observer import EngineState, Observer, Observers, OperationEnded, OperationPlanned
 from trifolio.parts import Parts
@@ -136,6 +137,10 @@ class Engine:
         own_timeouts = {name: own.timeout_ms for name, own in config.subgraphs.items() if own.timeout_ms is not None}
         self._hooks = Hooks(plugins, limits, own_timeouts) if plugins else None
         self._rejects = config.authorization.mode == "reject"
+        self._deciding_headers = self._read_deciding_headers() if config.sharing.queries else None
+        """The headers that an answer may depend on; None: answers are not shared."""
+        self._writes = 0
+        """How many mutations have ended."""
 
     @property
     def state(self) -> EngineState:
@@ -239,6 +244,40 @@ class Engine:
                     )
         finally:
             await later.aclose()
+
+    def sharing_key(
+        self,
+        query: str,
+        variables: Mapping[str, object] | None,
+        operation_name: str | None,
+        headers: Mapping[str, str],
+    ) -> Hashable | None:
+        """Everything that the answer to a query follows from, for `Sharing`; None where it is not to be shared.
+
+        Shared are queries that have been planned, that no plug-in and no access rule has a say in, and whose subgraphs
+        are all reached over HTTP, so that it is known what they can read of the client's headers. After a mutation has
+        ended, keys are other ones: who has written does not get what was read before.
+        """
+        names = self._deciding_headers
+        if names is None:
+            return None
+        key = self._key(query, operation_name, headers, incremental=False)
+        operation = self._plans.get(key)
+        if operation is None or operation.kind != "query" or operation.guarded is not None:
+            return None
+        sent = encode_json(variables) if variables else b""
+        return key, sent, tuple([headers.get(name) for name in names]), self._writes
+
+    def _read_deciding_headers(self) -> tuple[str, ...] | None:
+        if self._hooks is not None:
+            return None
+        names: set[str] = set()
+        for transport in self.transports.values():
+            forwarded = getattr(transport, "forwarded_headers", None)
+            if forwarded is None:
+                return None
+            names.update(forwarded)
+        return tuple(sorted(names))
 
     def _key(self, query: str, operation_name: str | None, headers: Mapping[str, str], *, incremental: bool) -> PlanKey:
         labels = self._labels.decide(headers) if self._labels.in_use else _NOTHING
@@ -393,6 +432,7 @@ class Engine:
 
     def _have_ended(self, mutation: "asyncio.Task[Response]") -> None:
         self._mutations.discard(mutation)
+        self._writes += 1
         if not mutation.cancelled():
             mutation.exception()  # who waits for it says it; who has gone does not
 

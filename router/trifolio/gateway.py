@@ -9,11 +9,12 @@ from trifolio.config import Config, SubgraphConfig
 from trifolio.engine import Engine
 from trifolio.errors import ConfigError
 from trifolio.executor import Transport
-from trifolio.executor.pool import PooledTransport
+from trifolio.executor.pool import Exchanged, PooledTransport
 from trifolio.header_fields import SECRET_HEADER
 from trifolio.observer import Observer
 from trifolio.plugins import load_plugins
 from trifolio.response import Response, ResponsePart
+from trifolio.sharing import Sharing
 from trifolio.supergraph import Supergraph
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ class Router(Engine):
             if name not in supergraph.subgraphs:
                 known = ", ".join(supergraph.subgraphs)
                 raise ConfigError(f"the supergraph has no subgraph {name!r}; it has {known}")
-        made = {name: given.get(name) or make_transport(supergraph, config, name) for name in supergraph.subgraphs}
+        sharing: Sharing[Exchanged] = Sharing()
+        made = {
+            name: given.get(name) or make_transport(supergraph, config, name, sharing) for name in supergraph.subgraphs
+        }
         every_plugin = (*load_plugins(config.plugins), *plugins)
         super().__init__(supergraph, transports=made, config=config, observer=observer, plugins=every_plugin)
 
@@ -138,8 +142,9 @@ def _in_lower_case(headers: Mapping[str, str] | None) -> dict[str, str]:
     return {name.lower(): value for name, value in (headers or {}).items()}
 
 
-def make_transport(supergraph: Supergraph, config: Config, name: str) -> Transport:
-    """The way to a subgraph over HTTP, as the configuration says. Raises ConfigError where it has no URL."""
+def make_transport(supergraph: Supergraph, config: Config, name: str, sharing: Sharing[Exchanged]) -> Transport:
+    """The way to a subgraph over HTTP, as the configuration says; `sharing` is that of all of them. Raises ConfigError
+    where it has no URL."""
     own = config.subgraphs.get(name, SubgraphConfig())
     url = own.url or supergraph.subgraphs[name].url
     if not url.startswith(("http://", "https://")):
@@ -160,6 +165,7 @@ def make_transport(supergraph: Supergraph, config: Config, name: str) -> Transpo
             header_bytes_max=limits.fetch_header_bytes_max,
             response_bytes_max=limits.fetch_response_bytes_max,
             connections_max=limits.fetch_connections_max,
+            sharing=sharing if config.shares_fetches(name) else None,
         )
     except ValueError as error:
         raise ConfigError(f"subgraph {name!r} cannot be asked: {error}") from error

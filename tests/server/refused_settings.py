@@ -139,6 +139,11 @@ BETWEEN_SETTINGS: Mapping[str, Case] = {
         "with credentials * is no wildcard",
     ),
     "an address of nothing": ("metrics: {host: 0.0.0.0}\n", 1, "does nothing without metrics.port"),
+    "sharing beside plug-ins": (
+        "plugins:\n- python: acme.router:Version\nsharing:\n  queries: true\n",
+        4,
+        "does nothing with plug-ins",
+    ),
     "a title of nothing": ("explorer: false\nexplorer_title: Shop\n", 2, "does nothing unless explorer is true"),
     "examples of nothing": ("explorer: false\nexplorer_examples: .\n", 2, "does nothing unless explorer is true"),
     "a title of what is off by default": ("explorer_title: Shop\n", 1, "does nothing unless explorer is true"),

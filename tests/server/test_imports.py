@@ -88,6 +88,7 @@ EXPORTS = [
     "Router",
     "RouterError",
     "Secret",
+    "SharingConfig",
     "SendFetch",
     "Subgraph",
     "SubgraphConfig",

@@ -22,6 +22,7 @@ from trifolio.config.values import (
     PluginConfig,
     SchemaSource,
     Secret,
+    SharingConfig,
     SubgraphConfig,
     SubgraphSource,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Reading",
     "SchemaSource",
     "Secret",
+    "SharingConfig",
     "SubgraphConfig",
     "SubgraphSource",
     "examine_composition_config",

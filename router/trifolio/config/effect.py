@@ -40,6 +40,7 @@ def settings_without_effect(written: Written) -> Iterator[Mistake]:
     yield from _cors(written)
     yield from _explorer(written)
     yield from _metrics(written)
+    yield from _sharing(written)
 
 
 def _limit(written: Written, name: str) -> Any:
@@ -108,6 +109,11 @@ def _metrics(written: Written) -> Iterator[Mistake]:
     host = written.get(("metrics", "host"))
     if written.get(("metrics", "port")) is None and isinstance(host, str) and host != MetricsConfig().host:
         yield Mistake("does nothing without metrics.port", "name the port, or remove it", ("metrics", "host"))
+
+
+def _sharing(written: Written) -> Iterator[Mistake]:
+    if written.get(("sharing", "queries")) is True and any(key[0] == "plugins" for key in written):
+        yield Mistake("does nothing with plug-ins, which see every request", "remove it", ("sharing", "queries"))
 
 
 def _explorer(written: Written) -> Iterator[Mistake]:

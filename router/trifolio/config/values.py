@@ -89,6 +89,8 @@ class SubgraphConfig(Checked):
     """Overrides `limits.fetch_timeout_ms`."""
     forward_headers: Annotated[tuple[ForwardedHeader, ...], Distinct()] | None = None
     """Overrides `headers.forward`."""
+    share_fetches: bool | None = None
+    """Overrides `sharing.fetches`."""
     secret: Secret | None = None
     """Sent as `x-router-secret`, by which the subgraph knows the router: `{env: NAME}` or `{file: PATH}`."""
 
@@ -99,6 +101,18 @@ class HeadersConfig(Checked):
 
     forward: Annotated[tuple[ForwardedHeader, ...], Distinct()] = ("authorization",)
     """Their names, in any case, each written out: there are no patterns."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharingConfig(Checked):
+    """What is asked several times at the same moment and answered once; mutations never are, and nothing is kept."""
+
+    queries: bool = False
+    """Whether a client whose query is the same as one that is being answered gets the same answer: text, variables and
+    every header that goes on to a subgraph have to be equal. What plug-ins, access rules or a subgraph within the
+    process decide about is not shared."""
+    fetches: bool = False
+    """Whether a request to a subgraph that is the same as one under way, byte for byte, gets the same response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +203,8 @@ class Config(Checked):
     """How the router reaches each subgraph, by the name that it has in the supergraph."""
     headers: HeadersConfig = field(default_factory=HeadersConfig)
     """Which of the client's headers go on to the subgraphs."""
+    sharing: SharingConfig = field(default_factory=SharingConfig)
+    """What is asked several times at the same moment and answered once."""
     limits: Limits = field(default_factory=Limits)
     """What one request, one document and one fetch may cost."""
     cors: CorsConfig = field(default_factory=CorsConfig)
@@ -219,6 +235,11 @@ class Config(Checked):
     """Whether every request is logged, one JSON object per line."""
     plugins: tuple[PluginConfig, ...] = ()
     """Plug-ins, in the order in which they are called."""
+
+    def shares_fetches(self, subgraph: str) -> bool:
+        """Whether equal requests to `subgraph` that are under way at the same time share a response."""
+        own = self.subgraphs[subgraph].share_fetches if subgraph in self.subgraphs else None
+        return self.sharing.fetches if own is None else own
 
     def forwarded_headers(self, subgraph: str) -> tuple[str, ...]:
         """The names of the client's headers that `subgraph` gets, in lower case."""

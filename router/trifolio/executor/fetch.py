@@ -55,13 +55,19 @@ class Execution:
             return
         started = time.perf_counter()
         failure: SubgraphError | None = None
+        is_shared = False
         try:
-            payload = _payload(await self._send(asked), fetch.subgraph)
+            response = await self._send(asked)
+            is_shared = response.is_shared
+            payload = _payload(response, fetch.subgraph)
             absorb(self.tree, asked, payload, errors_max=self.limits.answer_errors_max)
         except SubgraphError as error:
             failure = error
             fail(self.tree, asked, error.errors())
-        self._observe(fetch.subgraph, time.perf_counter() - started, failure)
+        if self.observer is not None:
+            code = None if failure is None else failure.code
+            seconds = time.perf_counter() - started
+            self.observer.fetch_ended(FetchEnded(fetch.subgraph, seconds, code, is_shared, failure))
 
     def _ask(self, prepared: PreparedFetch) -> Ask | None:
         """By generated code where there is some and nothing is out of the ordinary, else by the interpreter."""
@@ -99,11 +105,6 @@ class Execution:
             raise SubgraphError(
                 ErrorCode.INTERNAL_SERVER_ERROR, fetch.subgraph, internal=InternalText(repr(error))
             ) from error
-
-    def _observe(self, subgraph: str, seconds: float, failure: SubgraphError | None) -> None:
-        if self.observer is not None:
-            code = None if failure is None else failure.code
-            self.observer.fetch_ended(FetchEnded(subgraph, seconds, code, failure))
 
 
 def _payload(response: SubgraphResponse, subgraph: str) -> object:

@@ -36,6 +36,7 @@ from trifolio.executor.http import JSON_HEADERS, HttpSubgraph, request_body
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
 from trifolio.header_fields import CONNECTION_FIELDS, is_field_name
 from trifolio.limits import Limits
+from trifolio.sharing import Sharing
 
 _DEFAULTS: Final = Limits()
 URLS_MAX: Final = 32
@@ -264,6 +265,10 @@ class ConnectionPool:
             self._free_place()
 
 
+Exchanged = tuple[HttpResponse, bytes]
+"""A response, and its body without the coding that it came in."""
+
+
 class PooledTransport:
     """POSTs to one subgraph's URL over kept-alive connections."""
 
@@ -279,8 +284,10 @@ class PooledTransport:
         header_bytes_max: int = _DEFAULTS.fetch_header_bytes_max,
         response_bytes_max: int = _DEFAULTS.fetch_response_bytes_max,
         connections_max: int = _DEFAULTS.fetch_connections_max,
+        sharing: Sharing[Exchanged] | None = None,
     ) -> None:
-        """`headers` go with every request, `forward_headers` (lower case) are taken over from the client's.
+        """`headers` go with every request, `forward_headers` (lower case) are taken over from the client's. With
+        `sharing`, a query that is the same as one under way gets its response; other transports may use the same one.
 
         Raises:
             ValueError: the URL, or a header, is none.
@@ -293,6 +300,9 @@ class PooledTransport:
             if not is_field_name(name) or name in CONNECTION_FIELDS:
                 raise ValueError(f"{name!r} is no header that can be sent along")
         forwarded = tuple(name for name in forward_headers if name not in fixed)
+        self.forwarded_headers = forwarded
+        """The client's headers that the subgraph may get: with the request, all that an answer depends on."""
+        self._sharing = sharing
         self._subgraph = HttpSubgraph(url, forward_headers=forwarded, response_bytes_max=response_bytes_max)
         self._timeout_s = timeout_ms / 1000
         start = f"POST {origin.target} HTTP/1.1\r\nhost: {origin.authority}\r\naccept-encoding: {CODINGS}\r\n"
@@ -309,6 +319,7 @@ class PooledTransport:
             header_bytes_max=header_bytes_max,
             response_bytes_max=response_bytes_max,
             connections_max=connections_max,
+            sharing=sharing,
         )
         self._elsewhere: dict[str, PooledTransport] = {}
         """The transports to other URLs that plug-ins sent requests to."""
@@ -325,20 +336,43 @@ class PooledTransport:
         """Send one request; raises SubgraphError where no GraphQL answer comes back in time."""
         if request.url is not None:
             return await self._transport_to(request).send(replace(request, url=None))
-        deadline = asyncio.get_running_loop().time() + self._timeout_s
         try:
             message = self._message(request)
+        except _UnsendableHeader as error:
+            raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
+        response, content, is_shared = await self._respond(request, message)
+        answer = self._subgraph.answer(request, response.status, response.headers, content, response.set_cookies)
+        answer.is_shared = is_shared
+        return answer
+
+    async def _respond(self, request: SubgraphRequest, message: bytes) -> tuple[HttpResponse, bytes, bool]:
+        """The response, its body decoded, and whether another request brought it."""
+        sharing = self._sharing
+        if sharing is None:
+            return (*await self._exchange(request, message), False)
+        if request.kind != "query":
+            try:
+                return (*await self._exchange(request, message), False)
+            finally:
+                sharing.part()
+        asking = functools.partial(self._exchange, request, message)
+        (response, content), is_shared = await sharing.share((self, message), asking)
+        return response, content, is_shared
+
+    async def _exchange(self, request: SubgraphRequest, message: bytes) -> Exchanged:
+        """Send a message and wait for its response; raises SubgraphError where none comes that can be read."""
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        try:
             response = await self._pool.exchange(message, deadline, is_repeatable=request.kind == "query")
-            content = self._decoded(response)
+            return response, self._decoded(response)
         except ResponseTooLarge as error:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_RESPONSE_TOO_LARGE, request, str(error)) from error
         except TimeoutError as error:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_TIMEOUT, request, repr(error)) from error
         except (ResponseBroken, UnknownCoding) as error:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_RESPONSE_MALFORMED, request, repr(error)) from error
-        except (OSError, ConnectionBroken, _UnsendableHeader) as error:
+        except (OSError, ConnectionBroken) as error:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
-        return self._subgraph.answer(request, response.status, response.headers, content, response.set_cookies)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -47,6 +47,7 @@ from trifolio.server.http import (
 from trifolio.server.log import FailureLog, current_request_id, error_log, log_request, request_id
 from trifolio.server.metrics import CONTENT_TYPE, Metrics
 from trifolio.server.multipart import PartsFormat
+from trifolio.sharing import Sharing
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
@@ -103,6 +104,7 @@ class App:
         self._explorer = _explorer(engine.config)
         self._metrics = Metrics(engine.supergraph.subgraphs)
         self._ready = True
+        self._sharing: Sharing[Reply] | None = Sharing() if engine.config.sharing.queries else None
         self._assets_prefix = f"{path.rpartition('/')[0]}/{ASSETS}/"
         self._handlers: dict[str, Handler] = {
             path: self._graphql,
@@ -295,16 +297,33 @@ class App:
             if self._config.csrf_protection and not is_preflighted(headers):
                 raise RequestError(ErrorCode.CSRF_REJECTED)  # by its headers alone: any page can make browsers send it
             request = decode_query_string(scope["query_string"])
-        answering = self._answer(request, headers, method, incremental=parts_format is not None)
         if parts_format is None:
-            return _reply_with(await _while_there(answering, receive), media_type, None)
-        response = await _unless_left(answering, receive)
+            return await _while_there(self._whole_answer(request, headers, method, media_type), receive)
+        response = await _unless_left(self._answer(request, headers, method, incremental=True), receive)
         try:
             return _reply_with(response, media_type, parts_format)
         except BaseException:
             if response.later is not None:
                 await response.later.aclose()
             raise
+
+    async def _whole_answer(
+        self, request: GraphQLRequest, headers: Headers, method: str, media_type: MediaType | None
+    ) -> Reply:
+        """The reply to a request whose answer comes in one piece: its own, or that to an equal query under way."""
+        sharing, key = self._sharing, None
+        if sharing is not None:
+            key = self._engine.sharing_key(request.query or "", request.variables, request.operation_name, headers)
+        if sharing is None or key is None:
+            response = await self._answer(request, headers, method, incremental=False)
+            return _reply_with(response, media_type, None)
+
+        async def answer() -> Reply:
+            return _reply_with(await self._answer(request, headers, method, incremental=False), media_type, None)
+
+        reply, is_shared = await sharing.share((key, media_type), answer)
+        self._metrics.shared_answers += is_shared
+        return reply
 
     def _answer(
         self, request: GraphQLRequest, headers: Headers, method: str, *, incremental: bool
@@ -411,8 +430,8 @@ WATCH_AFTER_S: Final = 0.1
 """100 ms: an answer that takes longer is given up when its client goes away. Most are there before that."""
 
 
-async def _while_there(answering: Coroutine[object, object, Response], receive: Receive) -> Response:
-    """A response. If it takes long and the client goes away, all that is done for it ends, but what a mutation does."""
+async def _while_there(answering: Coroutine[object, object, Reply], receive: Receive) -> Reply:
+    """A reply. If it takes long and the client goes away, all that is done for it ends, but what a mutation does."""
     asking, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert asking is not None
     watching: asyncio.Task[None] | None = None

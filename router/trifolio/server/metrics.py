@@ -52,12 +52,15 @@ class Metrics:
     def __init__(self, subgraphs: Iterable[str]) -> None:
         self._operations: dict[str, Histogram] = {kind: Histogram() for kind in ("query", "mutation", "unknown")}
         self._fetches = {subgraph: Histogram() for subgraph in sorted(subgraphs)}
+        self._shared_fetches: Counter[str] = Counter()
         self._fetch_failures: Counter[tuple[str, str]] = Counter()
         self._errors: Counter[str] = Counter()
         self._responses: Counter[int] = Counter()
         self._planning = Histogram()
         self._plan_cache: Counter[bool] = Counter()
         self.requests_in_flight = 0
+        self.shared_answers = 0
+        """Answers to queries that another client's equal query brought."""
         self.connections: Held | None = None
         """Those of clients, where the server that they come through tells of them."""
 
@@ -70,6 +73,8 @@ class Metrics:
     def fetch_ended(self, event: FetchEnded, /) -> None:
         """Count a request to a subgraph."""
         _histogram(self._fetches, event.subgraph).observe(event.seconds)
+        if event.is_shared:
+            self._shared_fetches[event.subgraph] += 1
         if event.code is not None:
             self._fetch_failures[event.subgraph, event.code.name] += 1
 
@@ -105,6 +110,8 @@ class Metrics:
         yield from _head("router_operation_seconds", "histogram", "GraphQL operations by kind.")
         for kind, histogram in self._operations.items():
             yield from histogram.lines("router_operation_seconds", f'kind="{kind}"')
+        text = "Answers that were those to an equal query under way."
+        yield from _value("router_shared_answers_total", "counter", text, self.shared_answers)
         yield from _head("router_errors_total", "counter", "Errors in answers by code.")
         for code, count in sorted(self._errors.items()):
             yield f'router_errors_total{{code="{code}"}} {count}'
@@ -116,6 +123,9 @@ class Metrics:
         yield from _head("router_fetch_seconds", "histogram", "Requests to subgraphs.")
         for subgraph, histogram in self._fetches.items():
             yield from histogram.lines("router_fetch_seconds", f'subgraph="{_escaped(subgraph)}"')
+        yield from _head("router_shared_fetches_total", "counter", "Fetches that took the response to an equal one.")
+        for subgraph, count in sorted(self._shared_fetches.items()):
+            yield f'router_shared_fetches_total{{subgraph="{_escaped(subgraph)}"}} {count}'
         yield from _head("router_fetch_failures_total", "counter", "Requests to subgraphs that brought no answer.")
         for (subgraph, code), count in sorted(self._fetch_failures.items()):
             yield f'router_fetch_failures_total{{subgraph="{_escaped(subgraph)}",code="{code}"}} {count}'
