@@ -1,8 +1,9 @@
 """One HTTP/1.1 connection to a subgraph: the bytes of a request out, one whole response in.
 
 How it works. The event loop feeds what arrives to httptools (llhttp, the parser of Node), whose callbacks collect one
-response and resolve the future that `exchange` waits for: no stream, no task and no copy per request. A connection
-carries one request at a time.
+response and resolve the future that `exchange` returned: no stream, no task and no copy per request. A connection
+carries one request at a time. What costs is done once per connection or not at all: one timer watches whichever request
+is under way, and header fields are decoded when somebody reads them.
 
 Why it is right. A response belongs to the request before it only if nothing else is in flight. So a connection is used
 again only after a response that was read to its end, leaves the connection open (RFC 9112, section 9.3) and has nothing
@@ -15,9 +16,9 @@ head, trailers, chunk extensions, interim responses).
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 import httptools
 
@@ -38,15 +39,60 @@ class ResponseTooLarge(Exception):
     """The response's body, or what comes beside it, is larger than allowed."""
 
 
-@dataclass(frozen=True, slots=True)
+class HeaderFields(Mapping[str, str]):
+    """A response's header fields by name in lower case, fields of one name joined; decoded when somebody reads them.
+
+    Set-Cookie is left out: these cannot be joined (RFC 6265, section 3).
+    """
+
+    __slots__ = ("_decoded", "_fields")
+
+    def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
+        """`fields` as they came, names in lower case."""
+        self._fields = fields
+        self._decoded: dict[str, str] | None = None
+
+    def __getitem__(self, name: str) -> str:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> dict[str, str]:
+        if self._decoded is None:
+            self._decoded = {}
+            for name, value in self._fields:
+                if name != _SET_COOKIE:
+                    key, text = name.decode("latin-1"), value.decode("latin-1")
+                    self._decoded[key] = f"{self._decoded[key]}, {text}" if key in self._decoded else text
+        return self._decoded
+
+
+@dataclass(slots=True)
 class HttpResponse:
-    """A whole response: header names in lower case, fields of one name joined; the body as it was sent."""
+    """A whole response; the body as it was sent. Not to be changed; freezing it would cost a call per field."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: HeaderFields
     content: bytes
-    set_cookies: tuple[str, ...] = ()
-    """The Set-Cookie fields, which are not in `headers`: they cannot be joined (RFC 6265, section 3)."""
+    content_type: str
+    """What the field says; empty where there is none."""
+    content_coding: str | None
+    """The coding of `content`; None where there is none."""
+    set_cookies: tuple[str, ...]
+    """The Set-Cookie fields, each by itself."""
+
+
+_SET_COOKIE: Final = b"set-cookie"
+_LENGTH: Final = b"content-length"
+_CODING: Final = b"content-encoding"
+_TYPE: Final = b"content-type"
+_TRANSFER: Final = b"transfer-encoding"
+_READ: Final = frozenset({_LENGTH, _CODING, _TYPE, _TRANSFER})
+"""The fields that the router itself reads of every response."""
 
 
 class Connection(asyncio.Protocol):
@@ -65,7 +111,9 @@ class Connection(asyncio.Protocol):
         self._keeps_alive = True
         self._is_aborted = False
         self._has_received = False
-        self._set_cookies: tuple[str, ...] = ()
+        self._deadline = self._timer_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        """What watches the request that is under way, or was when it was set."""
         self.is_fresh = True
         """Whether no request was sent yet."""
         self.idle_since = 0.0
@@ -77,10 +125,11 @@ class Connection(asyncio.Protocol):
         """Whether another request may be sent."""
         return self._keeps_alive and self._transport is not None and not self._transport.is_closing()
 
-    async def exchange(self, request: bytes, deadline: float) -> HttpResponse:
-        """Send a whole request and wait for its response until the loop's time is `deadline`.
+    def exchange(self, request: bytes, deadline: float) -> "asyncio.Future[HttpResponse]":
+        """Send a whole request; the future has its response by the loop's time `deadline`. Whoever does not wait for it
+        to the end aborts the connection.
 
-        Raises:
+        The future raises:
             TimeoutError: the response was not whole in time.
             ConnectionStale: the connection ended before anything came back.
             ResponseBroken: what came back is no HTTP, or ended within its body.
@@ -88,22 +137,20 @@ class Connection(asyncio.Protocol):
             ResponseTooLarge: the head or the body is larger than allowed.
         """
         assert self._transport is not None, "the connection is usable"
-        loop = asyncio.get_running_loop()
-        pending: asyncio.Future[HttpResponse] = loop.create_future()
+        pending: asyncio.Future[HttpResponse] = self._loop.create_future()
         self._pending = pending
         self.is_fresh = self._has_received = False
         self._bytes_beside_body = 0
         self._begin()
         self._transport.write(request)
-        timer = loop.call_at(deadline, self._fail, TimeoutError("no whole response in time"))
-        try:
-            return await pending
-        finally:
-            timer.cancel()
-            if pending.cancelled():
-                self.abort()
-            self._pending = None
-            del pending  # its exception knows this frame, and the frame would know it: a circle
+        self._deadline = deadline
+        if self._timer is None or self._timer_at > deadline:
+            self._watch()
+        return pending
+
+    def time(self) -> float:
+        """The loop's time."""
+        return self._loop.time()
 
     def abort(self) -> None:
         """End the connection at once; what waits for it is told."""
@@ -117,6 +164,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+        self._loop = asyncio.get_running_loop()
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; what nobody asked for ends the connection."""
@@ -137,16 +185,21 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone. A response without a length ends with it (RFC 9112, section 6.3)."""
         self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         # The parser holds this object: what is left of both would wait for a collection of garbage, with the body.
         del self._parser
-        if self._pending is not None and not self._pending.done():
+        pending, self._pending = self._pending, None
+        if pending is not None and not pending.done():
             if exc is None and self._ends_with_connection and not self._is_aborted:
+                self._pending = pending
                 self._complete(keeps_alive=False)
             else:
                 kind = ConnectionBroken if self._has_received else ConnectionStale
                 if self._status >= 200 and not self._is_aborted:
                     kind = ResponseBroken
-                self._pending.set_exception(kind(f"the connection ended before the response did: {exc!r}"))
+                pending.set_exception(kind(f"the connection ended before the response did: {exc!r}"))
         self._body = b""
         self._on_lost(self)
 
@@ -162,11 +215,10 @@ class Connection(asyncio.Protocol):
         """One header field; fields behind the body are left out."""
         if not self._is_in_head:
             return
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        if key == "set-cookie":
-            self._set_cookies = (*self._set_cookies, text)
-            return
-        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+        key = name.lower()
+        self._fields.append((key, value))
+        if key in _READ:
+            self._read[key] = b"%b, %b" % (self._read[key], value) if key in self._read else value
 
     def on_headers_complete(self) -> None:
         """The head is whole: a body that is announced as too large is not waited for."""
@@ -175,12 +227,12 @@ class Connection(asyncio.Protocol):
         if self._status < 200:
             return
         self._has_advanced = True
-        length, coding = self._headers.get("content-length"), self._headers.get("transfer-encoding")
+        length, coding = self._read.get(_LENGTH), self._read.get(_TRANSFER)
         self._ends_with_connection = length is None and coding is None
-        if coding is not None and coding.lower() != "chunked":
-            self._fail(ResponseBroken(f"transfer coding {coding!r} was not asked for"))
+        if coding is not None and coding.lower() != b"chunked":
+            self._fail(ResponseBroken(f"transfer coding {coding.decode('latin-1')!r} was not asked for"))
         elif length is not None and int(length) > self._body_bytes_max:
-            self._fail(ResponseTooLarge(f"a body of {length} bytes"))
+            self._fail(ResponseTooLarge(f"a body of {int(length)} bytes"))
 
     def on_body(self, chunk: bytes) -> None:
         """A part of the body."""
@@ -205,20 +257,50 @@ class Connection(asyncio.Protocol):
     def _begin(self) -> None:
         self._is_in_head = True
         self._status = 0
-        self._headers: dict[str, str] = {}
-        self._set_cookies = ()
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._read: dict[bytes, bytes] = {}
         self._body = b""
         self._ends_with_connection = False
 
     def _complete(self, *, keeps_alive: bool) -> None:
         # A request that was answered before it was sent whole would be in the way of the next.
         self._keeps_alive = keeps_alive and self._transport is not None and not self._transport.get_write_buffer_size()
-        if self._pending is not None and not self._pending.done():
-            self._pending.set_result(HttpResponse(self._status, self._headers, bytes(self._body), self._set_cookies))
+        pending, self._pending = self._pending, None
+        if pending is not None and not pending.done():
+            pending.set_result(self._response())
         self._body = b""  # a connection that is kept keeps no body
 
+    def _response(self) -> HttpResponse:
+        fields, coding = self._fields, self._read.get(_CODING)
+        cookies = [value.decode("latin-1") for name, value in fields if name == _SET_COOKIE]
+        return HttpResponse(
+            self._status,
+            HeaderFields(fields),
+            bytes(self._body),
+            self._read.get(_TYPE, b"").decode("latin-1"),
+            None if coding is None else coding.decode("latin-1"),
+            tuple(cookies),
+        )
+
+    def _watch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._deadline
+        self._timer = self._loop.call_at(self._deadline, self._on_time)
+
+    def _on_time(self) -> None:
+        """The time of a request that was under way has come; of another's, which is under way now, perhaps not."""
+        self._timer = None
+        if self._pending is None:
+            return
+        if self._deadline > self._timer_at:
+            self._watch()
+        else:
+            self._fail(TimeoutError("no whole response in time"))
+
     def _fail(self, error: Exception) -> None:
-        if self._pending is not None and not self._pending.done():
-            self._pending.set_exception(error)
+        pending, self._pending = self._pending, None
+        if pending is not None and not pending.done():
+            pending.set_exception(error)
         self._body = b""
         self.abort()

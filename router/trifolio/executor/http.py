@@ -47,22 +47,25 @@ class HttpSubgraph:
         self,
         request: SubgraphRequest,
         status: int,
+        content_type: str,
         headers: Mapping[str, str],
         content: bytes,
-        set_cookies: tuple[str, ...] = (),
     ) -> SubgraphResponse:
-        """What a response means; its header names are in lower case, and its cookies apart. Raises SubgraphError if it
-        is no answer."""
-        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        """What a response means; its header names are in lower case, and its cookies are the caller's to add. Raises
+        SubgraphError if it is no answer."""
+        media_type = content_type
         is_json = media_type in _JSON_TYPES
+        if not is_json:
+            media_type = content_type.partition(";")[0].strip().lower()
+            is_json = media_type in _JSON_TYPES
         if 200 <= status < 300:
             if media_type and not is_json and not content.lstrip().startswith(b"{"):
                 internal = f"HTTP {status} with content type {media_type}"
                 raise self.failure(ErrorCode.SUBGRAPH_RESPONSE_MALFORMED, request, internal)
-            return SubgraphResponse(body=content, headers=headers, status=status, set_cookies=set_cookies)
+            return SubgraphResponse(body=content, headers=headers, status=status)
         payload = _graphql_payload(content) if is_json else None
         if payload is not None:
-            return SubgraphResponse(payload=payload, headers=headers, status=status, set_cookies=set_cookies)
+            return SubgraphResponse(payload=payload, headers=headers, status=status)
         text = ClientText(f"The subgraph answered with HTTP status {status}.")
         internal = f"HTTP {status} {media_type}"
         raise self.failure(ErrorCode.SUBGRAPH_HTTP_ERROR, request, internal, text, http_status=status)

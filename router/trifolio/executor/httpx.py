@@ -74,7 +74,9 @@ class HttpxTransport:
         found = {name.lower(): value for name, value in response.headers.items()}
         cookies = tuple(response.headers.get_list("set-cookie"))
         found.pop("set-cookie", None)
-        return self._subgraph.answer(request, response.status_code, found, content, cookies)
+        answer = self._subgraph.answer(request, response.status_code, found.get("content-type", ""), found, content)
+        answer.set_cookies = cookies
+        return answer
 
     async def _read(self, request: SubgraphRequest, response: httpx.Response) -> bytes:
         """The body, decompressed, up to the limit."""

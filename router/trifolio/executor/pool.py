@@ -130,15 +130,21 @@ class ConnectionPool:
         self._idle: list[Connection] = []
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._is_closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def exchange(self, request: bytes, deadline: float, *, is_repeatable: bool) -> HttpResponse:
-        """The response to a whole request, until the loop's time is `deadline`; raises what `Connection.exchange` does.
+    async def exchange(self, request: bytes, timeout_s: float, *, is_repeatable: bool) -> HttpResponse:
+        """The response to a whole request, if it comes in time; raises what the future of `Connection.exchange` does.
 
         `is_repeatable`: the request may be sent again where a kept connection turns out to have been closed.
         """
         if self._is_closed:
             raise ConnectionBroken("the transport is closed")
-        connection = await self._take(deadline)
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        now = loop.time()
+        deadline = now + timeout_s
+        connection = self._take_idle(now) or await self._acquire_usable(deadline)
         is_fresh = connection.is_fresh
         try:
             return await self._use(connection, request, deadline)
@@ -158,15 +164,21 @@ class ConnectionPool:
     async def _use(self, connection: Connection, request: bytes, deadline: float) -> HttpResponse:
         try:
             return await connection.exchange(request, deadline)
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
         finally:
             self._pass_on(connection)
 
-    async def _take(self, deadline: float) -> Connection:
-        """A connection, kept or new."""
+    async def _acquire_usable(self, deadline: float) -> Connection:
+        """A new connection, or the first that is handed on and was not closed meanwhile."""
         while True:
-            connection = self._take_idle() or await self._acquire(deadline)
-            if connection.is_usable:  # or it was closed while it was handed on
+            connection = await self._acquire(deadline)
+            if connection.is_usable:
                 return connection
+            kept = self._take_idle(asyncio.get_running_loop().time())
+            if kept is not None:
+                return kept
 
     async def _take_new(self, deadline: float) -> Connection:
         """A new connection; one that is handed on gives up its place for it."""
@@ -179,8 +191,8 @@ class ConnectionPool:
         connection.abort()
         return await self._connect(deadline)
 
-    def _take_idle(self) -> Connection | None:
-        oldest = asyncio.get_running_loop().time() - self._idle_timeout_s
+    def _take_idle(self, now: float) -> Connection | None:
+        oldest = now - self._idle_timeout_s
         while self._idle:
             connection = self._idle.pop()
             if connection.is_usable and connection.idle_since >= oldest:
@@ -240,7 +252,7 @@ class ConnectionPool:
         if turn is not None:
             turn.set_result(connection)
         else:
-            connection.idle_since = asyncio.get_running_loop().time()
+            connection.idle_since = connection.time()
             self._idle.append(connection)
 
     def _free_place(self) -> None:
@@ -341,7 +353,8 @@ class PooledTransport:
         except _UnsendableHeader as error:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
         response, content, is_shared = await self._respond(request, message)
-        answer = self._subgraph.answer(request, response.status, response.headers, content, response.set_cookies)
+        answer = self._subgraph.answer(request, response.status, response.content_type, response.headers, content)
+        answer.set_cookies = response.set_cookies
         answer.is_shared = is_shared
         return answer
 
@@ -361,9 +374,8 @@ class PooledTransport:
 
     async def _exchange(self, request: SubgraphRequest, message: bytes) -> Exchanged:
         """Send a message and wait for its response; raises SubgraphError where none comes that can be read."""
-        deadline = asyncio.get_running_loop().time() + self._timeout_s
         try:
-            response = await self._pool.exchange(message, deadline, is_repeatable=request.kind == "query")
+            response = await self._pool.exchange(message, self._timeout_s, is_repeatable=request.kind == "query")
             return response, self._decoded(response)
         except ResponseTooLarge as error:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_RESPONSE_TOO_LARGE, request, str(error)) from error
@@ -403,7 +415,7 @@ class PooledTransport:
         return b"".join((self._head, _lines(forwarded), length, body))
 
     def _decoded(self, response: HttpResponse) -> bytes:
-        coding = response.headers.get("content-encoding")
+        coding = response.content_coding
         if coding is None:
             return response.content
         try:
