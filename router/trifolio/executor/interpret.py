@@ -336,7 +336,9 @@ def _absorb_batch(
     for path, error in errors:
         by_index.setdefault(path[1] if len(path) > 1 else 0, []).append((path, error))
     shares = asked.prepared.shares_results[index]
-    for position, targets in enumerate(batch.targets):
+    first = 0 if errors else _merge_plain(batch.targets, items, shares=shares)
+    for position in range(first, len(batch.targets)):
+        targets = batch.targets[position]
         own_errors = by_index.get(position, []) if by_index else []
         item = items[position] if position < len(items) else _MISSING
         if isinstance(item, dict) and not shares and len(targets) > 1 and not tree.may_copy(item, len(targets) - 1):
@@ -352,6 +354,27 @@ def _absorb_batch(
             for place in targets:
                 tree.add_absence(place, brings, reasons, paths if any(paths) else ())
     return False
+
+
+def _merge_plain(targets: list[list[Json]], items: list[object], *, shares: bool) -> int:
+    """Merge entities as long as nothing about them is out of the ordinary: each is there, brings only fields that are
+    not, and needs no copy. Returns how many there were; with the rest `_absorb_batch` deals one by one."""
+    done = 0
+    for places, item in zip(targets, items, strict=False):  # a subgraph may have sent another number
+        if type(item) is not dict or not (shares or len(places) == 1):
+            break
+        if len(places) == 1:
+            place = places[0]
+            if not place.keys().isdisjoint(item):
+                break
+            place.update(item)
+        else:
+            if not all(place.keys().isdisjoint(item) for place in places):
+                break
+            for place in places:
+                place.update(item)
+        done += 1
+    return done
 
 
 _MISSING = object()
