@@ -387,10 +387,10 @@ def _entry_lines(entry: Entry) -> list[str]:
 
 
 def _representation_lines(representation: Representation, types: tuple[str, ...]) -> list[str]:
-    name = representation.typename or (types[0] if len(types) == 1 else "")
-    typename = f'__typename: "{name}"' if representation.typename else "__typename"
+    name = "|".join(types) or representation.typename
+    typename = f'__typename: "{representation.typename}"' if representation.typename else "__typename"
     fields = [line for each in representation.fields for line in _field_lines(each)]
-    fragment = f"... on {name or '|'.join(types)}" if name or types else "..."
+    fragment = f"... on {name}" if name else "..."
     return ["{", *_indented([f"{fragment} {{", *_indented([typename, *fields]), "}"]), "}"]
 
 

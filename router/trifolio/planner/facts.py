@@ -164,9 +164,24 @@ class Reaches:
             )
             for cls in classes
         ]
+        if by_interface_object and len(classes) > 1:
+            parts = self._asked_of_all(parts)
         reach = self._joined(subgraph, cell, entry.type_name, parts, ())
         reach.gain |= cell.exists | (0 if by_interface_object else cell.typename)
         return reach
+
+    def _asked_of_all(self, parts: Sequence[ClassReach]) -> list[ClassReach]:
+        """The parts with what is wanted for all their classes: an interface object is asked it of every object alike,
+        and a field that some of them fail at would take away what else is asked of these. What is wanted for some
+        classes has a rule for each of them."""
+        common = set.intersection(*(set(part.cls.children) for part in parts))
+        kept = []
+        for part in parts:
+            self.work.spend(1 + len(part.cls.children) // 4)
+            wanted = {id(child) for key, child in part.cls.children.items() if key in common}
+            fields = tuple((child, below) for child, below in part.fields if id(child) in wanted)
+            kept.append(part if len(fields) == len(part.fields) else class_reach_of(part.cls, fields))
+        return kept
 
     def _joined(
         self, subgraph: str, cell: Cell, type_name: str, parts: Sequence[ClassReach], impossible: Sequence[Class]

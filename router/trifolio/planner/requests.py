@@ -37,6 +37,10 @@ from trifolio.query_plan import (
 from trifolio.selections import FieldSet, parse_field_set
 from trifolio.work import Work
 
+_GroupKey = tuple[int, Representation, tuple[Representation, ...], tuple[ContextVariable, ...], tuple[str, ...]]
+"""What uses of one group share: the cell, how objects are represented, and where an interface object takes them, their
+types."""
+
 
 @dataclass(slots=True, eq=False)
 class _EntityGroup:
@@ -50,6 +54,10 @@ class _EntityGroup:
     blocks: dict[str, Block]
     """What is asked, by the type that it is asked on."""
     condition: Condition
+
+    def ask(self, type_name: str, block: Block) -> None:
+        """Ask what a block asks, on a type."""
+        self.blocks[type_name] = self.blocks[type_name].merged(block) if type_name in self.blocks else block
 
     def text(self, head: str, given: Condition) -> str:
         """The `_entities` field that begins with `head`."""
@@ -194,10 +202,13 @@ class RequestWriter:
     ) -> Iterator[Entry]:
         """The entries that share one alias: one for each set of runtime types."""
         first = places[0]
-        by_types: dict[tuple[str, ...], list[Cell]] = {}
+        by_cell: dict[Cell, set[str]] = {}
         for place in places:
-            types = tuple(sorted(place.types)) if len(place.types) < len(place.cell.types) else ()
-            by_types.setdefault(types, []).append(place.cell)
+            by_cell.setdefault(place.cell, set()).update(place.types)
+        by_types: dict[tuple[str, ...], list[Cell]] = {}
+        for cell, found in by_cell.items():
+            types = tuple(sorted(found)) if len(found) < len(cell.types) else ()
+            by_types.setdefault(types, []).append(cell)
         for types, cells in by_types.items():
             yield Entry(
                 merged_paths(cells, self._known, self.conditions.work),
@@ -217,7 +228,7 @@ class RequestWriter:
         return name
 
     def _entity_groups(self, uses: Sequence[Use]) -> list[_EntityGroup]:
-        groups: dict[object, _EntityGroup] = {}
+        groups: dict[_GroupKey, _EntityGroup] = {}
         contexts = 0
         for use in uses:
             rule = use.rule
@@ -232,7 +243,8 @@ class RequestWriter:
                 cls = reach.classes[0].cls
                 representation = self.representation(rule, cls)
                 fallbacks = tuple(dict.fromkeys(self.representation(each, cls) for each in use.alternatives))
-                key = (rule.cell.index, representation, fallbacks, context)
+                types = () if rule.kind == "entity" else rule.types
+                key = (rule.cell.index, representation, fallbacks, context, types)
                 group = groups.get(key)
                 if group is None:
                     group = groups[key] = _EntityGroup(rule.cell, set(), representation, fallbacks, context, {}, NEVER)
@@ -244,11 +256,37 @@ class RequestWriter:
                         (need.argument.name, f"${argument.variable}")
                         for need, argument in zip(rule.contexts, context, strict=True)
                     )
-                    if name in group.blocks:
-                        group.blocks[name] = group.blocks[name].merged(block)
-                    else:
-                        group.blocks[name] = block
-        return list(groups.values())
+                    group.ask(name, block)
+        return self._apart(groups)
+
+    def _apart(self, groups: Mapping[_GroupKey, _EntityGroup]) -> list[_EntityGroup]:
+        """The groups; of those at one cell that are represented alike, whatever their types, every object is in one.
+
+        Only an interface object takes objects of several types alike. What is wanted for some of the types is asked of
+        these alone: were it asked of all, an object that it fails at would lose what is wanted there. Where it depends
+        on the request whether some of it is asked, it may do so as well whether the types are known: there the groups
+        stay as they are, and an object can be in several.
+        """
+        alike: dict[_GroupKey, list[_EntityGroup]] = {}
+        for key, group in groups.items():
+            alike.setdefault((*key[:-1], ()), []).append(group)
+        result: list[_EntityGroup] = []
+        for several in alike.values():
+            if len(several) == 1 or any(group.condition != several[0].condition for group in several):
+                result += several
+                continue
+            wider: dict[tuple[int, ...], _EntityGroup] = {}
+            for name in sorted(set().union(*(group.types for group in several))):
+                self.conditions.work.spend(1 + len(several))
+                within = tuple(number for number, group in enumerate(several) if name in group.types)
+                if within not in wider:
+                    wider[within] = replace(several[within[0]], types=set(), blocks={})
+                    for number in within:
+                        for type_name, block in several[number].blocks.items():
+                            wider[within].ask(type_name, block)
+                wider[within].types.add(name)
+            result += wider.values()
+        return result
 
     def _context_variable(self, need: ContextNeed, number: int) -> ContextVariable:
         field_set = parse_field_set(need.argument.selection)
