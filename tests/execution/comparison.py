@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 from types import MappingProxyType
 from typing import Any
@@ -86,29 +87,39 @@ Response = Mapping[str, Any]
 """A response as JSON."""
 
 
-def errors_amiss(response: Response, expected: ExecutionResult) -> list[str]:
+def errors_amiss(
+    response: Response, expected: ExecutionResult, alone: Callable[[tuple[str | int, ...]], ExecutionResult]
+) -> list[str]:
     """What the router's errors say otherwise than those of the big schema over the same data.
 
     Where a null has taken away what is around it, it has ended other fields there too, and which of these have been
-    told by then is nobody's to say: one of the errors has to be the same. At objects the router tells of fields that
-    only it has asked for.
+    told by then is nobody's to say: one of the errors has to be the same, or all of them those of fields that fail
+    there as well. What fails where nothing does but the field at a path, `alone` says. At objects the router tells of
+    fields that only it has asked for.
     """
     data = response["data"]
     mine = {each for each in _told(response) if not isinstance(at(data, each[0]), dict)}
-    theirs = {(tuple(error.path or ()), _code(error)) for error in expected.errors or ()}
+    theirs = _told_by(expected)
     places = {_shown(data, path) for path, _ in mine | theirs}
     amiss = []
     for place in sorted(places, key=str):
         ours, wanted = ({each for each in told if _shown(data, each[0]) == place} for told in (mine, theirs))
         is_there = all(path == place for path, _ in ours | wanted)
         is_lost = at(data, place) is None and at(expected.data, place) is not None
-        if not is_lost and (ours != wanted if is_there else not ours & wanted):
+        is_same = ours == wanted if is_there else bool(ours & wanted)
+        if not is_same and not is_there:
+            is_same = bool(ours) and all(each in _told_by(alone(each[0])) for each in ours)
+        if not is_lost and not is_same:
             amiss.append(f"at {list(place)}: {sorted(ours, key=str)} instead of {sorted(wanted, key=str)}")
     return amiss
 
 
 def _told(response: Response) -> set[Told]:
     return {(tuple(error.get("path") or ()), error["extensions"]["code"]) for error in response.get("errors", ())}
+
+
+def _told_by(result: ExecutionResult) -> set[Told]:
+    return {(tuple(error.path or ()), _code(error)) for error in result.errors or ()}
 
 
 def at(data: Any, path: tuple[str | int, ...]) -> Any:
@@ -173,10 +184,10 @@ class Comparison:
         schema = self._deferring if deferring else self._monolith
         return replace(generate(schema, random, deferring=deferring), salt=seed), labels
 
-    def expected(self, operation: Operation) -> ExecutionResult:
-        """What the big schema answers."""
+    def expected(self, operation: Operation, raising: tuple[str | int, ...] | None = None) -> ExecutionResult:
+        """What the big schema answers; with `raising`, where nothing but the field at that path may raise."""
         self._world.salt = operation.salt
-        return run_monolith(self._monolith, _read(operation.text), operation.variables)
+        return run_monolith(self._monolith, _read(operation.text), operation.variables, raising=raising)
 
     async def answers(
         self,
@@ -244,10 +255,16 @@ class Comparison:
 
         The router answers three times, and every second operation meets troubles, all of them in both.
         """
+        with self.troubles_of(operation):
+            return await self._compare(operation, labels)
+
+    @contextmanager
+    def troubles_of(self, operation: Operation) -> Iterator[None]:
+        """With the troubles that an operation meets."""
         troubled = self._world.troubled
         self._world.troubled = troubled or digest("troubled", operation.salt) % 2 == 0
         try:
-            return await self._compare(operation, labels)
+            yield
         finally:
             self._world.troubled = troubled
 
@@ -263,7 +280,7 @@ class Comparison:
         data = response["data"]
         same = json.dumps(data) == json.dumps(expected.data)
         same = same and all(json.dumps(each) == json.dumps(response) for each in again)
-        amiss = errors_amiss(response, expected) if same else []
+        amiss = errors_amiss(response, expected, partial(self.expected, operation)) if same else []
         if same and not amiss and not refusals:
             return None
         errors = [*amiss, *[str(error) for error in response.get("errors", ())[:5]], *refusals, expected.errors]

@@ -36,6 +36,8 @@ class Session:
     mutations: int = 0
     refusals: list[str] = field(default_factory=list)
     """What subgraphs were asked and do not own."""
+    raising: tuple[str | int, ...] | None = None
+    """The path of the one field that raises, where it would; None: every field that would."""
 
     def next_mutation(self) -> str:
         """A number that shows in which order mutations ran."""
@@ -121,7 +123,11 @@ def _resolver(world: World, type_name: str, name: str) -> Any:
         joins = world.joins.types[type_name].fields[name].values()
         for argument in next((join.context for join in joins if join.context), ()):
             args[argument.name] = context_value(world, thing, argument.context, argument.selection)
-        return world.value(thing, name, args, extra)
+        raising = info.context.raising
+        if raising is None or raising == tuple(info.path.as_list()):
+            return world.value(thing, name, args, extra)
+        with world.at_peace():
+            return world.value(thing, name, args, extra)
 
     return resolve
 
@@ -141,14 +147,19 @@ def context_value(world: World, thing: Thing, context: str, selection: Any) -> A
 
 
 def run_monolith(
-    schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any], operation_name: str | None = None
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    variables: Mapping[str, Any],
+    operation_name: str | None = None,
+    *,
+    raising: tuple[str | int, ...] | None = None,
 ) -> ExecutionResult:
-    """Execute one operation."""
+    """Execute one operation; with `raising`, nothing but the field at that path may raise."""
     result = execute(
         schema,
         document,
         variable_values=dict(variables),
-        context_value=Session(),
+        context_value=Session(raising=raising),
         operation_name=operation_name,
     )
     assert isinstance(result, ExecutionResult)

@@ -1,10 +1,11 @@
 """Random operations on many supergraphs: the router's answers equal those of one big schema."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.execution.comparison import Comparison
+from tests.execution.comparison import Comparison, errors_amiss
 from tests.execution.random_supergraphs import random_supergraph
 
 SUPERGRAPHS = sorted((Path(__file__).parent / "supergraphs").glob("*.graphql"))
@@ -56,3 +57,22 @@ async def compare(comparison: Comparison, name: str, operations: int) -> None:
 def test_there_are_many_supergraphs() -> None:
     """At least 30 supergraphs of our own, one for each thing that federation can express."""
     assert len(SUPERGRAPHS) >= 30
+
+
+async def test_of_two_fields_that_end_an_object_either_may_be_told() -> None:
+    """What a null has taken away is told by one of the fields that fail there; by any other it is a difference."""
+    name = "nullable-random-final-1.49"
+    comparison = Comparison(random_supergraph(name, nullable_keys=True))
+    operation, labels = comparison.generate(f"{name}/final-1.38")
+    assert await comparison.compare(operation, labels) is None
+    told = [
+        (["s3_0", "extra"], "EXTRA_IN_TROUBLE", True),
+        (["s3_0", "f2"], "F2_IN_TROUBLE", True),
+        (["s3_0", "f2"], "EXTRA_IN_TROUBLE", False),
+        (["s3_0", "a"], "F1_IN_TROUBLE", False),
+    ]
+    with comparison.troubles_of(operation):
+        expected, alone = comparison.expected(operation), partial(comparison.expected, operation)
+        for path, code, is_right in told:
+            error = {"path": path, "extensions": {"code": code}}
+            assert bool(errors_amiss({"data": {"s3_0": None}, "errors": [error]}, expected, alone)) is not is_right

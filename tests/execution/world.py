@@ -9,6 +9,7 @@ subgraphs resolve is something that all of them can express.
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -130,6 +131,16 @@ class World:
         return all(isinstance(each, NamedTypeNode) for each in types) and named(types[0]) not in self.joins.types
 
     # ---- troubles ----
+
+    @contextmanager
+    def at_peace(self) -> Iterator[None]:
+        """With nothing that raises."""
+        before = self.failing, self.troubled
+        self.failing = self.troubled = False
+        try:
+            yield
+        finally:
+            self.failing, self.troubled = before
 
     def _is_in_trouble(self, types: list[TypeNode], identity: tuple[object, ...], type_name: str, name: str) -> bool:
         """Whether a field raises, one that is never null as well: all subgraphs have to agree on what that ends."""
