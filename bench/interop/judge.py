@@ -15,6 +15,10 @@ OURS_ALONE = frozenset({"LINK_IMPORT_NAME_MISMATCH", "INVALID_LINK_DIRECTIVE_USA
 """What Apollo refuses and we compose, on purpose: names that subgraphs give a directive in different ways of naming,
 and specifications whose names are none of GraphQL. The supergraph has one name for each."""
 
+UNSATISFIED_REQUIRES = "cannot satisfy @require conditions"
+"""What Apollo says of a @requires that no subgraph can be given. It looks for what is required as if no label of an
+@override were on or off, so that it finds no field that a label moves; each of the two subgraphs has it in its turn."""
+
 RAISED = "RAISED"
 """In place of codes, where Apollo's composition ends with an exception."""
 
@@ -75,7 +79,7 @@ class Judge:
         if theirs == {RAISED}:
             self.counts["sets on which Apollo's composition raises"] += 1
         elif theirs and not ours:
-            if theirs <= OURS_ALONE:
+            if theirs <= OURS_ALONE or self._is_moved_by_label(result.supergraph, answer):
                 self.counts["sets that only we compose, on purpose"] += 1
             else:
                 yield f"Apollo refuses: {answer['messages'][0]}"
@@ -83,6 +87,11 @@ class Judge:
             self.counts["sets that only we refuse, on purpose"] += 1  # Apollo composes, and forgets a link's purpose
         elif ours and not theirs:
             yield f"Apollo composes, and we say {', '.join(sorted(ours))}"
+
+    def _is_moved_by_label(self, supergraph: str | None, answer: dict[str, Any]) -> bool:
+        """Whether Apollo lacks nothing but what a @requires needs, where labels move fields."""
+        labels = supergraph is not None and "overrideLabel: " in supergraph.partition("enum join__Graph")[2]
+        return labels and all(UNSATISFIED_REQUIRES in each for each in answer["messages"])
 
     def _loading(self, supergraph: str | None, answer: dict[str, Any], operations: Sequence[str]) -> Iterator[str]:
         for planner, error in answer["loads"].items():

@@ -327,8 +327,8 @@ class RandomSubgraphs:
                 if not others:
                     continue
                 graph = self._random.choice(others)
-                if key in graph.types[name].fields or "resolvable: false" in "".join(graph.types[name].behind):
-                    continue  # who cannot be asked for an entity cannot be told what it requires
+                if key in graph.types[name].fields:
+                    continue
                 external = f"{key}: {leaf}{self._use(graph, 'external')}"
                 if self._chance(0.7):
                     graph.types[name].fields[key] = external
@@ -348,8 +348,6 @@ class RandomSubgraphs:
             if len(homes) < 2:
                 continue
             owner, graph = self._random.sample(homes, 2)
-            if "resolvable: false" in "".join(graph.types[name].behind):
-                continue
             given = self._random.choice(tuple(SAME_VALUES))
             owner.types[name].fields["sized"] = f"sized(x0: {given}): Int"
             graph.types[name].fields["sized"] = f"sized(x0: {given}): Int{self._use(graph, 'external')}"

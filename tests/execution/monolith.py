@@ -34,6 +34,8 @@ class Session:
     salt: str = ""
     """Which data it is about."""
     mutations: int = 0
+    returned: set[tuple[str, Thing]] = field(default_factory=set)
+    """Which subgraph has returned which object: those by themselves, not as they were asked for them."""
     refusals: list[str] = field(default_factory=list)
     """What subgraphs were asked and do not own."""
     raising: tuple[str | int, ...] | None = None

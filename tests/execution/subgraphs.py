@@ -151,10 +151,14 @@ class _Subgraph:
                 possible = self._joins.possible_in(name, self._graph) if item.keys[self._graph] else set()
             for key in item.keys[self._graph]:
                 things: dict[str, Thing] = {}
-                if key.resolvable:
+                if key.resolvable or self._requires_something(item):
                     self._index_key(key, sorted(possible), things)
                 from_keys.setdefault(name, []).append((key, things))
         return from_keys
+
+    def _requires_something(self, item: TypeJoins) -> bool:
+        """Whether the subgraph has to be shown objects of a type again, whatever its keys are."""
+        return any(joins[self._graph].requires is not None for joins in item.fields.values() if self._graph in joins)
 
     def _index_key(self, key: Key, possible: list[str], things: dict[str, Thing]) -> None:
         for type_name in possible:
@@ -167,18 +171,21 @@ class _Subgraph:
                 if things.setdefault(text, thing) != thing:
                     raise UnsuitableError(f"{type_name} @key({key.text}) does not tell objects apart")
 
-    def _entity_or_error(self, representation: Mapping[str, Any]) -> Shown | GraphQLError | None:
+    def _entity_or_error(self, representation: Mapping[str, Any], session: Session) -> Shown | GraphQLError | None:
         """An error in place of an object is that object's alone."""
         try:
-            return self._entity(representation)
+            return self._entity(representation, session)
         except GraphQLError as error:
             return error
 
-    def _entity(self, representation: Mapping[str, Any]) -> Shown | GraphQLError | None:
+    def _entity(self, representation: Mapping[str, Any], session: Session) -> Shown | GraphQLError | None:
         name = representation.get("__typename")
         for key, things in self._entries.get(str(name), ()):
             given = _restrict(representation, key.selection)
             thing = None if given is None else things.get(canonical(given))
+            if thing is not None and not key.resolvable and (self._graph, thing) not in session.returned:
+                session.refusals.append(f"{self._graph} has not returned {thing}, and cannot be asked for it")
+                continue
             if thing is not None and self._world.is_unknown(thing, self._graph):
                 return None
             if thing is not None:
@@ -195,7 +202,9 @@ class _Subgraph:
     def resolver(self, type_name: str, name: str) -> Any:
         """The resolver of one field."""
         if name == "_entities":
-            return lambda _, info, representations: [self._entity_or_error(item) for item in representations]
+            return lambda _, info, representations: [
+                self._entity_or_error(item, session_of(info)) for item in representations
+            ]
         is_mutation = type_name == self._joins.roots.get("mutation")
 
         def resolve(source: Shown | None, info: GraphQLResolveInfo[Any], **args: Any) -> Any:
@@ -207,7 +216,7 @@ class _Subgraph:
             if is_mutation:
                 extra += session_of(info).next_mutation()
             value = self._world.value(shown.thing, name, args, extra)
-            return self._shown(value, join, provided)
+            return self._shown(value, join, provided, session_of(info))
 
         return resolve
 
@@ -292,12 +301,13 @@ class _Subgraph:
             return value
         return self._from_representation(value, truth, selection)
 
-    def _shown(self, value: Any, join: JoinField, provided: list[FieldNode]) -> Any:
+    def _shown(self, value: Any, join: JoinField, provided: list[FieldNode], session: Session) -> Any:
         """Objects as this subgraph holds them, with what is provided below."""
         if isinstance(value, list):
-            return [self._shown(item, join, provided) for item in value]
+            return [self._shown(item, join, provided, session) for item in value]
         if not isinstance(value, Thing):
             return value
+        session.returned.add((self._graph, value))
         name = value.type
         if name not in self._types:
             names = [

@@ -70,7 +70,8 @@ def _composites(
         if here is None:
             continue
         is_object = each.kind == "object" or here.is_interface_object
-        if is_object and any(key.resolvable for key in here.keys):
+        requires = any(one.subgraphs[subgraph].requires for one in each.fields.values() if subgraph in one.subgraphs)
+        if is_object and any(key.resolvable or requires for key in here.keys):
             entities.append(name)
         if each.kind == "union":
             yield f"union {name} = {' | '.join(sorted(here.possible_types))}" if here.possible_types else ""

@@ -264,13 +264,13 @@ class Reachability:
         return reachable.typed or entry.kind != "entity"
 
     def can_return(self, type_name: str, way: Way, contexts: Contexts) -> bool:
-        """Whether a subgraph can be entered again by a key that it resolves itself, as a field with @requires needs."""
+        """Whether a subgraph can be shown the object again by a key of its own, as a field with @requires needs."""
         alone = Reachable({way: None}, typed=True)
         return any(
             entry.subgraph == way.subgraph
             and self.entered(entry, type_name).on == way.on
             and self.has_all(type_name, alone, entry.key, contexts)
-            for entry in self.graph.entries(type_name)
+            for entry in (*self.graph.entries(type_name), *self.graph.returns(type_name))
         )
 
     def subgraphs_with(self, type_name: str, name: str) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ on which the client's selections, the keys and every subgraph's share agree, so 
 as one. Classes on which a composite field is selected alike and resolved alike share its cell, else nested interfaces
 would multiply: a subgraph knows a shared cell's facts only where it has the field for all of these classes. Everything
 the planner can know is a *fact*, one bit each: a leaf of a class, that a cell's objects exist, that their `__typename`
-is known. A set of facts is an int.
+is known, that a certain subgraph has returned them. A set of facts is an int.
 
 Cells that lie at the same place of the merged tree (the `owner` of cats and the `owner` of dogs) share a *position*,
 which gives every (field, arguments) one key; fields whose shapes could clash in one response get keys of their own.
@@ -170,6 +170,8 @@ class Cell:
     classes: list[Class] = field(default_factory=list)
     apart: Apart = field(default_factory=dict)
     """Which aliases of one field are asked apart."""
+    returned: dict[str, int] = field(default_factory=dict)
+    """For subgraphs that can be entered only by who has the object of them: the bit that they have returned it."""
 
     @property
     def is_polymorphic(self) -> bool:
@@ -449,6 +451,10 @@ class Cells:
         self.work.spend(4 + 2 * len(cls.children))
         for entry in self.graph.entries(cls.representative):
             self.require(cell, cls, entry.key, generation)
+        for entry in self.graph.returns(cls.representative):
+            self.require(cell, cls, entry.key, generation)
+            if entry.subgraph not in cell.returned:
+                cell.returned[entry.subgraph] = self._bit()
         done = 0
         while done < len(cls.children):
             children = list(cls.children.values())

@@ -9,7 +9,8 @@ known before (`need`) and the reach that it opens. There are six kinds, and what
     entity            the cell, its `__typename` unless only one type is possible, and one resolvable key
     interface object  the same without `__typename`: the representation carries the interface's name
     interface entity  keys of every class; the representation carries the interface's name, the answer brings the type
-    (requiring)       any of the first two entries, and what @requires and @fromContext want besides: for one field
+    (requiring)       any of the first two entries, and what @requires and @fromContext want besides: for one field;
+                      also by a key that is not resolvable, for objects that the subgraph has returned itself
 
 Alternative keys are alternative rules. Facts about types that the subgraph cannot return where it produced an object
 itself, or that another subgraph of the same shared field cannot return, are *vacuous*: there is nothing to know, as no
@@ -18,6 +19,8 @@ such object can be there.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Literal
 
 from trifolio.planner.cells import Ancestor, Cell, Cells, Child, ChildKey, Class
@@ -151,7 +154,7 @@ class Reaches:
             if cls.representative not in possible & cell.agreed:
                 impossible.append(cls)
         reach = self._joined(subgraph, cell, type_name, parts, impossible)
-        reach.gain |= cell.exists | (0 if by_interface_object else cell.typename)
+        reach.gain |= cell.exists | (0 if by_interface_object else cell.typename) | cell.returned.get(subgraph, 0)
         reach.vacuous &= ~reach.gain
         return reach
 
@@ -236,11 +239,20 @@ class Reaches:
             move = moves.get(child.name)
             if move is None:
                 continue
-            if overasks and move.type.non_null[0] and any(child_key not in each.children for each in cell.classes):
+            is_for_some = overasks and any(child_key not in each.children for each in cell.classes)
+            if is_for_some and move.type.non_null[0] and self._is_had_by_entry(cls, child.name):
                 continue  # asked of all types for the sake of some; one null would take the whole object with it
             below = self.reach(subgraph, child.cell, move.type.name, move.view) if child.cell is not None else None
             fields.append((child, below))
         return class_reach_of(cls, tuple(fields))
+
+    def _is_had_by_entry(self, cls: Class, name: str) -> bool:
+        """Whether a subgraph that can be entered has a field of a class's objects."""
+        for entry in self.graph.entries(cls.representative):
+            on = cls.representative if entry.kind == "entity" else entry.type_name
+            if name in self.graph.moves(entry.subgraph, on) or name in self.graph.requiring(entry.subgraph, on):
+                return True
+        return False
 
     def field_reach(self, subgraph: str, cls: Class, child: Child, field: RequiringField) -> ClassReach:
         """The reach of one requiring field alone."""
@@ -262,7 +274,7 @@ class Reaches:
         """All facts about a field and what stands below it."""
         found = child.fact
         if child.cell is not None:
-            found |= child.cell.typename
+            found = reduce(or_, child.cell.returned.values(), found | child.cell.typename)
             for cls in child.cell.classes:
                 found |= self.everything(cls)
         return found
@@ -287,7 +299,8 @@ def find_rules(cells: Cells, reaches: Reaches) -> list[Rule]:
         if cell.type_name == query_root:
             rules += root_rules(reaches, cell, "query", cell.exists)
         for classes in _entered_together(cell):
-            for entry in reaches.graph.entries(classes[0].representative):
+            representative = classes[0].representative
+            for entry in (*reaches.graph.entries(representative), *reaches.graph.returns(representative)):
                 rules += _entry_rules(cells, reaches, cell, classes, entry)
     return [rule for rule in rules if rule.gain | rule.vacuous]
 
@@ -319,27 +332,33 @@ def _entry_rules(
         return
     if entry.kind == "interface object" and cell.is_polymorphic and is_first:
         yield from _untyped_rules(cells, reaches, cell, entry)
-    need = cell.exists | (cell.typename if cell.is_polymorphic else 0)
+    need = cell.exists | (cell.typename if cell.is_polymorphic else 0) | _returned(cell, entry)
     for cls in classes:
         key = cells.need(cell, cls, entry.key)
         if key is None or not _has_entry(reaches.graph, cls, entry):
             return
         need |= key
-    reach = reaches.entered(entry.subgraph, cell, classes, entry)
-    types = tuple(name for cls in classes for name in cls.types)
-    yield _rule(entry, cell, types, need, reach)
+    if not entry.is_return:
+        reach = reaches.entered(entry.subgraph, cell, classes, entry)
+        yield _rule(entry, cell, tuple(name for cls in classes for name in cls.types), need, reach)
     requiring = reaches.graph.requiring(entry.subgraph, entry.type_name)
     for child_key, child in classes[0].children.items() if requiring else ():
         if child.name in requiring and child.classes == classes:
             yield from _requiring_rule(cells, reaches, cell, classes, entry, need, child_key)
 
 
+def _returned(cell: Cell, entry: EntryPoint) -> int:
+    """That the subgraph has returned the objects, where the entry is open for no others."""
+    return cell.returned[entry.subgraph] if entry.is_return else 0
+
+
 def _has_entry(graph: QueryGraph, cls: Class, entry: EntryPoint) -> bool:
     """Whether a class has the entry that another class has."""
+    theirs = graph.returns(cls.representative) if entry.is_return else graph.entries(cls.representative)
     return any(
         (each.subgraph, each.kind, each.key) == (entry.subgraph, entry.kind, entry.key)
         and (each.type_name == entry.type_name or entry.kind == "entity")
-        for each in graph.entries(cls.representative)
+        for each in theirs
     )
 
 
@@ -352,7 +371,8 @@ def _untyped_rules(cells: Cells, reaches: Reaches, cell: Cell, entry: EntryPoint
     need = _need_of_all(cells, cell, entry)
     if need is None:
         return
-    yield _rule(entry, cell, cell.types, need, reaches.reach(entry.subgraph, cell, entry.type_name))
+    if not entry.is_return:
+        yield _rule(entry, cell, cell.types, need, reaches.reach(entry.subgraph, cell, entry.type_name))
     requiring = reaches.graph.requiring(entry.subgraph, entry.type_name)
     for child_key, child in cell.classes[0].children.items() if requiring else ():
         if child.name in requiring and all(child_key in cls.children for cls in cell.classes):
@@ -398,7 +418,7 @@ def _requiring_rule(
 
 def _need_of_all(cells: Cells, cell: Cell, entry: EntryPoint) -> int | None:
     """The keys of all classes at once; None where a type is no implementation of the entry's interface."""
-    need = cell.exists
+    need = cell.exists | _returned(cell, entry)
     for cls in cell.classes:
         key = cells.need(cell, cls, entry.key)
         if key is None or entry.type_name not in cells.graph.supergraph.types[cls.representative].interfaces:

@@ -138,6 +138,9 @@ class BlockBuilder:
             return None
         block = self.build(below, demand, wanted)
         condition = demand.get(child.fact, NEVER)
+        returned = below.cell.returned.get(below.subgraph, 0)
+        if returned & wanted:
+            condition = self.conditions.or_(condition, demand[returned])
         for fields in block.fields.values():
             for each in fields.values():
                 condition = self.conditions.or_(condition, each.condition)

@@ -1,6 +1,6 @@
 """The query graph: what each subgraph can say where, and how one gets from subgraph to subgraph.
 
-Composer (is everything reachable?) and planner (what is the shortest way?) walk the same graph. It answers four
+Composer (is everything reachable?) and planner (what is the shortest way?) walk the same graph. It answers five
 questions, each from a memo:
 
 * `moves`: standing on a type in a subgraph, which fields can be asked for there, and what stands below. A *view* is the
@@ -10,6 +10,9 @@ questions, each from a memo:
   from the representation alone. They are reached through an entry. A @requires of what the subgraph itself resolves
   on all its objects, as federation 1 permits, says nothing: such a field is as any other.
 * `entries`: for an object type, every way in by `_entities`: subgraph, key, and whose name the representation carries.
+* `returns`: ways back in, for a subgraph that has fields with @requires, and keys that it says nobody can enter by. It
+  can be asked for such a field of an object that it has returned itself: it is shown its own key again, with what the
+  field requires. Composers and planners elsewhere take it so, and libraries make the object of the representation.
 * `possible_types`: which runtime types a subgraph itself can return where it says a type.
 
 A graph belongs to one set of progressive @override labels that are on; all other labels are off.
@@ -23,7 +26,7 @@ from functools import cached_property, lru_cache
 from typing import Final, Literal
 
 from trifolio.selections import FieldSet, SelectedField, SelectedType, field_set_text, parse_field_set
-from trifolio.supergraph import ContextArgument, FieldInSubgraph, Supergraph, TypeReference
+from trifolio.supergraph import ContextArgument, FieldInSubgraph, Supergraph, TypeInSubgraph, TypeReference
 
 LIKENESSES_KEPT_MAX: Final = 10_000
 """Answers of `likeness` kept: they depend on the fields that clients select together, which nothing else bounds."""
@@ -68,6 +71,8 @@ class EntryPoint:
     key: FieldSet
     may_be_null: bool = False
     """Whether the key, or something in it, may be null: there may be objects that cannot be entered this way."""
+    is_return: bool = False
+    """Whether it is open only for objects that the subgraph has returned itself, and only for what requires."""
 
 
 class QueryGraph:
@@ -79,6 +84,7 @@ class QueryGraph:
         self._moves: dict[tuple[str, str, FieldSet], Mapping[str, Move]] = {}
         self._requiring: dict[tuple[str, str], Mapping[str, RequiringField]] = {}
         self._entries: dict[str, tuple[EntryPoint, ...]] = {}
+        self._returns: dict[str, tuple[EntryPoint, ...]] = {}
         self._requirements: dict[tuple[str, str], tuple[FieldSet, ...]] = {}
         self._extended_keys: dict[tuple[str, str], Mapping[str, FieldSet]] = {}
         self._field_likeness: dict[tuple[str, str], int] = {}
@@ -205,6 +211,38 @@ class QueryGraph:
             self._entries[type_name] = tuple(sorted(found, key=lambda e: (e.subgraph, e.kind, field_set_text(e.key))))
         return self._entries[type_name]
 
+    def returns(self, type_name: str) -> tuple[EntryPoint, ...]:
+        """The ways back into objects of the object type `type_name`, for fields with @requires: one for each key of its
+        own that a subgraph has, where it has none by which it can be entered."""
+        if type_name not in self._returns:
+            found: list[EntryPoint] = []
+            for owner in (type_name, *self.supergraph.types[type_name].interfaces):
+                for subgraph, here in self.supergraph.types[owner].subgraphs.items():
+                    if owner != type_name and not here.is_interface_object:
+                        continue
+                    if any(field.requires for field in self.requiring(subgraph, owner).values()):
+                        found += self._returns_by(subgraph, owner, here)
+            self._returns[type_name] = tuple(sorted(found, key=lambda e: (e.subgraph, e.kind, field_set_text(e.key))))
+        return self._returns[type_name]
+
+    def _returns_by(self, subgraph: str, type_name: str, here: TypeInSubgraph) -> Iterator[EntryPoint]:
+        own = {each: parse_field_set(each.field_set) for each in here.keys}
+        own = {each: key for each, key in own.items() if self._can_show(subgraph, type_name, key)}
+        if any(each.resolvable for each in own):
+            return
+        kind: EntryKind = "interface object" if here.is_interface_object else "entity"
+        for key in dict.fromkeys(own.values()):
+            yield EntryPoint(subgraph, kind, type_name, key, self._may_be_null(type_name, key), is_return=True)
+
+    def _can_show(self, subgraph: str, type_name: str, field_set: FieldSet) -> bool:
+        """Whether a subgraph can be asked for all that a field set selects on its type."""
+        moves = self.moves(subgraph, type_name)
+        return all(
+            node.name in moves
+            and (not node.selection or self._can_show(subgraph, moves[node.name].type.name, node.selection))
+            for node in self.narrow(field_set, type_name)
+        )
+
     def _entries_by(self, type_name: str, kind: EntryKind) -> list[EntryPoint]:
         found = []
         for subgraph, here in self.supergraph.types[type_name].subgraphs.items():
@@ -270,10 +308,7 @@ class QueryGraph:
                 frozenset((subgraph, here.interfaces) for subgraph, here in own.subgraphs.items()),
                 frozenset(own.interfaces),
                 frozenset(context for context in self.supergraph.contexts if self.sets_context(type_name, context)),
-                tuple(
-                    (e.subgraph, e.kind, e.type_name if e.kind != "entity" else "", e.key)
-                    for e in self.entries(type_name)
-                ),
+                tuple(map(_alike, (*self.entries(type_name), *self.returns(type_name)))),
                 tuple(
                     (name, field.type, tuple(sorted(field.subgraphs.items(), key=lambda item: item[0])))
                     for name, field in sorted(own.fields.items())
@@ -318,8 +353,8 @@ class QueryGraph:
                 own.fields[field_name].type,
                 tuple(here),
                 tuple(
-                    (entry.subgraph, entry.kind, entry.type_name if entry.kind != "entity" else "", entry.key)
-                    for entry in self.entries(type_name)
+                    _alike(entry)
+                    for entry in (*self.entries(type_name), *self.returns(type_name))
                     if entry.subgraph in subgraphs
                 ),
                 frozenset(context for context in self.supergraph.contexts if self.sets_context(type_name, context)),
@@ -330,7 +365,8 @@ class QueryGraph:
 
     def _with_dependencies(self, type_name: str, fields: frozenset[str]) -> set[str]:
         names = set(fields)
-        names |= {node.name for entry in self.entries(type_name) for node in self.narrow(entry.key, type_name)}
+        entries = (*self.entries(type_name), *self.returns(type_name))
+        names |= {node.name for entry in entries for node in self.narrow(entry.key, type_name)}
         todo = list(names)
         while todo:
             for requires in self.requirements(type_name, todo.pop()):
@@ -384,6 +420,11 @@ class QueryGraph:
             return True
         condition = self.supergraph.types.get(node.type_condition)
         return condition is not None and type_name in (*condition.possible_types,)
+
+
+def _alike(entry: EntryPoint) -> tuple[object, ...]:
+    """What two types share where one enters them alike."""
+    return entry.subgraph, entry.kind, entry.type_name if entry.kind != "entity" else "", entry.key, entry.is_return
 
 
 def _nodes(field_set: FieldSet) -> Iterator[SelectedField | SelectedType]:
