@@ -13,7 +13,7 @@ that is whole in an object is sent.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from trifolio.limits import Limits
 from trifolio.planner.cells import Demand, bits
 from trifolio.planner.facts import Action, Rule
 from trifolio.planner.search import Found
+from trifolio.query_graph import QueryGraph
 from trifolio.work import Work
 
 
@@ -259,6 +260,54 @@ def _is_alternative(rule: Rule, used: Rule) -> bool:
         and rule.entry.type_name == used.entry.type_name
         and rule.entry.key != used.entry.key
         and not used.contexts
+    )
+
+
+def places_apart(requests: Sequence[Request], graph: QueryGraph) -> list[Request]:
+    """The requests, in order; one that asks root fields at several places is split where a field that is never null
+    could take away, with the whole answer, what stands at another place.
+
+    Such places share a request only because a type leads back to the query root: to the client they are different
+    objects, and what one loses the other keeps.
+    """
+    result: list[Request] = []
+    numbers: list[list[int]] = []
+    for request in requests:
+        depends_on = {new for old in request.depends_on for new in numbers[old]}
+        groups = _groups_of_places(request, graph) if request.action[1] == "query" else [request.uses]
+        numbers.append(list(range(len(result), len(result) + len(groups))))
+        for uses in groups:
+            waits = any(use.rule.need for use in uses)  # the operation's own root needs nothing
+            result.append(replace(request, uses=uses, depends_on=set(depends_on) if waits else set()))
+    return result
+
+
+def _groups_of_places(request: Request, graph: QueryGraph) -> list[list[Use]]:
+    """The uses of a request for root fields, those apart that must not share it with others."""
+    by_place: dict[int, list[Use]] = {}
+    for use in request.uses:
+        by_place.setdefault(use.rule.cell.index, []).append(use)
+    if len(by_place) == 1:
+        return [request.uses]
+    apart, together = [], []
+    for uses in by_place.values():
+        if any(_can_take_all(use, graph) for use in uses):
+            apart.append(uses)
+        else:
+            together += uses
+    return [together, *apart] if together else apart
+
+
+def _can_take_all(use: Use, graph: QueryGraph) -> bool:
+    """Whether a root field is asked that is never null."""
+    rule = use.rule
+    wanted = reduce(or_, use.demand, 0)
+    moves = graph.moves(rule.subgraph, rule.cell.type_name)
+    fields = (field for part in rule.reach.classes for field in part.fields)
+    return any(
+        moves[child.name].type.non_null[0]
+        for child, below in fields
+        if (child.fact if below is None else below.gain) & wanted
     )
 
 

@@ -20,7 +20,7 @@ from trifolio.errors import ClientText, ErrorCode, PlanningError
 from trifolio.planner.cells import Cell, Cells, Child, Demand, path_keys
 from trifolio.planner.deferral import Part, goal_of
 from trifolio.planner.facts import ClassReach, Reach, Reaches, Rule, find_rules, root_rules
-from trifolio.planner.liveness import Liveness, Request, depth
+from trifolio.planner.liveness import Liveness, Request, depth, places_apart
 from trifolio.planner.search import Effort, Found, Step, search
 from trifolio.query_graph import QueryGraph
 from trifolio.supergraph import OperationKind
@@ -96,7 +96,7 @@ def _decide_query(cells: Cells, reaches: Reaches, rules: Sequence[Rule], effort:
     if found is None:
         return None
     requests = decided.get(found) or _liveness(cells, rules, found).requests(cells.goal)
-    return Decided(tuple(requests), found.proven_minimal)
+    return Decided(tuple(places_apart(requests, reaches.graph)), found.proven_minimal)
 
 
 def _decide_parts(
@@ -132,14 +132,16 @@ def _decide_parts(
             span.setdefault(fact, (first, len(steps)))
     all_found = Found(tuple(steps), known, proven)
     liveness = _liveness(cells, rules, all_found, span)
-    requests = liveness.requests(whole)
-    by_step = {request.step: index for index, request in enumerate(requests)}
+    requests = places_apart(liveness.requests(whole), reaches.graph)
+    by_step: dict[int, list[int]] = {}
+    for index, request in enumerate(requests):
+        by_step.setdefault(request.step, []).append(index)
     sources = [liveness.sources_of(goal_of(part, cells.goal)) for part in parts]
     return Decided(
         tuple(requests),
         proven,
         tuple(part_of_step[request.step] for request in requests),
-        tuple(tuple(sorted(by_step[step] for step in steps if step in by_step)) for steps in sources),
+        tuple(tuple(sorted(index for step in steps for index in by_step.get(step, ()))) for steps in sources),
     )
 
 
@@ -154,6 +156,7 @@ def _decide_serially(
     for run in best.runs:
         earlier, before = len(requests), _current_run(requests)
         decided = _liveness(cells, [run.root, *serial.rules(run)], run.found).requests(serial.goal(run))
+        decided = places_apart(decided, reaches.graph)
         for request in decided:
             request.depends_on = {each + earlier for each in request.depends_on}
         decided[0].depends_on |= before
