@@ -12,11 +12,21 @@ from tests.executor.shop import Canned, leaf, plan, products_schema
 from tests.executor.test_execute import GARBAGE
 from trifolio.command import main
 from trifolio.conditions import Condition
-from trifolio.executor import execute, prepare
+from trifolio.errors import ErrorCode
+from trifolio.executor import Answer, execute, prepare
 from trifolio.executor.codegen import FIELDS_MAX, UNEXPECTED, generate
 from trifolio.executor.encoding import encode_json
 from trifolio.executor.local import LocalTransport
-from trifolio.query_plan import LeafShape, ListShape, ObjectShape, OutputField, Plan, Selection, Shape
+from trifolio.query_plan import (
+    LeafShape,
+    ListShape,
+    ObjectShape,
+    OutputField,
+    Plan,
+    Selection,
+    Shape,
+    TypenameShape,
+)
 from trifolio.work import Work, WorkExceeded
 
 VALUES = [
@@ -53,6 +63,15 @@ X_AND_Y = Selection(
     ),
     frozenset({"A", "B"}),
 )
+ON = Condition.literal("on", True)
+X_IN_ANY_CASE = Selection(
+    (
+        OutputField("x", "x", LeafShape("Int")),
+        OutputField("y", "y", LeafShape("String"), types=frozenset({"B"}), condition=ON),
+        OutputField("t", "__typename", TypenameShape(), condition=ON),
+    ),
+    frozenset({"A", "B"}),
+)
 SHAPES: list[Shape] = [
     *(LeafShape(name) for name in ("Int", "Float", "String", "Boolean", "ID", "JSON")),
     *(LeafShape(name, non_null=True) for name in ("Int", "Float", "String", "Boolean", "ID", "JSON")),
@@ -64,21 +83,37 @@ SHAPES: list[Shape] = [
     ObjectShape(Selection((OutputField("x", "x", LeafShape("Int", non_null=True)),), frozenset({"A"}))),
     ObjectShape(X_AND_Y),
     ListShape(ObjectShape(X_AND_Y, non_null=True)),
+    ObjectShape(X_IN_ANY_CASE),
+    ListShape(ObjectShape(X_IN_ANY_CASE)),
+    ObjectShape(Selection((OutputField("x", "x", LeafShape("Int")),), frozenset({"A", "B"}))),
 ]
 
 
+@pytest.mark.parametrize("on", [False, True])
 @pytest.mark.parametrize("shape", SHAPES, ids=map(str, range(len(SHAPES))))
-async def test_every_shape_with_every_value(shape: Shape) -> None:
+async def test_every_shape_with_every_value(shape: Shape, on: bool) -> None:
     """For each shape and each JSON value the two ways agree on data and errors."""
+    for value in VALUES:
+        answers = [await answer_of(shape, value, interpret=interpret, on=on) for interpret in (None, 0)]
+        assert answers[0] == answers[1], value
+
+
+async def answer_of(shape: Shape, value: object, *, interpret: int | None, on: bool) -> Answer:
+    """The answer with one value in a shape, while `on` is so."""
     single = plan()
     made = replace(single, fetches=single.fetches[:1], selection=Selection((OutputField("v", "products", shape),)))
-    for value in VALUES:
-        body = {"data": {"products": value}}
-        answers = [
-            await execute(prepare(made, interpret=interpret), transports={"products": Canned(encode_json(body))})
-            for interpret in (None, 0)
-        ]
-        assert answers[0] == answers[1], value
+    transports = {"products": Canned(encode_json({"data": {"products": value}}))}
+    return await execute(prepare(made, interpret=interpret), transports=transports, coerced={"on": on})
+
+
+async def test_a_type_that_nobody_had_to_say_is_not_missed() -> None:
+    """Where a condition leaves out all that depends on an object's type, the object has none, and nothing is amiss."""
+    shape, value = ListShape(ObjectShape(X_IN_ANY_CASE)), [{"x": 1}, None, {"x": 2, "y": "s", "__typename": "B"}]
+    answer = await answer_of(shape, value, interpret=0, on=False)
+    assert (answer.data, answer.fallbacks) == ({"v": [{"x": 1}, None, {"x": 2}]}, 0)
+    answer = await answer_of(shape, value, interpret=0, on=True)
+    assert answer.fallbacks == 1
+    assert [error.code for error in answer.errors] == [ErrorCode.UNKNOWN_TYPENAME]
 
 
 @pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE.keys())

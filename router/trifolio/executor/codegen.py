@@ -220,6 +220,8 @@ class _Text:
 
 # ---- the answer ----
 
+_ALWAYS_NEEDED: Final = "True"
+
 
 class _Projection:
     """Writes `project` and, where it would nest too deep, functions for its inner objects."""
@@ -257,7 +259,7 @@ class _Projection:
             if field.types is not None:
                 tests.append(f"{typename} in {text.types(field.types)}")
             if field.condition != ALWAYS:
-                tests.append(f"conditions[{self._conditions.setdefault(field.condition, len(self._conditions))}]")
+                tests.append(self._holds(field.condition))
             if tests:
                 with text.block(f"if {' and '.join(tests)}:"):
                     text.line(f"{answer}[{text.key(field.response_key)}] = {self._field(field, place, typename)}")
@@ -271,27 +273,48 @@ class _Projection:
     def _typename(self, selection: Selection, place: str) -> str:
         """Check the object's type; returns the variable that holds it, empty where nothing needs it."""
         text = self._text
-        by_type = any(field.types is not None for field in selection.fields)
-        asked = any(isinstance(field.shape, TypenameShape) and not field.shape.constant for field in selection.fields)
-        if len(selection.types) == 1 and not by_type and not asked:
+        typename_key, needed = text.key("__typename"), self._needs_type(selection)
+        if len(selection.types) == 1 and not needed:
             (only,) = selection.types
             constant = text.key(only)
-            with text.block(f"if {place}.get({text.key('__typename')}, {constant}) != {constant}:"):
+            with text.block(f"if {place}.get({typename_key}, {constant}) != {constant}:"):
                 text.line("raise UnexpectedError")
             return ""
-        if not selection.types and not by_type and not asked:
+        if not selection.types and not needed:
             with text.block(f"if type({place}) is not dict:"):
                 text.line("raise UnexpectedError")
             return ""
         typename = text.name("typename")
-        text.line(f"{typename} = {place}[{text.key('__typename')}]")
-        with text.block(
-            f"if {typename} not in {text.types(selection.types)}:"
-            if selection.types
-            else f"if type({typename}) is not str:"
-        ):
+        wrong = (
+            f"{typename} not in {text.types(selection.types)}" if selection.types else f"type({typename}) is not str"
+        )
+        if needed == _ALWAYS_NEEDED:
+            text.line(f"{typename} = {place}[{typename_key}]")
+            with text.block(f"if {wrong}:"):
+                text.line("raise UnexpectedError")
+            return typename
+        text.line(f"{typename} = {place}.get({typename_key})")
+        with text.block(f"if {typename} is not None:"), text.block(f"if {wrong}:"):
             text.line("raise UnexpectedError")
+        if needed:
+            with text.block(f"elif {needed}:"):
+                text.line("raise UnexpectedError")
         return typename
+
+    def _needs_type(self, selection: Selection) -> str:
+        """The test for when it takes an object's type to say what it shows, empty for never: else nobody had to ask."""
+        needing = [
+            field.condition
+            for field in selection.fields
+            if field.types is not None or (isinstance(field.shape, TypenameShape) and not field.shape.constant)
+        ]
+        if ALWAYS in needing:
+            return _ALWAYS_NEEDED
+        return " or ".join(map(self._holds, dict.fromkeys(needing)))
+
+    def _holds(self, condition: Condition) -> str:
+        """The expression that says whether a condition holds."""
+        return f"conditions[{self._conditions.setdefault(condition, len(self._conditions))}]"
 
     def _field(self, field: OutputField, place: str, typename: str) -> str:
         """Statements for a field's value; returns the expression that holds it."""
