@@ -1,7 +1,8 @@
 """GraphQL types that several subgraphs speak: scalars, Relay lists, and the errors inside a mutation's payload."""
 
-from collections.abc import Awaitable, Callable
-from typing import Generic, NewType, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum
+from typing import Annotated, Generic, NewType, TypeVar
 
 import strawberry
 from graphql import GraphQLError
@@ -23,6 +24,7 @@ from subgraphs.shared.pagination import Page
 from subgraphs.shared.timestamps import TIMESTAMP_MS_MAX, format_timestamp, parse_timestamp
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Enum)
 Node = TypeVar("Node")
 Entity = TypeVar("Entity")
 
@@ -58,12 +60,48 @@ def _write_timestamp(value: int) -> str:
 
 REPLAYED = "Whether this is the answer of an earlier request with that key."
 """The description of `replayed` in the payload of every mutation that creates something."""
+ERRORS = "Why it was refused, one entry for each fault; empty where it was done."
+"""The description of `errors` in the payload of every mutation."""
+IDEMPOTENCY_KEY = (
+    "1 to 255 printable characters, such as a UUID, that name this request among the caller's. The same key and "
+    "input again has no second effect: "
+    "it gets the first one's final answer, yes or no. The same key with another input is IDEMPOTENCY_KEY_REUSED."
+)
+"""The description of `idempotencyKey` in the input of every mutation that creates something."""
+FOR_THE_USER_ALONE = "For the user alone: null, with NOT_FOUND, for anybody else."
+"""How the description of a field ends that shows what nobody else may see."""
+READS = (
+    "Everything that can be read. A root field that cannot be answered is null, with an error; the others are answered."
+)
+"""The description of Query, which every subgraph extends."""
+CHANGES = (
+    "Everything that can be changed. What a rule refuses is told in `errors` of the field's payload. A field is null, "
+    "with an error, where the access token is missing or not accepted, after too many requests, and when a service "
+    "fails."
+)
+"""The description of Mutation, which every subgraph extends."""
+
+After = Annotated[
+    str | None,
+    strawberry.argument(description="`endCursor` of the page before; without it, the first page."),
+]
+"""The argument `after` of every list."""
+First = Annotated[int, strawberry.argument(description="How many at most, from 1 to 100.")]
+"""The argument `first` of a list."""
+FirstOrDefault = Annotated[
+    int | None, strawberry.argument(description="How many at most, from 1 to 100; without it, 20.")
+]
+"""The argument `first` of a list, where it may be null."""
 
 _TOP_LEVEL = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKEN, FORBIDDEN, TOO_MANY_REQUESTS)
 
 SCALARS: dict[object, ScalarDefinition] = {
     DecimalText: strawberry.scalar(
-        name="Decimal", description='A decimal number as a string: "12.50".', serialize=str, parse_value=_read_decimal
+        name="Decimal",
+        description='A decimal number as a string: "12.50". Amounts of money are in whole units of their currency '
+        "(dollars, not cents) with all its decimals, prices have 4 decimals, numbers of shares up to 6.",
+        serialize=str,
+        parse_value=_read_decimal,
     ),
     Timestamp: strawberry.scalar(
         name="DateTime",
@@ -79,7 +117,7 @@ class Money:
     """An amount with its currency."""
 
     currency: str = strawberry.field(description="ISO 4217 code.")
-    amount: DecimalText
+    amount: DecimalText = strawberry.field(description="In whole units of the currency, with all its decimals.")
 
 
 @strawberry.federation.type(shareable=True, description="Why a mutation was refused.")
@@ -88,7 +126,20 @@ class MutationError:
 
     code: str = strawberry.field(description="A stable code, such as INSUFFICIENT_FUNDS.")
     message: str = strawberry.field(description="What is wrong, and what to do about it.")
-    field: str | None = strawberry.field(default=None, description="The input field at fault.")
+    field: str | None = strawberry.field(
+        default=None, description="The input field at fault; null where it is the whole input."
+    )
+
+
+def describe_enum(enum: type[E], *, description: str, values: Mapping[E, str], name: str | None = None) -> None:
+    """Makes an enum of the rules one of the schema, under its own or another name, with what each value means.
+
+    Raises:
+        KeyError: a value is not described.
+    """
+    strawberry.enum(enum, name=name, description=description)
+    for value in enum.__strawberry_definition__.values:  # type: ignore[attr-defined]  # what strawberry.enum has set
+        value.description = values[enum[value.name]]
 
 
 def mutation_errors(refusal: Refusal) -> list[MutationError]:
@@ -125,26 +176,28 @@ async def attempt_once(work: Awaitable[T]) -> tuple[T | None, list[MutationError
 class PageInfo:
     """Relay's PageInfo; lists are read forward only."""
 
-    has_next_page: bool
-    has_previous_page: bool
-    start_cursor: str | None
-    end_cursor: str | None
+    has_next_page: bool = strawberry.field(description="Whether there are more after this page.")
+    has_previous_page: bool = strawberry.field(description="Whether this page was asked for with `after`.")
+    start_cursor: str | None = strawberry.field(description="The first item's cursor; null on an empty page.")
+    end_cursor: str | None = strawberry.field(
+        description="The last item's cursor, which `after` of the next page takes; null on an empty page."
+    )
 
 
 @strawberry.type(description="One item of a list, with the cursor to continue after it.")
 class Edge(Generic[Node]):
     """Relay's Edge."""
 
-    cursor: str
-    node: Node
+    cursor: str = strawberry.field(description="Opaque; `after` takes it to read on behind this item.")
+    node: Node = strawberry.field(description="The item.")
 
 
 @strawberry.type(description="A page of a list.")
 class Connection(Generic[Node]):
     """Relay's Connection: `Connection[User]` is `UserConnection` in the schema."""
 
-    edges: list[Edge[Node]]
-    page_info: PageInfo
+    edges: list[Edge[Node]] = strawberry.field(description="The items, each with its cursor.")
+    page_info: PageInfo = strawberry.field(description="Where the page stands, and how to read on.")
 
 
 def connection(page: Page[Entity], node: Callable[[Entity], Node], *, after: str | None) -> Connection[Node]:

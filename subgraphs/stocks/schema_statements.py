@@ -5,7 +5,7 @@ from typing import Any
 import strawberry
 
 from subgraphs.shared.errors import Refusal
-from subgraphs.shared.graphql_types import DecimalText, Timestamp, amount_text, invalid_key, keys_of
+from subgraphs.shared.graphql_types import FOR_THE_USER_ALONE, DecimalText, Timestamp, amount_text, invalid_key, keys_of
 from subgraphs.shared.months import month_of_id
 from subgraphs.stocks import rules_statements
 from subgraphs.stocks.rules_orders import Side
@@ -17,15 +17,17 @@ from subgraphs.stocks.schema_stocks import Info, price_text, quantity_text
 class Trade:
     """`rules_statements.Trade` in decimals."""
 
-    order: Order
-    executed_at: Timestamp
-    side: Side
-    quantity: DecimalText
+    order: Order = strawberry.field(description="What was executed.")
+    executed_at: Timestamp = strawberry.field(description="When.")
+    side: Side = strawberry.field(description="Whether shares were bought or sold.")
+    quantity: DecimalText = strawberry.field(description="How many shares.")
     price: DecimalText = strawberry.field(description="What a share was traded at.")
     currency: str = strawberry.field(description="ISO 4217 code.")
-    cost: DecimalText = strawberry.field(description="Price x quantity.")
-    fee: DecimalText = strawberry.field(description="The house's.")
-    broker_fee: DecimalText = strawberry.field(description="The broker's who placed the order.")
+    cost: DecimalText = strawberry.field(description="Price x quantity, rounded once, without fees.")
+    fee: DecimalText = strawberry.field(description="The house's fee.")
+    broker_fee: DecimalText = strawberry.field(
+        description="The fee of the broker who placed the order, zero if none did."
+    )
     profit: DecimalText | None = strawberry.field(
         description="What a sale brought less what its shares had cost on average, before fees; null for a purchase."
     )
@@ -38,8 +40,8 @@ class TradingTotals:
     currency: str = strawberry.field(description="ISO 4217 code.")
     bought: DecimalText = strawberry.field(description="What purchases cost, without fees.")
     sold: DecimalText = strawberry.field(description="What sales brought, before fees.")
-    fees: DecimalText = strawberry.field(description="The house's.")
-    broker_fees: DecimalText = strawberry.field(description="The brokers'.")
+    fees: DecimalText = strawberry.field(description="The house's fees.")
+    broker_fees: DecimalText = strawberry.field(description="The brokers' fees.")
     profit: DecimalText = strawberry.field(description="What sales gained by average cost, before fees.")
 
 
@@ -47,9 +49,13 @@ class TradingTotals:
 class Statement:
     """What stocks adds to a statement; for its user alone."""
 
-    id: strawberry.ID
-    trades: list[Trade] | None = strawberry.field(description="Those of the user's own orders, first one first.")
-    trading: list[TradingTotals] | None = strawberry.field(description="The trades together, per currency.")
+    id: strawberry.ID = strawberry.field(description="Made of the user's id and the month.")
+    trades: list[Trade] | None = strawberry.field(
+        description=f"Those of the user's own orders, first one first. {FOR_THE_USER_ALONE}"
+    )
+    trading: list[TradingTotals] | None = strawberry.field(
+        description=f"The trades together, per currency. {FOR_THE_USER_ALONE}"
+    )
 
     @classmethod
     async def resolve_references(cls, info: Info, representations: list[dict[str, Any]]) -> list["Statement | Refusal"]:

@@ -14,7 +14,6 @@ from subgraphs.stocks import rules
 from subgraphs.stocks.service import UseCases
 
 Info = strawberry.Info[RequestContext[UseCases], None]
-After = Annotated[str | None, strawberry.argument(description="`endCursor` of the page before.")]
 
 
 @strawberry.type(description="A trading day (UTC) of a stock.")
@@ -22,9 +21,9 @@ class TradingDay:
     """`rules.Day` in decimals."""
 
     date: str = strawberry.field(description="As 2026-01-31.")
-    open: DecimalText
-    high: DecimalText
-    low: DecimalText
+    open: DecimalText = strawberry.field(description="The first price.")
+    high: DecimalText = strawberry.field(description="The highest price.")
+    low: DecimalText = strawberry.field(description="The lowest price.")
     close: DecimalText = strawberry.field(description="The last price so far while the day runs.")
 
 
@@ -52,26 +51,37 @@ class PriceBar:
 class Stock:
     """`rules.Stock` in decimals; public."""
 
-    id: strawberry.ID
-    symbol: str
-    name: str
-    currency: str = strawberry.field(description="ISO 4217 code.")
+    id: strawberry.ID = strawberry.field(description="The stock's id, a UUID.")
+    symbol: str = strawberry.field(description="Its short name at the exchange, such as ALBA; unique.")
+    name: str = strawberry.field(description="The company's name.")
+    currency: str = strawberry.field(description="ISO 4217 code of the money that it is traded in.")
     price: DecimalText = strawberry.field(description="The last price.")
     bid: DecimalText = strawberry.field(description="What a seller gets.")
     ask: DecimalText = strawberry.field(description="What a buyer pays.")
-    quoted_at: Timestamp
+    quoted_at: Timestamp = strawberry.field(description="When `price`, `bid` and `ask` were quoted.")
     day: TradingDay = strawberry.field(description="The latest trading day.")
-    previous_close: DecimalText | None
-    issued_quantity: DecimalText
+    previous_close: DecimalText | None = strawberry.field(
+        description="The last price of the trading day before; null on a stock's first day."
+    )
+    issued_quantity: DecimalText = strawberry.field(description="How many shares there are in all.")
 
     @strawberry.field(description="The latest trading days, newest first.")
-    async def days(self, info: Info, first: int = 30) -> list[TradingDay]:
+    async def days(
+        self,
+        info: Info,
+        first: Annotated[int, strawberry.argument(description="How many at most; more than 30 are 30.")] = 30,
+    ) -> list[TradingDay]:
         """The stock's history by day."""
         return [_day(day) for day in await info.context.service.stocks.days(self.id, max(first, 0))]
 
     @strawberry.field(description="For charts: the latest bars, newest first, as far back as they are kept.")
     async def history(
-        self, info: Info, interval: ChartInterval = ChartInterval.HOUR, first: int = 100
+        self,
+        info: Info,
+        interval: Annotated[
+            ChartInterval, strawberry.argument(description="How long one bar lasts.")
+        ] = ChartInterval.HOUR,
+        first: Annotated[int, strawberry.argument(description="How many at most; more than 500 are 500.")] = 100,
     ) -> list[PriceBar]:
         """The stock's history by minute, hour or day."""
         found = await info.context.service.stocks.history(self.id, rules.Interval[interval.name], max(first, 0))
@@ -100,16 +110,20 @@ class Stock:
 class StockHolding:
     """`rules.Holding` in decimals; its user alone sees it."""
 
-    id: strawberry.ID
-    stock: Stock
+    id: strawberry.ID = strawberry.field(description="The holding's id, a UUID.")
+    stock: Stock = strawberry.field(description="What is held.")
     quantity: DecimalText = strawberry.field(description="Free, committed and reserved shares together.")
-    free_quantity: DecimalText
+    free_quantity: DecimalText = strawberry.field(description="Shares that may be sold, or committed to a broker.")
     committed_amount: DecimalText = strawberry.field(description="Shares set aside for brokers.")
     reserved_quantity: DecimalText = strawberry.field(description="Shares set aside for orders.")
-    average_price: DecimalText | None = strawberry.field(description="What a share now held has cost, without fees.")
-    market_value: DecimalText = strawberry.field(description="Bid x quantity.")
-    profit_loss: DecimalText = strawberry.field(description="Market value less cost.")
-    currency: str = strawberry.field(description="ISO 4217 code.")
+    average_price: DecimalText | None = strawberry.field(
+        description="What a share now held has cost on average, without fees; null where none is held."
+    )
+    market_value: DecimalText = strawberry.field(
+        description="What the shares would bring now: bid x quantity, before fees."
+    )
+    profit_loss: DecimalText = strawberry.field(description="Market value less what the shares now held have cost.")
+    currency: str = strawberry.field(description="ISO 4217 code of the stock's currency.")
     version: int = strawberry.field(description="Changes with every change; for `expectedVersion`.")
 
     @classmethod
@@ -129,13 +143,19 @@ class StockHolding:
 class Authorization:
     """What stocks knows of a mandate: the shares that remain of it. Its investor and its broker see it."""
 
-    id: strawberry.ID
+    id: strawberry.ID = strawberry.field(description="The authorization's id, a UUID.")
     remaining_quantity: DecimalText | None = strawberry.field(
-        default=None, description="What remains of a stockholding authorization's shares; null where there were none."
+        default=None,
+        description="What remains of a stockholding authorization's shares. Its investor and its broker see it; "
+        "null for anybody else, and where no shares were set aside.",
     )
-    stock: Stock | None = strawberry.field(default=None, description="The stock of a stockholding authorization.")
+    stock: Stock | None = strawberry.field(
+        default=None, description="The stock of a stockholding authorization; null where `remainingQuantity` is."
+    )
     stockholding: StockHolding | None = strawberry.field(
-        default=None, description="The investor's holding; null for the broker."
+        default=None,
+        description="The investor's holding, for the investor alone: null for the broker, and where "
+        "`remainingQuantity` is.",
     )
 
     @classmethod

@@ -2,17 +2,21 @@
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Self, TypeVar
+from typing import Annotated, Self, TypeVar
 
 import strawberry
 
 from subgraphs.shared.errors import NOT_FOUND, ONLY_THE_USER, Refusal
 from subgraphs.shared.graphql import RequestContext
 from subgraphs.shared.graphql_types import (
+    FOR_THE_USER_ALONE,
+    After,
     Connection,
     DecimalText,
+    FirstOrDefault,
     Timestamp,
     connection,
+    describe_enum,
     invalid_key,
     keys_of,
 )
@@ -24,7 +28,6 @@ T = TypeVar("T")
 Info = strawberry.Info[RequestContext[UseCases], None]
 
 
-@strawberry.enum(description="What a user does here; chosen at registration.")
 class UserType(Enum):
     """A user's role."""
 
@@ -32,7 +35,16 @@ class UserType(Enum):
     BROKER = "broker"
 
 
-@strawberry.enum(description="What an authorization is over.")
+describe_enum(
+    UserType,
+    description="What a user does here; chosen at registration.",
+    values={
+        UserType.INVESTOR: "Trades with money of their own, and may give brokers mandates over it.",
+        UserType.BROKER: "Trades for investors, under the mandates that they give.",
+    },
+)
+
+
 class AuthorizationType(Enum):
     """Money of one currency, or shares of one stock."""
 
@@ -40,7 +52,16 @@ class AuthorizationType(Enum):
     STOCKHOLDING = "stockholding"
 
 
-@strawberry.enum(description="Where an authorization stands.")
+describe_enum(
+    AuthorizationType,
+    description="What an authorization is over.",
+    values={
+        AuthorizationType.CAPITAL: "Money of one currency: to buy for the investor.",
+        AuthorizationType.STOCKHOLDING: "Shares of one stock: to sell for the investor.",
+    },
+)
+
+
 class AuthorizationStatus(Enum):
     """The public statuses."""
 
@@ -52,14 +73,29 @@ class AuthorizationStatus(Enum):
     EXPIRED = "expired"
 
 
+describe_enum(
+    AuthorizationStatus,
+    description="Where an authorization stands.",
+    values={
+        AuthorizationStatus.PENDING: "Money or shares are being set aside; it becomes ACTIVE or FAILED by itself.",
+        AuthorizationStatus.ACTIVE: "They are set aside; the broker may use them from `startsAt` to `endsAt`.",
+        AuthorizationStatus.FAILED: "They could not be set aside; `failureCode` says why. Final.",
+        AuthorizationStatus.REVOKING: "The investor has ended it: the broker may not use it, what is left is given "
+        "back.",
+        AuthorizationStatus.REVOKED: "The investor has ended it; what was left is given back. Final.",
+        AuthorizationStatus.EXPIRED: "It is over since `endsAt`, and what was left is given back. Final.",
+    },
+)
+
+
 @strawberry.federation.type(keys=["id"], description="A user. Names are not verified: tell users apart by id.")
 class User:
     """A user; e-mail address, version and authorizations are the user's own to see."""
 
-    id: strawberry.ID
-    name: str
-    type: UserType
-    registered_at: Timestamp
+    id: strawberry.ID = strawberry.field(description="The user's id, a UUID.")
+    name: str = strawberry.field(description="As the user has written it; not verified, and not unique.")
+    type: UserType = strawberry.field(description="Chosen at registration; it never changes.")
+    registered_at: Timestamp = strawberry.field(description="When the user registered.")
     own: strawberry.Private[rules.User | None]
 
     @classmethod
@@ -73,26 +109,32 @@ class User:
             own=user if user.email is not None else None,
         )
 
-    @strawberry.field(description="Visible to the user alone.")
+    @strawberry.field(description=f"The e-mail address, in lower case. {FOR_THE_USER_ALONE}")
     def email(self) -> str | None:
         """The e-mail address."""
         return self._mine().email
 
     @strawberry.field(
-        description="What `expectedVersion` of updateProfile is compared with; visible to the user alone."
+        description=f"Counts the profile's changes; `expectedVersion` of updateProfile is compared with it. "
+        f"{FOR_THE_USER_ALONE}"
     )
     def version(self) -> int | None:
         """The profile's version."""
         return self._mine().version
 
-    @strawberry.field(description="The mandates this user gave or received, newest first; visible to the user alone.")
+    @strawberry.field(description=f"The mandates this user gave or received, newest first. {FOR_THE_USER_ALONE}")
     async def authorizations(
         self,
         info: Info,
-        status: AuthorizationStatus | None = None,
-        type: AuthorizationType | None = None,
-        first: int | None = None,
-        after: str | None = None,
+        status: Annotated[
+            AuthorizationStatus | None,
+            strawberry.argument(description="Those that stand there alone; without it, all."),
+        ] = None,
+        type: Annotated[
+            AuthorizationType | None, strawberry.argument(description="Those over that alone; without it, all.")
+        ] = None,
+        first: FirstOrDefault = None,
+        after: After = None,
     ) -> "Connection[Authorization] | None":
         """The user's own authorizations."""
         self._mine()
@@ -126,7 +168,7 @@ class User:
 class OpenSession:
     """One of the viewer's own sessions."""
 
-    id: strawberry.ID
+    id: strawberry.ID = strawberry.field(description="The session's id, a UUID; endSession takes it.")
     created_at: Timestamp = strawberry.field(description="When it began.")
     last_used_at: Timestamp = strawberry.field(description="When its tokens were last refreshed.")
     current: bool = strawberry.field(description="Whether the request's token belongs to it.")
@@ -146,19 +188,25 @@ class OpenSession:
 class Authorization:
     """An authorization, visible to its two parties alone."""
 
-    id: strawberry.ID
-    type: AuthorizationType
-    status: AuthorizationStatus
-    investor: User
-    broker: User
-    currency: str | None = strawberry.field(description="Of a capital authorization.")
+    id: strawberry.ID = strawberry.field(description="The authorization's id, a UUID.")
+    type: AuthorizationType = strawberry.field(description="What it is over.")
+    status: AuthorizationStatus = strawberry.field(description="Where it stands.")
+    investor: User = strawberry.field(description="Who gave it.")
+    broker: User = strawberry.field(description="Who may use it.")
+    currency: str | None = strawberry.field(
+        description="ISO 4217 code of a capital authorization's money; null of a stockholding authorization."
+    )
     amount: DecimalText = strawberry.field(description="What was granted in all: money, or a number of shares.")
-    starts_at: Timestamp
-    ends_at: Timestamp | None
-    created_at: Timestamp
-    failure_code: str | None = strawberry.field(description="Why it failed, if it did.")
+    starts_at: Timestamp = strawberry.field(description="From when the broker may use it.")
+    ends_at: Timestamp | None = strawberry.field(
+        description="Until when the broker may use it; null if until it is revoked."
+    )
+    created_at: Timestamp = strawberry.field(description="When it was asked for.")
+    failure_code: str | None = strawberry.field(
+        description="Why it failed: a stable code, such as INSUFFICIENT_FUNDS; null unless it is FAILED."
+    )
     parent_id: strawberry.ID | None = strawberry.field(
-        description="The authorization whose order rolled over into this one."
+        description="The authorization whose order rolled over into this one; null of one that the investor gave."
     )
 
     @classmethod
@@ -195,10 +243,12 @@ class Authorization:
 class Session:
     """A fresh pair of tokens."""
 
-    access_token: str
+    access_token: str = strawberry.field(description="Says who the user is. Nobody else may see it.")
     expires_in: int = strawberry.field(description="Seconds until the access token expires.")
-    refresh_token: str = strawberry.field(description="Works once: `refresh` returns the next one.")
-    user: User
+    refresh_token: str = strawberry.field(
+        description="Works once: `refresh` returns the next one. Nobody else may see it."
+    )
+    user: User = strawberry.field(description="Who is logged in.")
 
     @classmethod
     def of(cls, session: rules.Session) -> Self:

@@ -11,9 +11,16 @@ from strawberry.federation.types import FieldSet
 from subgraphs.shared.errors import NOT_FOUND, Refusal
 from subgraphs.shared.graphql import RequestContext, SubgraphSchema
 from subgraphs.shared.graphql_types import (
+    CHANGES,
+    ERRORS,
+    FOR_THE_USER_ALONE,
+    IDEMPOTENCY_KEY,
+    READS,
     REPLAYED,
+    After,
     Connection,
     DecimalText,
+    First,
     Money,
     MutationError,
     Timestamp,
@@ -28,6 +35,7 @@ from subgraphs.wallet import rules, rules_statements
 from subgraphs.wallet.service import Moved, WalletService
 
 Info = strawberry.Info[RequestContext[WalletService], None]
+INPUT_AMOUNT = "Above zero, in whole units of the currency, with no more decimals than it has."
 
 
 @strawberry.enum(description="What a transaction was.")
@@ -57,11 +65,11 @@ class TransactionDirection(Enum):
 class Balance:
     """`rules.Balance` in decimals."""
 
-    currency: str = strawberry.field(description="ISO 4217.")
+    currency: str = strawberry.field(description="ISO 4217 code.")
     available: DecimalText = strawberry.field(description="May be spent or withdrawn.")
     committed: DecimalText = strawberry.field(description="Set aside for brokers by capital authorizations.")
     held: DecimalText = strawberry.field(description="Set aside for orders that are not settled.")
-    total: DecimalText = strawberry.field(description="All of it.")
+    total: DecimalText = strawberry.field(description="All of it: available, committed and held together.")
 
 
 @strawberry.federation.type(
@@ -70,18 +78,18 @@ class Balance:
 class Order:
     """The order that caused a transaction; stocks owns it."""
 
-    id: strawberry.ID
+    id: strawberry.ID = strawberry.field(description="The order's id, a UUID.")
 
 
 @strawberry.federation.type(keys=["id"], description="A mandate that an investor gives a broker.")
 class Authorization:
     """The wallet's share of a mandate: the money that remains of it."""
 
-    id: strawberry.ID
+    id: strawberry.ID = strawberry.field(description="The authorization's id, a UUID.")
     remaining_capital: Money | None = strawberry.field(
         default=None,
-        description="What remains of a capital authorization's money; null where none was set aside. "
-        "Its investor and its broker see it.",
+        description="What remains of a capital authorization's money. Its investor and its broker see it; null for "
+        "anybody else, and where no money was set aside.",
     )
 
     @classmethod
@@ -98,14 +106,16 @@ class Authorization:
 class Transaction:
     """`rules.Transaction` in decimals; its user alone sees it."""
 
-    id: strawberry.ID
-    kind: TransactionKind
-    direction: TransactionDirection
-    currency: str = strawberry.field(description="ISO 4217.")
+    id: strawberry.ID = strawberry.field(description="The transaction's id, a UUID.")
+    kind: TransactionKind = strawberry.field(description="What it was.")
+    direction: TransactionDirection = strawberry.field(description="Whether it raised or lowered the total balance.")
+    currency: str = strawberry.field(description="ISO 4217 code.")
     amount: DecimalText = strawberry.field(description="Above zero; `direction` says which way.")
-    created_at: Timestamp
-    order: Order | None = strawberry.field(description="The order that caused it.")
-    authorization: Authorization | None = strawberry.field(description="The mandate under which a broker caused it.")
+    created_at: Timestamp = strawberry.field(description="When it was booked.")
+    order: Order | None = strawberry.field(description="The order that caused it; null for deposits and withdrawals.")
+    authorization: Authorization | None = strawberry.field(
+        description="The mandate under which a broker caused it; null where no broker did."
+    )
 
     @classmethod
     async def resolve_references(
@@ -122,7 +132,7 @@ class Transaction:
 class CurrencyStatement:
     """`rules_statements.CurrencyStatement` in decimals."""
 
-    currency: str = strawberry.field(description="ISO 4217.")
+    currency: str = strawberry.field(description="ISO 4217 code.")
     opening: DecimalText = strawberry.field(description="The total balance when the month began.")
     credited: DecimalText = strawberry.field(description="What the transactions IN add up to.")
     debited: DecimalText = strawberry.field(description="What the transactions OUT add up to.")
@@ -136,35 +146,44 @@ class CurrencyStatement:
 class Statement:
     """The wallet's share of a statement: the journal's lines; stocks adds the trades."""
 
-    id: strawberry.ID
+    id: strawberry.ID = strawberry.field(description="Made of the user's id and the month.")
     month: str = strawberry.field(description="A month of UTC, as `2026-01`.")
     currencies: list[CurrencyStatement] = strawberry.field(description="Every currency the user had by then.")
     transactions: list[Transaction] = strawberry.field(description="All of the month, first one first.")
-
-
-After = Annotated[str | None, strawberry.argument(description="`endCursor` of the page before.")]
 
 
 @strawberry.federation.type(keys=["id"], description="A user. Names are not verified: tell users apart by id.")
 class User:
     """The wallet's share of a user; everything in it is for that user alone and null with NOT_FOUND for others."""
 
-    id: strawberry.ID
+    id: strawberry.ID = strawberry.field(description="The user's id, a UUID.")
 
-    @strawberry.field(description="Money in every currency the user ever had. For the user alone.")
+    @strawberry.field(description=f"Money, one balance for each currency the user ever had. {FOR_THE_USER_ALONE}")
     async def balances(self, info: Info) -> list[Balance] | None:
         """All balances."""
         balances = await info.context.service.balances(info.context.caller, of_user=self.id)
         return [_balance(balance) for balance in balances]
 
-    @strawberry.field(description="Money in one currency. For the user alone.")
-    async def balance(self, info: Info, currency: str) -> Balance | None:
+    @strawberry.field(description=f"Money in one currency, zero where there never was any. {FOR_THE_USER_ALONE}")
+    async def balance(
+        self,
+        info: Info,
+        currency: Annotated[
+            str, strawberry.argument(description="ISO 4217 code; one that is not traded here is UNKNOWN_CURRENCY.")
+        ],
+    ) -> Balance | None:
         """One balance, zero where there never was any."""
         return _balance(await info.context.service.balance(info.context.caller, currency, of_user=self.id))
 
-    @strawberry.field(description="Changes of the user's money, newest first. For the user alone.")
+    @strawberry.field(description=f"Changes of the user's money, newest first. {FOR_THE_USER_ALONE}")
     async def transactions(
-        self, info: Info, first: int = 20, after: After = None, kind: TransactionKind | None = None
+        self,
+        info: Info,
+        first: First = 20,
+        after: After = None,
+        kind: Annotated[
+            TransactionKind | None, strawberry.argument(description="Of this kind alone; without it, of any.")
+        ] = None,
     ) -> Connection[Transaction] | None:
         """A page of transactions."""
         page = await info.context.service.transactions(
@@ -177,8 +196,10 @@ class User:
         shown = await _transactions(info, page.items)
         return connection(page, lambda transaction: shown[transaction.id], after=after)
 
-    @strawberry.field(description="A month of UTC, named as `2026-01`. For the user alone.")
-    async def statement(self, info: Info, month: str) -> Statement | None:
+    @strawberry.field(description=f"What a month brought. {FOR_THE_USER_ALONE}")
+    async def statement(
+        self, info: Info, month: Annotated[str, strawberry.argument(description="A month of UTC, as `2026-01`.")]
+    ) -> Statement | None:
         """A statement."""
         wanted = parse_month(month)
         statement = await info.context.service.statement(info.context.caller, wanted, of_user=self.id)
@@ -197,12 +218,16 @@ class User:
         return [invalid_key("id") if key is None else cls(id=strawberry.ID(key)) for key in keys]
 
 
-@strawberry.type
+@strawberry.type(description=READS)
 class Query:
     """The wallet's root fields."""
 
-    @strawberry.field(description="One of the caller's transactions.")
-    async def transaction(self, info: Info, id: strawberry.ID) -> Transaction | None:
+    @strawberry.field(
+        description="One of the caller's transactions; null, with NOT_FOUND, where the caller has none of that id."
+    )
+    async def transaction(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The transaction's id.")]
+    ) -> Transaction | None:
         """A transaction by id; another user's is not found."""
         found = await info.context.service.transaction(info.context.caller, id)
         return (await _transactions(info, [found]))[id]
@@ -212,44 +237,48 @@ class Query:
 class DepositInput:
     """What `deposit` takes."""
 
-    currency: str = strawberry.field(description="ISO 4217.")
-    amount: DecimalText
-    idempotency_key: str = strawberry.field(description="The same key and amount again has no second effect.")
+    currency: str = strawberry.field(description="ISO 4217 code.")
+    amount: DecimalText = strawberry.field(description=INPUT_AMOUNT)
+    idempotency_key: str = strawberry.field(description=IDEMPOTENCY_KEY)
 
 
 @strawberry.input(description="An amount to withdraw.")
 class WithdrawInput:
     """What `withdraw` takes."""
 
-    currency: str = strawberry.field(description="ISO 4217.")
-    amount: DecimalText
-    idempotency_key: str = strawberry.field(description="The same key and amount again has no second effect.")
+    currency: str = strawberry.field(description="ISO 4217 code.")
+    amount: DecimalText = strawberry.field(description=INPUT_AMOUNT)
+    idempotency_key: str = strawberry.field(description=IDEMPOTENCY_KEY)
 
 
 @strawberry.type(description="What became of a deposit.")
 class DepositPayload:
     """The transaction, or why there is none."""
 
-    transaction: Transaction | None
+    transaction: Transaction | None = strawberry.field(description="What was booked; null where it was refused.")
     replayed: bool = strawberry.field(description=REPLAYED)
-    errors: list[MutationError]
+    errors: list[MutationError] = strawberry.field(description=ERRORS)
 
 
 @strawberry.type(description="What became of a withdrawal.")
 class WithdrawPayload:
     """The transaction, or why there is none."""
 
-    transaction: Transaction | None
+    transaction: Transaction | None = strawberry.field(description="What was booked; null where it was refused.")
     replayed: bool = strawberry.field(description=REPLAYED)
-    errors: list[MutationError]
+    errors: list[MutationError] = strawberry.field(description=ERRORS)
 
 
-@strawberry.type
+@strawberry.type(description=CHANGES)
 class Mutation:
     """The wallet's mutations."""
 
     @strawberry.mutation(description="Brings the caller's money in.")
-    async def deposit(self, info: Info, input: DepositInput) -> DepositPayload | None:
+    async def deposit(
+        self,
+        info: Info,
+        input: Annotated[DepositInput, strawberry.argument(description="What to bring in, once per key.")],
+    ) -> DepositPayload | None:
         """A deposit, once per idempotency key."""
         moved, errors, repeated = await _move(info, "deposit", input)
         return DepositPayload(
@@ -259,7 +288,11 @@ class Mutation:
         )
 
     @strawberry.mutation(description="Takes the caller's money out.")
-    async def withdraw(self, info: Info, input: WithdrawInput) -> WithdrawPayload | None:
+    async def withdraw(
+        self,
+        info: Info,
+        input: Annotated[WithdrawInput, strawberry.argument(description="What to take out, once per key.")],
+    ) -> WithdrawPayload | None:
         """A withdrawal, once per idempotency key."""
         moved, errors, repeated = await _move(info, "withdraw", input)
         return WithdrawPayload(
