@@ -26,7 +26,7 @@ from tests.conftest import DatabaseFactory, fresh_urls
 from tests.faults.books import FATES, POLL_S, Books, Row, at_rest, is_quiet, read_books, violations_of
 from tests.faults.crash_points import Control
 from tests.faults.people import Clients, Person
-from tests.faults.processes import SERVICES, World, Zygote
+from tests.faults.processes import SERVICES, World, Zygote, service_of
 from tests.faults.scenarios import (
     ACTED_AT_MS,
     BASE_AT_MS,
@@ -38,6 +38,8 @@ from tests.faults.scenarios import (
 )
 from tests.faults.storm import Weather, rage
 
+SECOND = ("wallet/2", "stocks/2")
+"""What a storm on PostgreSQL has two of; a SQLite file has one process."""
 DEATH_WITHIN_S = 5.0
 DOWN_S = 0.3
 """How long a service stays down for an interference; what needs that very service is waiting at its door by then."""
@@ -198,8 +200,7 @@ class Stage:
     async def storm(self, *, seconds: float, seed: int) -> Weather:
         """Many clients and random kills for `seconds`, on the base that every scenario starts from."""
         async with self._world(await self.base(), ACTED_AT_MS) as (world, clients, databases, _):
-            for service in SERVICES:
-                world.start(service)
+            self._start_replicas(world)
             await _answering(clients)
             return await rage(world, clients, databases, seconds=seconds, seed=seed)
 
@@ -212,22 +213,29 @@ class Stage:
         """
         chance = random.Random(seed)
         async with self._world(await self.base(), ACTED_AT_MS) as (world, clients, databases, prepared):
-            for service in SERVICES:
-                world.start(service)
+            self._start_replicas(world)
             await _answering(clients)
             storm = asyncio.create_task(rage(world, clients, databases, seconds=seconds, seed=seed))
             backups = [self.folder / f"backup_{uuid.uuid4().hex}" for _ in range(number)]
             for turn, backup in enumerate(backups):
                 await asyncio.sleep(chance.uniform(0, seconds / number))
+                wallets = [name for name in world.processes if service_of(name) == "wallet"]
                 if turn % 2 == 0:
-                    world.processes["wallet"].kill()
+                    for wallet in wallets:
+                        world.processes[wallet].kill()
                     await asyncio.sleep(DOWN_S)
                 # In a loop of its own: in this one the clients would wait for it.
                 await asyncio.to_thread(asyncio.run, back_up(world.databases, backup))
                 if turn % 2 == 0:
-                    world.start("wallet")
+                    for wallet in wallets:
+                        world.start(wallet)
             weather, now = await storm, world.clock()
         return weather, [await self._recovered(backup, prepared, now) for backup in backups]
+
+    def _start_replicas(self, world: World) -> None:
+        """Starts every service, and where several processes may serve one database, a second one of some."""
+        for replica in (*SERVICES, *(SECOND if self.kind != "sqlite" else ())):
+            world.start(replica)
 
     async def _recovered(
         self, backup: Path, prepared: Prepared, begins_at_ms: int

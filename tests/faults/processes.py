@@ -19,6 +19,11 @@ SERVICES = ("users", "wallet", "stocks")
 ROOT = Path(__file__).parents[2]
 
 
+def service_of(replica: str) -> str:
+    """The service that a process is of: `wallet` of `wallet/2`."""
+    return replica.partition("/")[0]
+
+
 class Zygote:
     """The test's handle on the forking process; one serves a whole test session."""
 
@@ -78,6 +83,11 @@ class Process:
         finally:
             loop.remove_reader(self._pidfd)
 
+    def terminate(self) -> None:
+        """What stops a service in production: SIGTERM, which lets it end what it has begun."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
     def kill(self) -> None:
         """kill -9."""
         with contextlib.suppress(ProcessLookupError):
@@ -90,7 +100,10 @@ class Process:
 
 
 class World:
-    """Three services over one set of databases: addresses that stay, processes that come and go."""
+    """Three services over one set of databases: addresses that stay, processes that come and go.
+
+    `processes` are the services by name, and whatever replicas have been started beside them.
+    """
 
     def __init__(self, zygote: Zygote, folder: Path, databases: Mapping[str, str]) -> None:
         self._zygote = zygote
@@ -108,8 +121,13 @@ class World:
         """The world's time, in milliseconds since the epoch."""
         return self.control.now_ms
 
-    def start(self, service: str, *, kill_at: int | None = None) -> Process:
-        """Starts a service, to be killed at its `kill_at`th point, or never."""
+    def start(self, replica: str, *, kill_at: int | None = None) -> Process:
+        """Starts a service, to be killed at its `kill_at`th point, or never.
+
+        Args:
+            replica: a service, or one process more of it on the same database and address, as in `wallet/2`.
+        """
+        service = service_of(replica)
         message = {
             "service": service,
             "database": self.databases[service],
@@ -119,10 +137,10 @@ class World:
             "log": str(self._folder / f"{service}.log"),
             "kill_at": kill_at,
         }
-        if service in self.processes:
-            self.processes[service].close()
-        self.processes[service] = Process(self._zygote.start(message, self.sockets[service]))
-        return self.processes[service]
+        if replica in self.processes:
+            self.processes[replica].close()
+        self.processes[replica] = Process(self._zygote.start(message, self.sockets[service]))
+        return self.processes[replica]
 
     def points(self, service: str) -> list[str]:
         """The labels of the points that a service reached while the world was armed, in order."""

@@ -18,7 +18,7 @@ from subgraphs.shared.database import Database
 from subgraphs.stocks.tables import orders
 from tests.faults.books import at_rest, violations_of
 from tests.faults.people import Clients, NotFinal
-from tests.faults.processes import SERVICES, World
+from tests.faults.processes import World, service_of
 from tests.faults.scenarios import CURRENCY, STOCK, SYMBOL
 
 CLIENTS = 16
@@ -32,6 +32,7 @@ class Weather:
     """What a storm was: `unfinished` names the requests that never got a final answer."""
 
     seed: int
+    processes: int = 0
     kills: int = 0
     states: Mapping[str, int] = field(default_factory=dict)
     recovery_s: float = 0.0
@@ -50,9 +51,9 @@ class Weather:
 
     def __str__(self) -> str:
         return (
-            f"storm (seed {self.seed}): {self.kills} kills, {self.orders} orders {dict(self.states)}, "
-            f"{self.completed_share:.0%} completed, {len(self.violations)} violations, "
-            f"all terminal {self.recovery_s:.2f} s after the last kill"
+            f"storm (seed {self.seed}): {self.kills} kills of {self.processes} processes, "
+            f"{self.orders} orders {dict(self.states)}, {self.completed_share:.0%} completed, "
+            f"{len(self.violations)} violations, all terminal {self.recovery_s:.2f} s after the last kill"
         )
 
 
@@ -65,7 +66,7 @@ async def rage(
     seed: int,
 ) -> Weather:
     """Storms for `seconds`, lets everything come to rest, and says what is left."""
-    weather = Weather(seed)
+    weather = Weather(seed, len(world.processes))
     until = time.monotonic() + seconds
     actors = [asyncio.create_task(_act(clients, number, seed, until, weather)) for number in range(CLIENTS)]
     await _kill(world, clients, random.Random(seed), until, weather)
@@ -83,8 +84,8 @@ async def rage(
 async def _kill(world: World, clients: Clients, chance: random.Random, until: float, weather: Weather) -> None:
     while time.monotonic() < until:
         await asyncio.sleep(chance.uniform(*KILL_PAUSE_S))
-        victim = chance.choice(SERVICES)
-        await clients.send(victim, "GET", "/ready")
+        victim = chance.choice(list(world.processes))
+        await clients.send(service_of(victim), "GET", "/ready")
         process = world.processes[victim]
         process.kill()
         await process.wait()
