@@ -53,11 +53,11 @@ attack: $(STAMP)
 	TRIFOLIO_ATTACK_ROUNDS=5 $(BIN)/python -m pytest tests/attacks
 	$(BIN)/python -m tests.attacks $(ARGS)
 
-# The fault tests at length: five minutes of kills on each database, twenty backups in a storm, every interference at
-# every point, every preemption of every race, five thousand seeds of network faults.
+# The fault tests at length: five minutes of kills on each database, twenty backups in a storm, a minute of restarts,
+# every interference at every point, every preemption of every race, five thousand seeds of network faults.
 storm: $(STAMP)
 	TRIFOLIO_STORM_SECONDS=300 TRIFOLIO_BACKUPS=20 TRIFOLIO_INTERFERENCES=all TRIFOLIO_RACES=all \
-	  TRIFOLIO_NETWORK_SEEDS=5000 \
+	  TRIFOLIO_NETWORK_SEEDS=5000 TRIFOLIO_RESTART_SECONDS=60 \
 	  $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
 # Mistakes planted in a copy of the services: which test catches each.

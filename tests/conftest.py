@@ -6,6 +6,7 @@ of several services takes `fresh_database` and calls it once per package.
 """
 
 import asyncio
+import contextlib
 import importlib
 import os
 import shutil
@@ -15,6 +16,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -71,6 +73,17 @@ def postgres_server() -> Iterator[str]:
     if given:
         yield given
         return
+    with running_postgres() as server:
+        yield server.get_uri()
+
+
+@contextlib.contextmanager
+def running_postgres(*, crashes: bool = False) -> Iterator[Any]:
+    """A PostgreSQL server of one's own, which its package's `PostgresServer` stops and starts.
+
+    Args:
+        crashes: whether it is killed as well: then what it has acknowledged has left its memory.
+    """
     memory = _memory()
     roomy = memory is not None and shutil.disk_usage(memory).free > POSTGRES_BYTES_MAX
     folder = Path(tempfile.mkdtemp(prefix="trifolio-postgres-", dir=memory if roomy else None))
@@ -82,10 +95,10 @@ def postgres_server() -> Iterator[str]:
             raise
         pytest.skip(f"PostgreSQL does not start here: {error}")
     # Nothing here outlives the session, so no test waits for a disk.
-    for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+    for setting in ("fsync = off", f"synchronous_commit = {'on' if crashes else 'off'}", "full_page_writes = off"):
         _run_sql(running.get_uri(), f"ALTER SYSTEM SET {setting}")
     _run_sql(running.get_uri(), "SELECT pg_reload_conf()")
-    yield running.get_uri()
+    yield running
     running.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -124,7 +137,12 @@ def sqlite_factory(tmp_path_factory: pytest.TempPathFactory, sqlite_folder: Path
 
 @pytest.fixture(scope="session")
 def postgres_factory(postgres_server: str) -> DatabaseFactory:
-    """Makes migrated PostgreSQL databases: each package's is migrated once, then cloned."""
+    """Makes migrated PostgreSQL databases on the session's server."""
+    return databases_on(postgres_server)
+
+
+def databases_on(postgres_server: str) -> DatabaseFactory:
+    """Makes migrated databases on that PostgreSQL server: each package's is migrated once, then cloned."""
     templates: dict[str, str] = {}
     server = make_url(postgres_server)
 

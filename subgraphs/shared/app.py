@@ -5,7 +5,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -38,6 +38,8 @@ REST_BODY_BYTES_MAX = 65_536
 """The largest documented body is below 2 KiB."""
 HOUR_S = 3_600
 CLOCK_LOOK_S = 1.0
+RESTART_S = 1.0
+CANCELLED_AGAIN_S = 0.5
 GRAPHQL_PATH = "/graphql"
 REQUEST_ID_HEADER = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
@@ -164,13 +166,20 @@ def _lifespan(parts: ServiceParts, clock: ClockWatch) -> Callable[[FastAPI], Any
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
             for close in parts.closing:
                 await close()
 
     return lifespan
+
+
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Ends the loops. One that was cancelled while its cleaning up failed may have lost that: it is told again."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCELLED_AGAIN_S)
 
 
 def _clock_metric(clock: ClockWatch) -> Metric:
@@ -210,7 +219,7 @@ async def _forever(work: Background) -> None:
             LOGGER.warning("background work waits: %s", refusal.detail)
         except Exception:
             LOGGER.exception("background work failed and starts again")
-        await asyncio.sleep(1)
+        await asyncio.sleep(RESTART_S)
 
 
 def _health_routes(database: Database, metrics: Sequence[Metric]) -> APIRouter:

@@ -18,7 +18,10 @@ once. The next use tries again, on a new connection, so that nothing has to be r
 
 PostgreSQL: asyncpg under READ COMMITTED. There a guarded UPDATE alone does not stop two transactions that each write
 what the other one checked, so a decision first locks the row it rests on: `insert_or_ignore`, then `locked(select)`.
-Serialization failures and deadlocks are retried.
+Serialization failures and deadlocks are retried. A server that restarts is waited for: what has to connect waits until
+`POSTGRES_AWAY_MS_MAX` after it was first found away, and a transaction that lost its connection before its commit runs
+again. So a restart fails only what was reading, or committing, when it began. A server that stays away is not waited
+for by every request anew; and `/ready` says so at once.
 """
 
 import asyncio
@@ -28,7 +31,8 @@ import random
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 from zlib import crc32
 
@@ -36,7 +40,7 @@ from sqlalchemy import URL, Engine, RootTransaction, create_engine, event, func,
 from sqlalchemy import Connection as SyncConnection
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
@@ -61,6 +65,12 @@ POSTGRES_POOL_SIZE = 10
 POSTGRES_LOCK_TIMEOUT_MS = 5_000
 """No transaction here is long: a row lock awaited longer than this belongs to a stuck peer, and the caller retries."""
 
+POSTGRES_AWAY_MS_MAX = 5_000
+"""How long after a server was found away it is waited for: a restart takes a second or two."""
+POSTGRES_AWAY_RETRY_MS = 50
+POSTGRES_CONNECT_TIMEOUT_S = 5
+"""Of a host that does not even refuse; the driver's own is a minute."""
+
 _UNDEFINED_TABLE = "42P01"
 _PRIMARY_CODE = 0xFF
 """The bits of an extended SQLite code that are its primary code."""
@@ -70,6 +80,8 @@ _PASSING_SQLSTATES = _RETRIED_SQLSTATES | {"55P03"}
 """Also lock_not_available."""
 _BROKEN_SQLSTATES = ("08", "28", "3D000", "25006", "42501", "53", "55000", "57P", "58", "XX001", "XX002")
 """How the codes of a server begin that is away, full, damaged or read-only, or does not let this service in."""
+_AWAY_SQLSTATES = frozenset({"57P01", "57P02", "57P03"})
+"""admin_shutdown, crash_shutdown, cannot_connect_now."""
 _SCHEMA_SQLSTATES = ("42P01", "42703")
 _BROKEN_SQLITE_CODES = frozenset(
     {
@@ -105,6 +117,15 @@ class Connection(Protocol):
 
     async def now(self) -> int:
         """The database's time in milliseconds, or the injected clock's."""
+        ...
+
+
+class AdvisoryLock(Protocol):
+    """A lock that replicas ask for and do not wait for."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it is held here, and still is."""
         ...
 
 
@@ -147,7 +168,7 @@ class Database:
         It looks at the schema, and after something has failed it writes.
         """
         try:
-            await self._check_schema()
+            await self._check_schema(patient=False)
             if self._broken is not None:
                 await self._backend.try_out()
             if self._logged is not None:
@@ -156,11 +177,11 @@ class Database:
             await self._refuse_broken(error)
             raise
 
-    async def _check_schema(self) -> None:
+    async def _check_schema(self, *, patient: bool = True) -> None:
         """Raises _Unusable while the schema cannot be worked with."""
         if self._schema_fault is None:
             return
-        found = self._schema_fault(await self._revision())
+        found = self._schema_fault(await self._revision(patient=patient))
         self._schema_is_known = found is None
         if found is not None:
             raise _Unusable(found)
@@ -246,21 +267,29 @@ class Database:
 
     async def _attempts(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         for attempt in range(1, WRITE_ATTEMPTS_MAX + 1):
+            worked = False
             try:
                 async with self._backend.writing() as connection:
-                    return await work(connection)
+                    result = await work(connection)
+                    worked = True
+                return result
             except DBAPIError as error:
-                if attempt == WRITE_ATTEMPTS_MAX or sqlstate_of(error) not in _RETRIED_SQLSTATES:
+                # Whether a commit was done whose connection broke, nobody knows here.
+                lost = not worked and self._backend.has_lost(error)
+                if attempt == WRITE_ATTEMPTS_MAX or not (lost or sqlstate_of(error) in _RETRIED_SQLSTATES):
                     raise
             await asyncio.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311  # spreads retries, no secret
         raise AssertionError("the last attempt returns or raises")
 
     @asynccontextmanager
-    async def advisory_lock(self, name: str) -> AsyncIterator[bool]:
-        """Yields True to one holder of `name` at a time over all replicas, False to others without waiting."""
+    async def advisory_lock(self, name: str) -> AsyncIterator[AdvisoryLock]:
+        """A lock that one holder of `name` at a time has over all replicas; others are told at once that they have not.
+
+        Who holds it for long asks again and again: it is lost with the connection to the server.
+        """
         try:
-            async with self._backend.advisory_lock(name) as held:
-                yield held
+            async with self._backend.advisory_lock(name) as lock:
+                yield lock
         except Exception as error:
             await self._refuse_broken(error)
             raise
@@ -277,8 +306,8 @@ class Database:
             await self._refuse_broken(error)
             raise
 
-    async def _revision(self) -> str | None:
-        async with self._backend.reading() as connection:
+    async def _revision(self, *, patient: bool = True) -> str | None:
+        async with self._backend.reading(patient=patient) as connection:
             try:
                 found: str | None = (await connection.execute(_REVISION)).scalar_one_or_none()
             except DBAPIError as error:
@@ -380,6 +409,11 @@ class _SqliteConnection:
         return self._clock()
 
 
+@dataclass(frozen=True, slots=True)
+class _FileLock:
+    held: bool
+
+
 class _SqliteBackend:
     """One reading and one writing connection to one file, shared by the process's event loop."""
 
@@ -398,7 +432,7 @@ class _SqliteBackend:
         self._advisory: set[str] = set()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Connection]:
+    async def reading(self, *, patient: bool = True) -> AsyncIterator[Connection]:
         self._uses += 1
         try:
             reader = self._reader
@@ -420,6 +454,10 @@ class _SqliteBackend:
                     yield _SqliteConnection(writer, self._clock)
             finally:
                 self._ended()
+
+    def has_lost(self, _error: DBAPIError) -> bool:
+        """A file is not lost as a connection is."""
+        return False
 
     def reopen(self, *, damaged: bool) -> None:
         """Takes new connections as soon as nobody uses the old ones: the file may be another one by then."""
@@ -451,13 +489,13 @@ class _SqliteBackend:
         return self._writer
 
     @asynccontextmanager
-    async def advisory_lock(self, name: str) -> AsyncIterator[bool]:
+    async def advisory_lock(self, name: str) -> AsyncIterator[AdvisoryLock]:
         if name in self._advisory:
-            yield False
+            yield _FileLock(held=False)
             return
         self._advisory.add(name)
         try:
-            yield True
+            yield _FileLock(held=True)
         finally:
             self._advisory.discard(name)
 
@@ -491,6 +529,17 @@ class _PostgresConnection:
         return milliseconds
 
 
+class _ServerLock:
+    """A lock of a server's session: gone with its connection, which the driver notices without being asked."""
+
+    def __init__(self, driver_connection: Any) -> None:
+        self._driver_connection = driver_connection
+
+    @property
+    def held(self) -> bool:
+        return self._driver_connection is not None and not self._driver_connection.is_closed()
+
+
 class _PostgresBackend:
     """A pool of asyncpg connections; reads run in autocommit mode and spare BEGIN and ROLLBACK."""
 
@@ -502,41 +551,106 @@ class _PostgresBackend:
             max_overflow=0,
             pool_pre_ping=False,
             hide_parameters=True,  # errors are logged, and parameters are people's data
-            connect_args={"server_settings": {"lock_timeout": str(POSTGRES_LOCK_TIMEOUT_MS)}},
+            connect_args={
+                "server_settings": {"lock_timeout": str(POSTGRES_LOCK_TIMEOUT_MS)},
+                "timeout": POSTGRES_CONNECT_TIMEOUT_S,
+            },
         )
+        event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
+        self._reconnecting = asyncio.Lock()
+        """Held by the one who looks whether a server that was away is back."""
+        self._away_since: float | None = None
         self._reading_engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Connection]:
-        async with self._reading_engine.connect() as connection:
+    async def reading(self, *, patient: bool = True) -> AsyncIterator[Connection]:
+        async with AsyncExitStack() as closing_it:
+            connection = await self._connected(self._reading_engine, patient=patient)
+            closing_it.push_async_exit(connection)
             yield _PostgresConnection(connection, self._clock)
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[Connection]:
-        async with self._engine.begin() as connection:
+    async def writing(self, *, patient: bool = True) -> AsyncIterator[Connection]:
+        async with AsyncExitStack() as closing_it:
+            connection = await self._connected(self._engine, patient=patient)
+            closing_it.push_async_exit(connection)
+            await closing_it.enter_async_context(connection.begin())
             yield _PostgresConnection(connection, self._clock)
 
+    async def _connected(self, engine: AsyncEngine, *, patient: bool) -> AsyncConnection:
+        """A connection; while the server restarts, one as soon as it is back. Who gets it closes it."""
+        try:
+            return await self._connect(engine)
+        except Exception as error:
+            if not (patient and _is_away(error) and self._away_briefly()):
+                raise
+        async with self._reconnecting:
+            while True:
+                try:
+                    return await self._connect(engine)
+                except Exception as error:
+                    if not (_is_away(error) and self._away_briefly()):
+                        raise
+                await asyncio.sleep(POSTGRES_AWAY_RETRY_MS / 1_000)
+
+    async def _connect(self, engine: AsyncEngine) -> AsyncConnection:
+        connection = await engine.connect()
+        self._away_since = None
+        return connection
+
+    def _away_briefly(self) -> bool:
+        """Whether the server, which is away now, was there a moment ago."""
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+        return time.monotonic() - self._away_since < POSTGRES_AWAY_MS_MAX / 1_000
+
+    def has_lost(self, error: DBAPIError) -> bool:
+        """Whether the connection broke, so that whatever its transaction has done is undone."""
+        return error.connection_invalidated or sqlstate_of(error) in _AWAY_SQLSTATES
+
     @asynccontextmanager
-    async def advisory_lock(self, name: str) -> AsyncIterator[bool]:
+    async def advisory_lock(self, name: str) -> AsyncIterator[AdvisoryLock]:
         key = crc32(name.encode())
         async with self._reading_engine.connect() as connection:
-            held: bool = (await connection.execute(select(func.pg_try_advisory_lock(key)))).scalar_one()
+            taken: bool = (await connection.execute(select(func.pg_try_advisory_lock(key)))).scalar_one()
+            driver = (await connection.get_raw_connection()).driver_connection
             try:
-                yield held
+                yield _ServerLock(driver if taken else None)
             finally:
-                if held:
-                    await connection.execute(select(func.pg_advisory_unlock(key)))
+                if taken:
+                    await self._unlock(connection, key)
+
+    async def _unlock(self, connection: AsyncConnection, key: int) -> None:
+        """Gives the lock back, if need be with its connection. It never raises what would hide why the work ended."""
+        try:
+            await connection.execute(select(func.pg_advisory_unlock(key)))
+        except DBAPIError:
+            await connection.invalidate()
+        except asyncio.CancelledError:
+            await connection.invalidate()
+            raise
 
     def reopen(self, *, damaged: bool) -> None:
         """The pool gives up what is broken by itself."""
 
     async def try_out(self) -> None:
         """Commits a change that changes nothing."""
-        async with self.writing() as connection:
+        async with self.writing(patient=False) as connection:
             await connection.execute(_POSTGRES_PROBE)
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+def _refuse_closed(connection: Any, _record: object, _fairy: object) -> None:
+    """Lets the pool replace a connection that the server has closed, which the driver knows without asking it."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether nobody could connect as the server does not run, not yet, or no longer."""
+    return isinstance(error, OSError) or _sqlstate(error) in _AWAY_SQLSTATES
 
 
 _REVISION = text("SELECT version_num FROM alembic_version")

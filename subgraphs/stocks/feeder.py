@@ -44,12 +44,13 @@ class Feeder:
         """Lists the companies if they are not, then feeds for ever, whenever no other replica does."""
         await self._market.list_companies(COMPANIES)
         while True:
-            async with self._database.advisory_lock(FEEDER_LOCK) as held:
-                self._ticks = None
-                while held:
-                    for _ in range(STEPS_PER_CLEANING):
-                        await self.step()
-                        await asyncio.sleep(self._interval_ms / 1_000)
-                    await self._market.delete_old_ticks()
-                    await self._market.delete_old_bars()
+            async with self._database.advisory_lock(FEEDER_LOCK) as lock:
+                self._ticks, steps = None, 0
+                while lock.held:
+                    await self.step()
+                    await asyncio.sleep(self._interval_ms / 1_000)
+                    steps += 1
+                    if steps % STEPS_PER_CLEANING == 0:
+                        await self._market.delete_old_ticks()
+                        await self._market.delete_old_bars()
             await asyncio.sleep(FEEDER_RETRY_S)

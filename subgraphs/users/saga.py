@@ -117,8 +117,8 @@ class AuthorizationSaga:
     async def end_overdue(self) -> None:
         """Expires what is over: one replica at a time."""
         if await self._steps.over_ids(EXPIRED_PER_STEP_MAX):
-            async with self._database.advisory_lock(SWEEPER_LOCK) as held:
-                if held:
+            async with self._database.advisory_lock(SWEEPER_LOCK) as lock:
+                if lock.held:
                     await self._steps.expire_due(EXPIRED_PER_STEP_MAX)
 
     async def take_due(self, limit: int) -> Sequence[Leased]:

@@ -27,6 +27,7 @@ from tests.faults.books import FATES, POLL_S, Books, Row, at_rest, is_quiet, rea
 from tests.faults.crash_points import Control
 from tests.faults.people import Clients, Person
 from tests.faults.processes import SERVICES, World, Zygote, service_of
+from tests.faults.restarts import Load, OnceMore, Restart, endure, service_restarts
 from tests.faults.scenarios import (
     ACTED_AT_MS,
     BASE_AT_MS,
@@ -203,6 +204,17 @@ class Stage:
             self._start_replicas(world)
             await _answering(clients)
             return await rage(world, clients, databases, seconds=seconds, seed=seed)
+
+    async def restarts(self, restarts: Mapping[str, Restart], *, seconds: float, seed: int) -> Load:
+        """A load while every process, and before them what `restarts` names, is restarted."""
+        async with self._world(await self.base(), ACTED_AT_MS) as (world, clients, databases, prepared):
+            self._start_replicas(world)
+            await _answering(clients)
+            urls = {service: world.url(service) for service in SERVICES}
+            careful = OnceMore(urls, prepared.people, Load(seed))
+            async with careful:
+                every = {**restarts, **service_restarts(world)}
+                return await endure(world, careful, databases, every, seconds=seconds)
 
     async def storm_with_backups(
         self, number: int, *, seconds: float, seed: int
