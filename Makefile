@@ -46,6 +46,7 @@ long: $(STAMP)
 	$(BIN)/python -m tests.execution --operations 3000 --random 100 --over-http $(ARGS)
 	TRIFOLIO_DEFERRED_OPERATIONS=3000 $(BIN)/python -m pytest tests/execution/test_incremental_nulls.py
 	$(BIN)/python -m tests.composer --sets 20000
+	TRIFOLIO_SCHEMATHESIS_EXAMPLES=100 $(BIN)/python -m pytest tests/openapi/test_schemathesis.py
 
 # What attackers send, for longer than the suite does; then against a router on a socket, whose event loop is measured:
 # make attack ARGS="--number 50000 --seconds 3600". It fails where the loop stands still, or memory grows.

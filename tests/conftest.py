@@ -36,6 +36,7 @@ UNMEASURED = (
     "tests/attacks/",
     "tests/faults/",
     "tests/execution/",
+    "tests/openapi/",
     "tests/planner/test_properties.py",
     "tests/composer/test_cases.py::test_case_in_any_order",
 )

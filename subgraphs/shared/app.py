@@ -8,9 +8,11 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -24,9 +26,10 @@ from subgraphs.shared.database import Database
 from subgraphs.shared.docs_page import add_docs_page
 from subgraphs.shared.errors import INTERNAL_ERROR, Refusal
 from subgraphs.shared.graphql import GraphQLEndpoint, Subgraph, client_address
-from subgraphs.shared.idempotency import Outcome
+from subgraphs.shared.idempotency import KEY_CHARACTERS_MAX, Outcome
 from subgraphs.shared.metrics import CONTENT_TYPE, Metric, metrics_text
 from subgraphs.shared.migrations import revisions_of
+from subgraphs.shared.openapi import finish_document
 from subgraphs.shared.problems import Problem, install_problem_handlers, problem_response
 from subgraphs.shared.request_log import logged_request, note_request
 from subgraphs.shared.settings import ServiceSettings
@@ -42,6 +45,9 @@ RESTART_S = 1.0
 CANCELLED_AGAIN_S = 0.5
 GRAPHQL_PATH = "/graphql"
 REQUEST_ID_HEADER = "x-request-id"
+_VISIBLE, _PRINTABLE = "!-~\u00a1-\u00ac\u00ae-\u00ff", " -~\u00a1-\u00ac\u00ae-\u00ff"
+KEY_PATTERN = f"^[{_VISIBLE}]([{_PRINTABLE}]*[{_VISIBLE}])?$"
+"""A key that a header can carry: of Latin 1 what is printable, and no spaces around it."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 """Every id that the router takes from a client and passes on, so that lines of both are found by it."""
 UNLOGGED_PATHS = frozenset({"/health", "/ready", "/metrics"})
@@ -57,6 +63,7 @@ class ServiceParts:
     """What makes one service.
 
     `background` loops run from start to shutdown, `hourly` work is done so often, `closing` is awaited last, in order.
+    `problem` documents what its refusals look like, with the members that are its own.
     """
 
     title: str
@@ -69,6 +76,7 @@ class ServiceParts:
     background: Sequence[Background] = ()
     hourly: Sequence[Background] = ()
     closing: Sequence[Close] = ()
+    problem: type[Problem] = Problem
 
 
 def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
@@ -86,8 +94,10 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=f"/openapi{suffix}.json",
+        generate_unique_id_function=_operation_id,
         lifespan=_lifespan(parts, clock),
     )
+    app.problem = parts.problem
     add_docs_page(app, f"/docs{suffix}")
     app.state.verifier, app.state.subgraph = parts.verifier, parts.subgraph
     app.state.require_usable = parts.database.require_usable
@@ -105,7 +115,13 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     return app
 
 
-_BEARER = HTTPBearer(auto_error=False, description="The access token of POST /users/login.")
+_BEARER = HTTPBearer(bearerFormat="JWT", auto_error=False, description="The access token of POST /users/login.")
+
+
+def _operation_id(route: APIRoute) -> str:
+    """`list_orders` is `listOrders`: what generated clients call their methods."""
+    first, *others = route.name.split("_")
+    return first + "".join(word.capitalize() for word in others)
 
 
 async def caller_of(request: Request) -> Caller:
@@ -153,6 +169,7 @@ IdempotencyKeyHeader = Annotated[
     Header(
         alias="Idempotency-Key",
         description="Makes the request safe to repeat: the same key and body get the stored answer. Made if absent.",
+        json_schema_extra={"minLength": 1, "maxLength": KEY_CHARACTERS_MAX, "pattern": KEY_PATTERN},
     ),
 ]
 ClientAddress = Annotated[str, Depends(current_address)]
@@ -242,30 +259,23 @@ def _health_routes(database: Database, metrics: Sequence[Metric]) -> APIRouter:
 
 
 class _Service(FastAPI):
-    """An application whose OpenAPI document holds the problem document that its routes' error responses refer to."""
+    """An application whose OpenAPI document says what all services do alike (`openapi`)."""
+
+    problem: type[Problem]
+    """What its refusals look like."""
+
+    @cached_property
+    def literal_paths(self) -> frozenset[str]:
+        """The documented paths that have no parameters."""
+        return frozenset(path for path in self.openapi()["paths"] if "{" not in path)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, made when it is first asked for."""
-        schema = super().openapi()
-        definitions = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
-        nested = definitions.pop("$defs", {})
-        schema.setdefault("components", {}).setdefault("schemas", {}).update({"Problem": definitions, **nested})
-        _leave_out_titles(schema["components"]["schemas"])
-        _leave_out_titles(schema["paths"])
-        return schema
-
-
-def _leave_out_titles(value: Any) -> None:
-    """Takes the titles away that Pydantic makes of names: "Stockid" says no more than `stockId`."""
-    if isinstance(value, dict):
-        if isinstance(value.get("title"), str):
-            del value["title"]
-        for name, inside in value.items():
-            if name not in ("default", "example", "examples"):
-                _leave_out_titles(inside)
-    elif isinstance(value, list):
-        for inside in value:
-            _leave_out_titles(inside)
+        if self.openapi_schema is None:
+            template = "#/components/schemas/{model}"
+            problem = self.problem.model_json_schema(ref_template=template, mode="serialization")
+            self.openapi_schema = finish_document(super().openapi(), problem)
+        return self.openapi_schema
 
 
 class _Requests:

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from subgraphs.shared.errors import FORBIDDEN, MALFORMED_REQUEST, UNSUPPORTED_MEDIA_TYPE, Refusal
+from subgraphs.shared.ids import ID_PATTERN
+from subgraphs.shared.money import AMOUNT_PATTERN, CURRENCIES, QUANTITY_PATTERN
 
 
 class RequestBody(BaseModel):
@@ -34,9 +36,58 @@ class PageBody(ResponseBody, Generic[Item]):
     next_cursor: str | None = Field(description="null on the last page.")
 
 
-DecimalText = Annotated[str, Field(examples=["12.50"], description="A decimal number, written as a string.")]
-TimestampText = Annotated[str, Field(examples=["2026-01-31T09:30:00.000Z"], description="RFC 3339, UTC, milliseconds.")]
-IdText = Annotated[str, Field(examples=["7e57d004-2b97-5e7a-b45f-5387367791cd"], description="A UUID in lower case.")]
+# What is documented here and not enforced by the model is enforced, in better words, where the value is read.
+DecimalText = Annotated[
+    str,
+    Field(
+        examples=["12.50"],
+        description="A decimal number, written as a string.",
+        json_schema_extra={"pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"},
+    ),
+]
+AmountText = Annotated[
+    str,
+    Field(
+        examples=["12.50"],
+        description="An amount above zero as a string, with no more decimals than the currency has.",
+        json_schema_extra={"pattern": AMOUNT_PATTERN},
+    ),
+]
+QuantityText = Annotated[
+    str,
+    Field(
+        examples=["1.5"],
+        description="A quantity above zero as a string, with up to 6 decimals.",
+        json_schema_extra={"pattern": QUANTITY_PATTERN},
+    ),
+]
+CurrencyText = Annotated[
+    str, Field(examples=["EUR"], description="ISO 4217.", json_schema_extra={"enum": sorted(CURRENCIES)})
+]
+TimestampText = Annotated[
+    str,
+    Field(
+        examples=["2026-01-31T09:30:00.000Z"],
+        description="RFC 3339, UTC, milliseconds.",
+        json_schema_extra={"format": "date-time"},
+    ),
+]
+MomentText = Annotated[
+    str,
+    Field(
+        examples=["2026-01-31T09:30:00Z"],
+        description="RFC 3339 with its offset, of the years 1970 to 9999.",
+        json_schema_extra={"format": "date-time"},
+    ),
+]
+IdText = Annotated[
+    str,
+    Field(
+        examples=["7e57d004-2b97-5e7a-b45f-5387367791cd"],
+        description="A UUID in lower case.",
+        json_schema_extra={"format": "uuid", "pattern": f"^{ID_PATTERN}$"},
+    ),
+]
 
 
 def body_of(model: type[BaseModel]) -> dict[str, Any]:

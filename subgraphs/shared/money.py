@@ -43,6 +43,21 @@ WHOLE_DIGITS_MAX = 18
 _DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?", re.ASCII)
 
 
+def _pattern(whole_max: int, decimals: int, *, zero_allowed: bool = False) -> str:
+    """How a number with so many decimals is written, to the digits of the largest; few that match are larger."""
+    above_zero = "" if zero_allowed else "(?=.*[1-9])"
+    return f"^{above_zero}(0|[1-9][0-9]{{0,{len(str(whole_max)) - 1}}})(\\.[0-9]{{1,{decimals}}})?$"
+
+
+AMOUNT_PATTERN = _pattern(AMOUNT_MINOR_MAX // 10 ** min(CURRENCIES.values()), max(CURRENCIES.values()))
+"""What documents say of an amount in any currency; each takes the decimals that it has."""
+QUANTITY_PATTERN = _pattern(QUANTITY_UNITS_MAX // 10**QUANTITY_DECIMALS, QUANTITY_DECIMALS)
+QUANTITY_OR_ZERO_PATTERN = _pattern(QUANTITY_UNITS_MAX // 10**QUANTITY_DECIMALS, QUANTITY_DECIMALS, zero_allowed=True)
+AMOUNT_OR_QUANTITY_PATTERN = _pattern(AMOUNT_MINOR_MAX // 10 ** min(CURRENCIES.values()), QUANTITY_DECIMALS)
+"""Of a number that is the one or the other, by what else is said."""
+PRICE_PATTERN = _pattern(PRICE_UNITS_MAX // 10**PRICE_DECIMALS, PRICE_DECIMALS)
+
+
 def parse_amount(text: str, currency: str, *, field: str = "amount", zero_allowed: bool = False) -> int:
     """Reads an amount of money: `"12.50"`, `"EUR"` is 1250 minor units.
 

@@ -9,7 +9,10 @@ from subgraphs.shared.errors import INVALID_REQUEST, FieldError, Refusal
 LINES_MAX = 10_000
 """10,000 lines of one month: some hundred a day, and 2 MB; who has more reads the list page by page."""
 
-_MONTH = re.compile(r"(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])", re.ASCII)
+MONTH_PATTERN = "^(19[7-9][0-9]|[2-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-(0[1-9]|1[0-2])$"
+"""Of the years 1970 to 9998: the last month of 9999 has no end that can be written."""
+
+_MONTH = re.compile(MONTH_PATTERN, re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ def parse_month(text: str, *, field: str = "month") -> Month:
     Raises:
         Refusal: `invalid-request` for anything else.
     """
-    if _MONTH.fullmatch(text) is None or text.startswith("9999"):
+    if _MONTH.fullmatch(text) is None:
         message = 'Write a month as year and number, such as "2026-01".'
         raise Refusal(INVALID_REQUEST, message, fields=(FieldError(field, message),))
     year, number = int(text[:4]), int(text[5:])

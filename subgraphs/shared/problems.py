@@ -193,6 +193,8 @@ def _response(codes: list[ErrorCode]) -> dict[str, Any]:
                 "status": status_of(code),
                 "code": code.code,
                 "detail": code.detail,
+                "errors": [],
+                "requestId": "0123456789abcdef0123456789abcdef",
             }
         }
         for code in codes

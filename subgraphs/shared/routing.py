@@ -1,6 +1,6 @@
 """What routes of every service share: parameters of lists and updates, refusing unknown ones, plain JSON responses."""
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Container, Coroutine, Iterator
 from typing import Annotated, Any
 
 import orjson
@@ -8,18 +8,40 @@ from fastapi import Header, Query, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.datastructures import QueryParams
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from subgraphs.shared.app import add_next_link, current_caller
 from subgraphs.shared.auth import TokenVerifier
 from subgraphs.shared.errors import INVALID_REQUEST, UNAUTHENTICATED, FieldError, Refusal
-from subgraphs.shared.pagination import LIMIT_DEFAULT, LIMIT_MAX
+from subgraphs.shared.ids import ID_PATTERN
+from subgraphs.shared.pagination import CURSOR_CHARACTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX
 
-After = Annotated[str | None, Query(description="The `nextCursor` of the page before.")]
-Limit = Annotated[int | None, Query(description=f"Items per page: 1 to {LIMIT_MAX}, {LIMIT_DEFAULT} if absent.")]
-IfMatch = Annotated[
-    str | None, Header(alias="If-Match", description="The ETag that was read; a newer version answers 412.")
+# What is documented here and not enforced by the model is enforced, in better words, where the value is read.
+After = Annotated[
+    str | None,
+    Query(
+        description="The `nextCursor` of the page before.",
+        json_schema_extra={"maxLength": CURSOR_CHARACTERS_MAX, "pattern": "^[A-Za-z0-9_-]+$"},
+    ),
 ]
+Limit = Annotated[
+    int | None,
+    Query(
+        description=f"Items per page: 1 to {LIMIT_MAX}, {LIMIT_DEFAULT} if absent.",
+        json_schema_extra={"minimum": 1, "maximum": LIMIT_MAX},
+    ),
+]
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        description="The ETag that was read; a newer version answers 412.",
+        json_schema_extra={"pattern": r'^(\*|"[^",]*")$'},
+    ),
+]
+ID_SCHEMA: dict[str, object] = {"format": "uuid", "pattern": f"^{ID_PATTERN}$"}
+"""Of an id in a path. One that is none answers 404 as any other that does not exist."""
 
 
 def json_response(document: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -57,6 +79,13 @@ class ServiceRoute(APIRoute):
 
         return handler
 
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether the route is the request's; a path that another route spells out is no value of a parameter."""
+        match, inside = super().matches(scope)
+        if match is not Match.NONE and self.param_convertors and scope["path"] in _literal_paths(scope):
+            return Match.NONE, {}
+        return match, inside
+
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; raises Refusal `invalid-request` naming every query parameter at fault."""
         if scope["query_string"] and scope["method"] in (self.methods or ()):
@@ -69,6 +98,12 @@ class ServiceRoute(APIRoute):
                     await _require_token(request)
                 raise Refusal(INVALID_REQUEST, fields=errors)
         await super().handle(scope, receive, send)
+
+
+def _literal_paths(scope: Scope) -> Container[str]:
+    """The documented paths without parameters, of a service's application."""
+    paths: Container[str] = getattr(scope.get("app"), "literal_paths", ())
+    return paths
 
 
 def _with_dependencies(dependant: Dependant) -> Iterator[Dependant]:

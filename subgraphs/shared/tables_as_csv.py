@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
+from subgraphs.shared.months import MONTH_PATTERN
+
 CSV_TYPE = "text/csv"
 CSV_RESPONSE: dict[int | str, dict[str, Any]] = {
     200: {
@@ -16,7 +18,7 @@ CSV_RESPONSE: dict[int | str, dict[str, Any]] = {
 """What OpenAPI says of a route that has both forms."""
 
 MonthText = Annotated[
-    str, Query(description="A month of UTC, as `2026-01`.", examples=["2026-01"], pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")
+    str, Query(description="A month of UTC, as `2026-01`.", examples=["2026-01"], pattern=MONTH_PATTERN)
 ]
 """The `month` of such an answer."""
 

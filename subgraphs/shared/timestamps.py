@@ -1,11 +1,18 @@
 """Times are milliseconds since the epoch inside and RFC 3339 with `Z` on the wire."""
 
+import re
 from datetime import UTC, datetime
 
 from subgraphs.shared.errors import INVALID_REQUEST, FieldError, Refusal
 
 TIMESTAMP_MS_MAX = 253_402_300_799_999
 """The last millisecond of the year 9999, the last one RFC 3339 can write."""
+
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII | re.IGNORECASE,
+)
+"""ISO 8601 has more forms, which Python reads and other clients do not."""
 
 
 def format_timestamp(milliseconds: int) -> str:
@@ -21,9 +28,9 @@ def parse_timestamp(text: str, *, field: str) -> int:
         Refusal: `invalid-request` for anything else.
     """
     try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None or "T" not in text:
-            raise ValueError("no offset")
+        if _RFC_3339.fullmatch(text) is None:
+            raise ValueError("another form")
+        moment = datetime.fromisoformat(text.upper())
         whole = int(moment.replace(microsecond=0).timestamp())
     except (ValueError, OverflowError) as error:
         raise _refused(field, 'Write a time as RFC 3339 with its offset, such as "2026-01-31T09:30:00Z".') from error

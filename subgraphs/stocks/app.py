@@ -12,6 +12,7 @@ from subgraphs.shared.metrics import Metric
 from subgraphs.shared.peers import Peer
 from subgraphs.shared.sessions import EndedSessions, RemoteIssuer
 from subgraphs.shared.transport import HttpTransport, Transport
+from subgraphs.stocks.bodies import OrderProblem
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.feed import ManualSource, ReplaySource, SyntheticSource, TickSource
 from subgraphs.stocks.feeder import Feeder
@@ -96,6 +97,7 @@ def create_app(
             background=background,
             hourly=(orders.forget,) if settings.loops else (),
             closing=(transport.close,) if database is not None else (transport.close, opened.close),
+            problem=OrderProblem,
         ),
         settings,
     )

@@ -8,18 +8,59 @@ from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
 
-from subgraphs.shared.bodies import DecimalText, IdText, RequestBody, ResponseBody, TimestampText
+from subgraphs.shared.bodies import (
+    DecimalText,
+    IdText,
+    MomentText,
+    QuantityText,
+    RequestBody,
+    ResponseBody,
+    TimestampText,
+)
+from subgraphs.shared.errors import INVALID_REQUEST, FieldError, Refusal
 from subgraphs.shared.ids import ID_PATTERN
-from subgraphs.shared.money import format_amount, format_price, format_quantity
+from subgraphs.shared.money import (
+    PRICE_PATTERN,
+    QUANTITY_OR_ZERO_PATTERN,
+    format_amount,
+    format_price,
+    format_quantity,
+    parse_quantity,
+)
+from subgraphs.shared.problems import Problem
 from subgraphs.shared.timestamps import format_timestamp
 from subgraphs.stocks.rules import CommitmentAnswer, Day, Holding, Quote, Stock
+from subgraphs.stocks.rules_intents import CLIENT_ORDER_ID_CHARACTERS_MAX
 from subgraphs.stocks.rules_orders import Order, OrderStatus, OrderType, Side, TimeInForce
 from subgraphs.stocks.rules_statements import Statement, Trade, TradingTotals
 
 Document = dict[str, object]
 Uuid = Annotated[str, Field(pattern=f"^{ID_PATTERN}$")]
-Price = Annotated[str, Field(examples=["12.3000"], description="A price with up to 4 decimals, as a string.")]
+Price = Annotated[
+    str,
+    Field(
+        examples=["12.3000"],
+        description="A price above zero with up to 4 decimals, as a string.",
+        json_schema_extra={"pattern": PRICE_PATTERN},
+    ),
+]
 CurrencyCode = Annotated[str, Field(examples=["EUR"], description="ISO 4217 code.")]
+ClientOrderId = Annotated[
+    str,
+    Field(
+        examples=["monthly-07"],
+        description="The client's own name for the order, printable.",
+        json_schema_extra={"minLength": 1, "maxLength": CLIENT_ORDER_ID_CHARACTERS_MAX},
+    ),
+]
+CommittedText = Annotated[
+    str,
+    Field(
+        examples=["4"],
+        description="A quantity as a string, with up to 6 decimals; 0 frees all of it.",
+        json_schema_extra={"pattern": QUANTITY_OR_ZERO_PATTERN},
+    ),
+]
 
 
 class DayBody(ResponseBody):
@@ -69,7 +110,9 @@ class HoldingBody(ResponseBody):
     currency: CurrencyCode
     quantity: DecimalText
     free_quantity: DecimalText
-    commited_amount: DecimalText = Field(description="Shares set aside for brokers.")
+    commited_amount: DecimalText = Field(
+        description="Shares set aside for brokers. It is written with one t here, and `committedAmount` in GraphQL."
+    )
     reserved_quantity: DecimalText = Field(description="Shares set aside for orders.")
     average_price: Price | None = Field(description="What a share now held has cost on average, without fees.")
     market_value: DecimalText = Field(description="Bid x quantity.")
@@ -78,10 +121,27 @@ class HoldingBody(ResponseBody):
 
 
 class CommitmentBody(RequestBody):
-    """The new amount of one open commitment of the holding."""
+    """The new amount of one open commitment of the holding, by one of its two spellings."""
 
     authorization_id: Uuid
-    commited_amount: DecimalText
+    commited_amount: CommittedText | None = Field(
+        None, description="The amount, as the route's documentation spells it."
+    )
+    committed_amount: CommittedText | None = Field(None, description="The same; send one of the two.")
+
+    def amount(self) -> int:
+        """The amount in units of a quantity; errors name it as it was spelled.
+
+        Raises:
+            Refusal: `invalid-quantity`, or `invalid-request` unless it is there once.
+        """
+        given = {"commitedAmount": self.commited_amount, "committedAmount": self.committed_amount}
+        spelled = [(field, text) for field, text in given.items() if text is not None]
+        if len(spelled) != 1:
+            message = "Send the amount once, as commitedAmount or as committedAmount."
+            raise Refusal(INVALID_REQUEST, fields=[FieldError("commitedAmount", message)])
+        field, text = spelled[0]
+        return parse_quantity(text, field=field, zero_allowed=True)
 
 
 class OpenBody(RequestBody):
@@ -113,15 +173,15 @@ class NewOrderBody(RequestBody):
     stock_id: Uuid
     side: Annotated[Side, Field(strict=False)]
     type: Annotated[OrderType, Field(strict=False)] = OrderType.MARKET
-    quantity: DecimalText = Field(
+    quantity: QuantityText = Field(
         description="Of a broker's order so many that fees take at most 5 %: see `smallestQuantity` of order-too-small."
     )
     time_in_force: Annotated[TimeInForce, Field(strict=False)] = TimeInForce.DAY
-    limit_price: Price | None = None
-    stop_price: Price | None = None
-    expires_at: TimestampText | None = Field(None, description="For timeInForce gtd.")
+    limit_price: Price | None = Field(None, description="Of limit and stop_limit orders, and of no other.")
+    stop_price: Price | None = Field(None, description="Of stop and stop_limit orders, and of no other.")
+    expires_at: MomentText | None = Field(None, description="With timeInForce gtd, and no other; within 366 days.")
     authorization_id: Uuid | None = Field(None, description="For brokers: the investor's authorization.")
-    client_order_id: str | None = Field(None, max_length=64, description="The client's own name for the order.")
+    client_order_id: ClientOrderId | None = None
 
 
 class OrderChangeBody(RequestBody):
@@ -263,6 +323,15 @@ class StoredTickBody(ResponseBody):
     last: Price
     at: TimestampText
     triggered: list[IdText]
+
+
+class OrderProblem(Problem):
+    """An RFC 9457 problem document."""
+
+    order_id: IdText | None = Field(None, description="The order that was rejected, if it came to one.")
+    smallest_quantity: QuantityText | None = Field(
+        None, description="Of order-too-small: the least quantity that would do at this price."
+    )
 
 
 def quote_document(quote: Quote) -> Document:

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from subgraphs.shared.app import AnyCaller, UserCaller
 from subgraphs.shared.auth import Caller, require_service, require_user
-from subgraphs.shared.bodies import PageBody, body_of, read_body
+from subgraphs.shared.bodies import MomentText, PageBody, body_of, read_body
 from subgraphs.shared.errors import (
     INVALID_CURSOR,
     INVALID_QUANTITY,
@@ -17,7 +17,7 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.etags import format_etag, parse_if_match
 from subgraphs.shared.money import format_price, parse_price, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
-from subgraphs.shared.routing import After, IfMatch, Limit, ServiceRoute, json_response, page_response
+from subgraphs.shared.routing import ID_SCHEMA, After, IfMatch, Limit, ServiceRoute, json_response, page_response
 from subgraphs.shared.timestamps import format_timestamp, parse_timestamp
 from subgraphs.stocks.bodies import (
     CommitmentBody,
@@ -39,8 +39,14 @@ from subgraphs.stocks.rules import COMMITMENT_CLOSED, INSUFFICIENT_SHARES, UNKNO
 from subgraphs.stocks.service import UseCases
 from subgraphs.stocks.service_stocks import CommitmentRequest
 
-From = Annotated[str | None, Query(alias="from", description="The first moment whose prices are wanted, RFC 3339.")]
-To = Annotated[str | None, Query(alias="to", description="The first moment after those, RFC 3339.")]
+StockId = Annotated[str, Path(alias="stockId", description="The stock's id.", json_schema_extra=ID_SCHEMA)]
+StockholdingId = Annotated[
+    str, Path(alias="stockholdingId", description="The stockholding's id.", json_schema_extra=ID_SCHEMA)
+]
+From = Annotated[
+    MomentText | None, Query(alias="from", description="The first moment whose prices are wanted, RFC 3339.")
+]
+To = Annotated[MomentText | None, Query(alias="to", description="The first moment after those, RFC 3339.")]
 
 
 def routes(use_cases: UseCases) -> APIRouter:
@@ -68,23 +74,28 @@ def _stock_routes(use_cases: UseCases) -> APIRouter:
         return page_response(request, [stock_document(stock) for stock in page.items], page.next_cursor)
 
     @router.get(
-        "/{stock_id}",
+        "/{stockId}",
         summary="Returns a stock by its id",
         response_model=StockBody,
         responses=problem_responses(NOT_FOUND),
     )
-    async def get_stock(stock_id: str) -> Response:
+    async def get_stock(stock_id: StockId) -> Response:
         """A stock by its id, with its latest price. Public."""
         return json_response(stock_document(await use_cases.stocks.stock(stock_id)))
 
     @router.get(
-        "/{stock_id}/ticks",
+        "/{stockId}/ticks",
         summary="Returns a list of a stock's prices",
         response_model=PageBody[QuoteBody],
         responses=problem_responses(INVALID_CURSOR, NOT_FOUND),
     )
     async def list_ticks(
-        request: Request, stock_id: str, since: From = None, until: To = None, after: After = None, limit: Limit = None
+        request: Request,
+        stock_id: StockId,
+        since: From = None,
+        until: To = None,
+        after: After = None,
+        limit: Limit = None,
     ) -> Response:
         """A stock's prices, newest first, as far back as they are kept. Public."""
         page = await use_cases.stocks.ticks(
@@ -108,23 +119,25 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
         response_model=PageBody[HoldingBody],
         responses=problem_responses(*SIGNED_IN, INVALID_CURSOR),
     )
-    async def list_holdings(request: Request, caller: UserCaller, after: After = None, limit: Limit = None) -> Response:
+    async def list_stockholdings(
+        request: Request, caller: UserCaller, after: After = None, limit: Limit = None
+    ) -> Response:
         """The caller's holdings by symbol."""
         page = await use_cases.stocks.holdings(caller, after=after, limit=limit)
         return page_response(request, [holding_document(holding) for holding in page.items], page.next_cursor)
 
     @router.get(
-        "/{stockholding_id}",
+        "/{stockholdingId}",
         summary="Returns a user's stockholding by id",
         response_model=HoldingBody,
         responses=problem_responses(*SIGNED_IN, NOT_FOUND),
     )
-    async def get_holding(caller: AnyCaller, stockholding_id: str) -> Response:
+    async def get_stockholding(caller: AnyCaller, stockholding_id: StockholdingId) -> Response:
         """One of the caller's holdings; another user's is as if it did not exist."""
         return _holding(await use_cases.stocks.holding(caller, stockholding_id))
 
     @router.put(
-        "/{stockholding_id}",
+        "/{stockholdingId}",
         summary="Updates commitedAmount, what is set aside for a broker",
         response_model=HoldingBody,
         responses=problem_responses(
@@ -139,10 +152,10 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
         ),
         openapi_extra=body_of(CommitmentBody),
     )
-    async def put_holding(
+    async def update_stockholding(
         caller: AnyCaller,
         request: Request,
-        stockholding_id: str,
+        stockholding_id: StockholdingId,
         if_match: IfMatch = None,
     ) -> Response:
         """Sets the new amount of one open commitment of the caller's holding; the free shares must suffice."""
@@ -150,9 +163,8 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
             return json_response(await _operate(use_cases, caller, stockholding_id, request))
         require_user(caller)
         body = await read_body(request, CommitmentBody, system_member="op")
-        amount = parse_quantity(body.commited_amount, field="commitedAmount", zero_allowed=True)
         changed = await use_cases.stocks.set_commitment(
-            caller, stockholding_id, body.authorization_id, amount, expected_version=parse_if_match(if_match)
+            caller, stockholding_id, body.authorization_id, body.amount(), expected_version=parse_if_match(if_match)
         )
         return _holding(changed)
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from subgraphs.shared.app import IdempotencyKeyHeader, UserCaller
 from subgraphs.shared.bodies import PageBody
@@ -21,7 +21,7 @@ from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import parse_price, parse_quantity
 from subgraphs.shared.months import parse_month
 from subgraphs.shared.problems import SIGNED_IN, problem_response, problem_responses, request_id_of
-from subgraphs.shared.routing import After, Limit, ServiceRoute, json_response, page_response
+from subgraphs.shared.routing import ID_SCHEMA, After, Limit, ServiceRoute, json_response, page_response
 from subgraphs.shared.tables_as_csv import CSV_RESPONSE, MonthText, csv_response, wants_csv
 from subgraphs.shared.timestamps import parse_timestamp
 from subgraphs.stocks.bodies import (
@@ -52,7 +52,7 @@ from subgraphs.stocks.rules import (
     UNKNOWN_AUTHORIZATION,
     UNKNOWN_STOCK,
 )
-from subgraphs.stocks.rules_intents import OrderIntent, checked
+from subgraphs.stocks.rules_intents import CLIENT_ORDER_ID_CHARACTERS_MAX, OrderIntent, checked
 from subgraphs.stocks.rules_orders import OrderFilter, OrderStatus, Side
 from subgraphs.stocks.service import PlacedOrder, UseCases
 
@@ -78,6 +78,21 @@ PLACING_CODES: tuple[ErrorCode, ...] = (
     UNKNOWN_AUTHORIZATION,
     UNKNOWN_STOCK,
 )
+OrderId = Annotated[str, Path(alias="orderId", description="The order's id.", json_schema_extra=ID_SCHEMA)]
+OfStatus = Annotated[OrderStatus | None, Query(description="Only orders that stand so.")]
+OfStock = Annotated[
+    str | None, Query(alias="stockId", description="Only orders of this stock.", pattern=f"^{ID_PATTERN}$")
+]
+OfSide = Annotated[Side | None, Query(description="Only orders to buy, or to sell.")]
+OfClientOrderId = Annotated[
+    str | None,
+    Query(
+        alias="clientOrderId",
+        description="Only orders that their client called so.",
+        min_length=1,
+        max_length=CLIENT_ORDER_ID_CHARACTERS_MAX,
+    ),
+]
 _ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {
         "model": OrderBody,
@@ -99,10 +114,10 @@ def order_routes(use_cases: UseCases) -> APIRouter:
     async def list_orders(
         request: Request,
         caller: UserCaller,
-        status: OrderStatus | None = None,
-        stock_id: Annotated[str | None, Query(alias="stockId", pattern=f"^{ID_PATTERN}$")] = None,
-        side: Side | None = None,
-        client_order_id: Annotated[str | None, Query(alias="clientOrderId")] = None,
+        status: OfStatus = None,
+        stock_id: OfStock = None,
+        side: OfSide = None,
+        client_order_id: OfClientOrderId = None,
         after: After = None,
         limit: Limit = None,
     ) -> Response:
@@ -125,12 +140,12 @@ def order_routes(use_cases: UseCases) -> APIRouter:
         return StatementBody.of(statement)
 
     @router.get(
-        "/{order_id}",
+        "/{orderId}",
         summary="Returns a user's order by id",
         response_model=OrderBody,
         responses=problem_responses(*SIGNED_IN, NOT_FOUND),
     )
-    async def get_order(caller: UserCaller, order_id: str) -> Response:
+    async def get_order(caller: UserCaller, order_id: OrderId) -> Response:
         """An order that the caller owns or has placed; any other is as if it did not exist."""
         return json_response(order_document(await use_cases.orders.order(caller, order_id)))
 
@@ -156,7 +171,7 @@ def order_routes(use_cases: UseCases) -> APIRouter:
         return _placed(request, await use_cases.place_order(caller, _intent(body), key))
 
     @router.put(
-        "/{order_id}",
+        "/{orderId}",
         summary="Updates an order's status: cancels it",
         response_model=OrderBody,
         responses={
@@ -166,7 +181,7 @@ def order_routes(use_cases: UseCases) -> APIRouter:
             **_ACCEPTED,
         },
     )
-    async def change_order(caller: UserCaller, order_id: str, _body: OrderChangeBody) -> Response:
+    async def update_order(caller: UserCaller, order_id: OrderId, _body: OrderChangeBody) -> Response:
         """Cancels an order that is not completed yet; a repetition answers alike."""
         order = await use_cases.saga.cancel(caller, order_id)
         if order.terminal:

@@ -13,6 +13,7 @@ from subgraphs.shared.metrics import Metric
 from subgraphs.shared.peers import Peer
 from subgraphs.shared.sessions import EndedSessions
 from subgraphs.shared.transport import HttpTransport, Transport
+from subgraphs.users.bodies import AuthorizationProblem
 from subgraphs.users.passwords import Passwords
 from subgraphs.users.peers import Peers, StocksPeer, WalletPeer
 from subgraphs.users.routes import routes_of
@@ -67,6 +68,7 @@ def create_app(
         if settings.loops
         else (),
         closing=closing,
+        problem=AuthorizationProblem,
     )
     app = build_app(parts, settings)
     app.state.service, app.state.saga = use_cases, use_cases.saga

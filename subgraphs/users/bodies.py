@@ -1,19 +1,65 @@
 """The JSON bodies of the users routes, and how entities are written in them."""
 
+from typing import Annotated
+
 from pydantic import Field, SecretStr
 
-from subgraphs.shared.bodies import DecimalText, IdText, RequestBody, ResponseBody, TimestampText
+from subgraphs.shared.bodies import (
+    CurrencyText,
+    DecimalText,
+    IdText,
+    MomentText,
+    RequestBody,
+    ResponseBody,
+    TimestampText,
+)
+from subgraphs.shared.money import AMOUNT_OR_QUANTITY_PATTERN
+from subgraphs.shared.problems import Problem
 from subgraphs.shared.timestamps import format_timestamp
-from subgraphs.users.rules import OpenSession, Role, User
+from subgraphs.users.rules import (
+    EMAIL_CHARACTERS_MAX,
+    EMAIL_PATTERN,
+    NAME_CHARACTERS_MAX,
+    PASSWORD_CHARACTERS_MAX,
+    PASSWORD_CHARACTERS_MIN,
+    OpenSession,
+    Role,
+    User,
+)
 from subgraphs.users.rules_authorizations import Authorization, AuthorizationType, RolledOver, Status
+
+NameText = Annotated[
+    str,
+    Field(
+        examples=["Alice Example"],
+        description="Printable. Spaces around it are taken off, several between words are one.",
+        json_schema_extra={"minLength": 1, "maxLength": NAME_CHARACTERS_MAX, "pattern": r"\S"},
+    ),
+]
+EmailText = Annotated[
+    str,
+    Field(
+        examples=["alice@example.com"],
+        description="Printable. Capitals are written small.",
+        json_schema_extra={"maxLength": EMAIL_CHARACTERS_MAX, "pattern": f"^{EMAIL_PATTERN}$"},
+    ),
+]
+NewPassword = Annotated[
+    SecretStr,
+    Field(
+        examples=["correct horse battery"],
+        description=f"{PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters.",
+        json_schema_extra={"minLength": PASSWORD_CHARACTERS_MIN, "maxLength": PASSWORD_CHARACTERS_MAX},
+    ),
+]
 
 
 class RegisterBody(RequestBody):
     """A new user."""
 
-    name: str = Field(examples=["Alice Example"])
-    email: str = Field(examples=["alice@example.com"])
-    password: SecretStr = Field(description="12 to 128 characters.", examples=["correct horse battery"])
+    name: NameText
+    email: EmailText
+    password: NewPassword
     type: Role = Field(description="Chosen once; it never changes.")
 
 
@@ -33,10 +79,10 @@ class RefreshBody(RequestBody):
 class ProfileUpdateBody(RequestBody):
     """The new profile; what is absent stays as it is. To change the password send the current and the new one."""
 
-    name: str | None = Field(None, examples=["Alice Example"])
-    email: str | None = Field(None, examples=["alice@example.com"])
-    current_password: SecretStr | None = None
-    new_password: SecretStr | None = None
+    name: NameText | None = None
+    email: EmailText | None = None
+    current_password: SecretStr | None = Field(None, description="Needed for a new password or e-mail address.")
+    new_password: NewPassword | None = None
 
 
 class UserBody(ResponseBody):
@@ -126,11 +172,18 @@ class CreateAuthorizationBody(RequestBody):
 
     type: AuthorizationType
     broker_id: IdText
-    currency: str | None = Field(default=None, examples=["EUR"])
-    stockholding_id: IdText | None = None
-    amount: DecimalText
-    starts_at: TimestampText | None = Field(default=None, description="At once, if absent.")
-    ends_at: TimestampText | None = Field(default=None, description="Until revoked, if absent.")
+    currency: CurrencyText | None = Field(default=None, description="Of money (capital), and of nothing else.")
+    stockholding_id: IdText | None = Field(default=None, description="Of shares (stockholding), and of nothing else.")
+    amount: Annotated[
+        str,
+        Field(
+            examples=["12.50"],
+            description="Money in `currency`, or shares with up to 6 decimals; above zero, as a string.",
+            json_schema_extra={"pattern": AMOUNT_OR_QUANTITY_PATTERN},
+        ),
+    ]
+    starts_at: MomentText | None = Field(default=None, description="At once, if absent.")
+    ends_at: MomentText | None = Field(default=None, description="Until revoked, if absent.")
 
 
 class RolloverBody(RequestBody):
@@ -151,6 +204,12 @@ class RolledOverBody(ResponseBody):
     authorization_id: str | None
     investor_id: str
     broker_id: str
+
+
+class AuthorizationProblem(Problem):
+    """An RFC 9457 problem document."""
+
+    authorization_id: IdText | None = Field(None, description="What was created and then failed, if anything was.")
 
 
 def user_body(user: User) -> UserBody:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import SecretStr
 
 from subgraphs.shared.app import (
@@ -25,7 +25,7 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.etags import format_etag, parse_if_match
 from subgraphs.shared.keys import JWK, VerifyingKey, jwk_set
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
-from subgraphs.shared.routing import After, IfMatch, Limit, ServiceRoute
+from subgraphs.shared.routing import ID_SCHEMA, After, IfMatch, Limit, ServiceRoute
 from subgraphs.users.bodies import (
     EndedSessionBody,
     LoginBody,
@@ -58,6 +58,10 @@ from subgraphs.users.service import UseCases
 from subgraphs.users.service_users import UsersService
 
 JWKS_AGE_S = 300
+
+UserId = Annotated[str, Path(alias="userId", description="The user's id.", json_schema_extra=ID_SCHEMA)]
+SessionId = Annotated[str, Path(alias="sessionId", description="The session's id.", json_schema_extra=ID_SCHEMA)]
+OfType = Annotated[Role | None, Query(description="Only users of this kind.")]
 
 
 def routes_of(use_cases: UseCases, published_keys: dict[str, VerifyingKey]) -> APIRouter:
@@ -131,18 +135,18 @@ def _session_routes(service: UsersService) -> APIRouter:
         await service.logout(caller, everywhere=body.all)
 
     @routes.get("/sessions", summary="Returns a user's sessions", responses=problem_responses(*SIGNED_IN))
-    async def sessions(caller: UserCaller) -> PageBody[OpenSessionBody]:
+    async def list_sessions(caller: UserCaller) -> PageBody[OpenSessionBody]:
         """The caller's logins that go on, the one used last first; all on one page."""
         items = [open_session_body(session, caller.session) for session in await service.sessions(caller)]
         return PageBody(items=items, next_cursor=None)
 
     @routes.delete(
-        "/sessions/{session_id}",
+        "/sessions/{sessionId}",
         status_code=204,
         summary="Ends one of a user's sessions",
         responses=problem_responses(*SIGNED_IN, NOT_FOUND),
     )
-    async def end_session(caller: UserCaller, session_id: str) -> None:
+    async def end_session(caller: UserCaller, session_id: SessionId) -> None:
         """One of the caller's own; one that has ended stays so."""
         await service.end_session(caller, session_id)
 
@@ -162,11 +166,11 @@ def _user_routes(service: UsersService) -> APIRouter:
         summary="Returns a list of users in the system",
         responses=problem_responses(*SIGNED_IN, INVALID_CURSOR),
     )
-    async def users(
+    async def list_users(
         caller: UserCaller,
         request: Request,
         response: Response,
-        type: Role | None = None,
+        type: OfType = None,
         limit: Limit = None,
         after: After = None,
     ) -> PageBody[UserBody]:
@@ -176,18 +180,18 @@ def _user_routes(service: UsersService) -> APIRouter:
         return PageBody(items=[user_body(user) for user in page.items], next_cursor=page.next_cursor)
 
     @routes.get(
-        "/users/{user_id}",
+        "/users/{userId}",
         summary="Returns a user's profile by id",
         responses=problem_responses(*SIGNED_IN, NOT_FOUND),
     )
-    async def user(caller: UserCaller, user_id: str, response: Response) -> ProfileBody | UserBody:
+    async def get_user(caller: UserCaller, user_id: UserId, response: Response) -> ProfileBody | UserBody:
         """One's own whole profile, or what everybody may know of another user."""
         found = await service.user(caller, user_id)
         response.headers["ETag"] = format_etag(found.version)
         return user_body(found) if found.email is None else profile_body(found)
 
     @routes.put(
-        "/users/{user_id}",
+        "/users/{userId}",
         summary="Updates a user's profile details",
         responses=problem_responses(
             *SIGNED_IN,
@@ -200,8 +204,8 @@ def _user_routes(service: UsersService) -> APIRouter:
         ),
         openapi_extra=body_of(ProfileUpdateBody),
     )
-    async def update(
-        caller: UserCaller, user_id: str, request: Request, response: Response, if_match: IfMatch = None
+    async def update_user(
+        caller: UserCaller, user_id: UserId, request: Request, response: Response, if_match: IfMatch = None
     ) -> ProfileBody:
         """One's own profile alone; what is absent stays as it is.
 
@@ -222,8 +226,12 @@ def _key_routes(published_keys: dict[str, VerifyingKey]) -> APIRouter:
     routes = APIRouter(route_class=ServiceRoute, tags=["Keys"])
     document = jwk_set(published_keys.values())
 
-    @routes.get("/.well-known/jwks.json", summary="Returns the public keys that verify access tokens")
-    async def jwks(response: Response) -> dict[str, list[JWK]]:
+    @routes.get(
+        "/.well-known/jwks.json",
+        summary="Returns the public keys that verify access tokens",
+        responses=problem_responses(),
+    )
+    async def get_keys(response: Response) -> dict[str, list[JWK]]:
         """A JWK set (RFC 7517)."""
         response.headers["Cache-Control"] = f"public, max-age={JWKS_AGE_S}"
         return document

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from subgraphs.shared.app import (
     AnyCaller,
@@ -28,7 +28,7 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.idempotency import Outcome
 from subgraphs.shared.money import parse_amount, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_response, problem_responses, request_id_of
-from subgraphs.shared.routing import After, Limit, ServiceRoute
+from subgraphs.shared.routing import ID_SCHEMA, After, Limit, ServiceRoute
 from subgraphs.shared.timestamps import parse_timestamp
 from subgraphs.users.bodies import (
     AuthorizationBody,
@@ -75,6 +75,11 @@ CREATION_REFUSALS = (
     INVALID_IDEMPOTENCY_KEY,
 )
 
+AuthorizationId = Annotated[
+    str, Path(alias="authorizationId", description="The authorization's id.", json_schema_extra=ID_SCHEMA)
+]
+OfStatus = Annotated[Status | None, Query(description="Only those that stand so.")]
+OfType = Annotated[AuthorizationType | None, Query(description="Only those over money, or over shares.")]
 Cascade = Annotated[
     bool, Query(description="Also end what the broker's orders turned the mandate into; false keeps those.")
 ]
@@ -96,12 +101,12 @@ def _reading_routes(use_cases: UseCases) -> APIRouter:
         summary="Returns a user's authorization list",
         responses=problem_responses(*SIGNED_IN, INVALID_CURSOR),
     )
-    async def authorizations(
+    async def list_authorizations(
         caller: UserCaller,
         request: Request,
         response: Response,
-        status: Status | None = None,
-        type: AuthorizationType | None = None,
+        status: OfStatus = None,
+        type: OfType = None,
         limit: Limit = None,
         after: After = None,
     ) -> PageBody[AuthorizationBody]:
@@ -112,12 +117,12 @@ def _reading_routes(use_cases: UseCases) -> APIRouter:
         return PageBody(items=items, next_cursor=page.next_cursor)
 
     @routes.get(
-        "/authorizations/{authorization_id}",
+        "/authorizations/{authorizationId}",
         summary="Returns an authorization's details by id",
         responses=problem_responses(*SIGNED_IN, NOT_FOUND),
         response_model=AuthorizationBody,
     )
-    async def authorization(caller: AnyCaller, authorization_id: str) -> Response:
+    async def get_authorization(caller: AnyCaller, authorization_id: AuthorizationId) -> Response:
         """A mandate that the caller gave or was given; any other is as if it did not exist."""
         if caller.kind == "service":
             verified = await use_cases.authorizations.verified_authorization(caller, authorization_id)
@@ -142,7 +147,9 @@ def _changing_routes(use_cases: UseCases) -> APIRouter:
         },
         openapi_extra=body_of(CreateAuthorizationBody),
     )
-    async def create(caller: AnyCaller, request: Request, idempotency_key: IdempotencyKeyHeader = None) -> Response:
+    async def create_authorization(
+        caller: AnyCaller, request: Request, idempotency_key: IdempotencyKeyHeader = None
+    ) -> Response:
         """Sets money (`type` capital) or shares (stockholding) of the caller's aside for a broker to trade with.
 
         201 when it is active, 422 with `authorizationId` when it failed, 202 while it is neither. A repetition with the
@@ -164,7 +171,7 @@ def _changing_routes(use_cases: UseCases) -> APIRouter:
         return response
 
     @routes.put(
-        "/authorizations/{authorization_id}/revoke",
+        "/authorizations/{authorizationId}/revoke",
         summary="Revokes an authorization",
         response_model=AuthorizationBody,
         responses={
@@ -172,7 +179,9 @@ def _changing_routes(use_cases: UseCases) -> APIRouter:
             **problem_responses(*SIGNED_IN, NOT_FOUND, NOT_THE_INVESTOR),
         },
     )
-    async def revoke(caller: UserCaller, authorization_id: str, cascade: Cascade = True) -> Response:
+    async def revoke_authorization(
+        caller: UserCaller, authorization_id: AuthorizationId, cascade: Cascade = True
+    ) -> Response:
         """Ends a mandate for good, with all that it rolled over into; what remains is the investor's again."""
         revoked = await use_cases.saga.revoke(caller, authorization_id, cascade=cascade)
         return _json(authorization_body(revoked, caller.id), 202 if revoked.state in DRIVEN_STATES else 200)

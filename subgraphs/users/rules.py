@@ -36,7 +36,10 @@ PROFILE_NOT_YOURS = ErrorCode(
 
 NEEDS_CURRENT = "The current password is needed to change the password or the e-mail address."
 
-_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
+EMAIL_PATTERN = r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+"
+"""Something on both sides of one @, and a dot on its right: whether an address is one, only mail to it shows."""
+
+_EMAIL = re.compile(EMAIL_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
 
-from subgraphs.shared.bodies import DecimalText, IdText, RequestBody, ResponseBody, TimestampText
+from subgraphs.shared.bodies import (
+    AmountText,
+    CurrencyText,
+    DecimalText,
+    IdText,
+    RequestBody,
+    ResponseBody,
+    TimestampText,
+)
 from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import decimals_of, format_amount, parse_amount
 from subgraphs.shared.timestamps import format_timestamp
@@ -14,6 +22,9 @@ from subgraphs.wallet.rules_operations import Close, Commit, Credit, Hold, Opera
 from subgraphs.wallet.rules_statements import CurrencyStatement, Statement
 
 # ---- bodies for users ----
+
+TransactionType = Literal["deposit", "withdraw"]
+"""What users create."""
 
 
 class BalanceBody(ResponseBody):
@@ -43,8 +54,8 @@ class TransactionBody(ResponseBody):
     """One line of a user's list. Lines `in` and `out` add up to the total balance; `within` moves inside it."""
 
     id: IdText
-    type: Literal["deposit", "withdraw"] | None = Field(description="As it was created; null for what a trade caused.")
-    kind: TransactionKind
+    type: TransactionType | None = Field(description="As it was created; null for what a trade caused. See `kind`.")
+    kind: TransactionKind = Field(description="What the line is, `type` included: a deposit, a fee, a trade.")
     direction: Direction
     currency: str = Field(examples=["USD"])
     amount: DecimalText
@@ -125,9 +136,9 @@ def statement_rows(statement: Statement) -> Iterator[tuple[str | None, ...]]:
 class NewTransactionBody(RequestBody):
     """A deposit or a withdrawal."""
 
-    type: Literal["deposit", "withdraw"]
-    currency: str = Field(examples=["USD"], description="ISO 4217.")
-    amount: DecimalText
+    type: TransactionType
+    currency: CurrencyText
+    amount: AmountText
 
 
 # ---- bodies of system operations ----

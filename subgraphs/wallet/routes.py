@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from subgraphs.shared.app import IdempotencyKeyHeader, UserCaller, add_next_link, caller_of
 from subgraphs.shared.auth import require_service
@@ -13,13 +13,16 @@ from subgraphs.shared.errors import (
     INVALID_AMOUNT,
     INVALID_CURSOR,
     INVALID_IDEMPOTENCY_KEY,
+    INVALID_REQUEST,
     NOT_FOUND,
     RESULT_TOO_LARGE,
     UNKNOWN_CURRENCY,
+    FieldError,
+    Refusal,
 )
 from subgraphs.shared.months import parse_month
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
-from subgraphs.shared.routing import After, Limit, ServiceRoute
+from subgraphs.shared.routing import ID_SCHEMA, After, Limit, ServiceRoute
 from subgraphs.shared.tables_as_csv import CSV_RESPONSE, MonthText, csv_response, wants_csv
 from subgraphs.wallet.bodies import (
     STATEMENT_COLUMNS,
@@ -29,6 +32,7 @@ from subgraphs.wallet.bodies import (
     StatementBody,
     SystemOperationBody,
     TransactionBody,
+    TransactionType,
     result_document,
     statement_rows,
 )
@@ -39,6 +43,12 @@ from subgraphs.wallet.rules import (
     TransactionKind,
 )
 from subgraphs.wallet.service import WalletService
+
+TransactionId = Annotated[
+    str, Path(alias="transactionId", description="The transaction's id.", json_schema_extra=ID_SCHEMA)
+]
+OfKind = Annotated[TransactionKind | None, Query(description="Only lines of this kind.")]
+OfType = Annotated[TransactionType | None, Query(description="Only what was created so: `kind` by its other name.")]
 
 
 def routes(service: WalletService) -> APIRouter:
@@ -82,12 +92,19 @@ def _transaction_routes(service: WalletService) -> APIRouter:
         request: Request,
         response: Response,
         caller: UserCaller,
-        kind: Annotated[TransactionKind | None, Query(description="Only lines of this kind.")] = None,
+        kind: OfKind = None,
+        type: OfType = None,
         after: After = None,
         limit: Limit = None,
     ) -> PageBody[TransactionBody]:
-        """The caller's transactions, newest first."""
-        page = await service.transactions(caller, kind=kind, after=after, limit=limit)
+        """The caller's transactions, newest first.
+
+        `type` is what a transaction is created with, a deposit or a withdrawal. `kind` says it of every line, those
+        too that trades and fees left. As filters they are one: with both, send the same.
+        """
+        if type is not None and kind not in (None, type):
+            raise Refusal(INVALID_REQUEST, fields=[FieldError("type", "Send kind or type, or the same for both.")])
+        page = await service.transactions(caller, kind=kind or type, after=after, limit=limit)
         add_next_link(request, response, page.next_cursor)
         items = [TransactionBody.of(transaction) for transaction in page.items]
         return PageBody[TransactionBody](items=items, next_cursor=page.next_cursor)
@@ -106,11 +123,11 @@ def _transaction_routes(service: WalletService) -> APIRouter:
         return StatementBody.of(statement)
 
     @router.get(
-        "/{transaction_id}",
+        "/{transactionId}",
         summary="Returns a user's transaction by id",
         responses=problem_responses(*SIGNED_IN, NOT_FOUND),
     )
-    async def get_transaction(caller: UserCaller, transaction_id: str) -> TransactionBody:
+    async def get_transaction(caller: UserCaller, transaction_id: TransactionId) -> TransactionBody:
         """One of the caller's transactions; another user's is as if it did not exist."""
         return TransactionBody.of(await service.transaction(caller, transaction_id))
 

@@ -13,6 +13,7 @@ from subgraphs.shared.timestamps import TIMESTAMP_MS_MAX, format_timestamp, pars
         ("2023-11-14T22:13:20.123Z", 1_700_000_000_123),
         ("2023-11-14T23:13:20.123999+01:00", 1_700_000_000_123),
         ("9999-12-31T23:59:59.999Z", TIMESTAMP_MS_MAX),
+        ("1970-01-01t00:00:00.0000001z", 0),
     ],
 )
 def test_a_time_is_read_to_the_millisecond(text: str, milliseconds: int) -> None:
@@ -34,6 +35,11 @@ def test_a_time_is_read_to_the_millisecond(text: str, milliseconds: int) -> None
         "0001-01-01T00:00:00Z",
         "0001-01-01T00:00:00+23:59",
         "9999-12-31T23:59:59-00:01",
+        "20260131T093000Z",
+        "2026-01-31 09:30:00Z",
+        "2026-W05-6T09:30:00Z",
+        "2026-01-31T09:30Z",
+        "2026-01-31T09:30:00,5Z",
         "10000-01-01T00:00:00Z",
     ],
 )

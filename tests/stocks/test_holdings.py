@@ -208,6 +208,22 @@ async def test_the_owner_changes_an_open_commitment(desk: Desk) -> None:
     await desk.check_shares()
 
 
+async def test_a_commitment_has_two_spellings(desk: Desk) -> None:
+    """The route's documentation writes one t less: both are read, the document's is written, and one is sent."""
+    alice, bob = investor(), broker()
+    holding = await desk.bought(alice, "10")
+    key, _ = await commit(desk, holding, bob)
+    path, named = f"/stockholdings/{holding['id']}", {"authorizationId": key}
+    changed = await desk.send(alice, "PUT", path, {**named, "committedAmount": "3", "commitedAmount": None})
+    assert (changed.status_code, changed.json()["commitedAmount"]) == (200, "3")
+    for body in (named, {**named, "commitedAmount": "2", "committedAmount": "2"}):
+        refused = await desk.send(alice, "PUT", path, body)
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid-request")
+        assert [error["field"] for error in refused.json()["errors"]] == ["commitedAmount"]
+    refused = await desk.send(alice, "PUT", path, {**named, "committedAmount": "x"})
+    assert [error["field"] for error in refused.json()["errors"]] == ["committedAmount"]
+
+
 async def test_a_commitment_cannot_be_changed_for_its_reasons(desk: Desk, subtests: pytest.Subtests) -> None:
     """Too many shares, no such authorization, a used-up mandate: each has its code through both faces."""
     alice, bob = investor(), broker()

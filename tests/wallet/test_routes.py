@@ -43,6 +43,20 @@ async def test_a_deposit_shows_in_the_balance_and_in_the_list(client: Client) ->
     assert (await client.send(alice, "GET", "/balance")).json() == {"balances": [balance]}
 
 
+@no_matter_which_database
+async def test_a_list_is_filtered_by_type_as_by_kind(client: Client) -> None:
+    """The word that a transaction is created with filters the list, too; two words that differ are refused."""
+    alice = investor()
+    for type in ("deposit", "withdraw"):
+        await client.send(alice, "POST", "/transactions", json={**DEPOSIT, "type": type})
+    for query in ("type=withdraw", "kind=withdraw", "type=withdraw&kind=withdraw"):
+        items = (await client.send(alice, "GET", f"/transactions?{query}")).json()["items"]
+        assert [item["type"] for item in items] == ["withdraw"]
+    for query in ("type=withdraw&kind=fee", "type=fee"):
+        refused = await client.send(alice, "GET", f"/transactions?{query}")
+        assert (refused.status_code, [error["field"] for error in refused.json()["errors"]]) == (422, ["type"])
+
+
 async def test_each_currency_has_its_own_decimals(client: Client) -> None:
     """Yen have none, dinars three; more than the currency has is refused and not rounded."""
     alice = investor()
@@ -368,7 +382,7 @@ def test_openapi_names_every_route_but_the_system_route(app: FastAPI) -> None:
     assert documented >= {
         ("GET", "/balance"),
         ("GET", "/transactions"),
-        ("GET", "/transactions/{transaction_id}"),
+        ("GET", "/transactions/{transactionId}"),
         ("POST", "/transactions"),
     }
     assert ("PUT", "/balance") not in documented
