@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from subgraphs.shared.auth import Caller, TokenVerifier, require_user
 from subgraphs.shared.clocks import ClockWatch
+from subgraphs.shared.cors import cors_headers, preflight_headers
 from subgraphs.shared.database import Database
 from subgraphs.shared.docs_page import add_docs_page
 from subgraphs.shared.errors import INTERNAL_ERROR, Refusal
@@ -29,7 +30,7 @@ from subgraphs.shared.graphql import GraphQLEndpoint, Subgraph, client_address
 from subgraphs.shared.idempotency import KEY_CHARACTERS_MAX, Outcome
 from subgraphs.shared.metrics import CONTENT_TYPE, Metric, metrics_text
 from subgraphs.shared.migrations import revisions_of
-from subgraphs.shared.openapi import finish_document
+from subgraphs.shared.openapi import PROBES, finish_document
 from subgraphs.shared.problems import Problem, install_problem_handlers, problem_response
 from subgraphs.shared.request_log import logged_request, note_request
 from subgraphs.shared.settings import ServiceSettings
@@ -111,7 +112,7 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     if not settings.in_process:
         endpoint = GraphQLEndpoint(parts.subgraph, secrets)
         app.router.routes.insert(0, Route(GRAPHQL_PATH, endpoint=endpoint, include_in_schema=False))
-    app.add_middleware(_Requests, access_log=settings.access_log)
+    app.add_middleware(_Requests, access_log=settings.access_log, origins=settings.cors_origins)
     return app
 
 
@@ -240,7 +241,7 @@ async def _forever(work: Background) -> None:
 
 
 def _health_routes(database: Database, metrics: Sequence[Metric]) -> APIRouter:
-    routes = APIRouter(tags=["Health"])
+    routes = APIRouter(tags=[PROBES])
 
     @routes.get("/health", summary="Says whether the process serves")
     async def health() -> dict[str, str]:
@@ -279,24 +280,26 @@ class _Service(FastAPI):
 
 
 class _Requests:
-    """Gives every request an id and a line in the log, and turns what nobody caught into a 500 that shows nothing."""
+    """What is alike for every request: an id, a line in the log, HEAD, other origins, and a 500 that shows nothing."""
 
-    def __init__(self, app: ASGIApp, *, access_log: bool) -> None:
+    def __init__(self, app: ASGIApp, *, access_log: bool, origins: tuple[str, ...] = ()) -> None:
         self._app = app
         self._access_log = access_log
+        self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id, method = _request_id(scope), scope["method"]
+        scope, send = _as_get(scope, send)
         scope.setdefault("state", {})["request_id"] = request_id
         with logged_request(request_id) as fields:
             began, status = time.perf_counter(), await self._answer(scope, receive, send, request_id)
             fields.operation = fields.operation or _route_name(scope)
             if self._access_log and scope["path"] not in UNLOGGED_PATHS:
                 line = {
-                    "method": scope["method"],
+                    "method": method,
                     "path": scope["path"][:LOGGED_PATH_CHARACTERS_MAX],
                     "status": status,
                     "ms": round((time.perf_counter() - began) * 1_000, 3),
@@ -311,7 +314,10 @@ class _Requests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                if self._origins:
+                    self._share(scope, headers)
             await send(message)
 
         limited = receive if scope["path"] == GRAPHQL_PATH else _limited(receive)
@@ -324,6 +330,29 @@ class _Requests:
             response: Response = problem_response(Refusal(INTERNAL_ERROR), request_id)
             await response(scope, receive, send_with_id)
         return status
+
+    def _share(self, scope: Scope, headers: MutableHeaders) -> None:
+        """Says to browsers whether the page that asks may read the answer."""
+        headers.add_vary_header("Origin")
+        asking = Headers(scope=scope)
+        shared = cors_headers(self._origins, asking.get("origin"))
+        if shared and scope["method"] == "OPTIONS" and "access-control-request-method" in asking:
+            shared |= preflight_headers(headers.get("Allow", ""))
+        headers.update(shared)
+
+
+def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
+    """A HEAD request as the GET whose headers it asks for; nothing of the body is sent (RFC 9110, 9.3.2)."""
+    if scope["method"] != "HEAD" or scope["path"] == GRAPHQL_PATH:
+        return scope, send
+
+    async def send_head(message: Message) -> None:
+        if message["type"] != "http.response.body":
+            await send(message)
+        elif not message.get("more_body", False):
+            await send({"type": "http.response.body", "body": b""})
+
+    return {**scope, "method": "GET"}, send_head
 
 
 def _limited(receive: Receive) -> Receive:

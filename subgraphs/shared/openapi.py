@@ -39,6 +39,18 @@ ALWAYS = frozenset({"X-Request-Id", "WWW-Authenticate", "Retry-After", "Location
 """Headers that an answer always has, if it ever has them; but see `_header_names`."""
 
 
+IF_NONE_MATCH: Mapping[str, Any] = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "ETags of answers that the client has; 304 if this would be one of them.",
+    "schema": {"type": "string"},
+}
+"""Of every route that reads."""
+PROBES = "Health"
+"""The tag of routes that say how the service is, and no client keeps."""
+
+
 def finish_document(document: Json, problem: Json) -> Json:
     """Adds to a document what FastAPI leaves out: the problem's schema, response headers, plain parameters.
 
@@ -51,8 +63,11 @@ def finish_document(document: Json, problem: Json) -> Json:
     schemas.update({"Problem": problem, **nested})
     headers = {name: {**header, "required": True} if name in ALWAYS else header for name, header in HEADERS.items()}
     document["components"]["headers"] = headers
-    for operation in _operations(document):
+    for method, operation in _operations(document):
         _hoist_body(operation, schemas)
+        if method == "get" and PROBES not in operation["tags"]:
+            operation.setdefault("parameters", []).append(dict(IF_NONE_MATCH))
+            operation["responses"][CONDITIONAL] = {"description": "The client has this answer: it is as it was."}
         for parameter in operation.get("parameters", ()):
             parameter["schema"] = _without_null(parameter["schema"])
         for status, response in operation["responses"].items():
@@ -64,9 +79,9 @@ def finish_document(document: Json, problem: Json) -> Json:
     return document
 
 
-def _operations(document: Json) -> Iterator[Json]:
+def _operations(document: Json) -> Iterator[tuple[str, Json]]:
     for methods in document["paths"].values():
-        yield from methods.values()
+        yield from methods.items()
 
 
 def _header_names(operation: Json, status: str, response: Json) -> list[str]:
@@ -83,8 +98,10 @@ def _header_names(operation: Json, status: str, response: Json) -> list[str]:
         names.append("Location")
     if "after" in parameters and status == OK:
         names.append("Link")
-    if "If-Match" in parameters and status == OK:
+    if status in (OK, CONDITIONAL) and parameters & {"If-Match", "If-None-Match"}:
         names.append("ETag")
+    if status in (OK, CONDITIONAL) and "If-None-Match" in parameters:
+        names.append("Cache-Control")
     if "text/csv" in response.get("content", ()):
         names += ["Content-Disposition", "Vary"]
     return names

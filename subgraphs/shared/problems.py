@@ -137,16 +137,22 @@ async def _on_database_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    response = problem_of_status(error.status_code, request_id_of(request))
+    headers = {}
     if error.headers and "Allow" in error.headers:
-        response.headers["Allow"] = _documented_methods(request) or error.headers["Allow"]
+        headers["Allow"] = _allowed_methods(request, error.headers["Allow"])
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
+    response = problem_of_status(error.status_code, request_id_of(request))
+    response.headers.update(headers)
     return response
 
 
-def _documented_methods(request: Request) -> str:
+def _allowed_methods(request: Request, of_one_route: str) -> str:
     """The methods of all routes of the request's path, where the framework names those of one route alone."""
     path = getattr(request.scope.get("route"), "path_format", "")
-    return ", ".join(sorted(method.upper() for method in request.app.openapi()["paths"].get(path, ())))
+    methods = {method.upper() for method in request.app.openapi()["paths"].get(path, ())}
+    methods = methods or {method.strip() for method in of_one_route.split(",")}
+    return ", ".join(sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
 
 
 def request_id_of(request: Request) -> str:

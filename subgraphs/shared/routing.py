@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from subgraphs.shared.app import add_next_link, current_caller
 from subgraphs.shared.auth import TokenVerifier
 from subgraphs.shared.errors import INVALID_REQUEST, UNAUTHENTICATED, FieldError, Refusal
+from subgraphs.shared.etags import format_etag, is_known
 from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.pagination import CURSOR_CHARACTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX
 
@@ -40,6 +41,7 @@ IfMatch = Annotated[
         json_schema_extra={"pattern": r'^(\*|"[^",]*")$'},
     ),
 ]
+HTTP_OK, HTTP_NOT_MODIFIED = 200, 304
 ID_SCHEMA: dict[str, object] = {"format": "uuid", "pattern": f"^{ID_PATTERN}$"}
 """Of an id in a path. One that is none answers 404 as any other that does not exist."""
 
@@ -56,6 +58,18 @@ def page_response(request: Request, items: list[dict[str, object]], next_cursor:
     return response
 
 
+def _conditional(request: Request, response: Response) -> Response:
+    """The answer with its ETag, or 304 without the answer if the client has it already (RFC 9110, 13.1.2)."""
+    headers = response.headers
+    headers.setdefault("ETag", format_etag(text=bytes(response.body)))
+    signed_in = "authorization" in request.headers
+    headers.setdefault("Cache-Control", "private, no-cache" if signed_in else "no-cache")
+    if not is_known(headers["ETag"], ",".join(request.headers.getlist("if-none-match")) or None):
+        return response
+    kept = {name: headers[name] for name in ("ETag", "Cache-Control", "Vary") if name in headers}
+    return Response(status_code=HTTP_NOT_MODIFIED, headers=kept)
+
+
 class _StrictRequest(Request):
     """A request whose body is the JSON of RFC 8259: no NaN, and no half of a surrogate pair, which no store takes."""
 
@@ -64,7 +78,7 @@ class _StrictRequest(Request):
 
 
 class ServiceRoute(APIRoute):
-    """The `route_class` of a service's routers: strict JSON, and each query parameter once and no other.
+    """The `route_class` of a service's routers: strict JSON, each query parameter once and no other, ETags to read by.
 
     A mistyped filter would show everything, of two values one would be lost. Who may not call the route at all is told
     that first.
@@ -75,7 +89,9 @@ class ServiceRoute(APIRoute):
         answer = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
-            return await answer(_StrictRequest(request.scope, request.receive))
+            response = await answer(_StrictRequest(request.scope, request.receive))
+            reads = request.method == "GET" and response.status_code == HTTP_OK
+            return _conditional(request, response) if reads else response
 
         return handler
 

@@ -9,10 +9,11 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from subgraphs.shared.cors import checked_origins
 from subgraphs.shared.keys import SigningKey, VerifyingKey, development_key, read_signing_key, read_verifying_key
 
 DEVELOPMENT_ROUTER_SECRET = "development-router-secret"  # noqa: S105  # refused in production
@@ -50,6 +51,8 @@ class ServiceSettings(BaseSettings):
     """How many proxies of ours stand in front, each adding the address that it saw to X-Forwarded-For: limits count by
     the client's address. With 0 the header is not believed. Production has to say it: behind a proxy that is not
     counted, all clients are one."""
+    cors_origins: tuple[str, ...] = ()
+    """The origins whose pages may read answers, each exactly as browsers send it; JSON in the environment."""
     refusal_retention_days: int = Field(default=30, ge=1)
     """How long a refusal answers its Idempotency-Key; an accepted request's key lives as long as its object."""
     access_log: bool = True
@@ -68,6 +71,11 @@ class ServiceSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments first, then the environment, then the files that the environment names."""
         return init_settings, env_settings, _NamedFiles(settings_cls)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_exact(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return checked_origins(origins)
 
     @model_validator(mode="after")
     def _production_is_guarded(self) -> Self:

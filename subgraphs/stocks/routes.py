@@ -183,7 +183,9 @@ async def _operate(use_cases: UseCases, caller: Caller, holding_id: str, request
 
 
 def _holding(holding: Holding) -> Response:
-    return json_response(holding_document(holding), headers={"ETag": format_etag(holding.version)})
+    response = json_response(holding_document(holding))
+    response.headers["ETag"] = format_etag(holding.version, bytes(response.body))
+    return response
 
 
 def _market_routes(use_cases: UseCases) -> APIRouter:

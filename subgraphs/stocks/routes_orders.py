@@ -132,11 +132,12 @@ def order_routes(use_cases: UseCases) -> APIRouter:
         response_model=StatementBody,
         responses={**problem_responses(*SIGNED_IN, RESULT_TOO_LARGE), **CSV_RESPONSE},
     )
-    async def get_statement(request: Request, caller: UserCaller, month: MonthText) -> Any:
+    async def get_statement(request: Request, response: Response, caller: UserCaller, month: MonthText) -> Any:
         """The trades of the caller's own orders in the month, first one first, and what they come to."""
         statement = await use_cases.orders.statement(caller, parse_month(month))
         if wants_csv(request):
             return csv_response(f"trades-{month}.csv", STATEMENT_COLUMNS, statement_rows(statement))
+        response.headers["Vary"] = "Accept"
         return StatementBody.of(statement)
 
     @router.get(

@@ -187,8 +187,10 @@ def _user_routes(service: UsersService) -> APIRouter:
     async def get_user(caller: UserCaller, user_id: UserId, response: Response) -> ProfileBody | UserBody:
         """One's own whole profile, or what everybody may know of another user."""
         found = await service.user(caller, user_id)
+        if found.email is None:
+            return user_body(found)  # without the version, which counts another user's changes
         response.headers["ETag"] = format_etag(found.version)
-        return user_body(found) if found.email is None else profile_body(found)
+        return profile_body(found)
 
     @routes.put(
         "/users/{userId}",

@@ -115,11 +115,12 @@ def _transaction_routes(service: WalletService) -> APIRouter:
         response_model=StatementBody,
         responses={**problem_responses(*SIGNED_IN, RESULT_TOO_LARGE), **CSV_RESPONSE},
     )
-    async def get_statement(request: Request, caller: UserCaller, month: MonthText) -> Any:
+    async def get_statement(request: Request, response: Response, caller: UserCaller, month: MonthText) -> Any:
         """Opening and closing balance of every currency, and all bookings of the month, first one first."""
         statement = await service.statement(caller, parse_month(month))
         if wants_csv(request):
             return csv_response(f"wallet-{month}.csv", STATEMENT_COLUMNS, statement_rows(statement))
+        response.headers["Vary"] = "Accept"
         return StatementBody.of(statement)
 
     @router.get(

@@ -208,6 +208,25 @@ async def test_the_owner_changes_an_open_commitment(desk: Desk) -> None:
     await desk.check_shares()
 
 
+async def test_a_holding_is_read_again_when_its_price_moves(desk: Desk) -> None:
+    """The tag tells a new price, which 304 would hide; an update asks for the version alone, which prices leave."""
+    alice, bob = investor(), broker()
+    holding = await desk.bought(alice, "10")
+    key, _ = await commit(desk, holding, bob)
+    path = f"/stockholdings/{holding['id']}"
+    tag = (await desk.send(alice, "GET", path)).headers["etag"]
+    known = {"If-None-Match": tag}
+    assert (await desk.send(alice, "GET", path, headers=known)).status_code == 304
+    await desk.tick("90", "91")
+    moved = await desk.send(alice, "GET", path, headers=known)
+    assert (moved.status_code, moved.json()["marketValue"]) == (200, "900.00")
+    assert moved.headers["etag"] != tag
+    body = {"authorizationId": key, "commitedAmount": "7"}
+    changed = await desk.send(alice, "PUT", path, body, headers={"If-Match": tag})
+    assert changed.status_code == 200
+    assert (await desk.send(alice, "GET", path)).headers["etag"] == changed.headers["etag"]
+
+
 async def test_a_commitment_has_two_spellings(desk: Desk) -> None:
     """The route's documentation writes one t less: both are read, the document's is written, and one is sent."""
     alice, bob = investor(), broker()

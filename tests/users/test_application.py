@@ -57,7 +57,11 @@ STATUSES = {
 
 async def test_a_method_that_a_route_lacks_is_answered_with_those_it_has(client: Client) -> None:
     """405 names all methods of the path (RFC 9110, 15.5.6), whichever of its routes was declared first."""
-    for path, allowed in (("/users", "GET"), ("/users/any", "GET, PUT"), ("/authorizations", "GET, POST")):
+    for path, allowed in (
+        ("/users", "GET, HEAD, OPTIONS"),
+        ("/users/any", "GET, HEAD, OPTIONS, PUT"),
+        ("/authorizations", "GET, HEAD, OPTIONS, POST"),
+    ):
         response = await client.http.delete(path)
         assert (response.status_code, response.json()["code"]) == (405, "method-not-allowed")
         assert response.headers["allow"] == allowed

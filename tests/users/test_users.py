@@ -86,6 +86,21 @@ async def test_a_profile_is_replaced_and_its_version_moves(client: Client) -> No
     assert response.json()["name"] == "Alice Changed"
 
 
+async def test_anothers_version_is_not_shown(client: Client) -> None:
+    """How often a user has changed their profile is seen by them alone: to others an unseen change changes no tag."""
+    alice, bob = await client.person(), await client.person()
+    path = f"/users/{alice.id}"
+    before = (await client.http.get(path, headers=bob.bearer)).headers["etag"]
+    assert len(before) > len('"999"')
+    await update(client, alice, email=f"new-{alice.email}", currentPassword=PASSWORD)
+    assert (await client.http.get(path, headers=bob.bearer)).headers["etag"] == before
+    assert (await client.http.get(path, headers=alice.bearer)).headers["etag"] == '"2"'
+    known = {**bob.bearer, "if-none-match": before}
+    assert (await client.http.get(path, headers=known)).status_code == 304
+    await update(client, alice, email=f"new-{alice.email}", name="Alicia")
+    assert (await client.http.get(path, headers=known)).json()["name"] == "Alicia"
+
+
 async def test_what_a_profile_update_leaves_out_stays(client: Client) -> None:
     """The name alone may be sent, and so may the e-mail address."""
     alice = await client.person(name="Alice")
