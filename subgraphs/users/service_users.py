@@ -73,6 +73,7 @@ REFRESH_GRACE_MS = 10_000
 KNOWN_ADDRESS_MS = 90 * 24 * 3_600 * 1_000
 """A quarter of a year without a login, and an address is as good as new."""
 NO_SUCH_USER = "There is no such user. Find one in the list of users."
+REGISTER_ROUTE = "POST /users/register"
 USER_LIST = "users"
 """The list's name in its cursors."""
 
@@ -120,7 +121,7 @@ class UsersService:
             Attempt(self._limits.registration_per_address, address_block(address)),
         )
         request = {"name": registration.name, "email": registration.email, "type": registration.type}
-        claimed = idempotency_key("anonymous", "POST /users/register", key, request)
+        claimed = idempotency_key(_registrant(registration.email), REGISTER_ROUTE, key, request)
         password_hash = await self._passwords.hash(registration.password)
 
         async def work(connection: Connection) -> tuple[User, bool]:
@@ -379,6 +380,11 @@ class UsersService:
 def _read_user(stored: StoredAnswer) -> User:
     assert stored.result is not None, "a user commits together with the answer"
     return User(**orjson.loads(stored.result))
+
+
+def _registrant(email: str) -> str:
+    """Who registers, for idempotency keys: whoever has the address, so that strangers with the same key never meet."""
+    return f"anonymous {hashlib.sha256(email.encode()).hexdigest()}"
 
 
 async def _insert_once(

@@ -10,7 +10,7 @@ import jwt
 import pytest
 from sqlalchemy import select
 
-from subgraphs.users.tables import audit_log, refresh_tokens, sessions
+from subgraphs.users.tables import audit_log, idempotency_keys, refresh_tokens, sessions
 from tests.users.conftest import PASSWORD, Client, ClientFactory
 
 ALICE = {"name": "Alice Example", "email": "Alice@Example.com ", "password": PASSWORD, "type": "investor"}
@@ -64,6 +64,34 @@ async def test_a_key_is_for_one_registration(client: Client, change: dict[str, s
     await client.http.post("/users/register", json=ALICE, headers=headers)
     response = await client.http.post("/users/register", json={**ALICE, **change}, headers=headers)
     assert (response.status_code, response.json()["code"]) == (422, "idempotency-key-reused")
+
+
+async def test_strangers_with_one_key_do_not_meet(client: Client) -> None:
+    """A key belongs to the address that registers: another person's with the same key is a request of its own."""
+    headers = {"idempotency-key": "1"}
+    first = await client.http.post("/users/register", json=ALICE, headers=headers)
+    bob = {**ALICE, "email": "bob@example.com", "name": "Bob"}
+    second = await client.http.post("/users/register", json=bob, headers=headers)
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert "idempotent-replayed" not in second.headers
+    assert first.json()["id"] != second.json()["id"]
+    again = await client.http.post("/users/register", json={**ALICE, "email": "alice@EXAMPLE.com"}, headers=headers)
+    assert (again.json(), again.headers["idempotent-replayed"]) == (first.json(), "true")
+
+
+async def test_a_strangers_refusal_is_nobody_elses(client: Client) -> None:
+    """A refusal that is stored under a key answers it for that address alone, and keys name no address in the clear."""
+    await client.http.post("/users/register", json=ALICE)
+    headers = {"idempotency-key": "1"}
+    for replayed in (False, True):
+        refused = await client.http.post("/users/register", json={**ALICE, "name": "Mallory"}, headers=headers)
+        assert (refused.json()["code"], "idempotent-replayed" in refused.headers) == ("email-taken", replayed)
+    accepted = await client.http.post("/users/register", json={**ALICE, "email": "bob@example.com"}, headers=headers)
+    assert accepted.status_code == 201
+    async with client.database.reading() as connection:
+        namespaces = (await connection.execute(select(idempotency_keys.c.namespace))).scalars().all()
+    assert len(set(namespaces)) == 2
+    assert not [namespace for namespace in namespaces if "@" in namespace]
 
 
 BAD_REGISTRATIONS: list[tuple[dict[str, Any], str]] = [
