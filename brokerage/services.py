@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from brokerage import SERVICE_NAMES
 from brokerage.failures import CommandFailed, explained, explanation
 from brokerage.supervisor import refuse_address
+from subgraphs.shared.error_page import ERROR_PAGE_PATH
 from subgraphs.shared.migrations import migrate
 from subgraphs.shared.problems import problem_of_status
 from subgraphs.shared.request_log import add_request_fields
@@ -79,7 +80,9 @@ class Edge(PlainEdge):
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self.limits = with_descriptors(LIMITS)
-        self.trusted_proxies = getattr(getattr(app, "state", None), "trusted_proxies", 0)
+        state = getattr(app, "state", None)
+        self.trusted_proxies = getattr(state, "trusted_proxies", 0)
+        self._problem_types: str = getattr(state, "problem_types", ERROR_PAGE_PATH)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """One ASGI connection."""
@@ -88,7 +91,7 @@ class Edge(PlainEdge):
     def refuse(self, refusal: RouterError, request_id_given: str | None) -> tuple[int, RawHeaders, bytes]:
         """A problem document for what never became a request."""
         request_id = request_id_given if request_id_given and request_id_given.isalnum() else uuid.uuid4().hex
-        response = problem_of_status(refusal.status, request_id)
+        response = problem_of_status(refusal.status, request_id, self._problem_types)
         logging.getLogger(__name__).info("refused %s: %s", request_id, refusal.message)
         headers = (each for each in response.raw_headers if each[0] != b"content-length")
         return response.status_code, (*headers, (b"x-request-id", request_id.encode())), bytes(response.body)

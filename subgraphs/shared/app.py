@@ -25,7 +25,8 @@ from subgraphs.shared.clocks import ClockWatch
 from subgraphs.shared.cors import cors_headers, preflight_headers
 from subgraphs.shared.database import Database
 from subgraphs.shared.docs_page import add_docs_page
-from subgraphs.shared.errors import INTERNAL_ERROR, Refusal
+from subgraphs.shared.error_page import ERROR_PAGE_PATH, add_error_page
+from subgraphs.shared.errors import COMMON_CODES, INTERNAL_ERROR, ErrorCode, Refusal
 from subgraphs.shared.graphql import GraphQLEndpoint, Subgraph, client_address
 from subgraphs.shared.idempotency import KEY_CHARACTERS_MAX, Outcome
 from subgraphs.shared.metrics import CONTENT_TYPE, Metric, metrics_text
@@ -64,7 +65,8 @@ class ServiceParts:
     """What makes one service.
 
     `background` loops run from start to shutdown, `hourly` work is done so often, `closing` is awaited last, in order.
-    `problem` documents what its refusals look like, with the members that are its own.
+    `problem` documents what its refusals look like, with the members that are its own, and
+    `error_codes` are those that the shared catalogue lacks.
     """
 
     title: str
@@ -78,6 +80,7 @@ class ServiceParts:
     hourly: Sequence[Background] = ()
     closing: Sequence[Close] = ()
     problem: type[Problem] = Problem
+    error_codes: Sequence[ErrorCode] = ()
 
 
 def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
@@ -100,6 +103,8 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     )
     app.problem = parts.problem
     add_docs_page(app, f"/docs{suffix}")
+    add_error_page(app, f"{ERROR_PAGE_PATH}{suffix}", (*parts.error_codes, *COMMON_CODES))
+    app.state.problem_types = settings.problem_types_url or f"{ERROR_PAGE_PATH}{suffix}"
     app.state.verifier, app.state.subgraph = parts.verifier, parts.subgraph
     app.state.require_usable = parts.database.require_usable
     app.state.metrics = parts.metrics
@@ -112,7 +117,12 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     if not settings.in_process:
         endpoint = GraphQLEndpoint(parts.subgraph, secrets)
         app.router.routes.insert(0, Route(GRAPHQL_PATH, endpoint=endpoint, include_in_schema=False))
-    app.add_middleware(_Requests, access_log=settings.access_log, origins=settings.cors_origins)
+    app.add_middleware(
+        _Requests,
+        access_log=settings.access_log,
+        origins=settings.cors_origins,
+        problem_types=app.state.problem_types,
+    )
     return app
 
 
@@ -282,10 +292,11 @@ class _Service(FastAPI):
 class _Requests:
     """What is alike for every request: an id, a line in the log, HEAD, other origins, and a 500 that shows nothing."""
 
-    def __init__(self, app: ASGIApp, *, access_log: bool, origins: tuple[str, ...] = ()) -> None:
+    def __init__(self, app: ASGIApp, *, access_log: bool, origins: tuple[str, ...], problem_types: str) -> None:
         self._app = app
         self._access_log = access_log
         self._origins = frozenset(origins)
+        self._problem_types = problem_types
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -327,7 +338,7 @@ class _Requests:
             if status:
                 raise
             LOGGER.exception("request %s failed", request_id)
-            response: Response = problem_response(Refusal(INTERNAL_ERROR), request_id)
+            response: Response = problem_response(Refusal(INTERNAL_ERROR), request_id, self._problem_types)
             await response(scope, receive, send_with_id)
         return status
 

@@ -10,6 +10,7 @@ Those that every service needs stand here; a service's own stand in its `rules.p
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from types import ModuleType
 
 
 class Kind(Enum):
@@ -92,6 +93,12 @@ class Refusal(Exception):
         self.extra: Mapping[str, object] = extra or {}
         self.key = key
         self.replayed = replayed
+
+
+def codes_in(*modules: ModuleType) -> tuple[ErrorCode, ...]:
+    """The codes that those modules hold, in their order, each once."""
+    found = (value for module in modules for value in vars(module).values() if isinstance(value, ErrorCode))
+    return tuple(dict.fromkeys(found))
 
 
 MALFORMED_REQUEST = ErrorCode(

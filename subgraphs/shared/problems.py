@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from subgraphs.shared.bodies import ResponseBody
+from subgraphs.shared.error_page import ERROR_PAGE_PATH, problem_type
 from subgraphs.shared.errors import (
     BODY_TOO_LARGE,
     COMMON_CODES,
@@ -58,7 +59,11 @@ class ProblemField(ResponseBody):
 class Problem(ResponseBody):
     """An RFC 9457 problem document."""
 
-    type: str = Field(examples=["about:blank"])
+    type: str = Field(
+        examples=["/error-codes#not-found"],
+        description="Where the code is explained, relative to this answer.",
+        json_schema_extra={"format": "uri-reference"},
+    )
     title: str = Field(examples=["There is no such object"])
     status: int = Field(examples=[404])
     code: str = Field(examples=["not-found"], description="Stable: programs decide by this.")
@@ -79,8 +84,13 @@ def problem_responses(*codes: ErrorCode, reads_body: bool = False) -> dict[int |
     return {status: _response(list(found.values())) for status, found in sorted(by_status.items())}
 
 
-def problem_response(refusal: Refusal, request_id: str) -> Response:
-    """The HTTP response of a refusal."""
+def problem_for(request: Request, refusal: Refusal) -> Response:
+    """The HTTP response of a refusal to a request."""
+    return problem_response(refusal, request_id_of(request), request.app.state.problem_types)
+
+
+def problem_response(refusal: Refusal, request_id: str, types: str = ERROR_PAGE_PATH) -> Response:
+    """The HTTP response of a refusal, where there is no request of the application; `types` explains codes."""
     headers = {}
     if status_of(refusal.code) == 401:
         bad = refusal.code in (INVALID_TOKEN, EXPIRED_TOKEN)
@@ -92,7 +102,7 @@ def problem_response(refusal: Refusal, request_id: str) -> Response:
     if refusal.replayed:
         headers["Idempotent-Replayed"] = "true"
     body = {
-        "type": "about:blank",
+        "type": problem_type(types, refusal.code),
         "title": refusal.code.title,
         "status": status_of(refusal.code),
         "code": refusal.code.code,
@@ -104,10 +114,10 @@ def problem_response(refusal: Refusal, request_id: str) -> Response:
     return Response(orjson.dumps(body), status_of(refusal.code), headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
-def problem_of_status(status: int, request_id: str) -> Response:
+def problem_of_status(status: int, request_id: str, types: str = ERROR_PAGE_PATH) -> Response:
     """The HTTP response to what was refused before a route had a say in it."""
     fallback = UNAVAILABLE if status >= 500 else MALFORMED_REQUEST
-    return problem_response(Refusal(_BY_STATUS.get(status, fallback)), request_id)
+    return problem_response(Refusal(_BY_STATUS.get(status, fallback)), request_id, types)
 
 
 def install_problem_handlers(app: FastAPI) -> None:
@@ -120,19 +130,19 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 async def _on_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
-    return problem_response(error, request_id_of(request))
+    return problem_for(request, error)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return problem_response(_validation_refusal(error, request), request_id_of(request))
+    return problem_for(request, _validation_refusal(error, request))
 
 
 async def _on_database_error(request: Request, error: Exception) -> Response:
     refusal = text_refusal(error)
     if refusal is None:
         raise error
-    return problem_response(refusal, request_id_of(request))
+    return problem_for(request, refusal)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -142,7 +152,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         headers["Allow"] = _allowed_methods(request, error.headers["Allow"])
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=headers)
-    response = problem_of_status(error.status_code, request_id_of(request))
+    response = problem_of_status(error.status_code, request_id_of(request), request.app.state.problem_types)
     response.headers.update(headers)
     return response
 
@@ -194,7 +204,7 @@ def _response(codes: list[ErrorCode]) -> dict[str, Any]:
     examples = {
         code.code: {
             "value": {
-                "type": "about:blank",
+                "type": problem_type(ERROR_PAGE_PATH, code),
                 "title": code.title,
                 "status": status_of(code),
                 "code": code.code,

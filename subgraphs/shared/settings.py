@@ -53,6 +53,8 @@ class ServiceSettings(BaseSettings):
     counted, all clients are one."""
     cors_origins: tuple[str, ...] = ()
     """The origins whose pages may read answers, each exactly as browsers send it; JSON in the environment."""
+    problem_types_url: str | None = Field(default=None, pattern=r"^https?://[^\s#]+$")
+    """Where the page of error codes is published, for the `type` of problems; the service's own page, if absent."""
     refusal_retention_days: int = Field(default=30, ge=1)
     """How long a refusal answers its Idempotency-Key; an accepted request's key lives as long as its object."""
     access_log: bool = True

@@ -7,11 +7,13 @@ from fastapi import FastAPI
 from subgraphs.shared.app import Background, ServiceParts, build_app
 from subgraphs.shared.auth import RemoteKeys, ServiceSigner, TokenVerifier, UserKeys
 from subgraphs.shared.database import Clock, Database
+from subgraphs.shared.errors import codes_in
 from subgraphs.shared.graphql import Subgraph
 from subgraphs.shared.metrics import Metric
 from subgraphs.shared.peers import Peer
 from subgraphs.shared.sessions import EndedSessions, RemoteIssuer
 from subgraphs.shared.transport import HttpTransport, Transport
+from subgraphs.stocks import rules
 from subgraphs.stocks.bodies import OrderProblem
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.feed import ManualSource, ReplaySource, SyntheticSource, TickSource
@@ -98,6 +100,7 @@ def create_app(
             hourly=(orders.forget,) if settings.loops else (),
             closing=(transport.close,) if database is not None else (transport.close, opened.close),
             problem=OrderProblem,
+            error_codes=codes_in(rules),
         ),
         settings,
     )

@@ -20,7 +20,7 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import parse_price, parse_quantity
 from subgraphs.shared.months import parse_month
-from subgraphs.shared.problems import SIGNED_IN, problem_response, problem_responses, request_id_of
+from subgraphs.shared.problems import SIGNED_IN, problem_for, problem_responses
 from subgraphs.shared.routing import ID_SCHEMA, After, Limit, ServiceRoute, json_response, page_response
 from subgraphs.shared.tables_as_csv import CSV_RESPONSE, MonthText, csv_response, wants_csv
 from subgraphs.shared.timestamps import parse_timestamp
@@ -213,7 +213,7 @@ def _placed(request: Request, placed: PlacedOrder) -> Response:
     """The final answer, or 202 with the order as it stands."""
     order = placed.order
     if placed.rejection is not None:
-        response = problem_response(placed.rejection, request_id_of(request))
+        response = problem_for(request, placed.rejection)
     else:
         response = json_response(order_document(placed.answered), status=202 if order.answer is None else 201)
     response.headers["Location"] = f"/orders/{order.id}"

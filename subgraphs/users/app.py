@@ -8,11 +8,13 @@ from fastapi import FastAPI
 from subgraphs.shared.app import Close, ServiceParts, build_app
 from subgraphs.shared.auth import LocalKeys, ServiceSigner, TokenVerifier
 from subgraphs.shared.database import Database
+from subgraphs.shared.errors import codes_in
 from subgraphs.shared.graphql import Subgraph
 from subgraphs.shared.metrics import Metric
 from subgraphs.shared.peers import Peer
 from subgraphs.shared.sessions import EndedSessions
 from subgraphs.shared.transport import HttpTransport, Transport
+from subgraphs.users import rules, rules_authorizations
 from subgraphs.users.bodies import AuthorizationProblem
 from subgraphs.users.passwords import Passwords
 from subgraphs.users.peers import Peers, StocksPeer, WalletPeer
@@ -69,6 +71,7 @@ def create_app(
         else (),
         closing=closing,
         problem=AuthorizationProblem,
+        error_codes=codes_in(rules, rules_authorizations),
     )
     app = build_app(parts, settings)
     app.state.service, app.state.saga = use_cases, use_cases.saga

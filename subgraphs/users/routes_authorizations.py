@@ -27,7 +27,7 @@ from subgraphs.shared.errors import (
 )
 from subgraphs.shared.idempotency import Outcome
 from subgraphs.shared.money import parse_amount, parse_quantity
-from subgraphs.shared.problems import SIGNED_IN, problem_response, problem_responses, request_id_of
+from subgraphs.shared.problems import SIGNED_IN, problem_for, problem_responses
 from subgraphs.shared.routing import ID_SCHEMA, After, Limit, ServiceRoute
 from subgraphs.shared.timestamps import parse_timestamp
 from subgraphs.users.bodies import (
@@ -163,7 +163,7 @@ def _changing_routes(use_cases: UseCases) -> APIRouter:
         wanted = _mandate(await read_body(request, CreateAuthorizationBody, system_member="orderId"))
         creation = await use_cases.saga.create(caller, wanted, key=idempotency_key)
         if creation.refusal is not None:
-            response = problem_response(creation.refusal, request_id_of(request))
+            response = problem_for(request, creation.refusal)
         else:
             response = _json(authorization_body(creation.authorization, caller.id), 201 if creation.final else 202)
         response.headers["Location"] = f"/authorizations/{creation.authorization.id}"

@@ -7,10 +7,12 @@ from fastapi import FastAPI
 from subgraphs.shared.app import ServiceParts, build_app
 from subgraphs.shared.auth import RemoteKeys, ServiceSigner, TokenVerifier, UserKeys
 from subgraphs.shared.database import Clock, Database
+from subgraphs.shared.errors import codes_in
 from subgraphs.shared.graphql import Subgraph
 from subgraphs.shared.peers import Peer
 from subgraphs.shared.sessions import EndedSessions, RemoteIssuer
 from subgraphs.shared.transport import HttpTransport, Transport
+from subgraphs.wallet import rules
 from subgraphs.wallet.routes import routes
 from subgraphs.wallet.schema import schema
 from subgraphs.wallet.service import WalletService
@@ -65,6 +67,7 @@ def create_app(
             background=(ended.run,),
             hourly=(service.forget_refusals,),
             closing=(transport.close,) if database is not None else (transport.close, opened.close),
+            error_codes=codes_in(rules),
         ),
         settings,
     )

@@ -19,7 +19,7 @@ from subgraphs.shared.auth import ServiceSigner
 from subgraphs.shared.keys import read_signing_key
 from tests.system.brokerages import Brokerage
 
-OK, CREATED = 200, 201
+OK, CREATED, NOT_MODIFIED = 200, 201, 304
 UNAUTHENTICATED, FORBIDDEN = 401, 403
 
 
@@ -224,6 +224,27 @@ def test_mistyped_filter_is_refused(brokerage: Brokerage, visitor: str) -> None:
     assert [error["field"] for error in response.json()["errors"]] == ["stauts"]
     assert "status" in response.json()["errors"][0]["message"]
     assert httpx.get(url).status_code == UNAUTHENTICATED
+
+
+@pytest.mark.parametrize(("service", "path"), [("users", "/users"), ("wallet", "/balance"), ("stocks", "/orders")])
+def test_a_problem_leads_to_its_explanation(brokerage: Brokerage, service: str, path: str) -> None:
+    """Whichever way it runs, the type of a service's problem is a page that has the code."""
+    refused = httpx.get(brokerage.urls[service] + path)
+    explanation = httpx.get(refused.url.join(refused.json()["type"]))
+    assert explanation.status_code == OK
+    assert '<tr id="unauthenticated">' in explanation.text
+
+
+def test_head_and_options_over_http(brokerage: Brokerage) -> None:
+    """HEAD has the headers of the GET and nothing after them on the connection; OPTIONS says what there is."""
+    with httpx.Client(base_url=brokerage.urls["stocks"]) as client:
+        shown = client.get("/stocks")
+        for _ in range(2):
+            head = client.head("/stocks")
+            assert (head.status_code, head.content, head.headers["etag"]) == (OK, b"", shown.headers["etag"])
+            assert head.headers["content-length"] == str(len(shown.content))
+        assert client.get("/stocks", headers={"if-none-match": shown.headers["etag"]}).status_code == NOT_MODIFIED
+        assert client.options("/orders").headers["allow"] == "GET, HEAD, OPTIONS, POST"
 
 
 def test_documentation_names_every_public_route(brokerage: Brokerage) -> None:
