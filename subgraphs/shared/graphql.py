@@ -1,8 +1,9 @@
 """The GraphQL face: a schema that is safe and fast by construction, and the endpoint that only the router reaches.
 
-How it stays fast. Parsed documents and validation results are cached by text; the caches hit only because the rules are
-built once per process. `_entities` calls one resolver per type with all its representations, in one task, so that a
-hundred entities cost one SQL statement. The endpoint is plain ASGI with orjson.
+How it stays fast. Queries are compiled and kept by their text (`shared.graphql_execution`). Of what is not, mutations
+above all, documents and validation results are cached by text; these caches hit only because the rules are built once
+per process. `_entities` calls one resolver per type with all its representations, in one task, so that a hundred
+entities cost one SQL statement. The endpoint is plain ASGI with orjson.
 
 An entity is a type with a classmethod
 
@@ -54,6 +55,7 @@ from subgraphs.shared.errors import (
     ErrorCode,
     Refusal,
 )
+from subgraphs.shared.graphql_execution import CompiledOperations
 from subgraphs.shared.graphql_types import SCALARS
 from subgraphs.shared.request_log import logged_request, note_request
 from subgraphs.shared.statuses import status_of
@@ -120,12 +122,12 @@ class SubgraphSchema(strawberry.federation.Schema):
         Args:
             rules: validation rules of this subgraph alone, such as `once_per_operation("login")`.
         """
-        all_rules = [
+        self.rules: tuple[type[ValidationRule], ...] = (
             depth_rule(DOCUMENT_DEPTH_MAX, None),
             alias_rule(DOCUMENT_ALIASES_MAX),
             NoSchemaIntrospectionCustomRule,
             *rules,
-        ]
+        )
         super().__init__(
             query=query,
             mutation=mutation,
@@ -135,7 +137,7 @@ class SubgraphSchema(strawberry.federation.Schema):
             config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
             extensions=[
                 lambda: MaxTokensLimiter(max_token_count=DOCUMENT_TOKENS_MAX),
-                lambda: AddValidationRules(all_rules),
+                lambda: AddValidationRules(list(self.rules)),
                 lambda: ParserCache(DOCUMENTS_CACHED_MAX),
                 lambda: ValidationCache(DOCUMENTS_CACHED_MAX),
             ],
@@ -234,6 +236,7 @@ class Subgraph(Generic[S]):
 
     def __init__(self, schema: SubgraphSchema, service: S, verifier: TokenVerifier) -> None:
         self.schema = schema
+        self._operations = CompiledOperations(schema, rules=schema.rules, tokens_max=DOCUMENT_TOKENS_MAX)
         self._service = service
         self._verifier = verifier
 
@@ -270,7 +273,7 @@ class Subgraph(Generic[S]):
         note_request(caller_kind=known.kind, caller_id=known.id, operation=operation_text(query))
         context = RequestContext(self._service, identity, client_address, request_id)
         try:
-            result = await self.schema.execute(query, variables, context, operation_name=operation_name)
+            result = await self._operations.execute(query, variables, context, operation_name)
         except (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError):
             return _refused(MALFORMED_REQUEST, "Send a query, and the name of its operation if it has several.")
         response: dict[str, Any] = {"data": result.data}

@@ -333,6 +333,7 @@ BY_NAME = {
     "router/trifolio/executor/codegen.py",  # runs what it has generated
     "router/trifolio/plugins/loading.py",  # a user's plug-in
     "brokerage/services.py",  # the service that is started
+    "subgraphs/shared/graphql_execution/selections.py",  # runs what it has generated
     "brokerage/tether.py",  # the module that it keeps on a pipe
 }
 """Who may import by name or run a text. The contracts read `import` statements: they do not see it."""
