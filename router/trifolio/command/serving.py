@@ -184,7 +184,8 @@ def make_app(serving: Serving) -> LameDuck:
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises ConfigError that says what to do where the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # A loop of asyncio switches Nagle's algorithm off where the socket says that it is TCP.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

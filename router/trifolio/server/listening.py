@@ -1,7 +1,9 @@
 """A server that lets a few in at a time, and stops without leaving anybody at the door.
 
 A loop of asyncio accepts as many connections in one round as may wait at the socket, thousands, before it looks at what
-those have sent that it has. So it is told a small number, and the system the large one.
+those have sent that it has. So it is told a small number, and the system the large one. A uvloop accepts one, so that
+who is new waits for a round of everybody else's work for each who came before; it gets several descriptors of the same
+socket, each of which accepts one.
 
 When a listening socket closes, the system resets the connections that it has opened there and that nobody has accepted
 yet; their clients may have sent a request already, and cannot know whether it was served. So the last thing before the
@@ -22,13 +24,24 @@ ACCEPTED_AT_ONCE: Final = 32
 """32 connections are accepted in one round of the loop, some three milliseconds."""
 
 
+DESCRIPTORS: Final = 16
+"""16 descriptors of a socket: so many connections are accepted in one round of uvloop, and as many times the system is
+asked in vain where there is one alone."""
+
+
 class Server(uvicorn.Server):
     """uvicorn's server, whose beginning and end are fair to everyone who comes; for a config whose `backlog` is
     `ACCEPTED_AT_ONCE`."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._further: list[socket.socket] = []
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start as uvicorn does, and let more wait at the sockets than are accepted at once."""
-        await super().startup(sockets)
+        if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
+            self._further = [listener.dup() for listener in sockets or () for _ in range(DESCRIPTORS - 1)]
+        await super().startup([*sockets, *self._further] if sockets else None)
         for listener in sockets or ():
             listener.listen(BACKLOG)
 
@@ -40,6 +53,8 @@ class Server(uvicorn.Server):
         for listener in sockets or ():
             accepted += _accept_all(listener)  # where the loop has a descriptor of its own
             listener.close()
+        for further in self._further:
+            further.close()
         loop = asyncio.get_running_loop()
         for connection in accepted:
             with contextlib.suppress(OSError):  # it has gone again
