@@ -32,7 +32,7 @@ from subgraphs.shared.idempotency import KEY_CHARACTERS_MAX, Outcome
 from subgraphs.shared.metrics import CONTENT_TYPE, Metric, metrics_text
 from subgraphs.shared.migrations import revisions_of
 from subgraphs.shared.openapi import PROBES, finish_document
-from subgraphs.shared.problems import Problem, install_problem_handlers, problem_response
+from subgraphs.shared.problems import Problem, install_problem_handlers, problem_response, problem_responses
 from subgraphs.shared.request_log import logged_request, note_request
 from subgraphs.shared.settings import ServiceSettings
 
@@ -257,7 +257,9 @@ def _health_routes(database: Database, metrics: Sequence[Metric]) -> APIRouter:
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @routes.get("/ready", summary="Says whether the service can work with its database")
+    unavailable: dict[int | str, dict[str, Any]] = {503: problem_responses()[503]}
+
+    @routes.get("/ready", summary="Says whether the service can work with its database", responses=unavailable)
     async def ready() -> dict[str, str]:
         await database.require_usable()
         return {"status": "ready"}

@@ -37,6 +37,8 @@ from subgraphs.shared.texts import text_refusal
 LOGGER = logging.getLogger(__name__)
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+"""Where nobody knows how long it will take."""
 SIGNED_IN: tuple[ErrorCode, ...] = (UNAUTHENTICATED, INVALID_TOKEN, EXPIRED_TOKEN, FORBIDDEN)
 """What any route can answer that wants to know who calls."""
 _OF_BODIES: tuple[ErrorCode, ...] = (MALFORMED_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
@@ -92,11 +94,14 @@ def problem_for(request: Request, refusal: Refusal) -> Response:
 def problem_response(refusal: Refusal, request_id: str, types: str = ERROR_PAGE_PATH) -> Response:
     """The HTTP response of a refusal, where there is no request of the application; `types` explains codes."""
     headers = {}
-    if status_of(refusal.code) == 401:
+    status, retry_after_s = status_of(refusal.code), refusal.retry_after_s
+    if status in (429, 503) and retry_after_s is None:
+        retry_after_s = RETRY_AFTER_S
+    if status == 401:
         bad = refusal.code in (INVALID_TOKEN, EXPIRED_TOKEN)
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if bad else "Bearer"
-    if refusal.retry_after_s is not None:
-        headers["Retry-After"] = str(refusal.retry_after_s)
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(retry_after_s)
     if refusal.key is not None:
         headers["Idempotency-Key"] = refusal.key
     if refusal.replayed:
@@ -104,14 +109,14 @@ def problem_response(refusal: Refusal, request_id: str, types: str = ERROR_PAGE_
     body = {
         "type": problem_type(types, refusal.code),
         "title": refusal.code.title,
-        "status": status_of(refusal.code),
+        "status": status,
         "code": refusal.code.code,
         "detail": refusal.detail,
         "errors": [{"field": error.field, "message": error.message} for error in refusal.fields],
         "requestId": request_id,
         **refusal.extra,
     }
-    return Response(orjson.dumps(body), status_of(refusal.code), headers, media_type=PROBLEM_MEDIA_TYPE)
+    return Response(orjson.dumps(body), status, headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
 def problem_of_status(status: int, request_id: str, types: str = ERROR_PAGE_PATH) -> Response:

@@ -184,7 +184,12 @@ def _changing_routes(use_cases: UseCases) -> APIRouter:
     ) -> Response:
         """Ends a mandate for good, with all that it rolled over into; what remains is the investor's again."""
         revoked = await use_cases.saga.revoke(caller, authorization_id, cascade=cascade)
-        return _json(authorization_body(revoked, caller.id), 202 if revoked.state in DRIVEN_STATES else 200)
+        body = authorization_body(revoked, caller.id)
+        if revoked.state not in DRIVEN_STATES:
+            return _json(body)
+        response = _json(body, 202)
+        response.headers["Location"] = f"/authorizations/{revoked.id}"
+        return response
 
     return routes
 

@@ -11,7 +11,8 @@ from pydantic import SecretStr, ValidationError
 
 from brokerage.error_codes import CATALOGUES, codes_of, error_page
 from brokerage.services import Edge
-from subgraphs.shared.errors import COMMON_CODES, ErrorCode, Refusal
+from subgraphs.shared.errors import COMMON_CODES, TOO_MANY_REQUESTS, UNAVAILABLE, ErrorCode, Refusal
+from subgraphs.shared.problems import problem_response
 from subgraphs.shared.statuses import status_of
 from subgraphs.stocks.rules import ERROR_CODES
 from subgraphs.wallet.app import create_app as create_wallet
@@ -92,3 +93,10 @@ def test_where_explanations_are_is_a_web_page(url: str) -> None:
     """What a fragment cannot be added to, or no browser opens, is refused at the start."""
     with pytest.raises(ValidationError):
         WalletSettings(mode="development", database_url=SecretStr("sqlite:///none.db"), problem_types_url=url)
+
+
+@pytest.mark.parametrize("code", [TOO_MANY_REQUESTS, UNAVAILABLE], ids=lambda code: str(code.code))
+def test_what_passes_by_itself_says_when_to_come_back(code: ErrorCode) -> None:
+    """429 and 503 have Retry-After, whoever refuses, and what the refusal knows goes before."""
+    assert problem_response(Refusal(code), "id").headers["retry-after"] == "1"
+    assert problem_response(Refusal(code, retry_after_s=60), "id").headers["retry-after"] == "60"

@@ -305,7 +305,8 @@ async def test_a_pending_mandate_can_be_revoked(desk: Desk, trouble: str) -> Non
     getattr(desk.client.network, trouble).add("wallet")
     created = await desk.create(key="k")
     mandate = created.json()["id"]
-    assert (await desk.revoke(mandate)).status_code == 202
+    accepted = await desk.revoke(mandate)
+    assert (accepted.status_code, accepted.headers["location"]) == (202, f"/authorizations/{mandate}")
     getattr(desk.client.network, trouble).clear()
     await desk.settle()
     assert await desk.status(mandate) == "revoked"

@@ -69,7 +69,7 @@ ROUTES: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("PUT", "/balance"): {"anonymous": 401, "user": 403, "service": 422},
     ("GET", "/transactions"): NOT_FOR_SERVICES,
     ("GET", "/transactions/statement"): NOT_FOR_SERVICES,
-    ("GET", "/transactions/{transaction_id}"): HIDDEN,
+    ("GET", "/transactions/{transactionId}"): HIDDEN,
     ("POST", "/transactions"): {"anonymous": 401, "user": 422, "service": 403},
     ("GET", "/health"): {"anonymous": 200, "user": 200, "service": 200},
     ("GET", "/ready"): {"anonymous": 200, "user": 200, "service": 200},
@@ -91,7 +91,7 @@ async def test_a_route_shows_nobody_elses_money(client: Client, world: World, me
     """Each watcher gets the documented status, and nothing that is Alice's."""
     body: dict[str, object] | None = {} if method in ("PUT", "POST") else None
     for watcher, caller in world.watchers.items():
-        target = path.replace("{transaction_id}", world.trade).replace("/statement", f"/statement?month={MONTH}")
+        target = path.replace("{transactionId}", world.trade).replace("/statement", f"/statement?month={MONTH}")
         answer = await client.send(caller, method, target, json=body)
         expected = ROUTES[method, path][caller.kind]
         assert answer.status_code == (200 if expected == "own" else expected), watcher
