@@ -237,7 +237,11 @@ class Development:
         explorer = {"introspection": True, "explorer": True, "explorer_title": "Trifolio"}
         explorer["explorer_examples"] = str(EXAMPLES)
         # No load balancer is in front that would have to notice the end first.
-        others = {"limits": {"lame_duck_ms": 1}, "metrics": {"public": True}}
+        others: dict[str, object] = {"limits": {"lame_duck_ms": 1}, "metrics": {"public": True}}
+        # What stands in front of the services stands in front of the router. What is no number the services refuse.
+        proxies = os.environ.get(_variable("trusted_proxies"), "")
+        if proxies.isdecimal():
+            others["trusted_proxies"] = int(proxies)
         return json.dumps({"subgraphs": subgraphs, **others, **explorer}, indent=2) + "\n"
 
 

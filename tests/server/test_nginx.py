@@ -4,8 +4,6 @@ import asyncio
 import json
 import random
 import re
-import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -13,27 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import REQUIRED
+from tests.nginx import free_port, program, running
 from tests.server.conftest import serving
 from tests.server.test_cli import started
 from tests.server.test_protocol import REFUSED, SERVED
 from tests.server.wire import statuses
 
 HERE = Path(__file__).parent
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-CONFIGURATION = """
-daemon off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ worker_connections 256; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
+SERVERS = """
   upstream routers {{ {servers} keepalive {keepalive}; }}
   server {{
     listen 127.0.0.1:{port};
@@ -47,49 +32,23 @@ http {{
       proxy_next_upstream error timeout non_idempotent;
     }}
   }}
-}}
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def nginx() -> str:
     """The program; without it the module's tests are skipped, unless TRIFOLIO_REQUIRE names it."""
-    if NGINX is None:
-        assert "nginx" not in REQUIRED, "nginx has to be here"
-        pytest.skip("nginx is not here")
-    return NGINX
-
-
-def free_port() -> int:
-    """A port of this machine that nothing listens at."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    return program()
 
 
 @asynccontextmanager
-async def proxied(
-    program: str, folder: Path, ports: list[int], *, keepalive: int, buffering: str = "on"
-) -> AsyncIterator[int]:
+async def proxied(folder: Path, ports: list[int], *, keepalive: int, buffering: str = "on") -> AsyncIterator[int]:
     """nginx in front of the routers at these ports; yields its own."""
     port = free_port()
     servers = " ".join(f"server 127.0.0.1:{each} max_fails=1 fail_timeout=1s;" for each in ports)
-    text = CONFIGURATION.format(folder=folder, servers=servers, keepalive=keepalive, port=port, buffering=buffering)
-    (folder / "nginx.conf").write_text(text)
-    process = await asyncio.create_subprocess_exec(program, "-p", str(folder), "-c", "nginx.conf", "-e", "error.log")
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                    break
-                except ConnectionRefusedError:
-                    await asyncio.sleep(0.01)
-        writer.close()
+    text = SERVERS.format(servers=servers, keepalive=keepalive, port=port, buffering=buffering)
+    async with running(folder, text, port):
         yield port
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 def tagged(tag: str) -> bytes:
@@ -118,14 +77,14 @@ async def exchange(port: int, sent: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("buffering", ["on", "off"])
-async def test_nobody_gets_anothers_answer(nginx: str, tmp_path: Path, buffering: str) -> None:
+async def test_nobody_gets_anothers_answer(tmp_path: Path, buffering: str) -> None:
     """Whatever is smuggled through a connection that clients share, each next client's answer is its own."""
     chance = random.Random(20_261_127)
     probes = [sent for sent, _ in (*REFUSED.values(), *SERVED.values()) if len(sent) < 10_000]
     smuggled = tagged("smuggled").replace(b"connection: close\r\n", b"")
     async with (
         serving() as served,
-        proxied(nginx, tmp_path, [int(served.url.rpartition(":")[2])], keepalive=1, buffering=buffering) as port,
+        proxied(tmp_path, [int(served.url.rpartition(":")[2])], keepalive=1, buffering=buffering) as port,
     ):
         for number, probe in enumerate(probes):
             ending = chance.choice([b"", smuggled, b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"])
@@ -139,7 +98,7 @@ async def test_nobody_gets_anothers_answer(nginx: str, tmp_path: Path, buffering
     assert b'"last":"Query"' in last
 
 
-async def test_a_rolling_restart_fails_no_request(nginx: str, tmp_path: Path) -> None:
+async def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
     """Two routers behind nginx are each replaced once under load, and every request is answered with 200."""
     settings = tmp_path / "router.yaml"
     settings.write_text("limits: {lame_duck_ms: 1500}\n")
@@ -161,7 +120,7 @@ async def test_a_rolling_restart_fails_no_request(nginx: str, tmp_path: Path) ->
     ports = [free_port(), free_port()]
     async with AsyncExitStack() as stack:
         routers = [await stack.enter_async_context(started(*arguments, "--port", str(port))) for port in ports]
-        front = await stack.enter_async_context(proxied(nginx, tmp_path, ports, keepalive=4))
+        front = await stack.enter_async_context(proxied(tmp_path, ports, keepalive=4))
         async with asyncio.timeout(120), asyncio.TaskGroup() as clients:
             for number in range(6):
                 clients.create_task(client(number, front))
