@@ -1,7 +1,9 @@
 """What an operator meets: folders and addresses that are no good, and what is kept from others on the machine."""
 
+import contextlib
 import os
 import select
+import shutil
 import signal
 import sqlite3
 import stat
@@ -18,7 +20,7 @@ from brokerage.__main__ import main
 from brokerage.development import Development
 from brokerage.secret_files import write_keys
 from brokerage.services import SettingsRefused, read_settings
-from tests.system.brokerages import PROGRAM, Brokerage, free_port, read_welcome
+from tests.system.brokerages import PROGRAM, Brokerage, free_port, read_welcome, running_brokerage
 from tests.system.conftest import STILL_MARKET
 
 SECRET = "quite-a-long-router-secret-0815"  # opens nothing
@@ -320,3 +322,17 @@ def test_a_watched_audit_goes_on(run: Run, stopped: Path, monkeypatch: pytest.Mo
     counts = [line.split()[0] for line in done.output.splitlines() if "broken invariants" in line]
     assert (done.code, len(counts), counts[0], counts[2]) == (1, 3, "0", "0")
     assert int(counts[1]) > 0
+
+
+@pytest.mark.parametrize("options", [(), ("--in-process",)], ids=["four processes", "one process"])
+def test_the_files_of_a_stopped_brokerage_are_whole(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Once it has ended as it was told to, no write-ahead log is left: copies of the databases alone have it all."""
+    deposit = """mutation { deposit(input: {currency: "USD", amount: "1.00", idempotencyKey: "last"}) {
+        transaction { id } errors { message } } }"""
+    with running_brokerage(tmp_path / "data", *options, environment=STILL_MARKET) as brokerage:
+        made = brokerage.ask(deposit, brokerage.printed_token)["data"]["deposit"]["transaction"]["id"]
+        assert list((tmp_path / "data").glob("*.db-wal"))
+    assert list((tmp_path / "data").glob("*.db-*")) == []
+    copy = shutil.copy(tmp_path / "data" / "wallet.db", tmp_path)
+    with contextlib.closing(sqlite3.connect(copy)) as database:
+        assert database.execute("SELECT count(*) FROM transactions WHERE id = ?", (made,)).fetchone() == (1,)
