@@ -3,6 +3,7 @@
 import pytest
 
 from subgraphs.shared.errors import Refusal
+from subgraphs.wallet.bodies import SystemOperationBody
 from subgraphs.wallet.rules import (
     BALANCE_MINOR_MAX,
     PERMITTED_OPERATIONS,
@@ -72,3 +73,9 @@ def test_every_operation_has_exactly_one_sender() -> None:
     """Between them, stocks and users may send each operation, and never the same."""
     permitted = [name for names in PERMITTED_OPERATIONS.values() for name in names]
     assert sorted(permitted) == sorted(OPERATION_NAMES)
+
+
+def test_every_operation_has_a_body() -> None:
+    """PUT /balance reads each operation, and nothing else."""
+    read = SystemOperationBody.model_json_schema()["discriminator"]["mapping"]
+    assert sorted(read) == sorted(OPERATION_NAMES)
