@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from brokerage.services import write_log
+from brokerage.services import spare_unshown_fields, write_log
 from tests.faults.in_process import Brokerage, running
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -110,3 +110,26 @@ async def test_no_secret_is_written(brokerage: Brokerage, log: io.StringIO) -> N
     assert len(lines(log)) == 5
     secrets = (PASSWORD, "erin@", *session.values(), *fresh.values())
     assert [each for each in secrets if isinstance(each, str) and len(each) > 10 and each in log.getvalue()] == []
+
+
+async def test_a_line_is_the_same_without_what_it_does_not_show(
+    brokerage: Brokerage, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own records lack threads, processes and source lines; lines have every member they had."""
+    for switch in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks", "_srcfile"):
+        monkeypatch.setattr(logging, switch, getattr(logging, switch, None), raising=False)
+    records: list[logging.LogRecord] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        records.append(record)
+        return True
+
+    logging.getLogger("subgraphs.access").addFilter(keep)
+    await brokerage.http.get("http://stocks/stocks")
+    spare_unshown_fields()
+    await brokerage.http.get("http://stocks/stocks")
+    logging.getLogger("subgraphs.access").removeFilter(keep)
+    before, after = lines(log)
+    assert list(before) == list(after)
+    assert [record.funcName == "__call__" for record in records] == [True, False]
+    assert [record.thread is not None for record in records] == [True, False]
