@@ -114,11 +114,13 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     install_problem_handlers(app)
     app.include_router(parts.routes)
     app.include_router(_health_routes(parts.database, (*parts.metrics, _clock_metric(clock))))
+    endpoint = None
     if not settings.in_process:
         endpoint = GraphQLEndpoint(parts.subgraph, secrets)
         app.router.routes.insert(0, Route(GRAPHQL_PATH, endpoint=endpoint, include_in_schema=False))
     app.add_middleware(
         _Requests,
+        graphql=endpoint,
         access_log=settings.access_log,
         origins=settings.cors_origins,
         problem_types=app.state.problem_types,
@@ -294,8 +296,18 @@ class _Service(FastAPI):
 class _Requests:
     """What is alike for every request: an id, a line in the log, HEAD, other origins, and a 500 that shows nothing."""
 
-    def __init__(self, app: ASGIApp, *, access_log: bool, origins: tuple[str, ...], problem_types: str) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        graphql: ASGIApp | None,
+        access_log: bool,
+        origins: tuple[str, ...],
+        problem_types: str,
+    ) -> None:
+        """`graphql` answers the router by itself: what the framework does around a route is not for it."""
         self._app = app
+        self._graphql = graphql or app
         self._access_log = access_log
         self._origins = frozenset(origins)
         self._problem_types = problem_types
@@ -327,15 +339,16 @@ class _Requests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
+                message["headers"] = [*message["headers"], (REQUEST_ID_HEADER.encode(), request_id.encode())]
                 if self._origins:
-                    self._share(scope, headers)
+                    self._share(scope, MutableHeaders(scope=message))
             await send(message)
 
-        limited = receive if scope["path"] == GRAPHQL_PATH else _limited(receive)
         try:
-            await self._app(scope, limited, send_with_id)
+            if scope["path"] == GRAPHQL_PATH:
+                await self._graphql(scope, receive, send_with_id)
+            else:
+                await self._app(scope, _limited(receive), send_with_id)
         except Exception:
             if status:
                 raise

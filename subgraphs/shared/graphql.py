@@ -73,6 +73,8 @@ DOCUMENT_ALIASES_MAX = 200
 """The router aliases one `_entities` field per entry of a batched request."""
 DOCUMENTS_CACHED_MAX = 512
 LOGGED_FIELDS_MAX = 5
+ACCEPTS_CACHED_MAX = 32
+"""A router has one; what is no router's is as long as a head may be."""
 REPRESENTATIONS_MAX = 1_000
 GRAPHQL_BODY_BYTES_MAX = 1_048_576
 """A thousand representations of a few hundred bytes, and their document."""
@@ -340,7 +342,7 @@ class GraphQLEndpoint:
         response = await self._subgraph.execute(
             *request,
             authorization=None if authorization is None else authorization.decode("latin-1"),
-            client_address=client_address(scope, self._secrets, 0),
+            client_address=_told_address(scope, headers),
             request_id=scope.get("state", {}).get("request_id", ""),
         )
         if media_type == RESPONSE_TYPE and not _is_executed(response):
@@ -355,6 +357,7 @@ def _is_executed(response: Mapping[str, Any]) -> bool:
     return any("path" in each or each["extensions"]["code"] == INTERNAL_ERROR.graphql for each in response["errors"])
 
 
+@functools.lru_cache(ACCEPTS_CACHED_MAX)
 def preferred_type(accept: str) -> str:
     """The media type of a response: GraphQL's own, where an Accept header names it and wants it no less than JSON."""
     qualities = {JSON_TYPE: 0.0, RESPONSE_TYPE: 0.0}
@@ -381,14 +384,23 @@ def client_address(scope: Scope, secrets: Sequence[bytes], trusted_proxies: int)
     is the client's, and whatever stands before it the client itself has sent. Without either it is the connection's.
     """
     headers = dict(scope["headers"])
-    forwarded = headers.get(CLIENT_ADDRESS_HEADER)
-    if forwarded and shows_secret(headers, secrets):
-        return _readable(forwarded.split(b",")[0])
+    if CLIENT_ADDRESS_HEADER in headers and shows_secret(headers, secrets):
+        return _told_address(scope, headers)
     if trusted_proxies:
         lines = b",".join(value for name, value in scope["headers"] if name == CLIENT_ADDRESS_HEADER)
         seen = [part.strip() for part in lines.split(b",")]
         if len(seen) >= trusted_proxies and seen[-trusted_proxies]:
             return _readable(seen[-trusted_proxies])
+    return _connection_address(scope)
+
+
+def _told_address(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
+    """The same for a request that has shown the router's secret."""
+    forwarded = headers.get(CLIENT_ADDRESS_HEADER)
+    return _readable(forwarded.split(b",")[0]) if forwarded else _connection_address(scope)
+
+
+def _connection_address(scope: Scope) -> str:
     return str(scope["client"][0]) if scope.get("client") else ""
 
 
