@@ -16,6 +16,7 @@ from strawberry.extensions import SchemaExtension
 from subgraphs.shared.graphql_execution import CompiledOperations
 from subgraphs.shared.graphql_execution import operations as operations_module
 from subgraphs.shared.graphql_execution import selections as selections_module
+from tests.shared.both_executions import told
 from tests.shared.execution_world import Context, Operations, QuietSchema, later, schema_of_everything
 
 OPERATIONS = int(os.environ.get("TRIFOLIO_COMPILED_OPERATIONS", "60"))
@@ -23,31 +24,6 @@ OPERATIONS = int(os.environ.get("TRIFOLIO_COMPILED_OPERATIONS", "60"))
 ROUNDS = 30
 """Of the loop, in which what an error has nulled comes to its end."""
 SCHEMA = schema_of_everything()
-
-
-def null_position(data: Any, path: list[str | int]) -> list[str | int]:
-    """What an error has nulled: where it happened, or an object around it."""
-    for depth, key in enumerate(path):
-        if data is None:
-            return path[:depth]
-        data = data[key]
-    return path
-
-
-def told(result: Any) -> tuple[list[tuple[str, ...]], list[str]]:
-    """What a result says of errors that nulled their own field, and what the others have nulled.
-
-    Where several errors null one object, the specification lets any of them be told.
-    """
-    own, around = [], set()
-    for error in result.errors or ():
-        position = null_position(result.data, error.path or [])
-        if position == error.path:
-            about = (error.message, error.locations, type(error.original_error), error.extensions)
-            own.append((str(position), *map(str, about)))
-        else:
-            around.add(str(position))
-    return sorted(own), sorted(around)
 
 
 @pytest.mark.parametrize("faults", [0.0, 0.02, 0.2])

@@ -29,6 +29,7 @@ from subgraphs.users.settings import Settings as UsersSettings
 from subgraphs.wallet.app import create_app as create_wallet
 from subgraphs.wallet.settings import Settings as WalletSettings
 from tests.in_memory import deliver, host_of, path_of, peers_of
+from tests.shared.both_executions import both_executions  # noqa: F401  # pytest finds it here
 
 START_MS = 1_800_000_000_000
 COMPANY: dict[str, Company] = {company.symbol: company for company in COMPANIES}

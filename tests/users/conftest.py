@@ -18,6 +18,7 @@ from subgraphs.shared.transport import PeerRequest, PeerResponse, TransportFaile
 from subgraphs.users.app import create_app
 from subgraphs.users.settings import Settings
 from tests.in_memory import deliver, host_of, path_of
+from tests.shared.both_executions import both_executions  # noqa: F401  # pytest finds it here
 
 PASSWORD = "correct horse battery"
 START_MS = 1_800_000_000_000

@@ -196,6 +196,7 @@ async def test_entities_come_back_in_order_and_fail_alone(client: Client) -> Non
     )
 
 
+@pytest.mark.one_execution
 async def test_entities_cost_one_statement_per_type(client: Client) -> None:
     """A hundred users are read at once, however often they repeat."""
     alice = await client.person()

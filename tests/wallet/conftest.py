@@ -18,6 +18,7 @@ from subgraphs.shared.settings import DEVELOPMENT_ROUTER_SECRET
 from subgraphs.wallet.app import create_app
 from subgraphs.wallet.service import WalletService
 from subgraphs.wallet.settings import Settings
+from tests.shared.both_executions import both_executions  # noqa: F401  # pytest finds it here
 
 STOCKS = Caller(kind="service", id="stocks")
 USERS = Caller(kind="service", id="users")

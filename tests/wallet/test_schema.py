@@ -259,6 +259,7 @@ async def test_a_bad_representation_fails_alone(client: Client) -> None:
     assert [path for _, path in codes(response)] == [["_entities", slot] for slot in (1, 2, 3, 4, 5)]
 
 
+@pytest.mark.one_execution
 async def test_entities_of_one_type_cost_one_statement(client: Client, wallet: WalletService) -> None:
     """A hundred mandates are read by one statement."""
     alice, bob = investor(), broker()
