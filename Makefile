@@ -44,6 +44,7 @@ long: $(STAMP)
 	$(BIN)/python -m tests.execution --operations 20000 --random 200 $(ARGS)
 	$(BIN)/python -m tests.execution --operations 3000 --random 100 --deferring $(ARGS)
 	$(BIN)/python -m tests.execution --operations 3000 --random 100 --over-http $(ARGS)
+	$(BIN)/python -m tests.execution --operations 1000 --random 100 --over-http --deferring $(ARGS)
 	TRIFOLIO_DEFERRED_OPERATIONS=3000 $(BIN)/python -m pytest tests/execution/test_incremental_nulls.py
 	TRIFOLIO_COMPILED_OPERATIONS=10000 $(BIN)/python -m pytest tests/shared/test_graphql_execution.py
 	$(BIN)/python -m tests.composer --sets 20000

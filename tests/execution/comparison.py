@@ -10,7 +10,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationDefinitionNode, parse
+from graphql import ExecutionResult, GraphQLError, OperationDefinitionNode, parse
 from graphql.execution.values import get_variable_values
 
 from tests.execution.incremental import Whole, answer_in_parts, collected, reference, with_defer, without_defer
@@ -296,7 +296,6 @@ class Comparison:
         undeferred = parse(without_defer(document))
         try:
             made = self._plan_in_parts(operation, labels)
-            ways = [prepare(made, interpret=interpret) for interpret in (None, 0)]
         except Exception as error:  # noqa: BLE001 # whatever it is, it is a difference
             return Difference(operation, labels, None, repr(error), None, None), 0
         failing, count = self._world.failing, 0
@@ -306,9 +305,7 @@ class Comparison:
                 expected = await reference(self._deferring, document, operation.variables, Session())
                 refusals: list[str] = []
                 try:
-                    wholes = [
-                        await self._in_parts(prepared, document, operation, labels, refusals) for prepared in ways
-                    ]
+                    wholes = await self.wholes(made, operation, labels, refusals)
                 except Exception as error:  # noqa: BLE001 # whatever it is, it is a difference
                     return Difference(operation, labels, expected.data, repr(error), None, made), count
                 at_once = run_monolith(self._monolith, undeferred, operation.variables)
@@ -329,26 +326,28 @@ class Comparison:
             self.too_much += 1
             return plan(operation.text, self._supergraph, labels=labels)
 
-    async def _in_parts(
-        self,
-        prepared: PreparedPlan,
-        document: DocumentNode,
-        operation: Operation,
-        labels: frozenset[str],
-        refusals: list[str],
-    ) -> Whole:
-        session = Session(labels, operation.salt)
-        first = await answer_in_parts(
-            prepared,
-            document,
-            operation.variables,
-            schema=self._supergraph.api_schema,
-            transports=self.transports,
-            session=session,
-        )
-        whole = await collected(first)
-        refusals += session.refusals
-        return whole
+    async def wholes(
+        self, made: Plan, operation: Operation, labels: frozenset[str], refusals: list[str]
+    ) -> list[Whole]:
+        """The router's answers in parts, put together: interpreted, and by generated code. `refusals` takes up what
+        subgraphs were asked and do not own.
+
+        Within the process; `ComparisonOverHttp` asks in another way.
+        """
+        wholes = []
+        for interpret in (None, 0):
+            session = Session(labels, operation.salt)
+            first = await answer_in_parts(
+                prepare(made, interpret=interpret),
+                _read(operation.text),
+                operation.variables,
+                schema=self._supergraph.api_schema,
+                transports=self.transports,
+                session=session,
+            )
+            wholes.append(await collected(first))
+            refusals += session.refusals
+        return wholes
 
     def _errors_in_parts(
         self,
@@ -369,5 +368,5 @@ class Comparison:
         invented = any(each.errors for each in wholes) and not expected.errors and not self._world.failing
         if len(same) == 1 and told and not invented and not refusals:
             return None
-        ours = [str(error.to_json()) for each in wholes for error in each.errors[:5]]
+        ours = [str(error) for each in wholes for error in each.errors[:5]]
         return ["leaves fail" if self._world.failing else "all is well", *ours, *refusals, expected.errors]

@@ -7,7 +7,7 @@ reference comes to, and where nothing fails to what the operation answers withou
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -57,6 +57,7 @@ class Whole:
 
     data: Any
     errors: list[Any] = field(default_factory=list)
+    """As they are told."""
     parts: int = 0
     failed: int = 0
     """Parts whose data is null."""
@@ -126,7 +127,7 @@ async def collected(first: FirstAnswer) -> Whole:
     """The router's answer put together; raises AssertionError where the parts are not as the protocol wants them."""
     answer = first.answer
     nested = json.loads(json.dumps(answer.data))
-    whole = Whole(json.loads(json.dumps(answer.data)), list(answer.errors))
+    whole = Whole(json.loads(json.dumps(answer.data)), [each.to_json() for each in answer.errors])
     waiting: dict[str, Pending] = {item.id: item for item in first.pending}
     assert bool(waiting) == (first.later is not None)
     assert len(waiting) == len(first.pending)
@@ -141,7 +142,7 @@ async def collected(first: FirstAnswer) -> Whole:
         for part in parts.parts:
             pending = waiting.pop(part.pending.id)
             whole.parts += 1
-            whole.errors += part.errors
+            whole.errors += [each.to_json() for each in part.errors]
             if part.data is None:
                 assert not part.increments
                 assert part.errors
@@ -158,6 +159,53 @@ async def collected(first: FirstAnswer) -> Whole:
     assert not has_next
     assert json.dumps(nested, sort_keys=True) == whole.canonical, "the two ways of merging differ"
     return whole
+
+
+def read_by_path(texts: Sequence[bytes]) -> Whole:
+    """The answer out of the parts of `deferSpec=20220824`, as a client merges them."""
+    first, *later = (json.loads(text) for text in texts)
+    whole = Whole(first["data"], first.get("errors", []))
+    _check_has_next([first, *later])
+    for body in later:
+        for item in body["incremental"]:
+            whole.parts += 1
+            whole.errors += item.get("errors", ())
+            if item["data"] is None:
+                assert item["errors"]
+                whole.failed += 1
+            else:
+                add(at(whole.data, item["path"]), item["data"])
+    return whole
+
+
+def read_by_id(texts: Sequence[bytes]) -> Whole:
+    """The answer out of the parts of `incrementalSpec=v0.2`, as a client merges them: nothing is said twice."""
+    first, *later = (json.loads(text) for text in texts)
+    whole = Whole(first["data"], first.get("errors", []))
+    _check_has_next([first, *later])
+    paths: dict[str, list[str | int]] = {}
+    seen: set[str] = set()
+    for body in (first, *later):
+        for item in body.get("pending", ()):
+            assert item["id"] not in seen, "an id stands for one part"
+            seen.add(item["id"])
+            paths[item["id"]] = item["path"]
+        for item in body.get("incremental", ()):
+            target = at(whole.data, [*paths[item["id"]], *item.get("subPath", ())])
+            assert not target.keys() & item["data"].keys(), "said twice"
+            target.update(item["data"])
+            whole.errors += item.get("errors", ())
+        for item in body.get("completed", ()):
+            del paths[item["id"]]
+            whole.parts += 1
+            whole.failed += "errors" in item
+            whole.errors += item.get("errors", ())
+        assert body["hasNext"] == bool(paths)
+    return whole
+
+
+def _check_has_next(bodies: Sequence[Mapping[str, Any]]) -> None:
+    assert [body["hasNext"] for body in bodies] == [True] * (len(bodies) - 1) + [False]
 
 
 async def answer_in_parts(

@@ -5,13 +5,15 @@ loop, one operation at a time, so that what an execution remembers need not go t
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from email import message_from_bytes
 from typing import Any
 
 import httpx
 
 from tests.execution.comparison import ALL_ERRORS, Comparison
+from tests.execution.incremental import Whole, read_by_id, read_by_path
 from tests.execution.monolith import Session
 from tests.execution.operations import Operation
 from tests.execution.world import digest
@@ -21,6 +23,14 @@ from trifolio.engine import LabelRules
 from trifolio.executor import SubgraphRequest, Transport
 from trifolio.gateway import Router
 from trifolio.limits import Limits
+from trifolio.query_plan import Plan
+
+RESPONSE_JSON = "application/graphql-response+json"
+FORMATS: dict[str, Callable[[Sequence[bytes]], Whole]] = {
+    f"multipart/mixed;deferSpec=20220824,{RESPONSE_JSON}": read_by_path,
+    f"multipart/mixed;incrementalSpec=v0.2,{RESPONSE_JSON}": read_by_id,
+}
+"""What a client accepts to get an answer in parts, and how it merges them."""
 
 STICKY_HEADER = "authorization"
 """What decides a `percent(n)`: its value is the operation's seed."""
@@ -108,16 +118,46 @@ class ComparisonOverHttp(Comparison):
         self.generated += self._router.state.fallbacks == fallbacks
         return responses
 
+    async def wholes(
+        self, made: Plan, operation: Operation, labels: frozenset[str], refusals: list[str]
+    ) -> list[Whole]:
+        """What a client makes of the router's answers in parts, in either format, each asked for twice."""
+        assert self._client is not None, "it is not served"
+        self._world.salt = operation.salt
+        wholes = []
+        for accept, read in (*FORMATS.items(), *FORMATS.items()):
+            self._subgraphs.session = session = Session(labels, operation.salt)
+            response = await self._post(self._client, operation, accept)
+            if response.headers["content-type"].startswith("multipart/mixed"):
+                wholes.append(read(parts_of(response.headers["content-type"], response.content)))
+            else:
+                wholes.append(Whole(response.json()["data"], response.json().get("errors", [])))
+            refusals += session.refusals
+        return wholes
+
     async def _ask(self, client: httpx.AsyncClient, operation: Operation) -> Mapping[str, Any]:
-        asked = {"query": operation.text, "variables": operation.variables}
-        accept = "application/graphql-response+json"
-        headers = {STICKY_HEADER: _sticky(operation), "accept": accept}
-        response = await client.post("/graphql", json=asked, headers=headers)
-        assert response.headers["content-type"].startswith(accept)
+        response = await self._post(client, operation, RESPONSE_JSON)
+        assert response.headers["content-type"].startswith(RESPONSE_JSON)
         found: dict[str, Any] = response.json()
         assert "data" in found, found
-        assert response.status_code == 200
         return found
+
+    async def _post(self, client: httpx.AsyncClient, operation: Operation, accept: str) -> httpx.Response:
+        asked = {"query": operation.text, "variables": operation.variables}
+        headers = {STICKY_HEADER: _sticky(operation), "accept": accept}
+        response = await client.post("/graphql", json=asked, headers=headers)
+        assert response.status_code == 200, response.text
+        return response
+
+
+def parts_of(content_type: str, body: bytes) -> list[bytes]:
+    """The parts of a `multipart/mixed` body, by the standard library's reader of e-mails."""
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    message = message_from_bytes(head + body)
+    assert not message.defects
+    parts: list[Any] = message.get_payload()  # type: ignore[assignment]  # of a multipart message it is a list
+    assert all(part.get_content_type() == "application/json" for part in parts)
+    return [part.get_payload(decode=True) for part in parts]
 
 
 def _sticky(operation: Operation) -> str:

@@ -1,19 +1,30 @@
 """Random operations over HTTP: what a client gets from a router on a socket is what one big schema says."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.execution.incremental import Whole, read_by_id, read_by_path
 from tests.execution.operations import Operation
 from tests.execution.over_http import ComparisonOverHttp, served
 from tests.execution.random_supergraphs import random_supergraph
 from tests.execution.test_incremental import SDLS
+from trifolio.query_plan import Plan
 
 OPERATIONS_PER_SUPERGRAPH = 4
 RANDOM_SUPERGRAPHS = 6
 OPERATIONS_PER_RANDOM_SUPERGRAPH = 8
+DEFERRING = (
+    "aliases",
+    "interface-object-requires",
+    "nested-lists",
+    "override-labels",
+    "requires-chain",
+    "shared-roots",
+)
+DEFERRING_OPERATIONS = 6
 
 
 async def compare(comparison: ComparisonOverHttp, name: str, operations: int) -> None:
@@ -39,6 +50,82 @@ async def test_what_composes_is_served_right(number: int) -> None:
     name = f"{'nullable-' if nullable_keys else ''}random-http-{number}"
     async with served(random_supergraph(name, nullable_keys=nullable_keys)) as comparison:
         await compare(comparison, name, OPERATIONS_PER_RANDOM_SUPERGRAPH)
+
+
+@pytest.mark.parametrize("name", DEFERRING)
+async def test_parts_come_to_the_whole_answer(name: str) -> None:
+    """A client that merges the parts, in either format, has what one schema says, errors included."""
+    came = 0
+    async with served(SDLS[name]) as comparison:
+        for number in range(DEFERRING_OPERATIONS):
+            seed = f"{name}/{number}"
+            operation, labels = comparison.generate(seed, deferring=True)
+            difference, parts = await comparison.compare_in_parts(operation, labels)
+            assert difference is None, (
+                f"python -m tests.execution --deferring --over-http --replay {seed}\n{difference}"
+            )
+            came += parts
+    assert came > 0
+
+
+MISTAKES: dict[str, tuple[Callable[[Sequence[bytes]], Whole], list[str]]] = {
+    "more is promised": (read_by_path, ['{"data": {"a": {}}, "hasNext": true}']),
+    "more comes than was promised": (
+        read_by_path,
+        ['{"data": {"a": {}}, "hasNext": false}', '{"incremental": [], "hasNext": false}'],
+    ),
+    "another value than before": (
+        read_by_path,
+        [
+            '{"data": {"a": {"b": 1}}, "hasNext": true}',
+            '{"incremental": [{"path": ["a"], "data": {"b": 2}}], "hasNext": false}',
+        ],
+    ),
+    "a part fails without an error": (
+        read_by_path,
+        ['{"data": {"a": {}}, "hasNext": true}', '{"incremental": [{"path": ["a"], "data": null}], "hasNext": false}'],
+    ),
+    "something is said twice": (
+        read_by_id,
+        [
+            '{"data": {"a": {"b": 1}}, "pending": [{"id": "0", "path": ["a"]}], "hasNext": true}',
+            '{"incremental": [{"id": "0", "data": {"b": 1}}], "completed": [{"id": "0"}], "hasNext": false}',
+        ],
+    ),
+    "a part is never completed": (
+        read_by_id,
+        [
+            '{"data": {"a": {}}, "pending": [{"id": "0", "path": ["a"]}], "hasNext": true}',
+            '{"incremental": [{"id": "0", "data": {"b": 1}}], "completed": [], "hasNext": false}',
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_parts_that_break_the_protocol_are_seen(name: str) -> None:
+    """A client that merges parts notices what it was promised and does not get."""
+    read, texts = MISTAKES[name]
+    with pytest.raises((AssertionError, KeyError)):
+        read([text.encode() for text in texts])
+
+
+async def test_parts_that_come_to_something_else_are_seen() -> None:
+    """One merged answer of several that is not the big schema's is a difference."""
+
+    class Changed(ComparisonOverHttp):
+        """Changes the last of the merged answers."""
+
+        async def wholes(
+            self, made: Plan, operation: Operation, labels: frozenset[str], refusals: list[str]
+        ) -> list[Whole]:
+            *wholes, last = await super().wholes(made, operation, labels, refusals)
+            return [*wholes, replace(last, data={**last.data, "invented": None})]
+
+    async with Changed(SDLS["aliases"]).serving() as comparison:
+        operation, labels = comparison.generate("aliases/0", deferring=True)
+        difference, _ = await comparison.compare_in_parts(operation, labels)
+        assert difference is not None
 
 
 async def test_what_differs_is_seen() -> None:
