@@ -335,10 +335,10 @@ class Comparison:
         Within the process; `ComparisonOverHttp` asks in another way.
         """
         wholes = []
-        for interpret in (None, 0):
+        for interpretations in (None, 0):
             session = Session(labels, operation.salt)
             first = await answer_in_parts(
-                prepare(made, interpret=interpret),
+                prepare(made, interpretations=interpretations),
                 _read(operation.text),
                 operation.variables,
                 schema=self._supergraph.api_schema,

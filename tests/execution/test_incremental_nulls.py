@@ -140,7 +140,7 @@ async def test_nulls_end_at_the_part_as_in_the_reference(supergraph: Supergraph)
         operation = generate(schema, Random(f"nulls {number}"), deferring=True)
         document = parse(operation.text)
         made = plan(operation.text, supergraph, incremental=True)
-        ways = [prepare(made, interpret=interpret) for interpret in (None, 0)]
+        ways = [prepare(made, interpretations=interpretations) for interpretations in (None, 0)]
         for salt in range(DATA):
             data.become(f"{number}.{salt}")
             expected = await reference(schema, document, operation.variables)

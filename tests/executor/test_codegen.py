@@ -94,24 +94,26 @@ SHAPES: list[Shape] = [
 async def test_every_shape_with_every_value(shape: Shape, on: bool) -> None:
     """For each shape and each JSON value the two ways agree on data and errors."""
     for value in VALUES:
-        answers = [await answer_of(shape, value, interpret=interpret, on=on) for interpret in (None, 0)]
+        answers = [
+            await answer_of(shape, value, interpretations=interpretations, on=on) for interpretations in (None, 0)
+        ]
         assert answers[0] == answers[1], value
 
 
-async def answer_of(shape: Shape, value: object, *, interpret: int | None, on: bool) -> Answer:
+async def answer_of(shape: Shape, value: object, *, interpretations: int | None, on: bool) -> Answer:
     """The answer with one value in a shape, while `on` is so."""
     single = plan()
     made = replace(single, fetches=single.fetches[:1], selection=Selection((OutputField("v", "products", shape),)))
     transports = {"products": Canned(encode_json({"data": {"products": value}}))}
-    return await execute(prepare(made, interpret=interpret), transports=transports, coerced={"on": on})
+    return await execute(prepare(made, interpretations=interpretations), transports=transports, coerced={"on": on})
 
 
 async def test_a_type_that_nobody_had_to_say_is_not_missed() -> None:
     """Where a condition leaves out all that depends on an object's type, the object has none, and nothing is amiss."""
     shape, value = ListShape(ObjectShape(X_IN_ANY_CASE)), [{"x": 1}, None, {"x": 2, "y": "s", "__typename": "B"}]
-    answer = await answer_of(shape, value, interpret=0, on=False)
+    answer = await answer_of(shape, value, interpretations=0, on=False)
     assert (answer.data, answer.fallbacks) == ({"v": [{"x": 1}, None, {"x": 2}]}, 0)
-    answer = await answer_of(shape, value, interpret=0, on=True)
+    answer = await answer_of(shape, value, interpretations=0, on=True)
     assert answer.fallbacks == 1
     assert [error.code for error in answer.errors] == [ErrorCode.UNKNOWN_TYPENAME]
 
@@ -121,8 +123,10 @@ async def test_garbage_is_answered_alike(body: bytes) -> None:
     """Where a subgraph sends garbage, generated code leaves the matter to the interpreter and its errors."""
     products = LocalTransport(products_schema())
     answers = [
-        await execute(prepare(plan(), interpret=interpret), transports={"products": products, "reviews": Canned(body)})
-        for interpret in (None, 0)
+        await execute(
+            prepare(plan(), interpretations=interpretations), transports={"products": products, "reviews": Canned(body)}
+        )
+        for interpretations in (None, 0)
     ]
     assert answers[0] == answers[1]
 
@@ -225,7 +229,7 @@ def test_a_long_list_is_counted_while_it_is_read() -> None:
 
 async def test_ordinary_data_never_falls_back_to_the_interpreter() -> None:
     """The generated code alone answers what is as the schema promises; what is not is counted as left to the other."""
-    prepared = prepare(plan(fields=(leaf("id", "ID"), leaf("name"))), interpret=0)
+    prepared = prepare(plan(fields=(leaf("id", "ID"), leaf("name"))), interpretations=0)
     reviews = Canned({"data": {"_e": [{"price": 1, "stars": 1}]}})
     for name, fallbacks in (("Lamp", 0), (7, 1)):
         item = {"__typename": "Product", "id": "1", "name": name, "weight": 1}
@@ -237,7 +241,7 @@ async def test_ordinary_data_never_falls_back_to_the_interpreter() -> None:
 @pytest.mark.parametrize("weight", [3, None, True, [1, None, {"x": [2]}], {"unit": "kg", "of": [1, 2.5]}, [], {}])
 async def test_whatever_a_custom_scalar_is_goes_into_representations(weight: object) -> None:
     """Objects and lists are required as other values are: by generated code, and equal ones once."""
-    prepared = prepare(plan(fields=(leaf("id", "ID"), leaf("price", "Int"))), interpret=0)
+    prepared = prepare(plan(fields=(leaf("id", "ID"), leaf("price", "Int"))), interpretations=0)
     item = {"__typename": "Product", "id": "1", "name": "Lamp", "weight": weight}
     copies: list[object] = [json.loads(json.dumps(each)) for each in (item, {**item, "weight": [7]}, item)]
     answered = [{"price": 1, "stars": 1}, {"price": 2, "stars": 1}]
@@ -258,7 +262,7 @@ async def test_a_bug_in_generated_code_is_no_reason_to_fall_back(
     def broken(*_: object) -> dict[str, object]:
         raise bug
 
-    prepared = prepare(plan(), interpret=0)
+    prepared = prepare(plan(), interpretations=0)
     program = prepared.code.program()
     assert program is not None
     monkeypatch.setattr(prepared.code, "_program", replace(program, project=broken))

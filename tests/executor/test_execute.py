@@ -9,7 +9,7 @@ import pytest
 from tests.executor.shop import PRODUCTS, Canned, answer, leaf, plan, products_schema, reviews_schema
 from trifolio import executor
 from trifolio.errors import AnswerError, ErrorCode, InternalText, SubgraphError
-from trifolio.executor import execute, interpret, places, prepare, projection
+from trifolio.executor import asking, completion, execute, places, prepare
 from trifolio.executor.local import LocalTransport
 from trifolio.limits import Limits
 from trifolio.query_plan import ListShape, ObjectShape, Selection
@@ -280,9 +280,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         errors.append(error)
         return replace(error, **changes)
 
-    for module in (interpret, projection, places):
+    for module in (asking, completion, places):
         monkeypatch.setattr(module, "AnswerError", make)
-    for module in (projection, places):
+    for module in (completion, places):
         monkeypatch.setattr(module, "replace", copy)
     return errors
 
@@ -323,10 +323,10 @@ async def test_thousands_of_values_that_do_not_fit_cost_a_hundred_errors(value: 
     assert len(made) < 400
 
 
-@pytest.mark.parametrize("interpret", [None, 0], ids=["interpreted", "generated"])
-async def test_an_answer_is_bounded_in_values(interpret: int | None) -> None:
+@pytest.mark.parametrize("interpretations", [None, 0], ids=["interpreted", "generated"])
+async def test_an_answer_is_bounded_in_values(interpretations: int | None) -> None:
     """As many values as the limit says are answered; with one more there is an error in place of all data."""
-    prepared = prepare(plan(fields=(leaf("name"),)), interpret=interpret)
+    prepared = prepare(plan(fields=(leaf("name"),)), interpretations=interpretations)
     reviews = Canned({"data": {"_e": [{"price": 1, "stars": 1}] * 50}})
     outcomes = []
     for values_max in (1 + 50 * 2, 50 * 2 - 1):

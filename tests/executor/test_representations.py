@@ -126,7 +126,7 @@ async def test_generated_code_uses_fallback_keys() -> None:
     ]
     reviews = Canned({"data": {"_e": [{"price": 1}, {"price": 2}, {"price": 3}]}})
     transports = {"products": Canned({"data": {"products": rows}}), "reviews": reviews}
-    result = await execute(prepare(_with_fallbacks(), interpret=0), transports=transports)
+    result = await execute(prepare(_with_fallbacks(), interpretations=0), transports=transports)
     assert reviews.requests[0].variables["r"] == [
         {"__typename": "Product", "id": "1"},
         {"__typename": "Product", "name": "1"},
@@ -176,13 +176,13 @@ class _Names(Canned):
         return await super().send(request)
 
 
-@pytest.mark.parametrize("interpret", [None, 0])
-async def test_positions_do_not_share_what_is_fetched_below(interpret: int | None) -> None:
+@pytest.mark.parametrize("interpretations", [None, 0])
+async def test_positions_do_not_share_what_is_fetched_below(interpretations: int | None) -> None:
     """One entity at two positions is asked once, and what differs below it stays apart."""
     pet = {"__typename": "Pet", "id": 1}
     owners = Canned({"data": {"_e": [{"owner": {"__typename": "User", "id": 7}}]}})
     result = await execute(
-        prepare(_two_positions(), interpret=interpret),
+        prepare(_two_positions(), interpretations=interpretations),
         transports={"a": Canned({"data": {"left": dict(pet), "right": dict(pet)}}), "b": owners, "c": _Names(None)},
     )
     assert owners.requests[0].variables["r"] == [pet]

@@ -65,7 +65,7 @@ PLANTED = [
     Planted("router/trifolio/server/streams.py", "import typing", "trifolio.server: layered"),
     Planted("router/trifolio/planner/costs.py", "import typing", "trifolio.planner: layered"),
     Planted("router/trifolio/command/lint.py", "import typing", "trifolio.command: layered"),
-    Planted("router/trifolio/planner/search.py", "import trifolio.planner.runs", "trifolio.planner: layered"),
+    Planted("router/trifolio/planner/search.py", "import trifolio.planner.decisions", "trifolio.planner: layered"),
     Planted("router/trifolio/planner/speed.py", "import trifolio.executor.answer", ONE_DIRECTION),
     Planted("router/trifolio/composer/hints.py", "from trifolio.planner import cells", ONE_DIRECTION),
     Planted("router/trifolio/executor/fetch.py", "import trifolio.composer", ONE_DIRECTION),

@@ -6,8 +6,8 @@ from typing import Final
 
 from trifolio.errors import AnswerError, ErrorCode
 from trifolio.executor.codegen import UNEXPECTED, Program
+from trifolio.executor.completion import complete
 from trifolio.executor.merge import Json
-from trifolio.executor.projection import complete
 from trifolio.executor.tree import MergedTree, Sources
 from trifolio.query_plan import Selection
 from trifolio.work import Work

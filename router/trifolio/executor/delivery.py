@@ -24,12 +24,12 @@ from typing import Final, TypeVar
 
 from trifolio.errors import AnswerError, ErrorCode
 from trifolio.executor.answer import Answer, read_answer, read_plain_answer, too_large
+from trifolio.executor.completion import complete_part
 from trifolio.executor.fetch import Execution
 from trifolio.executor.introspection import Introspected
 from trifolio.executor.merge import Json, copy_json
 from trifolio.executor.places import Place, tell
 from trifolio.executor.prepare import PreparedFetch, PreparedPlan
-from trifolio.executor.projection import complete_part
 from trifolio.executor.schedule import run
 from trifolio.executor.tree import LocatedError, Trail
 from trifolio.parts import ClientPath, Increment, Later, Part, Parts, Pending

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from trifolio.errors import AnswerError, ErrorCode, InternalText, SubgraphError
+from trifolio.executor.asking import Ask, absorb, ask, ask_generated, fail, skip
 from trifolio.executor.codegen import UNEXPECTED, Program
 from trifolio.executor.encoding import decode_json
-from trifolio.executor.interpret import Ask, absorb, ask, ask_generated, fail, skip
 from trifolio.executor.prepare import PreparedFetch
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse, Transport
 from trifolio.executor.tree import MergedTree

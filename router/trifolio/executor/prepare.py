@@ -18,8 +18,8 @@ from graphql.language import FragmentSpreadNode
 
 from trifolio.conditions import ALWAYS
 from trifolio.executor.codegen import FIELDS_MAX, OnDemand, count_fields, selections_below
+from trifolio.executor.completion import make_room
 from trifolio.executor.introspection import NOTHING, Introspected, introspect
-from trifolio.executor.projection import make_room
 from trifolio.executor.tree import Brings, KeyPath, Sources
 from trifolio.query_plan import Entry, Fetch, Plan
 from trifolio.work import Work
@@ -69,13 +69,13 @@ def prepare(
     plan: Plan,
     *,
     name: str = "",
-    interpret: int | None = 1,
+    interpretations: int | None = 1,
     schema: GraphQLSchema | None = None,
     work: Work | None = None,
 ) -> PreparedPlan:
     """Read the fetches' operations and turn `depends_on` round, counted in `work`.
 
-    The first `interpret` executions are interpreted, later ones run generated code; None: all are interpreted.
+    So many first executions are interpretations, later ones run generated code; None: all are interpreted.
     `schema` is the API schema, asked for introspection alone. Raises WorkExceeded where that takes too much.
     """
     introspected: Introspected | None = NOTHING
@@ -97,7 +97,7 @@ def prepare(
         fetches=fetches,
         name=name,
         dependants=tuple(map(tuple, dependants)),
-        code=OnDemand(plan, name=name, after=interpret),
+        code=OnDemand(plan, name=name, after=interpretations),
         introspected=introspected,
         sources=_sources(fetches),
         held_bytes=_held_bytes(plan) + (0 if introspected is None else introspected.held_bytes),

@@ -2,8 +2,9 @@
 
 A plan is the shortest sequence of requests, each to one subgraph, each using only facts known before it. `plan` lays
 out the operation's facts (`cells`), finds who can tell what (`facts`), searches the shortest sequence run by run
-(`runs`, `search`), decides what each request asks and waits for (`liveness`), and writes it down: fetches (`requests`,
-`printing`), the way the answer is read off (`projection`), and what stands apart (`deferral`, `introspection`).
+(`decisions`, `search`), decides what each request asks and waits for (`liveness`), and writes it down: fetches
+(`requests`, `printing`), the way the answer is read off (`projection`), and what stands apart (`deferral`,
+`introspection`).
 """
 
 from typing import Final
@@ -15,11 +16,11 @@ from trifolio.errors import ErrorCode, PlanningError
 from trifolio.limits import Limits
 from trifolio.operation import Flattener, read_operation
 from trifolio.planner.cells import Cells
+from trifolio.planner.decisions import decide_requests
 from trifolio.planner.deferral import deferred_parts, marked_fetches, parts_of, waited_for
 from trifolio.planner.introspection import split_introspection
 from trifolio.planner.projection import Projector
 from trifolio.planner.requests import RequestWriter
-from trifolio.planner.runs import decide_requests
 from trifolio.planner.search import Effort
 from trifolio.query_graph import query_graph
 from trifolio.query_plan import Plan

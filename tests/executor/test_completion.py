@@ -41,8 +41,8 @@ async def complete(shape: Shape, value: object) -> tuple[object, list[tuple[Erro
         selection=Selection((OutputField("v", "v", shape, coordinate="Query.v"),)),
     )
     answers = [
-        await execute(prepare(made, interpret=interpret), transports={"s": Canned({"data": {"v": value}})})
-        for interpret in (None, 0)
+        await execute(prepare(made, interpretations=interpretations), transports={"s": Canned({"data": {"v": value}})})
+        for interpretations in (None, 0)
     ]
     assert answers[0] == answers[1]
     return answers[0].data, [(error.code, error.path) for error in answers[0].errors]
