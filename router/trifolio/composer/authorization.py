@@ -20,7 +20,7 @@ from trifolio.composer.merge_directives import (
     conjunction,
     merged_requirement,
 )
-from trifolio.composer.schema import Application, Applications, Field, TypeDef, first, named
+from trifolio.composer.schema import Application, Applications, FieldDef, TypeDef, first, named
 from trifolio.composer.sources import Merging, Source
 from trifolio.composer.supergraph_model import MergedType
 from trifolio.composer.usage import contexts_of, split_context_value
@@ -133,7 +133,7 @@ def check_transitive_requirements(merging: Merging, requirements: Requirements, 
                         merging.diagnostics.add(code, message, [(source.name, use.node)])
 
 
-def _read_by(source: Source, each: TypeDef, one: Field) -> Iterable[tuple[str, SelectionSetNode, Application]]:
+def _read_by(source: Source, each: TypeDef, one: FieldDef) -> Iterable[tuple[str, SelectionSetNode, Application]]:
     """What a field reads besides its arguments: a type, what is selected there, and the directive that says so."""
     use = first(one, "requires")
     texts = [(each.name, use.text("fields") or "", use)] if use else []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from graphql import GraphQLError, parse, print_ast
 from graphql.language import FieldNode, InlineFragmentNode, OperationDefinitionNode, SelectionSetNode
 
-from trifolio.composer.schema import Application, Field, SubgraphSchema, TypeDef, is_non_null, named
+from trifolio.composer.schema import Application, FieldDef, SubgraphSchema, TypeDef, is_non_null, named
 from trifolio.composer.values import misfit
 
 Coordinate = tuple[str, str]
@@ -25,7 +25,7 @@ class Mention:
     """One field where a field set mentions it."""
 
     parent: TypeDef
-    field: Field
+    field: FieldDef
     node: FieldNode
     path: tuple["Mention", ...] = ()
     """The mentions that it is nested in, outermost first."""

@@ -19,14 +19,14 @@ from trifolio.composer.merge_values import (
     merged_type,
 )
 from trifolio.composer.override import Overrides, field_overrides
-from trifolio.composer.schema import Argument, Field, Kind, first, has, is_non_null
+from trifolio.composer.schema import Argument, FieldDef, Kind, first, has, is_non_null
 from trifolio.composer.sharing import check_sharing
 from trifolio.composer.sources import Merging, Source, in_order, subgraphs_listed
 from trifolio.composer.supergraph_model import JoinContextArgument, JoinField, MergedArgument, MergedField
 from trifolio.composer.usage import split_context_value
 from trifolio.composer.values import compared
 
-FieldSource = tuple[Source, Field]
+FieldSource = tuple[Source, FieldDef]
 
 
 def merged_fields(
@@ -145,7 +145,7 @@ def _is_common_argument(merging: Merging, coordinate: str, name: str, sources: S
     return False
 
 
-def _is_required(each: Argument | Field) -> bool:
+def _is_required(each: Argument | FieldDef) -> bool:
     return is_non_null(each.type) and each.default is None
 
 
@@ -286,7 +286,7 @@ def _needs_joins(
 
 
 def _join_field(
-    source: Source, type_name: str, each: Field, overrides: Overrides, *, all_types_equal: bool
+    source: Source, type_name: str, each: FieldDef, overrides: Overrides, *, all_types_equal: bool
 ) -> JoinField:
     override = first(each, "override")
     return JoinField(
@@ -302,7 +302,7 @@ def _join_field(
     )
 
 
-def _field_set(each: Field, directive: str) -> str | None:
+def _field_set(each: FieldDef, directive: str) -> str | None:
     use = first(each, directive)
     text = use.text("fields") if use else None
     return field_set_text(text) if text is not None else None
@@ -316,7 +316,7 @@ def field_set_text(text: str) -> str:
         return text
 
 
-def _context_arguments(source: Source, each: Field) -> Iterable[JoinContextArgument]:
+def _context_arguments(source: Source, each: FieldDef) -> Iterable[JoinContextArgument]:
     for argument in each.arguments.values():
         use = first(argument, "fromContext")
         if use is None:

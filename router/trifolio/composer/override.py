@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trifolio.composer.diagnostics import Code
-from trifolio.composer.schema import Application, Field, first, has
+from trifolio.composer.schema import Application, FieldDef, first, has
 from trifolio.composer.sources import Merging, Source
 
 LABEL = re.compile(r"[a-zA-Z][a-zA-Z0-9_\-:./]*")
@@ -62,7 +62,7 @@ def _target(
     merging: Merging,
     type_name: str,
     source: Source,
-    each: Field,
+    each: FieldDef,
     use: Application,
     overriding: Mapping[str, Application],
 ) -> Source | None:
@@ -94,7 +94,7 @@ def _target(
     return _checked_target(merging, type_name, source, each, target)
 
 
-def _checked_target(merging: Merging, type_name: str, source: Source, each: Field, target: Source) -> Source | None:
+def _checked_target(merging: Merging, type_name: str, source: Source, each: FieldDef, target: Source) -> Source | None:
     coordinate = f"{type_name}.{each.name}"
     overridden = target.field(type_name, each.name)
     if overridden is None:
@@ -133,12 +133,12 @@ def _interface_object_with(merging: Merging, type_name: str, name: str, target: 
     return None
 
 
-def _hint_removable(merging: Merging, type_name: str, source: Source, each: Field, origin: str, reason: str) -> None:
+def _hint_removable(merging: Merging, type_name: str, source: Source, each: FieldDef, origin: str, reason: str) -> None:
     message = f'[{source.name}] The @override of "{type_name}.{each.name}" from "{origin}" can go: the field {reason}.'
     merging.diagnostics.add(Code.OVERRIDE_DIRECTIVE_CAN_BE_REMOVED, message, [(source.name, each.node)])
 
 
-def _hint_overridden(merging: Merging, type_name: str, source: Source, each: Field, target: Source) -> None:
+def _hint_overridden(merging: Merging, type_name: str, source: Source, each: FieldDef, target: Source) -> None:
     use = first(each, "override")
     coordinate = f"{type_name}.{each.name}"
     places = [(target.name, found.node) for found in [target.field(type_name, each.name)] if found]
@@ -150,7 +150,7 @@ def _hint_overridden(merging: Merging, type_name: str, source: Source, each: Fie
         merging.diagnostics.add(Code.OVERRIDDEN_FIELD_CAN_BE_REMOVED, message, places)
 
 
-def _valid_label(merging: Merging, type_name: str, source: Source, each: Field, label: str) -> bool:
+def _valid_label(merging: Merging, type_name: str, source: Source, each: FieldDef, label: str) -> bool:
     if LABEL.fullmatch(label) or PERCENT.fullmatch(label):
         return True
     message = (

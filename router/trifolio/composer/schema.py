@@ -112,7 +112,7 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class FieldDef:
     """A field of an object, interface or input object."""
 
     name: str
@@ -144,7 +144,7 @@ class TypeDef:
     description: str | None
     directives: Applications
     node: Node
-    fields: Mapping[str, Field] = field(default_factory=dict)
+    fields: Mapping[str, FieldDef] = field(default_factory=dict)
     interfaces: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     values: Mapping[str, EnumValue] = field(default_factory=dict)
@@ -164,7 +164,7 @@ class TypeDef:
         return not self.defined or has(self, "extends")
 
 
-Element = TypeDef | Field | Argument | EnumValue
+Element = TypeDef | FieldDef | Argument | EnumValue
 
 
 def applications(element: Element, name: str) -> Iterator[Application]:
@@ -210,7 +210,7 @@ class SubgraphSchema:
         """The types that have fields clients can select."""
         return (each for each in self.types.values() if each.kind in ("OBJECT", "INTERFACE"))
 
-    def fields(self) -> Iterator[tuple[TypeDef, Field]]:
+    def fields(self) -> Iterator[tuple[TypeDef, FieldDef]]:
         """Every selectable field with its type."""
         return ((each, one) for each in self.objects_and_interfaces() for one in each.fields.values())
 

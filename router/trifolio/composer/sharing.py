@@ -2,7 +2,7 @@
 
 from trifolio.composer.diagnostics import Code
 from trifolio.composer.override import Overrides
-from trifolio.composer.schema import Field
+from trifolio.composer.schema import FieldDef
 from trifolio.composer.sources import Merging, Source, subgraphs_listed
 from trifolio.federation import ROOT_TYPES
 
@@ -34,9 +34,9 @@ def check_sharing(merging: Merging, type_name: str, name: str, overrides: Overri
     merging.diagnostics.add(Code.INVALID_FIELD_SHARING, message, places)
 
 
-def _resolving(merging: Merging, type_name: str, name: str) -> list[tuple[Source, str, Field]]:
+def _resolving(merging: Merging, type_name: str, name: str) -> list[tuple[Source, str, FieldDef]]:
     """(source, the type that the field stands on there, the field), also through interface objects."""
-    result: list[tuple[Source, str, Field]] = []
+    result: list[tuple[Source, str, FieldDef]] = []
     interfaces = dict.fromkeys(each for _, found in merging.types(type_name) for each in found.interfaces)
     for source in merging.sources:
         owners = [type_name] if source.field(type_name, name) else []

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from trifolio.composer.diagnostics import Diagnostics
-from trifolio.composer.schema import Field, SubgraphSchema, TypeDef, has
+from trifolio.composer.schema import FieldDef, SubgraphSchema, TypeDef, has
 from trifolio.composer.usage import Usage, usage_of
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class Source:
         """A type of the subgraph."""
         return self.schema.types.get(name)
 
-    def field(self, type_name: str, name: str) -> Field | None:
+    def field(self, type_name: str, name: str) -> FieldDef | None:
         """A field of the subgraph."""
         found = self.schema.types.get(type_name)
         return found.fields.get(name) if found else None
@@ -57,7 +57,7 @@ class Merging:
         fields = {key: one for each in reversed(found) for key, one in each.fields.items()}
         return replace(found[0], fields=fields) if found else None
 
-    def fields(self, type_name: str, name: str) -> list[tuple[Source, Field]]:
+    def fields(self, type_name: str, name: str) -> list[tuple[Source, FieldDef]]:
         """The definitions of a field in the subgraphs that have it."""
         return [(source, found) for source in self.sources if (found := source.field(type_name, name))]
 

@@ -48,7 +48,7 @@ from trifolio.composer.schema import (
     Applications,
     Argument,
     EnumValue,
-    Field,
+    FieldDef,
     Kind,
     SubgraphSchema,
     TypeDef,
@@ -295,8 +295,8 @@ class _Reader:
     def _name(self, name: str) -> str:
         return self.roots.get(name, name)
 
-    def _field(self, node: FieldDefinitionNode | InputValueDefinitionNode, index: int) -> Field:
-        return Field(
+    def _field(self, node: FieldDefinitionNode | InputValueDefinitionNode, index: int) -> FieldDef:
+        return FieldDef(
             name=node.name.value,
             type=renamed(print_ast(node.type), self.roots) if self.roots else print_ast(node.type),
             arguments={each.name.value: self._argument(each) for each in getattr(node, "arguments", None) or ()},

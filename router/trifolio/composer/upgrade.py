@@ -25,7 +25,7 @@ from trifolio.composer.field_sets import Coordinate, InvalidFieldSet, mentioned_
 from trifolio.composer.schema import (
     Application,
     Applications,
-    Field,
+    FieldDef,
     SubgraphSchema,
     TypeDef,
     applications,
@@ -80,7 +80,7 @@ def _map_types(schema: SubgraphSchema, change: Callable[[TypeDef], TypeDef]) -> 
     return replace(schema, types={name: change(each) for name, each in schema.types.items()})
 
 
-def _map_fields(each: TypeDef, change: Callable[[Field], Field]) -> TypeDef:
+def _map_fields(each: TypeDef, change: Callable[[FieldDef], FieldDef]) -> TypeDef:
     return replace(each, fields={name: change(one) for name, one in each.fields.items()})
 
 
@@ -166,7 +166,7 @@ def _without_inactive_field_sets(schema: SubgraphSchema) -> SubgraphSchema:
     """Federation 1 ignored, in @requires and @provides, fields that are not external."""
     external = usage_of(schema).external
 
-    def change_field(each: TypeDef, one: Field) -> Field:
+    def change_field(each: TypeDef, one: FieldDef) -> FieldDef:
         uses: list[Application] = []
         for use in one.directives:
             target: TypeDef | None = each
@@ -305,7 +305,7 @@ def _with_shareable(schema: SubgraphSchema, schemas: Iterable[SubgraphSchema]) -
         entity = has(each, "key") or each.name in ROOT_TYPES.values()
         known_elsewhere = any(each.name in other.types for other, _ in others)
 
-        def mark(one: Field) -> Field:
+        def mark(one: FieldDef) -> FieldDef:
             coordinate = (each.name, one.name)
             if coordinate in usage.shareable or first(one, "shareable"):
                 return one

@@ -6,7 +6,7 @@ Runs over every subgraph after ingest (and after the upgrade of federation 1 sch
 from collections.abc import Iterable
 
 from trifolio.composer.diagnostics import Code, Diagnostics
-from trifolio.composer.schema import Field, SubgraphSchema, TypeDef, applications, first, has
+from trifolio.composer.schema import FieldDef, SubgraphSchema, TypeDef, applications, first, has
 from trifolio.composer.sources import listed
 from trifolio.composer.usage import Usage, usage_of
 from trifolio.composer.validate_contexts import check_contexts
@@ -116,7 +116,7 @@ def _check_shareable(schema: SubgraphSchema, diagnostics: Diagnostics) -> None:
 
 
 def _check_repeated_shareable(
-    schema: SubgraphSchema, element: TypeDef | Field, coordinate: str, diagnostics: Diagnostics
+    schema: SubgraphSchema, element: TypeDef | FieldDef, coordinate: str, diagnostics: Diagnostics
 ) -> None:
     declarations = [use.declaration for use in applications(element, "shareable")]
     if len(set(declarations)) < len(declarations):
@@ -127,7 +127,7 @@ def _check_repeated_shareable(
 def _check_authorization(schema: SubgraphSchema, diagnostics: Diagnostics) -> None:
     """Interfaces take over what their implementations demand; they have no requirements of their own."""
     for each in schema.types.values():
-        elements: list[tuple[str, TypeDef | Field]] = []
+        elements: list[tuple[str, TypeDef | FieldDef]] = []
         if each.kind == "INTERFACE":
             elements += [(f"{each.name}.{one.name}", one) for one in each.fields.values()]
         if each.kind == "INTERFACE" or has(each, "interfaceObject"):

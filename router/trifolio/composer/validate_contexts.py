@@ -14,7 +14,7 @@ from trifolio.composer.field_sets import InvalidFieldSet, mentions, parse_select
 from trifolio.composer.schema import (
     Application,
     Argument,
-    Field,
+    FieldDef,
     SubgraphSchema,
     TypeDef,
     applications,
@@ -63,7 +63,7 @@ def _check_argument(
     schema: SubgraphSchema,
     contexts: dict[str, list[TypeDef]],
     each: TypeDef,
-    one: Field,
+    one: FieldDef,
     argument: Argument,
     use: Application,
     diagnostics: Diagnostics,
@@ -96,7 +96,7 @@ def _check_argument(
         diagnostics.add(Code.CONTEXT_NO_RESOLVABLE_KEY, message, place)
 
 
-def _misplaced(schema: SubgraphSchema, each: TypeDef, one: Field, argument: Argument) -> str | None:
+def _misplaced(schema: SubgraphSchema, each: TypeDef, one: FieldDef, argument: Argument) -> str | None:
     if each.kind != "OBJECT":
         return "it cannot be used on a field of an interface"
     if argument.default is not None:

@@ -10,7 +10,7 @@ from trifolio.composer.merge_directives import strings_of
 from trifolio.composer.schema import (
     Application,
     Argument,
-    Field,
+    FieldDef,
     SubgraphSchema,
     TypeDef,
     first,
@@ -30,8 +30,8 @@ def check_costs(schema: SubgraphSchema, diagnostics: Diagnostics) -> None:
             _check_list_size(schema, each, one, use, diagnostics)
 
 
-def _check_interface_costs(schema: SubgraphSchema, each: TypeDef, one: Field, diagnostics: Diagnostics) -> None:
-    elements: list[tuple[str, Field | Argument]] = [(f"{each.name}.{one.name}", one)]
+def _check_interface_costs(schema: SubgraphSchema, each: TypeDef, one: FieldDef, diagnostics: Diagnostics) -> None:
+    elements: list[tuple[str, FieldDef | Argument]] = [(f"{each.name}.{one.name}", one)]
     elements += [(f"{each.name}.{one.name}({name}:)", argument) for name, argument in one.arguments.items()]
     for coordinate, element in elements:
         use = first(element, "cost")
@@ -44,7 +44,7 @@ def _check_interface_costs(schema: SubgraphSchema, each: TypeDef, one: Field, di
 
 
 def _check_list_size(
-    schema: SubgraphSchema, each: TypeDef, one: Field, use: Application, diagnostics: Diagnostics
+    schema: SubgraphSchema, each: TypeDef, one: FieldDef, use: Application, diagnostics: Diagnostics
 ) -> None:
     where = f'[{schema.name}] @listSize on "{each.name}.{one.name}"'
     place = [(schema.name, use.node)]
@@ -67,7 +67,7 @@ def _check_list_size(
 
 
 def _check_sized_fields(
-    schema: SubgraphSchema, one: Field, sized: list[str], where: str, use: Application, diagnostics: Diagnostics
+    schema: SubgraphSchema, one: FieldDef, sized: list[str], where: str, use: Application, diagnostics: Diagnostics
 ) -> None:
     target = schema.types.get(named(one.type))
     if target is None or target.kind not in ("OBJECT", "INTERFACE"):

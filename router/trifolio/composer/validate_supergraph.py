@@ -9,7 +9,7 @@ from trifolio.composer.authorization import Requirements, check_transitive_requi
 from trifolio.composer.diagnostics import Code
 from trifolio.composer.field_sets import InvalidFieldSet, Mention, mentions, parse_selection
 from trifolio.composer.inaccessible import check_inaccessible
-from trifolio.composer.schema import Argument, Field, TypeDef, first, has, is_list, is_non_null, item_type, nullable
+from trifolio.composer.schema import Argument, FieldDef, TypeDef, first, has, is_list, is_non_null, item_type, nullable
 from trifolio.composer.sources import Merging, Source, listed, subgraphs_listed
 from trifolio.composer.supergraph_model import MergedSupergraph, MergedType
 from trifolio.composer.values import misfit
@@ -48,7 +48,7 @@ def _check_defaults(merging: Merging, supergraph: MergedSupergraph) -> None:
     for each in supergraph.types.values():
         for field in each.fields.values():
             sources = merging.fields(each.name, field.name)
-            elements: list[tuple[str, str, str | None, list[tuple[Source, Field | Argument]]]] = [
+            elements: list[tuple[str, str, str | None, list[tuple[Source, FieldDef | Argument]]]] = [
                 (f"{each.name}.{field.name}", field.type, field.default, [(source, own) for source, own in sources])
             ]
             for name, argument in field.arguments.items():
