@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -122,3 +124,22 @@ async def test_a_stream_that_cannot_be_written_stops_nothing(
     handler.flush()
     assert len(written(handler).lines()) == 1
     assert "no space left" in capsys.readouterr().err
+
+
+FORKING = """
+import os
+from trifolio.server.log import request_id
+print(request_id(None), flush=True)
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+print(request_id(None), flush=True)
+"""
+
+
+def test_processes_have_ids_of_their_own() -> None:
+    """Random ids are 32 hexadecimal digits, and a process that was forked makes other ones than its parent."""
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True)
+    ids = done.stdout.split()
+    assert len(set(ids)) == 3
+    assert all(len(each) == 32 and int(each, 16) >= 0 for each in ids)

@@ -10,13 +10,13 @@ hands it the fields alone, and it writes many lines at once. Whatever else is co
 
 import asyncio
 import logging
+import os
 import re
 import time
-from binascii import hexlify
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from os import urandom
+from random import Random
 from typing import Any, Final
 
 import orjson
@@ -29,6 +29,9 @@ error_log: Final = logging.getLogger("trifolio.error")
 current_request_id: Final[ContextVar[str]] = ContextVar("request_id", default="-")
 """The id of the request that the running task serves."""
 
+_ids: Final = Random(os.urandom(32))  # noqa: S311  # an id is no secret, and the system need not be asked for each
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=lambda: _ids.seed(os.urandom(32)))
 _WELL_FORMED: Final = re.compile(r"[A-Za-z0-9_.:-]{8,128}")
 
 
@@ -36,7 +39,7 @@ def request_id(given: str | None) -> str:
     """The client's id where it is well formed (it goes into logs and headers), else a random one."""
     if given is not None and _WELL_FORMED.fullmatch(given):
         return given
-    return hexlify(urandom(16)).decode()
+    return f"{_ids.getrandbits(128):032x}"
 
 
 class JsonFormatter(logging.Formatter):
