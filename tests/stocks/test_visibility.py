@@ -86,19 +86,19 @@ BOTHS = {**ALICES, **dict.fromkeys(BROKERS, OK)}
 NEW_ORDER = {"stockId": ALBA, "side": "sell", "quantity": "1", "authorizationId": "{mandate}"}
 ROUTES: dict[tuple[str, str], tuple[dict[str, str] | None, dict[str, str]]] = {
     ("GET", "/stocks"): (None, PUBLIC),
-    ("GET", "/stocks/{stock_id}"): (None, PUBLIC),
-    ("GET", "/stocks/{stock_id}/ticks"): (None, PUBLIC),
+    ("GET", "/stocks/{stockId}"): (None, PUBLIC),
+    ("GET", "/stocks/{stockId}/ticks"): (None, PUBLIC),
     ("GET", "/stockholdings"): (None, OWN_LISTS),
-    ("GET", "/stockholdings/{stockholding_id}"): (None, {**ALICES, "users": OK}),
-    ("PUT", "/stockholdings/{stockholding_id}"): (
+    ("GET", "/stockholdings/{stockholdingId}"): (None, {**ALICES, "users": OK}),
+    ("PUT", "/stockholdings/{stockholdingId}"): (
         {"authorizationId": "{mandate}", "commitedAmount": "3"},
         {**ALICES, "users": "invalid-request"},
     ),
     ("GET", "/orders"): (None, OWN_LISTS),
     ("GET", "/orders/statement"): (None, OWN_LISTS),
-    ("GET", "/orders/{order_id}"): (None, BOTHS),
+    ("GET", "/orders/{orderId}"): (None, BOTHS),
     ("POST", "/orders"): (NEW_ORDER, PLACED),
-    ("PUT", "/orders/{order_id}"): ({"status": "cancelled"}, ALICES),
+    ("PUT", "/orders/{orderId}"): ({"status": "cancelled"}, ALICES),
     ("POST", "/market/ticks"): (
         {"symbol": "ALBA", "bid": "83.9580", "ask": "84.0420"},
         {**dict.fromkeys(CALLERS, SERVICE), "anonymous": ANONYMOUS, "stocks": OK},
@@ -126,7 +126,7 @@ async def test_every_route_knows_its_callers(desk: Desk, caller: str) -> None:
     assert documented | {("POST", "/market/ticks")} == set(ROUTES)
     for (method, path), (body, expected) in ROUTES.items():
         order = scene.brokers_order if method == "GET" else scene.own_order
-        target = path.format(stock_id=ALBA, stockholding_id=scene.holding, order_id=order)
+        target = path.format(stockId=ALBA, stockholdingId=scene.holding, orderId=order)
         given = body and {name: value.format(mandate=scene.mandate) for name, value in body.items()}
         query = "?month=2026-01" if path.endswith("/statement") else ""
         response = await desk.send(scene.callers[caller], method, target + query, given)
