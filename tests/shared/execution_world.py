@@ -174,6 +174,16 @@ class Branch(Named):
         many = [sprout(Branch, info.context, drawn, 1) for _ in range(min(wanted.most if wanted else 2, 3))]
         return cast("list[Branch]", await later(many, drawn.choice([0, 0, 2])))
 
+    @strawberry.field
+    def bare(self) -> str:
+        """A resolver that takes no more than its object."""
+        return type(self).__name__
+
+    @strawberry.field
+    async def parental(parent: strawberry.Parent["Branch"], info: Info, n: int = 1) -> str:
+        """One that takes it by another name."""
+        return f"{type(parent).__name__} {fate(info, n).random()}"
+
     @strawberry.field(permission_classes=[Lucky])  # type: ignore[untyped-decorator]  # with what Strawberry's types hide
     def secret(self, info: Info) -> str | None:
         """For the lucky."""

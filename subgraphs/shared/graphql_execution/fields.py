@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from types import CoroutineType
 from typing import Any
 
+import strawberry
 from graphql import (
     GraphQLBoolean,
     GraphQLEnumType,
@@ -29,6 +30,9 @@ from graphql import (
 from graphql.execution.executor import invalid_return_type_error
 from graphql.pyutils import Path
 from strawberry.execution import optimized_is_awaitable
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.arguments import convert_arguments
+from strawberry.types.field import StrawberryField
 
 from subgraphs.shared.graphql_execution.run import SETTLED, Place, Run, settled
 from subgraphs.shared.graphql_execution.values import arguments_of
@@ -63,14 +67,16 @@ class Fields:
 
     def __init__(self, schema: GraphQLSchema, select: Select, never_awaitable: frozenset[type]) -> None:
         self._schema = schema
+        self._strawberry: strawberry.Schema = schema._strawberry_schema  # type: ignore[attr-defined]  # Strawberry adds it
         self._select = select
         self._never_awaitable = never_awaitable
 
     def resolved(self, place: Place) -> Execute:
         """Executes a field that has a resolver, or anything else around its value."""
-        resolve, complete, arguments = place.field.resolve, self.completion(place.type, place), arguments_of(place)
-        key, parent, never = place.key, place.parent.name, self._never_awaitable
+        resolve = self._direct(place) or place.field.resolve
         assert resolve is not None, "Strawberry gives every field a resolver"
+        complete, arguments = self.completion(place.type, place), arguments_of(place)
+        key, parent, never = place.key, place.parent.name, self._never_awaitable
 
         def execute(source: Any, path: Path | None, run: Run) -> Any:
             path = Path(path, key, parent)
@@ -90,6 +96,32 @@ class Fields:
                 return completed
 
         return execute
+
+    def _direct(self, place: Place) -> Callable[..., Any] | None:
+        """What calls the resolver of a field that has no extension and no permission around it; else None.
+
+        It is what Strawberry's own function comes down to then, `get_arguments` included.
+        """
+        known, schema = place.field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF), self._strawberry
+        if not isinstance(known, StrawberryField) or known.base_resolver is None or known.extensions:
+            return None
+        if type(known).get_result is not StrawberryField.get_result or schema.exception_handlers:
+            return None
+        resolver, expected = known.base_resolver, known.arguments
+        config, scalars = schema.config, schema.schema_converter.scalar_registry
+        info_class, takes_self, takes_info = config.info_class, bool(resolver.self_parameter), resolver.info_parameter
+        sources = [each.name for each in (resolver.parent_parameter, resolver.root_parameter) if each]
+
+        def resolve(source: Any, raw_info: Any, /, **given: Any) -> Any:
+            info = info_class(_raw_info=raw_info, _field=known)
+            values = convert_arguments(given, expected, scalars, config, info) if expected else {}
+            for name in sources:
+                values[name] = source
+            if takes_info:
+                values[takes_info.name] = info
+            return resolver(source, **values) if takes_self else resolver(**values)
+
+        return resolve
 
     def attribute(self, place: Place) -> Execute:
         """Completes a value that was taken from the object already: the object's own path comes with it."""
