@@ -147,6 +147,10 @@ class Leaf(Named):
     grid: list[list[int | None]] | None
 
 
+class SubLeaf(Leaf):
+    """A class that the schema does not know by itself."""
+
+
 @strawberry.type
 class Branch(Named):
     """Objects in attributes, and resolvers."""
@@ -198,7 +202,10 @@ class Branch(Named):
     def any(self, info: Info) -> Annotated[Union["Leaf", "Branch"], strawberry.union("Any")] | None:
         """One of two."""
         drawn = fate(info)
-        return cast("Leaf | Branch | None", sprout(drawn.choice([Leaf, Branch]), info.context, drawn, 1))
+        made = sprout(drawn.choice([Leaf, Branch, SubLeaf]), info.context, drawn, 1)
+        if drawn.random() < info.context.faults and isinstance(made, Leaf | Branch):
+            made = strawberry.cast(drawn.choice([Leaf, Branch]), made)
+        return cast("Leaf | Branch | None", made)
 
     @strawberry.field
     async def named(self, info: Info, names: list[str] | None = None) -> list[Named | None] | None:
@@ -264,7 +271,7 @@ def sprout(kind: type, context: Context, drawn: random.Random, depth: int = 0) -
         return sprout(Leaf, context, drawn, depth + 1)
 
     values: dict[str, Any] = {"name": odd("n"), "shout": odd(drawn.choice(["s", None]))}
-    if kind is Leaf:
+    if issubclass(kind, Leaf):
         colour = drawn.choice(list(Colour))
         values |= {"id": odd("1"), "plain": odd(None), "count": odd(3), "share": odd(0.5), "flag": odd(True)}
         values |= {"colour": odd(colour), "colours": odd([colour, odd(None)]), "words": odd(["w", odd("x")])}

@@ -32,7 +32,10 @@ from graphql.pyutils import Path
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.arguments import convert_arguments
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.cast import get_strawberry_type_cast
 from strawberry.types.field import StrawberryField
+from strawberry.types.union import StrawberryUnion
 
 from subgraphs.shared.graphql_execution.run import SETTLED, Place, Run, settled
 from subgraphs.shared.graphql_execution.values import arguments_of
@@ -237,8 +240,12 @@ class Fields:
         resolve_type = type_.resolve_type or default_type_resolver
         possible_types = self._schema.get_possible_types(type_)
         by_name: dict[object, Complete] = {each.name: self._object(each, place) for each in possible_types}
+        by_class = {origin: by_name[name] for origin, name in _members_by_class(type_).items()}
 
         def complete(value: Any, path: Path, run: Run) -> Any:
+            known = by_class.get(value.__class__)
+            if known is not None and get_strawberry_type_cast(value) is None:
+                return known(value, path, run)
             if value is None or value is Undefined:
                 return None
             if isinstance(value, Exception):
@@ -251,6 +258,23 @@ class Fields:
             return complete_object(value, path, run)
 
         return complete
+
+
+def _members_by_class(type_: GraphQLInterfaceType | GraphQLUnionType) -> dict[type, str]:
+    """The types of a union by their classes, where Strawberry's resolver of types looks at nothing else of a value."""
+    union = type_.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+    if not isinstance(type_, GraphQLUnionType) or not isinstance(union, StrawberryUnion):
+        return {}
+    if type(union).get_type_resolver is not StrawberryUnion.get_type_resolver:
+        return {}
+    members: dict[type, str] = {}
+    for each in type_.types:
+        known = each.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+        if not isinstance(known, StrawberryObjectDefinition) or known.concrete_of is not None:
+            return {}
+        if vars(known.origin).get("__strawberry_definition__") is known:
+            members[known.origin] = each.name
+    return members
 
 
 def _non_null(complete: Complete, place: Place) -> Complete:
