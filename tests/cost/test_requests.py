@@ -1,0 +1,93 @@
+"""What the router's code does for a request that it has seen before: no more than when that was last measured."""
+
+import json
+import sys
+
+import pytest
+
+from tests.cost.counting import Cost, connect, cost_of
+
+pytestmark = pytest.mark.no_cover
+
+MEASURED_ON = (3, 11)
+"""The Python whose instructions were counted; another one compiles the same code to others."""
+
+SUBGRAPHS = {
+    "/users": """
+        extend schema @link(url: "https://specs.apollo.dev/federation/v2.3", import: ["@key"])
+        type Query { me: User, users: [User!]! }
+        type User @key(fields: "id") { id: ID! name: String! email: String }
+    """,
+    "/wallet": """
+        extend schema @link(url: "https://specs.apollo.dev/federation/v2.3", import: ["@key"])
+        type User @key(fields: "id") { id: ID! balances: [Balance!] }
+        type Balance { currency: String! amount: Float! }
+    """,
+    "/stocks": """
+        extend schema @link(url: "https://specs.apollo.dev/federation/v2.3", import: ["@key"])
+        type User @key(fields: "id") { id: ID! holdings: [Holding!] }
+        type Holding { id: ID! quantity: Int! stock: Stock! }
+        type Stock { symbol: String! price: Float }
+    """,
+}
+QUERY = "{ %s { id name email balances { currency amount } holdings { id quantity stock { symbol price } } } }"
+BALANCES = [{"currency": currency, "amount": 12.5} for currency in ("EUR", "USD", "GBP")]
+HOLDINGS = [{"id": f"h{n}", "quantity": n, "stock": {"symbol": f"S{n}", "price": n + 0.5}} for n in range(5)]
+MANY = 50
+
+
+def response(body: object, status: str = "200 OK") -> bytes:
+    """As an HTTP server sends it."""
+    content = json.dumps(body).encode()
+    head = f"HTTP/1.1 {status}\r\ndate: x\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
+    return head.encode() + content
+
+
+def user(number: int) -> dict[str, object]:
+    """One of the users, as the first subgraph has them."""
+    return {"__typename": "User", "id": f"u{number}", "name": f"User {number}", "email": None}
+
+
+def entities(count: int, name: str, values: object) -> bytes:
+    """So many users, each with these values."""
+    return response({"data": {"_entities": [{name: values} for _ in range(count)]}})
+
+
+CASES: dict[str, tuple[str, int, bool, Cost]] = {
+    "one user": ("me", 1, False, Cost(9_200, 660)),
+    "fifty users": ("users", MANY, False, Cost(67_000, 3_600)),
+    "one user, and a subgraph that fails": ("me", 1, True, Cost(15_700, 1_400)),
+}
+"""By name: the root field, how many users, whether a subgraph fails, and what was measured, rounded up."""
+
+
+@pytest.mark.skipif(sys.version_info[:2] != MEASURED_ON, reason="another Python executes other instructions")
+@pytest.mark.parametrize("name", CASES)
+async def test_a_request_costs_what_it_did(name: str) -> None:
+    """Three fetches, two of them at the same time: the instructions and calls of the router's own code, when
+    the plan has been executed often enough to be compiled."""
+    root, count, fails, measured = CASES[name]
+    users = [user(number) for number in range(count)]
+    wallet = response({"errors": [{"message": "no"}]}, "500 No") if fails else entities(count, "balances", BALANCES)
+    client, subgraphs = connect(
+        SUBGRAPHS,
+        {
+            "/users": response({"data": {root: users if root == "users" else users[0]}}),
+            "/wallet": wallet,
+            "/stocks": entities(count, "holdings", HOLDINGS),
+        },
+    )
+    body = json.dumps({"query": QUERY % root}).encode()
+    head = f"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    for _ in range(10):
+        answer = await client.ask(head.encode() + body)
+    data = json.loads(answer.partition(b"\r\n\r\n")[2])["data"][root]
+    expected = [each | {"balances": None if fails else BALANCES, "holdings": HOLDINGS} for each in users]
+    for each in expected:
+        del each["__typename"]
+    assert data == (expected if root == "users" else expected[0])
+    before = subgraphs.requests
+    cost = await cost_of(lambda: client.ask(head.encode() + body))
+    assert subgraphs.requests - before == 2 * 3
+    assert cost.instructions <= measured.instructions
+    assert cost.calls <= measured.calls
