@@ -88,6 +88,46 @@ def read_document(
     return document
 
 
+NAMELESS_CHARACTERS_MAX: Final = 20_000
+"""20,000 characters, two milliseconds to look through: a longer document is not looked at without its name."""
+_OPERATION_WORDS: Final = frozenset({"query", "mutation", "subscription"})
+
+
+def without_name(text: str) -> tuple[str, str] | None:
+    """The name of a document's only operation, and the text without it; None where that is not plain at first sight.
+
+    It is plain where the text begins with the operation, and no other of its words could begin another one. Texts that
+    are equal but for such a name are equally good documents, and mean the same: nothing in a document refers to the
+    name of an operation.
+    """
+    if len(text) > NAMELESS_CHARACTERS_MAX:
+        return None
+    depth = 0
+    name: re.Match[str] | None = None
+    first = True
+    for token in _TOKEN.finditer(text):
+        word = token[0]
+        if token.lastgroup == "ignored":
+            continue
+        if token.lastgroup == "broken":
+            return None
+        if first:
+            if word not in ("query", "mutation"):
+                return None
+            first = False
+        elif name is None:
+            if not (word[0] == "_" or word[0].isalpha()):
+                return None
+            name = token
+        elif token.lastgroup == "open":
+            depth += 1
+        elif token.lastgroup == "close":
+            depth -= 1
+        elif depth == 0 and word in _OPERATION_WORDS:
+            return None
+    return None if name is None else (name[0], text[: name.start()] + text[name.end() :])
+
+
 _TOKEN_UNITS: Final = 5
 """What reading one token takes."""
 

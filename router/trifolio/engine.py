@@ -15,6 +15,7 @@ from functools import partial
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from graphql import OperationType
 from graphql.language import DocumentNode
@@ -24,7 +25,7 @@ from trifolio.authorization import Caller, GuardedFields, guarded_fields
 from trifolio.bounded_cache import BoundedCache
 from trifolio.config import Config
 from trifolio.deadline import Deadline
-from trifolio.document import choose_operation, read_document
+from trifolio.document import check_text, choose_operation, read_document, without_name
 from trifolio.errors import (
     AnswerError,
     ErrorCode,
@@ -61,7 +62,7 @@ _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class PreparedOperation:
     """What the cache keeps of an operation."""
 
@@ -128,6 +129,8 @@ class Engine:
         self._refusals: BoundedCache[bytes, RouterError] = BoundedCache(
             entries_max=limits.refusal_cache_bytes_max, bytes_max=limits.refusal_cache_bytes_max
         )
+        self._nameless: WeakValueDictionary[bytes, PreparedOperation] = WeakValueDictionary()
+        """Kept operations by what is left of their keys without their names."""
         self._preparing: dict[PlanKey, _Preparing] = {}
         """What is being prepared: whoever asks for the same waits for it."""
         self._mutations: set[asyncio.Task[Response]] = set()
@@ -327,7 +330,24 @@ class Engine:
             self._refusals.put(_digest(key), failure, _REFUSAL_BYTES + told)
 
     def _prepare(self, key: PlanKey, work: Work) -> PreparedOperation:
-        """Everything that follows from the text; kept for the next request. Raises RequestError or PlanningError."""
+        """Everything that follows from the text; kept for the next request. Raises RequestError or PlanningError.
+
+        What differs from another operation in its name alone has that one's plan.
+        """
+        nameless, name = _without_name(key)
+        known = None if nameless is None else self._nameless.get(nameless)
+        if known is None:
+            operation = self._prepare_anew(key, work)
+        else:
+            check_text(key[0], self.config.limits)
+            operation = replace(known, name=name)
+        held_bytes = _TEXT_COPIES * len(key[0].encode(errors="replace")) + operation.plan.held_bytes
+        self._plans.put(key, operation, held_bytes)  # its plan may outlive that of the other name
+        if nameless is not None and known is None:
+            self._nameless[nameless] = operation
+        return operation
+
+    def _prepare_anew(self, key: PlanKey, work: Work) -> PreparedOperation:
         started = time.perf_counter()
         limits = self.config.limits
         text, operation_name, _, _, hidden, shut = key
@@ -350,7 +370,6 @@ class Engine:
             guarded=guarded_fields(document, chosen, self.supergraph, work),
             shut=shut,
         )
-        self._plans.put(key, operation, _TEXT_COPIES * len(text.encode(errors="replace")) + prepared.held_bytes)
         if self._observer is not None:
             seconds = time.perf_counter() - started
             self._observer.operation_planned(OperationPlanned(seconds, len(made.fetches), made.proven_minimal))
@@ -587,6 +606,16 @@ def _alone(refusal: RouterError) -> RouterError:
     """The refusal without the frames that it has come through and what it came from: they hold the whole document."""
     refusal.__traceback__ = refusal.__context__ = refusal.__cause__ = None
     return refusal
+
+
+def _without_name(key: PlanKey) -> tuple[bytes | None, str | None]:
+    """The identity of what is left of a key without the name of its only operation, and that name; None where it is not
+    the only one, or another was asked for."""
+    text, operation_name, labels, incremental, hidden, shut = key
+    named = without_name(text)
+    if named is None or operation_name not in (None, "", named[0]):
+        return None, None
+    return _digest((named[1], None, labels, incremental, hidden, shut)), named[0]
 
 
 def _digest(key: PlanKey) -> bytes:

@@ -16,7 +16,7 @@ from graphql import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trifolio.document import check_text, choose_operation, read_document
+from trifolio.document import NAMELESS_CHARACTERS_MAX, check_text, choose_operation, read_document, without_name
 from trifolio.errors import DocumentError, ErrorCode, OperationError
 from trifolio.limits import Limits
 from trifolio.work import Work, WorkExceeded
@@ -296,3 +296,33 @@ def test_fragments_that_nest_too_deep_are_told_so() -> None:
     text = f"{{ me {{ ...F0 }} }} {chain} fragment F9 on User {{ id }}"
     read_document(text, SCHEMA, Limits(document_depth_max=21), introspection=True)
     assert refusal(text, Limits(document_depth_max=20)).code is ErrorCode.DOCUMENT_TOO_DEEP
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("query A { me { name } }", ("A", "query  { me { name } }")),
+        (" # query X\n query, A($q: Int = 1) @d { me }", ("A", " # query X\n query, ($q: Int = 1) @d { me }")),
+        ("mutation query { rename }", ("query", "mutation  { rename }")),
+        (
+            'query A{query:me(a:"query B {")}fragment F on T{id}',
+            ("A", 'query {query:me(a:"query B {")}fragment F on T{id}'),
+        ),
+        ("query A{query:me}", ("A", "query {query:me}")),
+        ("query A { ...F } fragment F on Person { id }", ("A", "query  { ...F } fragment F on Person { id }")),
+        ("query { me }", None),
+        ("{ me }", None),
+        ("query A { me } query B { me }", None),
+        ("fragment F on Person { id } query A { ...F }", None),
+        ("query A { ...query } fragment query on Person { id }", None),
+        ("subscription A { me }", None),
+        ("query 5 { me }", None),
+        ('query A { me(a: "', None),
+        ("query", None),
+        ("", None),
+        ("query A { me }" + " " * NAMELESS_CHARACTERS_MAX, None),
+    ],
+)
+def test_a_name_is_taken_out_where_it_is_the_only_one(text: str, expected: tuple[str, str] | None) -> None:
+    """The name of a document's only operation, wherever blanks and comments are; of anything else nothing."""
+    assert without_name(text) == expected

@@ -106,6 +106,39 @@ async def test_an_operation_is_planned_once() -> None:
     assert [event.subgraph for event in seen.fetched] == ["people"] * 4
 
 
+NAMED = "query %s($n: Int) { me { name homes(first: $n) { city } } }"
+
+
+async def test_a_name_makes_no_other_plan() -> None:
+    """Operations that differ in their names alone are planned once, answered alike, and each is counted under its own
+    name; a name that is asked for has to be there."""
+    seen = Recorder()
+    async with make_router(observer=seen) as router:
+        answers = [
+            await router.execute(NAMED % name, variables={"n": 1}, operation_name=asked)
+            for name, asked in (("A", None), ("B", "B"), ("C", ""), ("A", None))
+        ]
+        missing = await router.execute(NAMED % "D", operation_name="A")
+        other = await router.execute(NAMED.replace("homes", "h: homes") % "A", variables={"n": 1})
+    assert [answer.to_json() for answer in answers] == [answers[0].to_json()] * 4
+    assert [(event.name, event.plan_cached) for event in seen.ended] == [
+        ("A", False), ("B", False), ("C", False), ("A", True), (None, False), ("A", False),
+    ]  # fmt: skip
+    assert missing.refusal is not None
+    assert other.data == {"me": {"name": "Ada", "h": [{"city": "London"}]}}
+    assert len(seen.planned) == 2
+
+
+async def test_a_longer_name_may_be_one_too_many() -> None:
+    """A text that is too long because of its name is refused, though its plan is there."""
+    limits = Limits(document_bytes_max=len(NAMED % "A") + 5)
+    async with make_router(Config(limits=limits)) as router:
+        assert (await router.execute(NAMED % "A")).refusal is None
+        refusal = (await router.execute(NAMED % "A_longer_name")).refusal
+    assert refusal is not None
+    assert refusal.code is ErrorCode.DOCUMENT_TOO_LARGE
+
+
 async def test_the_plan_cache_forgets_what_was_used_longest_ago() -> None:
     """The cache holds as many operations as the limit says, the recently used ones."""
     seen = Recorder()
