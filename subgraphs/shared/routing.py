@@ -117,7 +117,7 @@ class ServiceRoute(APIRoute):
 
 
 def _literal_paths(scope: Scope) -> Container[str]:
-    """The documented paths without parameters, of a service's application."""
+    """The paths without parameters of a service's application."""
     paths: Container[str] = getattr(scope.get("app"), "literal_paths", ())
     return paths
 

@@ -170,6 +170,18 @@ async def test_a_path_that_is_spelled_out_is_no_parameter(tmp_path: Path, servic
                     assert answer.status_code == 405, (method, path)
 
 
+@pytest.mark.parametrize("service", SERVICES)
+async def test_no_request_waits_for_the_document(tmp_path: Path, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making it takes longer than a request may, so only those make it who ask for it, or whether a method is there."""
+    app = application(service, tmp_path)
+    routes = operations(application(service, tmp_path))
+    monkeypatch.setattr(type(app), "openapi", lambda _app: pytest.fail("the document was made"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{service}") as http:
+        for method, path, operation in routes:
+            answer = await http.request(method, path.replace("{", "").replace("}", "") + "?x=1")
+            assert answer.status_code == (401 if "security" in operation else 422), (method, path)
+
+
 TEXTS = st.one_of(
     st.from_regex(r"-?[0-9]{1,20}(\.[0-9]{0,8})?", fullmatch=True),
     st.text(max_size=8),
