@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
@@ -114,17 +114,17 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     install_problem_handlers(app)
     app.include_router(parts.routes)
     app.include_router(_health_routes(parts.database, (*parts.metrics, _clock_metric(clock))))
-    endpoint = None
-    if not settings.in_process:
-        endpoint = GraphQLEndpoint(parts.subgraph, secrets)
-        app.router.routes.insert(0, Route(GRAPHQL_PATH, endpoint=endpoint, include_in_schema=False))
-    app.add_middleware(
+    requests = partial(
         _Requests,
-        graphql=endpoint,
         access_log=settings.access_log,
         origins=settings.cors_origins,
         problem_types=app.state.problem_types,
     )
+    app.add_middleware(requests)
+    if not settings.in_process:
+        endpoint = GraphQLEndpoint(parts.subgraph, secrets)
+        app.router.routes.insert(0, Route(GRAPHQL_PATH, endpoint=endpoint, include_in_schema=False))
+        app.graphql = requests(endpoint)
     return app
 
 
@@ -278,6 +278,15 @@ class _Service(FastAPI):
 
     problem: type[Problem]
     """What its refusals look like."""
+    graphql: ASGIApp | None = None
+    """What answers the router, without what the framework does around a route: it makes use of none of it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        if self.graphql is not None and scope["type"] == "http" and scope["path"] == GRAPHQL_PATH:
+            await self.graphql(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
     @cached_property
     def literal_paths(self) -> frozenset[str]:
@@ -297,18 +306,8 @@ class _Service(FastAPI):
 class _Requests:
     """What is alike for every request: an id, a line in the log, HEAD, other origins, and a 500 that shows nothing."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        graphql: ASGIApp | None,
-        access_log: bool,
-        origins: tuple[str, ...],
-        problem_types: str,
-    ) -> None:
-        """`graphql` answers the router by itself: what the framework does around a route is not for it."""
+    def __init__(self, app: ASGIApp, *, access_log: bool, origins: tuple[str, ...], problem_types: str) -> None:
         self._app = app
-        self._graphql = graphql or app
         self._access_log = access_log
         self._origins = frozenset(origins)
         self._problem_types = problem_types
@@ -345,11 +344,9 @@ class _Requests:
                     self._share(scope, MutableHeaders(scope=message))
             await send(message)
 
+        limited = receive if scope["path"] == GRAPHQL_PATH else _limited(receive)
         try:
-            if scope["path"] == GRAPHQL_PATH:
-                await self._graphql(scope, receive, send_with_id)
-            else:
-                await self._app(scope, _limited(receive), send_with_id)
+            await self._app(scope, limited, send_with_id)
         except Exception:
             if status:
                 raise
