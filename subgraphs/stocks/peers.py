@@ -18,6 +18,8 @@ WALLET_REFUSALS = frozenset(
     {"insufficient-funds", "commitment-closed", "hold-voided", "hold-posted", "account-mismatch", "hold-missing"}
 )
 USERS_REFUSALS = frozenset({"not-found"})
+STANDING = frozenset({"active", "scheduled"})
+"""Statuses of mandates that stand. Whether the window has begun is told by the clock here, as whether it is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class UsersPeer:
                 starts_at=_time(answer, "startsAt"),
                 ends_at=_time(answer, "endsAt"),
             )
-            return VerifiedMandate(mandate, active=answer["status"] == "active")
+            return VerifiedMandate(mandate, active=answer["status"] in STANDING)
         except KeyError as error:
             raise PeerUnavailable(f"users: the authorization lacks {error}") from error
 

@@ -26,7 +26,7 @@ from subgraphs.users.rules import (
     Role,
     User,
 )
-from subgraphs.users.rules_authorizations import Authorization, AuthorizationType, RolledOver, Status
+from subgraphs.users.rules_authorizations import Authorization, AuthorizationType, RolledOver, Status, begins_later
 
 NameText = Annotated[
     str,
@@ -262,7 +262,7 @@ def authorization_body(authorization: Authorization, viewer_id: str) -> Authoriz
 
 def verified_body(authorization: Authorization) -> VerifiedAuthorizationBody:
     """A mandate as stocks sees it; one that began at once has no beginning, whatever the clock says afterwards."""
-    at_once = authorization.starts_at <= authorization.created_at
+    later = begins_later(authorization.starts_at, authorization.created_at)
     return VerifiedAuthorizationBody(
         id=authorization.id,
         root_id=authorization.root_id,
@@ -273,7 +273,7 @@ def verified_body(authorization: Authorization) -> VerifiedAuthorizationBody:
         currency=authorization.currency,
         stockholding_id=authorization.stockholding_id,
         stock_id=authorization.stock_id,
-        starts_at=None if at_once else format_timestamp(authorization.starts_at),
+        starts_at=format_timestamp(authorization.starts_at) if later else None,
         ends_at=None if authorization.ends_at is None else format_timestamp(authorization.ends_at),
     )
 

@@ -142,7 +142,10 @@ def _changing_routes(use_cases: UseCases) -> APIRouter:
         summary="Creates an authorization",
         response_model=AuthorizationBody,
         responses={
-            202: {"model": AuthorizationBody, "description": "Accepted: it becomes active or failed by itself."},
+            202: {
+                "model": AuthorizationBody,
+                "description": "Accepted: by itself it becomes active, scheduled or failed.",
+            },
             **problem_responses(*SIGNED_IN, *CREATION_REFUSALS, reads_body=True),
         },
         openapi_extra=body_of(CreateAuthorizationBody),
@@ -152,8 +155,9 @@ def _changing_routes(use_cases: UseCases) -> APIRouter:
     ) -> Response:
         """Sets money (`type` capital) or shares (stockholding) of the caller's aside for a broker to trade with.
 
-        201 when it is active, 422 with `authorizationId` when it failed, 202 while it is neither. A repetition with the
-        same key and body gets the same final answer, with `Idempotent-Replayed: true`.
+        201 when it is active, or scheduled because `startsAt` is yet to come; 422 with `authorizationId` when it
+        failed, 202 while it is none of these. A repetition with the same key and body gets the same final answer, with
+        `Idempotent-Replayed: true`.
         """
         if caller.kind == "service":
             require_service(caller, "stocks")

@@ -16,7 +16,7 @@ from subgraphs.users.rules import User
 
 AuthorizationType = Literal["capital", "stockholding"]
 State = Literal["PENDING", "ACTIVE", "FAILED", "REVOKING", "REVOKED", "EXPIRING", "EXPIRED"]
-Status = Literal["pending", "active", "failed", "revoking", "revoked", "expired"]
+Status = Literal["pending", "scheduled", "active", "failed", "revoking", "revoked", "expired"]
 
 INVESTORS_ONLY = ErrorCode(
     "investors-only", Kind.FORBIDDEN, "Only investors give authorizations", "Ask the investor to: brokers receive them."
@@ -74,17 +74,21 @@ FAILURES: Mapping[str, ErrorCode] = MappingProxyType(
 PENDING_MS_MAX = 30_000
 """A mandate that could not be opened for this long is given up."""
 
-PUBLIC_STATUS: dict[State, Status] = {
-    "PENDING": "pending",
-    "ACTIVE": "active",
-    "FAILED": "failed",
-    "REVOKING": "revoking",
-    "REVOKED": "revoked",
-    "EXPIRING": "expired",
-    "EXPIRED": "expired",
-}
+PUBLIC_STATUS: Mapping[State, Status] = MappingProxyType(
+    {
+        "PENDING": "pending",
+        "ACTIVE": "active",
+        "FAILED": "failed",
+        "REVOKING": "revoking",
+        "REVOKED": "revoked",
+        "EXPIRING": "expired",
+        "EXPIRED": "expired",
+    }
+)
 """What a client sees of each internal state. An expiring mandate is over for everybody but its owner's books."""
 
+STATUS_BEFORE: Mapping[State, Status] = MappingProxyType({**PUBLIC_STATUS, "ACTIVE": "scheduled"})
+"""The same while the mandate's window has not begun: what is set aside waits, and the broker with it."""
 
 DRIVEN_STATES: tuple[State, ...] = ("PENDING", "REVOKING", "EXPIRING")
 """States that are left as soon as the peers have answered."""
@@ -113,16 +117,35 @@ class Authorization:
     created_at: int
     version: int
     failure_code: str | None
+    begun: bool
+    """Whether its window had begun when it was read."""
 
     @property
     def status(self) -> Status:
         """The public status."""
-        return PUBLIC_STATUS[self.state]
+        return (PUBLIC_STATUS if self.begun else STATUS_BEFORE)[self.state]
 
     @property
     def granted(self) -> str:
         """The amount as decimal text, in the currency's decimals or as a number of shares."""
         return format_quantity(self.amount) if self.currency is None else format_amount(self.amount, self.currency)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusFilter:
+    """The internal states that a public status stands for: in a window that has begun, and in one that has not."""
+
+    begun: frozenset[State]
+    waiting: frozenset[State]
+
+    @classmethod
+    def of(cls, status: Status) -> "StatusFilter":
+        """The states that show as `status`."""
+        begun, waiting = (
+            frozenset(state for state, public in table.items() if public == status)
+            for table in (PUBLIC_STATUS, STATUS_BEFORE)
+        )
+        return cls(begun, waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +225,11 @@ def window(request: MandateRequest, now: int) -> tuple[int, int | None]:
     if request.ends_at is not None and request.ends_at <= max(starts_at, now):
         raise Refusal(INVALID_WINDOW, fields=(FieldError("endsAt", INVALID_WINDOW.detail),))
     return starts_at, request.ends_at
+
+
+def begins_later(starts_at: int, created_at: int) -> bool:
+    """Whether a mandate has a beginning of its own. One that began at once has begun, whatever a clock says later."""
+    return starts_at > created_at
 
 
 def failure(authorization: Authorization) -> Refusal:

@@ -66,6 +66,7 @@ class AuthorizationStatus(Enum):
     """The public statuses."""
 
     PENDING = "pending"
+    SCHEDULED = "scheduled"
     ACTIVE = "active"
     FAILED = "failed"
     REVOKING = "revoking"
@@ -77,8 +78,11 @@ describe_enum(
     AuthorizationStatus,
     description="Where an authorization stands.",
     values={
-        AuthorizationStatus.PENDING: "Money or shares are being set aside; it becomes ACTIVE or FAILED by itself.",
-        AuthorizationStatus.ACTIVE: "They are set aside; the broker may use them from `startsAt` to `endsAt`.",
+        AuthorizationStatus.PENDING: "Money or shares are being set aside; it becomes ACTIVE, SCHEDULED or "
+        "FAILED by itself.",
+        AuthorizationStatus.SCHEDULED: "They are set aside; the broker may use them from `startsAt`, when it becomes "
+        "ACTIVE by itself.",
+        AuthorizationStatus.ACTIVE: "They are set aside; the broker may use them until `endsAt`.",
         AuthorizationStatus.FAILED: "They could not be set aside; `failureCode` says why. Final.",
         AuthorizationStatus.REVOKING: "The investor has ended it: the broker may not use it, what is left is given "
         "back.",

@@ -28,7 +28,6 @@ from subgraphs.users import store_authorizations as store
 from subgraphs.users.rules_authorizations import (
     INVESTORS_ONLY,
     NOT_THE_INVESTOR,
-    PUBLIC_STATUS,
     SELF_AUTHORIZATION,
     UNKNOWN_BROKER,
     Authorization,
@@ -37,6 +36,7 @@ from subgraphs.users.rules_authorizations import (
     RolledOver,
     Rollover,
     Status,
+    StatusFilter,
     failure,
     window,
 )
@@ -95,9 +95,9 @@ class AuthorizationsService:
         """A page of the caller's authorizations, given or received, newest first."""
         require_user(caller)
         size, key = page_limit(limit), decode_cursor(after, AUTHORIZATION_LIST, int, str) if after is not None else None
-        states = [state for state, public in PUBLIC_STATUS.items() if public == status]
+        wanted = None if status is None else StatusFilter.of(status)
         async with self._database.reading() as connection:
-            found = await store.list_authorizations(connection, caller.id, states, kind, key, size + 1)
+            found = await store.list_authorizations(connection, caller.id, wanted, kind, key, size + 1)
         return page_of(found, [encode_cursor(AUTHORIZATION_LIST, each.created_at, each.id) for each in found], size)
 
     async def verified_authorization(self, caller: Caller, authorization_id: str) -> Authorization:
@@ -203,7 +203,9 @@ async def _repetition(connection: Connection, caller: Caller, key: IdempotencyKe
     authorization = found[key.object_id]
     if stored.result is None:
         return Creation(authorization, key.key, replayed=True, final=False)
-    return Creation(replace(authorization, **orjson.loads(stored.result)), key.key, replayed=True, final=True)
+    # An answer of before there was `begun` showed every mandate that was opened as active, and goes on to.
+    answer = {"begun": True, **orjson.loads(stored.result)}
+    return Creation(replace(authorization, **answer), key.key, replayed=True, final=True)
 
 
 async def _check_broker(connection: Connection, caller: Caller, broker_id: str) -> None:

@@ -59,7 +59,13 @@ class AuthorizationSteps:
             if row is None:
                 return False
             if row.idempotency_key is not None:
-                answer = {"state": after, "failure_code": failure_code, "amount": row.amount, "version": row.version}
+                answer = {
+                    "state": after,
+                    "failure_code": failure_code,
+                    "amount": row.amount,
+                    "version": row.version,
+                    "begun": store.has_begun(row, row.updated_at),
+                }
                 await _store_first_answer(connection, row.investor_id, row.idempotency_key, answer)
             return True
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    not_,
     null,
     or_,
     select,
@@ -33,6 +34,8 @@ from subgraphs.users.rules_authorizations import (
     RolledOver,
     Rollover,
     State,
+    StatusFilter,
+    begins_later,
 )
 from subgraphs.users.tables import authorizations, rollovers, users
 
@@ -81,32 +84,30 @@ async def find_authorizations(
     """The authorizations of these ids that the viewer is a party of, by id; `viewer_id` None sees all (a service)."""
     statement = _FIND_ANY if viewer_id is None else _FIND_VIEWED
     rows = await connection.execute(statement, {"viewer_id": viewer_id, "ids": ids})
-    return {row.id: _authorization(row) for row in rows}
+    return {found.id: found for found in await _authorizations(connection, rows.all())}
 
 
 async def list_authorizations(
     connection: Connection,
     viewer_id: str,
-    states: Sequence[State],
+    status: StatusFilter | None,
     kind: AuthorizationType | None,
     after: CursorKey | None,
     limit: int,
 ) -> list[Authorization]:
-    """Up to `limit` of the viewer's authorizations, given or received, newest first, after the cursor (created_at, id).
-
-    `states` filters by internal state; none means all.
-    """
+    """Up to `limit` of the viewer's authorizations, newest first, after the cursor (created_at, id)."""
     newest = (authorizations.c.created_at.desc(), authorizations.c.id.desc())
     statement = _VIEWED.order_by(*newest).limit(limit)
-    if states:
-        statement = statement.where(authorizations.c.state.in_(states))
+    if status is not None:
+        statement = statement.where(_stands(status, await connection.now()))
     if kind is not None:
         statement = statement.where(authorizations.c.type == kind)
     if after is not None:
         created_at, authorization_id = after
         last = tuple_(literal(created_at, BigInteger), literal(authorization_id))
         statement = statement.where(tuple_(authorizations.c.created_at, authorizations.c.id) < last)
-    return [_authorization(row) for row in await connection.execute(statement, {"viewer_id": viewer_id})]
+    rows = await connection.execute(statement, {"viewer_id": viewer_id})
+    return await _authorizations(connection, rows.all())
 
 
 async def lock_root(connection: Connection, authorization_id: str) -> str | None:
@@ -183,7 +184,8 @@ async def settle(
 ) -> Row[Any] | None:
     """Compare-and-set of a leased authorization from one state to another.
 
-    Returns its investor, idempotency key, amount and version after the step; None if the lease or the state is lost.
+    Returns what the answer to the request that created it is made of, as it is after the step; None if the lease or the
+    state is lost.
     """
     held = and_(_held(authorization_id, owner), authorizations.c.state == before)
     values = {
@@ -200,6 +202,9 @@ async def settle(
         authorizations.c.idempotency_key,
         authorizations.c.amount,
         authorizations.c.version,
+        authorizations.c.starts_at,
+        authorizations.c.created_at,
+        authorizations.c.updated_at,
     )
     return (await connection.execute(update(authorizations).where(held).values(values).returning(*shown))).one_or_none()
 
@@ -281,7 +286,31 @@ def _taken(lease: Lease) -> dict[str, Any]:
     return {"lease_owner": lease.owner, "lease_until": lease.until, "drive_at": lease.now}
 
 
-def _authorization(row: Row[Any]) -> Authorization:
+def has_begun(row: Row[Any], now: int) -> bool:
+    """Whether the window of a row of `authorizations` has begun."""
+    return not begins_later(row.starts_at, row.created_at) or row.starts_at <= now
+
+
+def _waits(row: Row[Any]) -> bool:
+    """Whether the time decides how a row stands; where it does not, PostgreSQL is spared the question."""
+    return row.state == "ACTIVE" and begins_later(row.starts_at, row.created_at)
+
+
+def _stands(status: StatusFilter, now: int) -> ColumnElement[bool]:
+    """The rows that stand so at that time; `has_begun` in SQL."""
+    state, starts_at = authorizations.c.state, authorizations.c.starts_at
+    begun = or_(starts_at <= authorizations.c.created_at, starts_at <= now)
+    if status.begun == status.waiting:
+        return state.in_(status.begun)
+    return or_(and_(begun, state.in_(status.begun)), and_(not_(begun), state.in_(status.waiting)))
+
+
+async def _authorizations(connection: Connection, rows: Sequence[Row[Any]]) -> list[Authorization]:
+    now = await connection.now() if any(_waits(row) for row in rows) else 0
+    return [_authorization(row, now) for row in rows]
+
+
+def _authorization(row: Row[Any], now: int) -> Authorization:
     return Authorization(
         id=row.id,
         root_id=row.root_id,
@@ -299,6 +328,7 @@ def _authorization(row: Row[Any]) -> Authorization:
         created_at=row.created_at,
         version=row.version,
         failure_code=row.failure_code,
+        begun=has_begun(row, now),
     )
 
 

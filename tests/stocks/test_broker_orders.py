@@ -27,11 +27,12 @@ async def register(desk: Desk, role: Role) -> Caller:
 
 
 async def authorize(desk: Desk, alice: Caller, bob: Caller, **terms: object) -> dict[str, Any]:
-    """An active authorization that alice gave bob: 1000 EUR of capital, unless `terms` say otherwise."""
+    """An authorization that alice gave bob: 1000 EUR of capital from now on, unless `terms` say otherwise."""
     body = {"type": "capital", "currency": "EUR", "amount": "1000.00", "brokerId": bob.id, **terms}
     body = {name: value for name, value in body.items() if value is not None}
+    expected = "scheduled" if "startsAt" in terms else "active"
     response = await desk.send(alice, "POST", "/authorizations", body, service="users")
-    assert (response.status_code, response.json()["status"]) == (201, "active"), response.text
+    assert (response.status_code, response.json()["status"]) == (201, expected), response.text
     found: dict[str, Any] = response.json()
     return found
 

@@ -83,6 +83,7 @@ async def test_an_order_that_its_mandate_does_not_allow_stays_refused(desk: Desk
     capital = await authorize(desk, alice, bob, startsAt="2027-01-15T08:05:00Z")
     early = await desk.place(bob, key="k", authorizationId=capital["id"])
     assert (early.status_code, early.json()["code"]) == (422, "authorization-inactive")
+    assert capital["status"] == "scheduled"
     assert (await desk.send(bob, "GET", "/orders")).json()["items"] == []
     desk.clock.advance(300)
     again = await desk.place(bob, key="k", authorizationId=capital["id"])

@@ -1,10 +1,13 @@
 """Reading authorizations: who sees which, and what of it."""
 
 import uuid
+from typing import get_args
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from subgraphs.users.rules_authorizations import PUBLIC_STATUS, STATUS_BEFORE, State, Status
+from subgraphs.users.schema_users import AuthorizationStatus
 from tests.users.conftest import Client
 from tests.users.mandates import grant, stock_columns
 
@@ -78,17 +81,61 @@ async def test_the_list_holds_both_sides_newest_first(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("query", "count"),
-    [("status=active", 2), ("status=revoked", 1), ("status=expired", 1), ("type=stockholding", 1), ("type=capital", 3)],
+    [
+        ("status=active", 2),
+        ("status=scheduled", 1),
+        ("status=pending", 1),
+        ("status=revoked", 1),
+        ("status=expired", 1),
+        ("type=stockholding", 1),
+        ("type=capital", 5),
+        ("type=stockholding&status=scheduled", 0),
+    ],
 )
 async def test_the_list_is_filtered(client: Client, query: str, count: int) -> None:
     """By public status, which covers several internal ones, and by type."""
     alice, bob = await client.person(), await client.person("broker")
     await grant(client, alice, bob)
-    await grant(client, alice, bob, state="REVOKED")
+    later = client.clock() + 60_000
+    await grant(client, alice, bob, starts_at=later)
+    await grant(client, alice, bob, state="PENDING", starts_at=later)
+    await grant(client, alice, bob, state="REVOKED", starts_at=later)
     await grant(client, alice, bob, state="EXPIRING")
     await grant(client, alice, bob, **stock_columns(HOLDING, STOCK))
     response = await client.http.get(f"/authorizations?{query}", headers=alice.bearer)
     assert len(response.json()["items"]) == count
+
+
+async def test_a_mandate_is_scheduled_until_its_window_begins(client: Client) -> None:
+    """For both parties, in the list and by id, over both faces; one that began at once has no such time before."""
+    alice, bob = await client.person(), await client.person("broker")
+    mandate = await grant(client, alice, bob, starts_at=client.clock() + 60_000)
+    at_once = await grant(client, alice, bob)
+    query = (
+        "query($id: ID!) { authorization(id: $id) { status } me { authorizations(status: %s) { edges { cursor } } } }"
+    )
+    for seconds, status, counts in ((59.999, "scheduled", (1, 1)), (0.001, "active", (2, 0))):
+        client.clock.advance(seconds)
+        for person in (alice, bob):
+            shown = await client.http.get(f"/authorizations/{mandate}", headers=person.bearer)
+            listed = (await client.http.get(f"/authorizations?status={status}", headers=person.bearer)).json()["items"]
+            assert (shown.json()["status"], {each["status"] for each in listed}) == (status, {status})
+            assert mandate in {each["id"] for each in listed}
+            for wanted, count in zip(("ACTIVE", "SCHEDULED"), counts, strict=True):
+                answer = await client.graphql(query % wanted, {"id": mandate}, person=person)
+                assert answer["data"]["authorization"]["status"] == status.upper()
+                assert len(answer["data"]["me"]["authorizations"]["edges"]) == count
+    client.clock.advance(-30)
+    back = [await client.http.get(f"/authorizations/{each}", headers=alice.bearer) for each in (at_once, mandate)]
+    assert [each.json()["status"] for each in back] == ["active", "scheduled"]
+
+
+def test_every_state_has_one_public_status() -> None:
+    """Two tables, before and in the window, name every state; what they say is what both faces can say."""
+    for table in (PUBLIC_STATUS, STATUS_BEFORE):
+        assert set(table) == set(get_args(State))
+    statuses = {*PUBLIC_STATUS.values(), *STATUS_BEFORE.values()}
+    assert statuses == set(get_args(Status)) == {each.value for each in AuthorizationStatus}
 
 
 async def test_graphql_lists_ones_own(client: Client) -> None:

@@ -199,6 +199,40 @@ async def test_a_repetition_gets_the_first_answer(desk: Desk) -> None:
     assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
 
 
+async def test_a_mandate_that_begins_later_is_scheduled(desk: Desk) -> None:
+    """201 and scheduled, its money set aside; a repetition says so for ever, while the mandate becomes active."""
+    first = await desk.create(key="k", startsAt=END)
+    assert (first.status_code, first.json()["status"]) == (201, "scheduled")
+    assert await desk.money() == ("900.00", "100.00")
+    desk.client.clock.advance(300)
+    assert await desk.status(first.json()["id"]) == "active"
+    again = await desk.create(key="k", startsAt=END)
+    assert (again.status_code, again.json(), again.headers["idempotent-replayed"]) == (201, first.json(), "true")
+    given = {"type": "CAPITAL", "brokerId": desk.bob.id, "currency": "EUR", "amount": "100.00", "startsAt": END}
+    answer = await desk.client.graphql(CREATE, {"input": {**given, "idempotencyKey": "k"}}, person=desk.alice)
+    payload = answer["data"]["createAuthorization"]
+    assert (payload["authorization"]["status"], payload["replayed"]) == ("SCHEDULED", True)
+
+
+async def test_a_mandate_that_begins_while_it_is_opened_is_active(desk: Desk) -> None:
+    """The first answer says how it stands when it is opened, not when it was asked for."""
+    desk.client.network.down.add("wallet")
+    begins = "2027-01-15T08:00:02.000Z"
+    assert (await desk.create(key="k", startsAt=begins)).json()["status"] == "pending"
+    desk.client.network.down.clear()
+    await desk.settle()
+    assert (await desk.create(key="k", startsAt=begins)).json()["status"] == "active"
+
+
+async def test_a_scheduled_mandate_is_revoked_as_an_active_one_is(desk: Desk) -> None:
+    """The money is the investor's again, and the beginning of the window changes nothing any more."""
+    mandate = (await desk.create(startsAt=END)).json()["id"]
+    assert (await desk.revoke(mandate)).json()["status"] == "revoked"
+    assert await desk.money() == ("1000.00", "0.00")
+    desk.client.clock.advance(300)
+    assert await desk.status(mandate) == "revoked"
+
+
 async def test_concurrent_duplicates_have_one_effect(desk: Desk) -> None:
     """Five at once with one key make one mandate and commit its amount once."""
     responses = await asyncio.gather(*(desk.create(key="k") for _ in range(5)))
