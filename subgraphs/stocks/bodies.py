@@ -29,7 +29,7 @@ from subgraphs.shared.money import (
 )
 from subgraphs.shared.problems import Problem
 from subgraphs.shared.timestamps import format_timestamp
-from subgraphs.stocks.rules import CommitmentAnswer, Day, Holding, Quote, Stock
+from subgraphs.stocks.rules import Commitment, CommitmentAnswer, Day, Holding, Quote, Stock
 from subgraphs.stocks.rules_intents import CLIENT_ORDER_ID_CHARACTERS_MAX
 from subgraphs.stocks.rules_orders import Order, OrderStatus, OrderType, Side, TimeInForce
 from subgraphs.stocks.rules_statements import Statement, Trade, TradingTotals
@@ -118,6 +118,16 @@ class HoldingBody(ResponseBody):
     market_value: DecimalText = Field(description="Bid x quantity.")
     profit_loss: DecimalText = Field(description="Market value less cost.")
     version: int
+
+
+class RemainingSharesBody(ResponseBody):
+    """What remains of the shares set aside under a stockholding authorization."""
+
+    authorization_id: IdText
+    stock_id: IdText
+    symbol: str
+    remaining: DecimalText = Field(description="How many shares the broker may still sell.")
+    status: Literal["open", "closed"] = Field(description="Closed for good when the authorization has ended.")
 
 
 class CommitmentBody(RequestBody):
@@ -391,6 +401,17 @@ def holding_document(holding: Holding) -> Document:
         "marketValue": format_amount(holding.market_value, currency),
         "profitLoss": format_amount(holding.profit_loss, currency),
         "version": holding.version,
+    }
+
+
+def remaining_document(commitment: Commitment, stock: Stock) -> Document:
+    """What a mandate's parties are told of it; which holding it is on is the investor's alone to know."""
+    return {
+        "authorizationId": commitment.authorization_id,
+        "stockId": stock.id,
+        "symbol": stock.symbol,
+        "remaining": format_quantity(commitment.remaining),
+        "status": commitment.state.value,
     }
 
 

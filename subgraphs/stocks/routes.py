@@ -26,12 +26,14 @@ from subgraphs.stocks.bodies import (
     OpenBody,
     OperationBody,
     QuoteBody,
+    RemainingSharesBody,
     StockBody,
     StoredTickBody,
     TickBody,
     commitment_document,
     holding_document,
     quote_document,
+    remaining_document,
     stock_document,
 )
 from subgraphs.stocks.routes_orders import order_routes
@@ -42,6 +44,9 @@ from subgraphs.stocks.service_stocks import CommitmentRequest
 StockId = Annotated[str, Path(alias="stockId", description="The stock's id.", json_schema_extra=ID_SCHEMA)]
 StockholdingId = Annotated[
     str, Path(alias="stockholdingId", description="The stockholding's id.", json_schema_extra=ID_SCHEMA)
+]
+AuthorizationId = Annotated[
+    str, Path(alias="authorizationId", description="The authorization's id.", json_schema_extra=ID_SCHEMA)
 ]
 From = Annotated[
     MomentText | None, Query(alias="from", description="The first moment whose prices are wanted, RFC 3339.")
@@ -135,6 +140,20 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
     async def get_stockholding(caller: AnyCaller, stockholding_id: StockholdingId) -> Response:
         """One of the caller's holdings; another user's is as if it did not exist."""
         return _holding(await use_cases.stocks.holding(caller, stockholding_id))
+
+    @router.get(
+        "/commitments/{authorizationId}",
+        summary="Returns what remains of a stockholding authorization",
+        response_model=RemainingSharesBody,
+        responses=problem_responses(*SIGNED_IN, NOT_FOUND),
+    )
+    async def get_commitment(caller: UserCaller, authorization_id: AuthorizationId) -> Response:
+        """The shares that an authorization has set aside, for its investor and its broker.
+
+        Any other is as if it did not exist, as is one of which nothing has been set aside. The authorization itself is
+        at users' `GET /authorizations/{authorizationId}`; in GraphQL this is its `remainingQuantity`.
+        """
+        return json_response(remaining_document(*await use_cases.stocks.commitment(caller, authorization_id)))
 
     @router.put(
         "/{stockholdingId}",

@@ -169,6 +169,13 @@ class StocksService:
         async with self._database.reading() as connection:
             return await store.holdings_by_id(connection, ids, user.id)
 
+    async def commitment(self, caller: Caller, authorization_id: str) -> tuple[Commitment, Stock]:
+        """What remains of a mandate over shares, for its two parties; raises Refusal `not-found` for any other."""
+        found = await self.commitments(caller, [authorization_id])
+        if authorization_id not in found:
+            raise Refusal(NOT_FOUND)
+        return found[authorization_id]
+
     async def commitments(self, caller: Caller, ids: Iterable[str]) -> Mapping[str, tuple[Commitment, Stock]]:
         """What remains under those authorizations, and of which stock, for their investor and their broker."""
         user = require_user(caller)

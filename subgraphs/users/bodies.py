@@ -1,5 +1,7 @@
 """The JSON bodies of the users routes, and how entities are written in them."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import Field, SecretStr
@@ -27,6 +29,11 @@ from subgraphs.users.rules import (
     User,
 )
 from subgraphs.users.rules_authorizations import Authorization, AuthorizationType, RolledOver, Status, begins_later
+
+COMMITMENT_PATHS: Mapping[AuthorizationType, str] = MappingProxyType(
+    {"capital": "/balance/commitments", "stockholding": "/stockholdings/commitments"}
+)
+"""Where the owner of what remains shows it: the wallet of money, stocks of shares."""
 
 NameText = Annotated[
     str,
@@ -149,6 +156,12 @@ class AuthorizationBody(ResponseBody):
     created_at: TimestampText
     parent_id: IdText | None = Field(description="The authorization whose order rolled over into this one.")
     failure_code: str | None = Field(description="Why it failed, if it did.")
+    commitment_path: str = Field(
+        description="Where what remains of it is read: a path at wallet (capital) or stocks (stockholding); 404 until "
+        "something is set aside.",
+        examples=["/balance/commitments/183b804f-fe17-5e6d-85fe-1777913a37e8"],
+        json_schema_extra={"format": "uri-reference"},
+    )
 
 
 class VerifiedAuthorizationBody(ResponseBody):
@@ -257,6 +270,7 @@ def authorization_body(authorization: Authorization, viewer_id: str) -> Authoriz
         created_at=format_timestamp(authorization.created_at),
         parent_id=authorization.parent_id,
         failure_code=authorization.failure_code,
+        commitment_path=f"{COMMITMENT_PATHS[authorization.type]}/{authorization.id}",
     )
 
 

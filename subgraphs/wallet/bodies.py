@@ -17,7 +17,7 @@ from subgraphs.shared.bodies import (
 from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import decimals_of, format_amount, parse_amount
 from subgraphs.shared.timestamps import format_timestamp
-from subgraphs.wallet.rules import Balance, Direction, Transaction, TransactionKind
+from subgraphs.wallet.rules import Balance, Commitment, Direction, Transaction, TransactionKind
 from subgraphs.wallet.rules_operations import Close, Commit, Credit, Hold, Operation, Post, Result, Void
 from subgraphs.wallet.rules_statements import CurrencyStatement, Statement
 
@@ -48,6 +48,25 @@ class BalancesBody(ResponseBody):
     """A user's money in every currency they ever had."""
 
     balances: list[BalanceBody]
+
+
+class CommitmentBody(ResponseBody):
+    """What remains of the money set aside under a capital authorization."""
+
+    authorization_id: IdText
+    currency: str = Field(examples=["USD"], description="ISO 4217.")
+    remaining: DecimalText = Field(description="What the broker may still buy for, fees included.")
+    status: Literal["open", "closed"] = Field(description="Closed for good when the authorization has ended.")
+
+    @classmethod
+    def of(cls, commitment: Commitment) -> "CommitmentBody":
+        """A commitment on the wire."""
+        return cls(
+            authorization_id=commitment.authorization_id,
+            currency=commitment.currency,
+            remaining=format_amount(commitment.remaining, commitment.currency),
+            status="open" if commitment.state == "open" else "closed",
+        )
 
 
 class TransactionBody(ResponseBody):

@@ -28,6 +28,7 @@ from subgraphs.wallet.bodies import (
     STATEMENT_COLUMNS,
     BalanceBody,
     BalancesBody,
+    CommitmentBody,
     NewTransactionBody,
     StatementBody,
     SystemOperationBody,
@@ -46,6 +47,9 @@ from subgraphs.wallet.service import WalletService
 
 TransactionId = Annotated[
     str, Path(alias="transactionId", description="The transaction's id.", json_schema_extra=ID_SCHEMA)
+]
+AuthorizationId = Annotated[
+    str, Path(alias="authorizationId", description="The authorization's id.", json_schema_extra=ID_SCHEMA)
 ]
 OfKind = Annotated[TransactionKind | None, Query(description="Only lines of this kind.")]
 OfType = Annotated[TransactionType | None, Query(description="Only what was created so: `kind` by its other name.")]
@@ -67,6 +71,19 @@ def _balance_routes(service: WalletService) -> APIRouter:
         """The caller's money per currency. The profile is at users' `GET /users/{userId}`; GraphQL joins the two."""
         balances = await service.balances(caller)
         return BalancesBody(balances=[BalanceBody.of(balance) for balance in balances])
+
+    @router.get(
+        "/balance/commitments/{authorizationId}",
+        summary="Returns what remains of a capital authorization",
+        responses=problem_responses(*SIGNED_IN, NOT_FOUND),
+    )
+    async def get_commitment(caller: UserCaller, authorization_id: AuthorizationId) -> CommitmentBody:
+        """The money that an authorization has set aside, for its investor and its broker.
+
+        Any other is as if it did not exist, as is one of which nothing has been set aside. The authorization itself is
+        at users' `GET /authorizations/{authorizationId}`; in GraphQL this is its `remainingCapital`.
+        """
+        return CommitmentBody.of(await service.commitment(caller, authorization_id))
 
     async def put_balance(request: Request) -> Response:
         caller = require_service(await caller_of(request), *PERMITTED_OPERATIONS)

@@ -182,6 +182,19 @@ class Balance:
         return self.available + self.committed + self.held
 
 
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """What remains of the money set aside under one capital authorization, in minor units.
+
+    It is closed when its authorization has ended, and nothing remains of it.
+    """
+
+    authorization_id: str
+    currency: str
+    remaining: int
+    state: AccountState
+
+
 def balances_of(sums: Iterable[tuple[AccountKind, str, int]]) -> tuple[Balance, ...]:
     """A user's balances, by currency code, out of the sums of the user's accounts per kind and currency."""
     by_currency: dict[str, dict[AccountKind, int]] = {}

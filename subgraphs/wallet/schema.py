@@ -98,8 +98,8 @@ class Authorization:
     ) -> list["Authorization | Refusal"]:
         """The mandates with what remains of each, by one statement that filters by viewer."""
         keys = keys_of(representations, "id")
-        remaining = await info.context.service.remaining_capital(info.context.user, {key for key in keys if key})
-        return [invalid_key("id") if key is None else _authorization(key, remaining.get(key)) for key in keys]
+        found = await info.context.service.commitments_by_id(info.context.user, {key for key in keys if key})
+        return [invalid_key("id") if key is None else _authorization(key, found.get(key)) for key in keys]
 
 
 @strawberry.federation.type(keys=["id"], description="One change of a user's money.")
@@ -332,11 +332,11 @@ def _currency_statement(statement: rules_statements.CurrencyStatement) -> Curren
 async def _transactions(info: Info, transactions: Collection[rules.Transaction]) -> dict[str, Transaction]:
     """Transactions by id, with what remains of the mandates among them, by one statement at most."""
     mandates = {key for transaction in transactions if (key := transaction.authorization_id) is not None}
-    remaining = await info.context.service.remaining_capital(info.context.user, mandates) if mandates else {}
+    commitments = await info.context.service.commitments_by_id(info.context.user, mandates) if mandates else {}
     return {
         transaction.id: _transaction(
             transaction,
-            None if (key := transaction.authorization_id) is None else _authorization(key, remaining.get(key)),
+            None if (key := transaction.authorization_id) is None else _authorization(key, commitments.get(key)),
         )
         for transaction in transactions
     }
@@ -355,11 +355,11 @@ def _transaction(transaction: rules.Transaction, mandate: Authorization | None) 
     )
 
 
-def _authorization(authorization_id: str, remaining: tuple[int, str] | None) -> Authorization:
-    if remaining is None:
+def _authorization(authorization_id: str, commitment: rules.Commitment | None) -> Authorization:
+    if commitment is None:
         return Authorization(id=strawberry.ID(authorization_id))
-    minor, currency = remaining
-    money = Money(currency=currency, amount=amount_text(minor, currency))
+    currency = commitment.currency
+    money = Money(currency=currency, amount=amount_text(commitment.remaining, currency))
     return Authorization(id=strawberry.ID(authorization_id), remaining_capital=money)
 
 

@@ -33,6 +33,7 @@ from subgraphs.wallet.rules import (
     PERMITTED_OPERATIONS,
     WALLET_CODES,
     Balance,
+    Commitment,
     Direction,
     Transaction,
     TransactionKind,
@@ -156,11 +157,18 @@ class WalletService:
             )
         return statement_of(viewer.id, month, opening, lines)
 
-    async def remaining_capital(self, caller: Caller, authorization_ids: Collection[str]) -> dict[str, tuple[int, str]]:
-        """What remains of commitments the caller gave or was given: id -> (minor units, currency)."""
+    async def commitment(self, caller: Caller, authorization_id: str) -> Commitment:
+        """What remains of a mandate over money, for its two parties; raises Refusal `not-found` for any other."""
+        found = await self.commitments_by_id(caller, [authorization_id])
+        if authorization_id not in found:
+            raise Refusal(NOT_FOUND)
+        return found[authorization_id]
+
+    async def commitments_by_id(self, caller: Caller, authorization_ids: Collection[str]) -> dict[str, Commitment]:
+        """Those of the authorizations' commitments that the caller gave or was given, by the authorization's id."""
         viewer = require_user(caller)
         async with self._database.reading() as connection:
-            return await store.remaining_capital(connection, viewer.id, authorization_ids)
+            return await store.commitments_by_id(connection, viewer.id, authorization_ids)
 
     # ---- deposits and withdrawals ----
 

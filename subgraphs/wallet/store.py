@@ -19,6 +19,7 @@ from subgraphs.wallet.rules import (
     Account,
     AccountKind,
     AccountState,
+    Commitment,
     Posting,
     Transaction,
     TransactionKind,
@@ -193,7 +194,7 @@ _BALANCE_SUMS = (
     .where(accounts.c.owner_id == bindparam("viewer_id"), IS_OPEN)
     .group_by(accounts.c.kind, accounts.c.currency)
 )
-_REMAINING_CAPITAL = select(accounts.c.authorization_id, accounts.c.balance, accounts.c.currency).where(
+_COMMITMENTS = select(accounts.c.authorization_id, accounts.c.currency, accounts.c.balance, accounts.c.state).where(
     accounts.c.id.in_(bindparam("account_ids", expanding=True)),
     or_(accounts.c.owner_id == bindparam("viewer_id"), accounts.c.broker_id == bindparam("viewer_id")),
 )
@@ -205,13 +206,15 @@ async def balance_sums(connection: Connection, viewer_id: str) -> list[tuple[Acc
     return [(row.kind, row.currency, row.total) for row in rows]
 
 
-async def remaining_capital(
+async def commitments_by_id(
     connection: Connection, viewer_id: str, authorization_ids: Collection[str]
-) -> dict[str, tuple[int, str]]:
-    """What remains of commitments that the viewer gave or was given: authorization id -> (minor units, currency)."""
+) -> dict[str, Commitment]:
+    """Those of the authorizations' commitments that the viewer gave or was given, by the authorization's id."""
     account_ids = [commitment_account_id(key) for key in authorization_ids]
-    rows = (await connection.execute(_REMAINING_CAPITAL, {"account_ids": account_ids, "viewer_id": viewer_id})).all()
-    return {row.authorization_id: (row.balance, row.currency) for row in rows}
+    rows = (await connection.execute(_COMMITMENTS, {"account_ids": account_ids, "viewer_id": viewer_id})).all()
+    return {
+        row.authorization_id: Commitment(row.authorization_id, row.currency, row.balance, row.state) for row in rows
+    }
 
 
 _TRANSACTION_COLUMNS = (

@@ -267,9 +267,9 @@ class Machine(RuleBasedStateMachine):
     def mandates_remain_as_the_model_says(self) -> None:
         """What wallet and stocks tell the investor of each mandate is what the model says; a closed one has nothing."""
         mandates, alice = self.model.mandates, self.alice.caller
-        money = self.run(self.brokerage.apps["wallet"].state.service.remaining_capital(alice, list(mandates)))
+        money = self.run(self.brokerage.apps["wallet"].state.service.commitments_by_id(alice, list(mandates)))
         parts = self.run(self.brokerage.apps["stocks"].state.service.stocks.commitments(alice, list(mandates)))
-        remaining = {key: amount for key, (amount, _) in money.items()}
+        remaining = {key: commitment.remaining for key, commitment in money.items()}
         remaining |= {key: commitment.remaining for key, (commitment, _) in parts.items()}
         assert remaining == {key: mandate.remaining for key, mandate in mandates.items()}
 

@@ -133,6 +133,30 @@ async def test_a_mandate_rolls_over_and_back(desk: Desk) -> None:
     await desk.check_books()
 
 
+async def test_what_remains_of_a_mandate_is_read_at_stocks(desk: Desk) -> None:
+    """Both parties are told by stocks alone, which asks nobody; to anybody else it is as if it did not exist."""
+    alice, bob = await parties(desk)
+    await desk.bought(alice, "10")
+    capital, shares = await authorize(desk, alice, bob), await over_shares(desk, alice, bob, "4")
+    path = shares["commitmentPath"]
+    assert path == f"/stockholdings/commitments/{shares['id']}"
+    for amount, status in (("4", "open"), ("3", "open"), ("0", "closed")):
+        if amount == "3":
+            assert (await desk.place(bob, side="sell", authorizationId=shares["id"])).status_code == 201
+        if status == "closed":
+            assert (await revoke(desk, alice, shares)).status_code == 200
+        calls = len(desk.network.calls)
+        for party in (alice, bob):
+            shown = await desk.send(party, "GET", path)
+            expected = {"authorizationId": shares["id"], "stockId": ALBA, "symbol": "ALBA"}
+            assert (shown.status_code, shown.json()) == (200, {**expected, "remaining": amount, "status": status})
+        assert len(desk.network.calls) == calls
+    nothing = f"/stockholdings/commitments/{capital['id']}"
+    refused = [await desk.send(caller, "GET", asked) for caller, asked in ((broker(), path), (alice, nothing))]
+    assert [answer.status_code for answer in refused] == [404, 404]
+    assert {**refused[0].json(), "requestId": ""} == {**refused[1].json(), "requestId": ""}
+
+
 async def test_a_broker_is_refused_for_reasons_of_brokers(desk: Desk, subtests: pytest.Subtests) -> None:
     """Foreign, missing, ended, not begun, of the wrong kind, stock or currency, or too small: each has its code."""
     alice, bob = await parties(desk)

@@ -30,6 +30,8 @@ COMMIT = """mutation($input: SetCommitmentInput!) {
   setCommitment(input: $input) { errors { code message field } } }"""
 ORDERS = """query($r: [_Any!]!, $after: String) { _entities(representations: $r) { ... on User {
   orders(after: $after) { edges { cursor } } } } }"""
+REMAINING = """query($r: [_Any!]!) { _entities(representations: $r) {
+  ... on Authorization { remainingQuantity } } }"""
 ENUMS = {"side", "type", "timeInForce"}
 
 
@@ -113,6 +115,17 @@ def of_a_broker(terms: Mapping[str, object] | None = None, *, ended: bool = Fals
         if ended:
             assert (await revoke(desk, alice, mandate)).status_code == 200
         return order(desk, bob, authorizationId=mandate["id"], **changes)
+
+    return cause
+
+
+def of_remaining(caller: Caller | None) -> Cause:
+    """What remains of a mandate over shares, which both faces tell users."""
+
+    async def cause(make_desk: DeskFactory) -> Case:
+        asked = [{"__typename": "Authorization", "id": NOBODY}]
+        path = f"/stockholdings/commitments/{NOBODY}"
+        return Case(await make_desk(), "GET", path, REMAINING, caller, variables={"r": asked})
 
     return cause
 
@@ -256,9 +269,11 @@ CAUSES: list[tuple[str, Cause]] = [
     ("invalid-idempotency-key", of_an_investor(key="")),
     ("invalid-idempotency-key", of_an_investor(key="x" * 256)),
     ("unauthenticated", nobody),
+    ("unauthenticated", of_remaining(None)),
     ("invalid-token", with_token("x.y.z")),
     ("expired-token", expired_token),
     ("forbidden", service),
+    ("forbidden", of_remaining(STOCKS)),
     ("not-found", foreign_order),
     ("precondition-failed", stale_version),
     ("invalid-request", of_an_investor(type="limit")),

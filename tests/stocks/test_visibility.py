@@ -90,6 +90,7 @@ ROUTES: dict[tuple[str, str], tuple[dict[str, str] | None, dict[str, str]]] = {
     ("GET", "/stocks/{stockId}/ticks"): (None, PUBLIC),
     ("GET", "/stockholdings"): (None, OWN_LISTS),
     ("GET", "/stockholdings/{stockholdingId}"): (None, {**ALICES, "users": OK}),
+    ("GET", "/stockholdings/commitments/{authorizationId}"): (None, BOTHS),
     ("PUT", "/stockholdings/{stockholdingId}"): (
         {"authorizationId": "{mandate}", "commitedAmount": "3"},
         {**ALICES, "users": "invalid-request"},
@@ -126,7 +127,8 @@ async def test_every_route_knows_its_callers(desk: Desk, caller: str) -> None:
     assert documented | {("POST", "/market/ticks")} == set(ROUTES)
     for (method, path), (body, expected) in ROUTES.items():
         order = scene.brokers_order if method == "GET" else scene.own_order
-        target = path.format(stockId=ALBA, stockholdingId=scene.holding, orderId=order)
+        ids = {"stockholdingId": scene.holding, "orderId": order, "authorizationId": scene.mandate}
+        target = path.format(stockId=ALBA, **ids)
         given = body and {name: value.format(mandate=scene.mandate) for name, value in body.items()}
         query = "?month=2026-01" if path.endswith("/statement") else ""
         response = await desk.send(scene.callers[caller], method, target + query, given)

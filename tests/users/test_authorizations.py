@@ -35,6 +35,7 @@ async def test_an_investor_sees_what_was_granted(client: Client) -> None:
         "createdAt": registered,
         "parentId": None,
         "failureCode": None,
+        "commitmentPath": f"/balance/commitments/{mandate}",
     }
 
 

@@ -199,6 +199,23 @@ async def test_a_repetition_gets_the_first_answer(desk: Desk) -> None:
     assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
 
 
+async def test_a_mandate_leads_to_what_remains_of_it(desk: Desk) -> None:
+    """Both parties read it at the wallet or at stocks; there is nothing there until something is set aside."""
+    holding = await desk.buy("5")
+    shares: dict[str, Any] = {"type": "stockholding", "stockholdingId": holding["id"], "currency": None, "amount": "2"}
+    opened = (await desk.create(**shares)).json()
+    desk.client.network.down.add("wallet")
+    pending = (await desk.create()).json()
+    assert (await desk.send(desk.alice, "GET", pending["commitmentPath"], host="wallet")).status_code == 404
+    desk.client.network.down.clear()
+    await desk.settle()
+    for mandate, host, remaining in ((opened, "stocks", "2"), (pending, "wallet", "100.00")):
+        for person in (desk.alice, desk.bob):
+            found = (await desk.send(person, "GET", f"/authorizations/{mandate['id']}")).json()
+            shown = await desk.send(person, "GET", found["commitmentPath"], host=host)
+            assert (shown.status_code, shown.json()["remaining"], shown.json()["status"]) == (200, remaining, "open")
+
+
 async def test_a_mandate_that_begins_later_is_scheduled(desk: Desk) -> None:
     """201 and scheduled, its money set aside; a repetition says so for ever, while the mandate becomes active."""
     first = await desk.create(key="k", startsAt=END)

@@ -107,8 +107,8 @@ async def perform(wallet: WalletService, parties: Parties, what: Act) -> str:
 async def outcome(wallet: WalletService, parties: Parties) -> str:
     """What the race left: everybody's balance and what remains of the mandate."""
     alice, bob = [await wallet.balance(caller, "USD") for caller in (parties.alice, parties.bob)]
-    remaining = await wallet.remaining_capital(parties.alice, [parties.mandate])
-    return f"{alice} {bob} {remaining.get(parties.mandate)}"
+    found = (await wallet.commitments_by_id(parties.alice, [parties.mandate])).get(parties.mandate)
+    return f"{alice} {bob} {found and (found.remaining, found.currency, found.state)}"
 
 
 async def prepare(wallet: WalletService, names: Sequence[str]) -> Parties:

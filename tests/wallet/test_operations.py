@@ -6,7 +6,7 @@ from subgraphs.shared.auth import ANONYMOUS, Caller
 from subgraphs.shared.database import Database
 from subgraphs.shared.errors import Refusal
 from subgraphs.wallet.audit import Settlement, audit, summarize
-from subgraphs.wallet.rules import Balance
+from subgraphs.wallet.rules import Balance, Commitment
 from subgraphs.wallet.rules_operations import Close, Commit, Credit, Hold, Operation, Post, Void
 from subgraphs.wallet.service import WalletService
 from tests.wallet.conftest import STOCKS, USERS, broker, investor, new_id
@@ -90,7 +90,7 @@ async def test_a_mandate_is_committed_spent_and_closed(wallet: WalletService, da
     await send(wallet, Hold(order, alice.id, "USD", 30_000, mandate))
     assert await wallet.balance(alice, "USD") == Balance("USD", available=20_000, committed=50_000, held=30_000)
     assert await send(wallet, Post(order, alice.id, "USD", 20_000, 100)) == ("posted", 9_900, "commitment")
-    assert await wallet.remaining_capital(bob, [mandate]) == {mandate: (59_900, "USD")}
+    assert await wallet.commitment(bob, mandate) == Commitment(mandate, "USD", 59_900, "open")
     assert await send(wallet, Close(mandate, alice.id, bob.id, "USD")) == ("closed", 59_900, "available")
     assert await wallet.balance(alice, "USD") == Balance("USD", available=79_900)
     assert await audit(database) == ()

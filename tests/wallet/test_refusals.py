@@ -15,7 +15,7 @@ from subgraphs.shared.auth import ANONYMOUS, Caller, user_token
 from subgraphs.shared.errors import COMMON_CODES
 from subgraphs.shared.settings import DEVELOPMENT_ROUTER_SECRET
 from subgraphs.wallet.rules import BALANCE_MINOR_MAX, WALLET_CODES
-from subgraphs.wallet.rules_operations import Credit
+from subgraphs.wallet.rules_operations import Commit, Credit
 from subgraphs.wallet.service import WalletService
 from tests.refusals import check_problem, check_refusal
 from tests.wallet.conftest import STOCKS, USER_KEY, USERS, Client, bearer, broker, investor, new_id
@@ -93,13 +93,22 @@ async def ask_graphql(client: Client, headers: Mapping[str, str], kind: str, key
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-async def test_a_refused_reading_has_its_status_and_code_through_both_faces(client: Client) -> None:
-    """Another's transaction, another list's cursor, a page that is too long."""
+async def test_a_refused_reading_has_its_status_and_code_through_both_faces(
+    client: Client, wallet: WalletService
+) -> None:
+    """Another's transaction or commitment, another list's cursor, a page that is too long."""
     alice = investor()
     missing = await client.send(alice, "GET", f"/transactions/{new_id()}")
     answer = await client.graphql(alice, "query($id: ID!) { transaction(id: $id) { id } }", id=new_id())
     assert (missing.status_code, missing.json()["code"]) == (404, "not-found")
     assert [error["extensions"]["code"] for error in answer["errors"]] == ["NOT_FOUND"]
+    mandate, eve = new_id(), investor()
+    await wallet.move(eve, "deposit", "USD", "10.00", key=None)
+    await wallet.apply(USERS, Commit(mandate, eve.id, broker().id, "USD", 1_000))
+    for key in (mandate, new_id(), "x"):
+        check_problem(EVERY["not-found"], await client.send(alice, "GET", f"/balance/commitments/{key}"))
+    check_problem(EVERY["unauthenticated"], await client.send(ANONYMOUS, "GET", f"/balance/commitments/{mandate}"))
+    check_problem(EVERY["forbidden"], await client.send(STOCKS, "GET", f"/balance/commitments/{mandate}"))
     asked = [{"__typename": "User", "id": alice.id}]
     for after in ("x", "WyJvcmRlcnMiLDFd"):
         refused = await client.send(alice, "GET", f"/transactions?after={after}")

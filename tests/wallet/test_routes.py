@@ -43,6 +43,26 @@ async def test_a_deposit_shows_in_the_balance_and_in_the_list(client: Client) ->
     assert (await client.send(alice, "GET", "/balance")).json() == {"balances": [balance]}
 
 
+async def test_what_remains_of_a_mandate_is_read_at_the_wallet(client: Client) -> None:
+    """Investor and broker read the same: what was set aside, less what orders hold, and after the end nothing."""
+    alice, bob, mandate = investor(), broker(), new_id()
+    await client.send(alice, "POST", "/transactions", json=DEPOSIT)
+    parties = {"investorId": alice.id, "currency": "USD"}
+    given = {**parties, "id": mandate, "brokerId": bob.id}
+    hold = {**parties, "op": "hold", "id": new_id(), "amount": "12.34", "authorizationId": mandate}
+    steps = (
+        (USERS, {**given, "op": "commit", "amount": "80.00"}, "80.00", "open"),
+        (STOCKS, hold, "67.66", "open"),
+        (USERS, {**given, "op": "close"}, "0.00", "closed"),
+    )
+    for service, operation, remaining, status in steps:
+        assert (await client.send(service, "PUT", "/balance", json=operation)).status_code == 200
+        for party in (alice, bob):
+            shown = await client.send(party, "GET", f"/balance/commitments/{mandate}")
+            expected = {"authorizationId": mandate, "currency": "USD", "remaining": remaining, "status": status}
+            assert (shown.status_code, shown.json()) == (200, expected)
+
+
 @no_matter_which_database
 async def test_a_list_is_filtered_by_type_as_by_kind(client: Client) -> None:
     """The word that a transaction is created with filters the list, too; two words that differ are refused."""

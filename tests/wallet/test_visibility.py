@@ -61,11 +61,12 @@ async def world(wallet: WalletService) -> World:
 
 MONTH = f"{datetime.now(UTC):%Y-%m}"
 
-# Route -> what each kind of watcher gets; "own" is an answer about the watcher's own money.
+# Route -> what each watcher gets, by kind or by name; "own" is an answer about the watcher's own money.
 NOT_FOR_SERVICES = {"anonymous": 401, "user": "own", "service": 403}
 HIDDEN = {"anonymous": 401, "user": 404, "service": 403}
 ROUTES: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("GET", "/balance"): NOT_FOR_SERVICES,
+    ("GET", "/balance/commitments/{authorizationId}"): {**HIDDEN, "her broker": 200},
     ("PUT", "/balance"): {"anonymous": 401, "user": 403, "service": 422},
     ("GET", "/transactions"): NOT_FOR_SERVICES,
     ("GET", "/transactions/statement"): NOT_FOR_SERVICES,
@@ -92,11 +93,23 @@ async def test_a_route_shows_nobody_elses_money(client: Client, world: World, me
     body: dict[str, object] | None = {} if method in ("PUT", "POST") else None
     for watcher, caller in world.watchers.items():
         target = path.replace("{transactionId}", world.trade).replace("/statement", f"/statement?month={MONTH}")
+        target = target.replace("{authorizationId}", world.mandate)
         answer = await client.send(caller, method, target, json=body)
-        expected = ROUTES[method, path][caller.kind]
+        expected = ROUTES[method, path].get(watcher, ROUTES[method, path][caller.kind])
         assert answer.status_code == (200 if expected == "own" else expected), watcher
         for secret in (world.alice.id, world.deposit, world.trade, "100.00", "104."):
             assert secret not in answer.text, watcher
+
+
+async def test_a_commitment_is_for_the_parties_of_its_mandate(client: Client, world: World) -> None:
+    """Each broker sees what remains of the own mandate, of an ended one nothing; Alice sees both, and others none."""
+    active, closed = ("14.85", "open"), ("0.00", "closed")
+    expected = {"her broker": (active, None), "revoked broker": (None, closed), "Alice": (active, closed)}
+    for watcher, caller in {**world.watchers, "Alice": world.alice}.items():
+        for mandate, shown in zip((world.mandate, world.revoked), expected.get(watcher, (None, None)), strict=True):
+            answer = await client.send(caller, "GET", f"/balance/commitments/{mandate}")
+            found = answer.json()
+            assert ((found["remaining"], found["status"]) if answer.is_success else None) == shown, watcher
 
 
 FIELDS: Mapping[str, str] = {
