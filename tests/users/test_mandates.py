@@ -6,15 +6,18 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
+import orjson
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import select, update
 
 from subgraphs.shared.auth import LocalKeys
-from subgraphs.shared.database import Database
+from subgraphs.shared.database import Connection, Database
 from subgraphs.stocks.app import create_app as create_stocks
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.settings import Settings as StocksSettings
 from subgraphs.users.settings import Settings
+from subgraphs.users.tables import idempotency_keys
 from subgraphs.wallet.app import create_app as create_wallet
 from subgraphs.wallet.settings import Settings as WalletSettings
 from tests.conftest import DatabaseFactory
@@ -229,6 +232,22 @@ async def test_a_mandate_that_begins_later_is_scheduled(desk: Desk) -> None:
     answer = await desk.client.graphql(CREATE, {"input": {**given, "idempotencyKey": "k"}}, person=desk.alice)
     payload = answer["data"]["createAuthorization"]
     assert (payload["authorization"]["status"], payload["replayed"]) == ("SCHEDULED", True)
+
+
+async def test_an_answer_of_before_there_was_scheduled_stays_as_it_was(desk: Desk) -> None:
+    """What was stored without it had been shown as active, and a repetition is equal to the first answer."""
+    mandate = (await desk.create(key="k", startsAt=END)).json()["id"]
+
+    async def forget_begun(connection: Connection) -> None:
+        of_key = idempotency_keys.c.key == "k"
+        stored = orjson.loads((await connection.execute(select(idempotency_keys.c.result).where(of_key))).scalar_one())
+        assert stored.pop("begun") is False
+        await connection.execute(update(idempotency_keys).where(of_key).values(result=orjson.dumps(stored).decode()))
+
+    await desk.client.database.write(forget_begun)
+    again = await desk.create(key="k", startsAt=END)
+    assert (again.status_code, again.json()["status"]) == (201, "active")
+    assert await desk.status(mandate) == "scheduled"
 
 
 async def test_a_mandate_that_begins_while_it_is_opened_is_active(desk: Desk) -> None:
