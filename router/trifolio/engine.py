@@ -46,6 +46,7 @@ from trifolio.planner import plan
 from trifolio.plugins import Hooks, OperationContext, RequestContext
 from trifolio.query_plan import OperationKind, Plan
 from trifolio.response import Response, ResponsePart
+from trifolio.sharing import Sharing
 from trifolio.supergraph import Supergraph
 from trifolio.turns import Turns
 from trifolio.variables import (
@@ -142,8 +143,8 @@ class Engine:
         self._rejects = config.authorization.mode == "reject"
         self._deciding_headers = self._read_deciding_headers() if config.sharing.queries else None
         """The headers that an answer may depend on; None: answers are not shared."""
-        self._writes = 0
-        """How many mutations have ended."""
+        self.shared_answers: Sharing[Any] | None = None if self._deciding_headers is None else Sharing()
+        """Where whoever serves this finds the answers under way, by `sharing_key`; None: they are not shared."""
 
     @property
     def state(self) -> EngineState:
@@ -258,8 +259,7 @@ class Engine:
         """Everything that the answer to a query follows from, for `Sharing`; None where it is not to be shared.
 
         Shared are queries that have been planned, that no plug-in and no access rule has a say in, and whose subgraphs
-        are all reached over HTTP, so that it is known what they can read of the client's headers. After a mutation has
-        ended, keys are other ones: who has written does not get what was read before.
+        are all reached over HTTP, so that it is known what they can read of the client's headers.
         """
         names = self._deciding_headers
         if names is None:
@@ -269,7 +269,7 @@ class Engine:
         if operation is None or operation.kind != "query" or operation.guarded is not None:
             return None
         sent = encode_json(variables) if variables else b""
-        return key, sent, tuple([headers.get(name) for name in names]), self._writes
+        return key, sent, tuple([headers.get(name) for name in names])
 
     def _read_deciding_headers(self) -> tuple[str, ...] | None:
         if self._hooks is not None:
@@ -451,7 +451,8 @@ class Engine:
 
     def _have_ended(self, mutation: "asyncio.Task[Response]") -> None:
         self._mutations.discard(mutation)
-        self._writes += 1
+        if self.shared_answers is not None:
+            self.shared_answers.part()
         if not mutation.cancelled():
             mutation.exception()  # who waits for it says it; who has gone does not
 

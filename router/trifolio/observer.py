@@ -51,10 +51,10 @@ class FetchEnded:
     """How long it took."""
     code: ErrorCode | None
     """None where the subgraph answered, even with GraphQL errors."""
-    is_shared: bool = False
-    """Whether nothing was sent, as an equal request was under way."""
     failure: SubgraphError | None = None
     """What the transport raised, with the internal text and the cause for the log."""
+    is_shared: bool = False
+    """Whether nothing was sent, as an equal request was under way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,10 +148,6 @@ class Connection(asyncio.Protocol):
             self._watch()
         return pending
 
-    def time(self) -> float:
-        """The loop's time."""
-        return self._loop.time()
-
     def abort(self) -> None:
         """End the connection at once; what waits for it is told."""
         self._keeps_alive = False

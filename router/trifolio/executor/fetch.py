@@ -67,7 +67,7 @@ class Execution:
         if self.observer is not None:
             code = None if failure is None else failure.code
             seconds = time.perf_counter() - started
-            self.observer.fetch_ended(FetchEnded(fetch.subgraph, seconds, code, is_shared, failure))
+            self.observer.fetch_ended(FetchEnded(fetch.subgraph, seconds, code, failure, is_shared))
 
     def _ask(self, prepared: PreparedFetch) -> Ask | None:
         """By generated code where there is some and nothing is out of the ordinary, else by the interpreter."""

@@ -139,10 +139,7 @@ class ConnectionPool:
         """
         if self._is_closed:
             raise ConnectionBroken("the transport is closed")
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self._now()
         deadline = now + timeout_s
         connection = self._take_idle(now) or await self._acquire_usable(deadline)
         is_fresh = connection.is_fresh
@@ -176,7 +173,7 @@ class ConnectionPool:
             connection = await self._acquire(deadline)
             if connection.is_usable:
                 return connection
-            kept = self._take_idle(asyncio.get_running_loop().time())
+            kept = self._take_idle(self._now())
             if kept is not None:
                 return kept
 
@@ -190,6 +187,12 @@ class ConnectionPool:
         self._connections.discard(connection)
         connection.abort()
         return await self._connect(deadline)
+
+    def _now(self) -> float:
+        """The loop's time; the loop is looked up once, as that costs more than to ask it."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop.time()
 
     def _take_idle(self, now: float) -> Connection | None:
         oldest = now - self._idle_timeout_s
@@ -252,7 +255,7 @@ class ConnectionPool:
         if turn is not None:
             turn.set_result(connection)
         else:
-            connection.idle_since = connection.time()
+            connection.idle_since = self._now()
             self._idle.append(connection)
 
     def _free_place(self) -> None:

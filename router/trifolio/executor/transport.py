@@ -52,10 +52,10 @@ class SubgraphResponse:
     """The response's headers, names in lower case, fields of one name joined; without its cookies."""
     status: int | None = None
     """The response's HTTP status; None where there is no HTTP."""
-    is_shared: bool = False
-    """Whether another request brought it, which was the same and under way already."""
     set_cookies: tuple[str, ...] = ()
     """The values of the response's Set-Cookie headers, each by itself, as it came."""
+    is_shared: bool = False
+    """Whether another request brought it, which was the same and under way already."""
 
 
 class Transport(Protocol):

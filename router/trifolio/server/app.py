@@ -47,7 +47,6 @@ from trifolio.server.http import (
 from trifolio.server.log import FailureLog, current_request_id, error_log, log_request, request_id
 from trifolio.server.metrics import CONTENT_TYPE, Metrics
 from trifolio.server.multipart import PartsFormat
-from trifolio.sharing import Sharing
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
@@ -104,7 +103,6 @@ class App:
         self._explorer = _explorer(engine.config)
         self._metrics = Metrics(engine.supergraph.subgraphs)
         self._ready = True
-        self._sharing: Sharing[Reply] | None = Sharing() if engine.config.sharing.queries else None
         self._assets_prefix = f"{path.rpartition('/')[0]}/{ASSETS}/"
         self._handlers: dict[str, Handler] = {
             path: self._graphql,
@@ -311,7 +309,7 @@ class App:
         self, request: GraphQLRequest, headers: Headers, method: str, media_type: MediaType | None
     ) -> Reply:
         """The reply to a request whose answer comes in one piece: its own, or that to an equal query under way."""
-        sharing, key = self._sharing, None
+        sharing, key = self._engine.shared_answers, None
         if sharing is not None:
             key = self._engine.sharing_key(request.query or "", request.variables, request.operation_name, headers)
         if sharing is None or key is None:
@@ -321,6 +319,7 @@ class App:
         async def answer() -> Reply:
             return _reply_with(await self._answer(request, headers, method, incremental=False), media_type, None)
 
+        reply: Reply
         reply, is_shared = await sharing.share((key, media_type), answer)
         self._metrics.shared_answers += is_shared
         return reply

@@ -133,9 +133,10 @@ class BatchHandler(logging.StreamHandler[Any]):
 def log_request(message: str, fields: Mapping[str, object]) -> None:
     """Write down how a request ended."""
     handlers = access_log.handlers
-    if len(handlers) == 1 and isinstance(handlers[0], BatchHandler) and not access_log.propagate:
+    handler = handlers[0] if len(handlers) == 1 and not access_log.propagate else None
+    if isinstance(handler, BatchHandler) and isinstance(handler.formatter, JsonFormatter):
         if access_log.isEnabledFor(logging.INFO):
-            handlers[0].log_request(message, fields)
+            handler.log_request(message, fields)
     else:
         access_log.info(message, extra={"fields": fields})
 
