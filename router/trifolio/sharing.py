@@ -34,8 +34,6 @@ class Sharing(Generic[Result]):
 
     def __init__(self) -> None:
         self._under_way: dict[Hashable, list[asyncio.Future[_Outcome[Result]]]] = {}
-        self.joined = 0
-        """How many got a result for which another did the work, since the start."""
 
     def __len__(self) -> int:
         """How many pieces of work can be joined."""
@@ -54,7 +52,6 @@ class Sharing(Generic[Result]):
                 result, failure = outcome
                 if failure is not None:
                     raise failure
-                self.joined += 1
                 return result, True
 
     def part(self) -> None:
