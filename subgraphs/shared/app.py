@@ -17,7 +17,6 @@ from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from subgraphs.shared.auth import Caller, TokenVerifier, require_user
@@ -122,9 +121,7 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     )
     app.add_middleware(requests)
     if not settings.in_process:
-        endpoint = GraphQLEndpoint(parts.subgraph, secrets)
-        app.router.routes.insert(0, Route(GRAPHQL_PATH, endpoint=endpoint, include_in_schema=False))
-        app.graphql = requests(endpoint)
+        app.graphql = requests(GraphQLEndpoint(parts.subgraph, secrets))
     return app
 
 
