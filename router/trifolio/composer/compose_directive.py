@@ -53,6 +53,7 @@ def custom_directives(merging: Merging) -> CustomDirectives:
     accepted = [
         group for (identity, _), group in groups.items() if identity in fitting and _check_group(merging, group)
     ]
+    _check_newest(merging, accepted)
     _check_names(merging, accepted)
     _check_federation_names(merging, accepted)
     _check_purposes(merging, accepted)
@@ -129,6 +130,31 @@ def _check_group(merging: Merging, group: list[ComposedDirective]) -> bool:
         merging.diagnostics.add(Code.DIRECTIVE_COMPOSITION_ERROR, message, places)
         return False
     return True
+
+
+def _check_newest(merging: Merging, groups: list[list[ComposedDirective]]) -> None:
+    """The supergraph links a specification's newest version, so that one has to define whatever is composed of it."""
+    newest: dict[str, Link] = {}
+    for each in (each for group in groups for each in group):
+        known = newest.setdefault(each.link.identity, each.link)
+        if each.link.version > known.version:
+            newest[each.link.identity] = each.link
+    for group in groups:
+        link = newest[group[0].link.identity]
+        at_newest = [
+            (source, own)
+            for source in merging.sources
+            if (own := source.schema.links.of(link.identity)) is not None and own.version == link.version
+        ]
+        if any(own.local_directive(group[0].name) in source.schema.directives for source, own in at_newest):
+            continue
+        names = ", ".join(f'"{source.name}"' for source, _ in at_newest)
+        message = (
+            f'"@{group[0].local}" is composed from "{group[0].link.url}", but the newest version that is composed, '
+            f'"{link.url}", has no such directive in {names}. Define it there, or link one version everywhere.'
+        )
+        places = [(each.source.name, each.use.node) for each in group]
+        merging.diagnostics.add(Code.DIRECTIVE_COMPOSITION_ERROR, message, places)
 
 
 def _check_names(merging: Merging, groups: list[list[ComposedDirective]]) -> None:
