@@ -56,7 +56,8 @@ def entities(count: int, name: str, values: object) -> bytes:
 CASES: dict[str, tuple[str, int, bool, Cost]] = {
     "one user": ("me", 1, False, Cost(9_200, 660)),
     "fifty users": ("users", MANY, False, Cost(67_000, 3_600)),
-    "one user, and a subgraph that fails": ("me", 1, True, Cost(15_700, 1_400)),
+    "one user, and a subgraph that fails": ("me", 1, True, Cost(10_400, 760)),
+    "fifty users, and a subgraph that fails": ("users", MANY, True, Cost(115_000, 7_000)),
 }
 """By name: the root field, how many users, whether a subgraph fails, and what was measured, rounded up."""
 

@@ -330,7 +330,7 @@ BY_NAME = {
     "router/trifolio/command/__init__.py",  # its commands
     "router/trifolio/config/__init__.py",  # the reader, late
     "router/trifolio/command/schemas.py",  # a user's schema
-    "router/trifolio/executor/codegen.py",  # runs what it has generated
+    "router/trifolio/executor/source_text.py",  # compiles what is generated
     "router/trifolio/plugins/loading.py",  # a user's plug-in
     "brokerage/services.py",  # the service that is started
     "subgraphs/shared/graphql_execution/selections.py",  # runs what it has generated

@@ -99,8 +99,16 @@ def _read(prepared: PreparedPlan, execution: Execution, introspected: Introspect
         shown = [(tree.root, Place((), plan.selection))]
         located = tell(tree.located, shown, coerced, errors_max=errors_max, work=work)
         told += tuple(item.error for item in located)
-    sources = prepared.sources
-    return read_answer(plan.selection, tree, coerced, told=told, sources=sources, errors_max=errors_max, work=work)
+    return read_answer(
+        plan.selection,
+        tree,
+        coerced,
+        told=told,
+        guarded=None if program is None else prepared.code.guarded(),
+        sources=prepared.sources,
+        errors_max=errors_max,
+        work=work,
+    )
 
 
 async def execute_in_parts(

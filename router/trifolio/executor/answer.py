@@ -7,6 +7,7 @@ from typing import Final
 from trifolio.errors import AnswerError, ErrorCode
 from trifolio.executor.codegen import UNEXPECTED, Program
 from trifolio.executor.completion import complete
+from trifolio.executor.guarded import Guarded
 from trifolio.executor.merge import Json
 from trifolio.executor.tree import MergedTree, Sources
 from trifolio.query_plan import Selection
@@ -57,17 +58,19 @@ def read_answer(
     variables: Mapping[str, object],
     *,
     told: Sequence[AnswerError] = (),
+    guarded: Guarded | None = None,
     sources: Sources,
     errors_max: int,
     work: Work,
 ) -> Answer:
     """Complete the merged tree against the plan's selection; `told` are errors that have the client's paths already.
 
+    Where there is code for it, `guarded`, that reads what is as it should be; the interpreter reads the rest, or all.
     A fetch that failed is told where the answer lacks something for it, and nowhere else. Raises WorkExceeded where the
     answer has more values than `work` allows.
     """
     left = max(0, errors_max - len(told))
-    completed = complete(selection, tree, variables, told, sources=sources, errors_max=left, work=work)
+    completed = complete(selection, tree, variables, told, guarded=guarded, sources=sources, errors_max=left, work=work)
     return Answer(completed.data, (*told, *completed.errors)[:errors_max], tree.fallbacks)
 
 

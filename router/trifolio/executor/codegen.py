@@ -8,25 +8,19 @@ Why it is right: the text covers the case that nothing is wrong. Whatever is not
 a null, a value of another type) raises, and the plain interpreter does the whole step again from its unchanged inputs.
 So errors and their texts have one implementation, and both give the same answers (differential tests).
 
-Safety: names and values from operations never become text. Every key, set of types or constant is bound in the
-function's namespace under a name of its own; names contain GraphQL names only, which are identifiers by grammar.
-
 Cost: about 10 microseconds per line to compile, once per plan; a plan beyond `FIELDS_MAX` stays with the interpreter.
-The text is registered with `linecache`, so that tracebacks and profilers show its lines.
+What is not the common case and is met again and again, as while a subgraph is down, has a text of its own (`guarded`).
 """
 
-import linecache
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
-from types import CodeType
 from typing import Final
-from weakref import finalize
 
 from trifolio.conditions import ALWAYS, Condition
 from trifolio.executor.encoding import encode_json
-from trifolio.executor.merge import SHORT_CHARACTERS, TEXT_SHIFT, Json, count_weight
+from trifolio.executor.guarded import Guarded, generate_guarded
+from trifolio.executor.merge import Json
+from trifolio.executor.source_text import REFUSED_LEAVES, Spend, Text
 from trifolio.query_plan import (
     Entry,
     Fetch,
@@ -61,9 +55,6 @@ class UnexpectedError(Exception):
 UNEXPECTED: Final = (UnexpectedError, KeyError, TypeError, ValueError, AttributeError)
 """What generated code raises for data that is not the common case: its subscripts and loops are its type checks."""
 
-Spend = Callable[[int], None]
-"""Counts values before they are read, and raises where they are too many."""
-
 PACED_VALUES: Final = 1_000
 """Values in the items of one list beyond which they are counted while the list is read."""
 
@@ -97,7 +88,7 @@ class Program:
 class OnDemand:
     """A plan's code, generated when the plan is executed for the n-th time: many plans are executed only once."""
 
-    __slots__ = ("_left", "_name", "_plan", "_program")
+    __slots__ = ("_guarded", "_left", "_name", "_plan", "_program")
 
     def __init__(self, plan: Plan, *, name: str, after: int | None) -> None:
         """`after` executions are interpreted before; None: all of them."""
@@ -105,6 +96,7 @@ class OnDemand:
         self._name = name
         self._left = after
         self._program: Program | None = None
+        self._guarded: Guarded | None = None
 
     def program(self) -> Program | None:
         """The code for one more execution; None where the plain interpreter is to be used."""
@@ -115,33 +107,29 @@ class OnDemand:
             self._left -= 1
         return self._program
 
+    def guarded(self) -> Guarded | None:
+        """The code for an answer in which something is missing, where there is code at all."""
+        if self._guarded is None and self._program is not None:
+            self._guarded = generate_guarded(self._plan, name=self._name)
+        return self._guarded
+
 
 def generate(plan: Plan, *, name: str = "") -> Program | None:
     """Write, compile and register the plan's code; None where the plan is too large."""
     if count_fields(plan.selection, FIELDS_MAX) > FIELDS_MAX:
         return None
-    text = _Text()
+    text = Text(UnexpectedError=UnexpectedError, PACED_VALUES=PACED_VALUES, paced=paced, encode_json=encode_json)
     conditions = _Projection(text).write(plan.selection)
     asking = [fetch for fetch in plan.fetches if _is_simple(fetch)]
     for fetch in asking:
         _write_ask(text, fetch)
-    source = "\n".join(text.lines) + "\n"
-    filename = f"<plan {name or 'unnamed'}:{blake2b(source.encode(), digest_size=4).hexdigest()}>"
-    namespace = dict(text.namespace)
-    exec(_compile(source, filename), namespace)  # noqa: S102 # its text holds names of our own making alone
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    # The text goes when the code does: plans come and go, and clients decide how many.
-    finalize(namespace["project"], linecache.cache.pop, filename, None).atexit = False
+    functions = text.functions(f"plan {name or 'unnamed'}", "project")
     return Program(
-        source=source,
-        project=namespace["project"],  # type: ignore[arg-type]  # defined by the text
+        source=text.source,
+        project=functions["project"],  # type: ignore[arg-type]  # defined by the text
         conditions=tuple(conditions),
-        asks={fetch.id: namespace[f"ask_{fetch.id}"] for fetch in asking},  # type: ignore[misc]  # defined by the text
+        asks={fetch.id: functions[f"ask_{fetch.id}"] for fetch in asking},  # type: ignore[misc]  # defined by the text
     )
-
-
-def _compile(source: str, filename: str) -> CodeType:
-    return compile(source, filename, "exec", dont_inherit=True)
 
 
 def count_fields(selection: Selection, limit: int) -> int:
@@ -165,59 +153,6 @@ def selections_below(selection: Selection) -> Iterator[Selection]:
             yield shape.selection
 
 
-class _Text:
-    """Lines of Python in the making, and the values that their names stand for.
-
-    Names of variables end in a number, names of bound values never do: so none of them hides another.
-    """
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.namespace: dict[str, object] = {
-            "UnexpectedError": UnexpectedError,
-            "PACED_VALUES": PACED_VALUES,
-            "paced": paced,
-            "count_weight": count_weight,
-            "encode_json": encode_json,
-        }
-        self._names: dict[object, str] = {}
-        self.indent = 0
-        self._count = 0
-
-    def line(self, text: str) -> None:
-        """Add one statement at the present indentation."""
-        self.lines.append("    " * self.indent + text)
-
-    @contextmanager
-    def block(self, header: str) -> Iterator[None]:
-        """A compound statement's header, and what is added inside."""
-        self.line(header)
-        self.indent += 1
-        yield
-        self.indent -= 1
-
-    def name(self, prefix: str) -> str:
-        """A fresh name for a variable."""
-        self._count += 1
-        return f"{prefix}_{self._count}"
-
-    def key(self, text: str) -> str:
-        """The name that stands for a key or type name."""
-        assert text.isascii(), text
-        assert text.isidentifier(), text
-        return self._bind(("key", text), f"{text}_key", text)
-
-    def types(self, types: frozenset[str]) -> str:
-        """The name that stands for a set of types or enum values."""
-        return self._bind(("types", types), f"types_{len(self.namespace)}_set", types)
-
-    def _bind(self, identity: object, name: str, value: object) -> str:
-        if identity not in self._names:
-            self._names[identity] = name
-            self.namespace[name] = value
-        return self._names[identity]
-
-
 # ---- the answer ----
 
 _ALWAYS_NEEDED: Final = "True"
@@ -226,7 +161,7 @@ _ALWAYS_NEEDED: Final = "True"
 class _Projection:
     """Writes `project` and, where it would nest too deep, functions for its inner objects."""
 
-    def __init__(self, text: _Text) -> None:
+    def __init__(self, text: Text) -> None:
         self._text = text
         self._conditions: dict[Condition, int] = {}
         self._loops = 0
@@ -337,7 +272,7 @@ class _Projection:
             if shape.non_null:
                 with self._text.block(f"if {value} is None:"):
                     self._text.line("raise UnexpectedError")
-            self._weigh(value)
+            self._text.weigh(value)
             return value
         result = self._text.name("answer" if isinstance(shape, ObjectShape) else "items")
         if shape.non_null:
@@ -379,7 +314,7 @@ class _Projection:
         if shape.values is not None:
             refused = f"{value} not in {self._text.types(shape.values)}"
         else:
-            refused = _REFUSED.get(shape.name, "").format(value=value)
+            refused = REFUSED_LEAVES.get(shape.name, "").format(value=value)
         if not refused:
             refused = f"{value} is None" if shape.non_null else ""
         elif not shape.non_null:
@@ -387,15 +322,8 @@ class _Projection:
         if refused:
             with self._text.block(f"if {refused}:"):
                 self._text.line("raise UnexpectedError")
-        if shape.values is None and shape.name not in _REFUSED:
-            self._weigh(value)
-
-    def _weigh(self, value: str) -> None:
-        """Count what a value of no known shape holds: numbers and most texts hold nothing."""
-        with self._text.block(f"if type({value}) is str:"), self._text.block(f"if len({value}) > {SHORT_CHARACTERS}:"):
-            self._text.line(f"spend(len({value}) >> {TEXT_SHIFT})")
-        with self._text.block(f"elif type({value}) is dict or type({value}) is list:"):
-            self._text.line(f"count_weight({value}, spend)")
+        if shape.values is None and shape.name not in REFUSED_LEAVES:
+            self._text.weigh(value)
 
 
 def _width(shape: Shape) -> int:
@@ -408,18 +336,6 @@ def _width(shape: Shape) -> int:
             width += len(current.selection.fields)
             pending += (field.shape for field in current.selection.fields)
     return width
-
-
-_COUNTS: Final = f"len({{value}}) > {SHORT_CHARACTERS} and spend(len({{value}}) >> {TEXT_SHIFT})"
-"""Counts how long a text is, and is not true."""
-_REFUSED: Final = {
-    "Int": "type({value}) is not int or not -2147483648 <= {value} <= 2147483647",
-    "Float": "type({value}) is not float and type({value}) is not int or {value} - {value} != 0",
-    "String": f"type({{value}}) is not str or {_COUNTS}",
-    "Boolean": "type({value}) is not bool",
-    "ID": f"type({{value}}) is not str or {_COUNTS}",
-}
-"""Values that cannot pass as they are; the interpreter then says whether they can be coerced."""
 
 
 # ---- representations ----
@@ -440,7 +356,7 @@ def _is_flat(representation: Representation) -> bool:
     ) == len(fields)
 
 
-def _write_ask(text: _Text, fetch: Fetch) -> None:
+def _write_ask(text: Text, fetch: Fetch) -> None:
     """`ask_N(root)`: the groups of a fetch's aliases, in the order in which the fetch names them."""
     numbers = {alias: number for number, alias in enumerate(dict.fromkeys(entry.alias for entry in fetch.entries))}
     with text.block(f"def ask_{fetch.id}(root):"):
@@ -456,7 +372,7 @@ def _write_ask(text: _Text, fetch: Fetch) -> None:
     text.line("")
 
 
-def _write_path(text: _Text, entry: Entry, steps: list[PathStep], place: str, number: int) -> None:
+def _write_path(text: Text, entry: Entry, steps: list[PathStep], place: str, number: int) -> None:
     """Loops and tests that lead to an entry's objects."""
     if not steps:
         _write_representation(text, entry, place, number)
@@ -481,7 +397,7 @@ def _write_path(text: _Text, entry: Entry, steps: list[PathStep], place: str, nu
     text.indent = indent
 
 
-def _write_representation(text: _Text, entry: Entry, place: str, number: int) -> None:
+def _write_representation(text: Text, entry: Entry, place: str, number: int) -> None:
     """Statements that ask for one object, or let it join those that asked for the same."""
     indent = text.indent
     typename_key = text.key("__typename")
@@ -510,7 +426,7 @@ def _write_representation(text: _Text, entry: Entry, place: str, number: int) ->
     text.indent = indent
 
 
-def _write_values(text: _Text, representation: Representation, place: str) -> list[str]:
+def _write_values(text: Text, representation: Representation, place: str) -> list[str]:
     """Statements that read a representation's values; gives their names."""
     values = []
     for field in representation.fields:
@@ -526,7 +442,7 @@ def _has_keys(representation: Representation, values: Sequence[str]) -> str:
 
 
 def _write_asking(
-    text: _Text, representation: Representation, identity: list[str], values: Sequence[str], place: str, number: int
+    text: Text, representation: Representation, identity: list[str], values: Sequence[str], place: str, number: int
 ) -> None:
     """Statements that send a representation on behalf of an object, once for all that send the same.
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from trifolio.conditions import Condition
 from trifolio.errors import AnswerError, ClientText, ErrorCode, PathKey
+from trifolio.executor.guarded import BUBBLE, Bubble, Guarded, Standing
 from trifolio.executor.merge import Json, count_weight
 from trifolio.executor.places import Place, follow
 from trifolio.executor.tree import Absence, MergedTree, Sources, Trail, runtime_type
@@ -29,13 +30,7 @@ from trifolio.query_plan import (
 )
 from trifolio.work import Work
 
-
-class _Bubble:
-    """The null that may not stand where it is: the parent becomes null in its place."""
-
-
-_BUBBLE: Final = _Bubble()
-_FAILURE: Final = _Bubble()
+_FAILURE: Final = Bubble()
 """The null that ends a deferred part, as the parent is not the part's to take away."""
 _REFUSED: Final = object()
 
@@ -109,17 +104,23 @@ def complete(
     variables: Mapping[str, object],
     told: Sequence[AnswerError],
     *,
+    guarded: Guarded | None = None,
     sources: Sources,
     errors_max: int,
     work: Work,
 ) -> Completed:
     """Read the answer off `tree`; `told` are the errors that the answer has already, with their paths.
 
-    Beyond `errors_max` errors are not even made. Values are counted in `work`. Raises WorkExceeded where they are more.
+    The plan's own code, `guarded`, walks where there is some. Beyond `errors_max` errors are not even made. Values are
+    counted in `work`. Raises WorkExceeded where they are more.
     """
     completion = _Completion(tree, variables, told, sources, errors_max, work)
-    data = completion.selection(selection, tree.root)
-    return Completed(None if isinstance(data, _Bubble) else data, tuple(completion.errors))
+    if guarded is None:
+        data = completion.selection(selection, tree.root)
+    else:
+        conditions = [condition.holds(variables) for condition in guarded.conditions]
+        data = guarded.complete(tree.root, conditions, work.spend, completion)
+    return Completed(None if isinstance(data, Bubble) else data, tuple(completion.errors))
 
 
 def complete_part(
@@ -143,7 +144,7 @@ def complete_part(
     """
     completion = _PartCompletion(tree, variables, told, shown, trail, path, sources, errors_max, work)
     data = completion.selection(selection, place)
-    return Completed(None if isinstance(data, _Bubble) else data, tuple(completion.errors))
+    return Completed(None if isinstance(data, Bubble) else data, tuple(completion.errors))
 
 
 FRAMES_PER_LEVEL: Final = 4
@@ -208,7 +209,7 @@ class _Completion:
         self._trail: list[tuple[Json, str]] = []
         self._covered = _Covered(told)
 
-    def selection(self, selection: Selection, place: Json) -> Json | _Bubble:
+    def selection(self, selection: Selection, place: Json) -> Json | Bubble:
         """The object that the client sees for `place`."""
         self._spend(len(selection.fields))
         typename = runtime_type(place)
@@ -223,10 +224,35 @@ class _Completion:
             value = self._field(field, place, selection)
             self._trail.pop()
             self._path.pop()
-            if isinstance(value, _Bubble):
+            if isinstance(value, Bubble):
                 return value
             answer[field.response_key] = value
         return answer
+
+    def read(self, up: Standing | None, place: Json, field: OutputField, selection: Selection, /) -> object:
+        """A field of an object at which generated code stands."""
+        self._stand(up)
+        self._path.append(field.response_key)
+        self._trail.append((place, field.key))
+        return self._field(field, place, selection)
+
+    def read_item(self, standing: Standing, shape: Shape, item: object, coordinate: str, /) -> object:
+        """An item of a list at which generated code stands."""
+        self._stand(standing)
+        return self._value(shape, item, coordinate)
+
+    def _stand(self, standing: Standing | None) -> None:
+        """Be where generated code is."""
+        path: list[PathKey] = []
+        trail: list[tuple[Json, str]] = []
+        while standing is not None:
+            standing, place, field, index = standing
+            if index is not None:
+                path.append(index)
+            if place is not None and field is not None:
+                path.append(field.response_key)
+                trail.append((place, field.key))
+        self._path, self._trail = path[::-1], trail[::-1]
 
     def _holds(self, condition: Condition) -> bool:
         holds = self._conditions.get(condition)
@@ -276,7 +302,7 @@ class _Completion:
             if value.get("__typename") is not None and runtime_type(value) not in possible:
                 return self._wrong(shape, ErrorCode.UNKNOWN_TYPENAME, coordinate)
         answer = self.selection(shape.selection, value)
-        if answer is _BUBBLE and not shape.non_null:
+        if answer is BUBBLE and not shape.non_null:
             return None
         return answer
 
@@ -293,7 +319,7 @@ class _Completion:
             self._path.append(index)
             completed = self._value(shape.item, item, coordinate)
             self._path.pop()
-            if isinstance(completed, _Bubble):
+            if isinstance(completed, Bubble):
                 return completed if shape.non_null or completed is _FAILURE else None
             answer.append(completed)
         return answer
@@ -308,7 +334,7 @@ class _Completion:
             field = f" for the field {coordinate}" if coordinate else ""
             text = ClientText(f"There is no value{field}, which cannot be null.")
             self.errors.append(AnswerError(ErrorCode.NULL_IN_NON_NULL, text, path=tuple(self._path)))
-        return _BUBBLE
+        return BUBBLE
 
     def _lacking(self, field: OutputField, place: Json, selection: Selection) -> object:
         """The tree has no such key: tell the reason that is known, if it is one to tell."""
@@ -336,7 +362,7 @@ class _Completion:
                 told = next((each for each in whole if each[: len(told)] == told), next(iter(whole), told))
             if len(self.errors) < self._errors_max:
                 self.errors.append(replace(error, path=told))
-        return _BUBBLE if field.shape.non_null else None
+        return BUBBLE if field.shape.non_null else None
 
     def _untyped(self, shape: Shape, value: Json, coordinate: str) -> object:
         """An object of an abstract type whose own type nobody told."""
@@ -350,19 +376,19 @@ class _Completion:
         if room > 0:
             self.errors.extend(replace(error, path=tuple(self._path)) for error in errors[:room])
         if errors:
-            return _BUBBLE if shape.non_null else None
+            return BUBBLE if shape.non_null else None
         return self._null(shape, coordinate)
 
     def _wrong(self, shape: Shape, code: ErrorCode, coordinate: str = "") -> object:
         """A value that does not fit; the text names the field and the type, never the value."""
         if len(self.errors) >= self._errors_max:
-            return _BUBBLE if shape.non_null else None
+            return BUBBLE if shape.non_null else None
         where = f"{coordinate}: " if coordinate else ""
         expected = f" It should be {_expected(shape)}." if code is ErrorCode.VALUE_NOT_COERCIBLE else ""
         text = ClientText(f"{where}{code.text}{expected}")
         subgraph = self._source() if code is ErrorCode.UNKNOWN_TYPENAME else None
         self.errors.append(AnswerError(code, text, path=tuple(self._path), subgraph=subgraph))
-        return _BUBBLE if shape.non_null else None
+        return BUBBLE if shape.non_null else None
 
     def _source(self) -> str | None:
         """The subgraph that has brought what stands here, where it was one alone."""
@@ -397,7 +423,7 @@ class _PartCompletion(_Completion):
         self._trail = list(trail)
         self._shown: object = shown
 
-    def selection(self, selection: Selection, place: Json) -> Json | _Bubble:
+    def selection(self, selection: Selection, place: Json) -> Json | Bubble:
         """The object with what is new in it."""
         self._spend(len(selection.fields))
         typename = runtime_type(place)
@@ -418,7 +444,7 @@ class _PartCompletion(_Completion):
             self._shown = here
             self._trail.pop()
             self._path.pop()
-            if isinstance(value, _Bubble):
+            if isinstance(value, Bubble):
                 return _FAILURE if self._holds(field.fails_part) else value
             answer[field.response_key] = value
         return answer
@@ -437,7 +463,7 @@ class _PartCompletion(_Completion):
             self._path.append(index)
             completed = self._value(shape.item, item, coordinate)
             self._path.pop()
-            if isinstance(completed, _Bubble):
+            if isinstance(completed, Bubble):
                 self._shown = here
                 return completed if shape.non_null or completed is _FAILURE else None
             answer.append(completed)

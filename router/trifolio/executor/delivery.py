@@ -210,6 +210,7 @@ class _Delivery:
             tree,
             self._variables,
             told=told,
+            guarded=None if program is None else self._prepared.code.guarded(),
             sources=self._prepared.sources,
             errors_max=self._errors_left,
             work=work,

@@ -116,7 +116,9 @@ _FETCH_BYTES: Final = 3_000
 _ENTRY_BYTES: Final = 1_500
 _FIELD_BYTES: Final = 360
 _LINE_BYTES: Final = 1_100
-"""What they take in memory, measured: a plan, a fetch, an entry, an output field, and a field in generated code."""
+_GUARDED_LINE_BYTES: Final = 1_600
+"""What they take in memory, measured: a plan, a fetch, an entry, an output field, and a field in generated code, in the
+text for whole answers and in that for answers in which something is missing."""
 
 
 def _held_bytes(plan: Plan) -> int:
@@ -133,7 +135,7 @@ def _held_bytes(plan: Plan) -> int:
     lines = count_fields(plan.selection, FIELDS_MAX)
     entries = sum(1 for _ in plan.entries())
     texts = sum(3 * len(fetch.operation) for fetch in plan.fetches) + 2 * len(plan.introspection or "")
-    code = lines * _LINE_BYTES if lines <= FIELDS_MAX else 0
+    code = lines * (_LINE_BYTES + _GUARDED_LINE_BYTES) if lines <= FIELDS_MAX else 0
     return (
         _PLAN_BYTES + len(plan.fetches) * _FETCH_BYTES + entries * _ENTRY_BYTES + fields * _FIELD_BYTES + texts + code
     )
