@@ -157,6 +157,20 @@ def test_conditions_and_types_decide_what_is_looked_for(on: bool) -> None:
     assert data == {"v": [None] * 4 if on else [{"price": 1}, {}, {"price": None}, None]}
 
 
+@pytest.mark.parametrize(("path", "told"), [(("minutes",), ("v", "length")), (("other",), ("v",)), ((), ("v",))])
+def test_an_error_that_has_taken_an_object_of_unknown_type_is_told_at_its_field(
+    path: tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    """Nobody has told whether it is a film, but its minutes failed: that is where the client learns of it."""
+    fields = (OutputField("length", "minutes", LeafShape("Int"), types=frozenset({"Film"})),)
+    shape = ObjectShape(Selection(fields, frozenset({"Film", "Song"})))
+    place: dict[str, object] = {}
+    tree = tree_of({"v": place})
+    tree.add_absence(place, Brings(1, frozenset({"__typename", "minutes"})), (UNREACHABLE,), (path,))
+    completed = both(selecting(shape), tree)
+    assert (completed.data, shown(completed)) == ({"v": None}, [("SUBGRAPH_UNREACHABLE", told)])
+
+
 def test_what_is_shared_between_places_is_written_once() -> None:
     """Two fields with one selection have one function, and each has its own place in errors."""
     shape = ObjectShape(PRODUCT)

@@ -364,12 +364,23 @@ class _Completion:
                 self.errors.append(replace(error, path=told))
         return BUBBLE if field.shape.non_null else None
 
-    def _untyped(self, shape: Shape, value: Json, coordinate: str) -> object:
-        """An object of an abstract type whose own type nobody told."""
+    def _untyped(self, shape: ObjectShape, value: Json, coordinate: str) -> object:
+        """An object of an abstract type whose own type nobody told.
+
+        Where an error at one of its fields has taken the object away, it is told there, if the client sees the field.
+        """
         absence = self._tree.explain([*self._trail, (value, "__typename")])
         if absence is None:
             return self._wrong(shape, ErrorCode.UNKNOWN_TYPENAME, coordinate)
-        return self._absent(shape, absence.errors, coordinate)
+        if not absence.paths or absence.place is not value:
+            return self._absent(shape, absence.errors, coordinate)
+        here = Place(tuple(self._path), shape.selection)
+        for path, error in zip(absence.paths, absence.errors, strict=True):
+            places = follow(here, value, path, self._variables) if path else ()
+            told = next((each.path for each in places if each.is_whole), here.path)
+            if len(self.errors) < self._errors_max:
+                self.errors.append(replace(error, path=told))
+        return BUBBLE if shape.non_null else None
 
     def _absent(self, shape: Shape, errors: Sequence[AnswerError], coordinate: str) -> object:
         room = self._errors_max - len(self.errors)

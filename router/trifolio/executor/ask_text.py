@@ -1,0 +1,193 @@
+"""What a fetch asks for, as Python: one walk to all objects that an entity request concerns, and their representations.
+
+The paths of all entries that begin alike are walked together: a request that asks the same objects for two things, or
+objects and others inside them, goes through their lists once.
+
+    products.@ and products.@.maker    ->    for item_2 in products_1:
+                                                 ...               a Product's representation
+                                                 maker_3 = item_2[maker_key]
+                                                 ...               a Maker's representation
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from trifolio.conditions import ALWAYS
+from trifolio.executor.merge import Json
+from trifolio.executor.source_text import Text
+from trifolio.query_plan import Entry, Fetch, PathStep, Representation
+
+
+class UnexpectedError(Exception):
+    """Raised by generated code where the data is not the common case; the interpreter takes over."""
+
+
+UNEXPECTED: Final = (UnexpectedError, KeyError, TypeError, ValueError, AttributeError)
+"""What generated code raises for data that is not the common case: its subscripts and loops are its type checks."""
+
+Group = tuple[list[Json], list[list[Json]]]
+"""The representations of one alias, and for each the objects that sent it."""
+
+
+def is_simple(fetch: Fetch) -> bool:
+    """Whether a fetch's representations are flat copies, the same for every request."""
+    return fetch.is_entity_fetch and all(
+        not entry.context and entry.condition == ALWAYS and all(map(_is_flat, (entry.representation, *entry.fallbacks)))
+        for entry in fetch.entries
+    )
+
+
+def _is_flat(representation: Representation) -> bool:
+    fields = representation.fields
+    return all(not field.selection and not field.types for field in fields) and len(
+        {field.name for field in fields}
+    ) == len(fields)
+
+
+Access = Callable[[Text, str, str], str]
+"""The expression that reads a key of the object in a variable."""
+
+
+def by_key(text: Text, place: str, key: str) -> str:
+    """Read a key of a dictionary."""
+    return f"{place}[{text.key(key)}]"
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Objects at the end of some steps: who asks there, and where it goes on."""
+
+    entries: list[tuple[Entry, int]] = field(default_factory=list)
+    """Each with its alias's number."""
+    further: dict[PathStep, "_Walk"] = field(default_factory=dict)
+
+
+def write_ask(text: Text, fetch: Fetch, access: Access = by_key) -> None:
+    """`ask_N(root)`: the groups of a fetch's aliases, in the order in which the fetch names them."""
+    numbers = {alias: number for number, alias in enumerate(dict.fromkeys(entry.alias for entry in fetch.entries))}
+    walk = _Walk()
+    for entry in fetch.entries:
+        for path in entry.paths:
+            here = walk
+            for step in path:
+                here = here.further.setdefault(step, _Walk())
+            here.entries.append((entry, numbers[entry.alias]))
+    with text.block(f"def ask_{fetch.id}(root):"):
+        for number in numbers.values():
+            text.line(f"alias_{number}_representations = []")
+            text.line(f"alias_{number}_targets = []")
+            text.line(f"alias_{number}_seen = {{}}")
+        _Asking(text, access).write(walk, "root")
+        groups = (f"(alias_{number}_representations, alias_{number}_targets)" for number in numbers.values())
+        text.line(f"return [{', '.join(groups)}]")
+    text.line("")
+
+
+class _Asking:
+    """Writes the loops and statements of one function."""
+
+    def __init__(self, text: Text, access: Access) -> None:
+        self._text = text
+        self._access = access
+
+    def write(self, walk: _Walk, place: str) -> None:
+        """What is asked for the object in `place`, and the way to those inside."""
+        for entry, number in walk.entries:
+            self._representation(entry, place, number)
+        for step, below in walk.further.items():
+            self._step(step, below, place)
+
+    def _step(self, step: PathStep, below: _Walk, place: str) -> None:
+        """Loops and tests that lead one step on."""
+        text = self._text
+        indent = text.indent
+        if step.types:
+            text.line(f"if {self._read(place, '__typename')} in {text.types(frozenset(step.types))}:")
+            text.indent += 1
+        value = text.name(step.key.strip("_") or "value")
+        text.line(f"{value} = {self._read(place, step.key)}")
+        for _ in range(step.lists):
+            text.line(f"if {value} is not None:")
+            text.indent += 1
+            item = text.name("item")
+            text.line(f"for {item} in {value}:")
+            text.indent += 1
+            value = item
+        text.line(f"if {value} is not None:")
+        text.indent += 1
+        self.write(below, value)
+        text.indent = indent
+
+    def _read(self, place: str, key: str) -> str:
+        return self._access(self._text, place, key)
+
+    def _representation(self, entry: Entry, place: str, number: int) -> None:
+        """Statements that ask for one object, or let it join those that asked for the same."""
+        text = self._text
+        indent = text.indent
+        if entry.types:
+            text.line(f"if {self._read(place, '__typename')} in {text.types(frozenset(entry.types))}:")
+            text.indent += 1
+        constant = entry.representation.typename
+        typename = text.key(constant) if constant else text.name("typename")
+        if not constant:
+            text.line(f"{typename} = {self._read(place, '__typename')}")
+            with text.block(f"if type({typename}) is not str:"):
+                text.line("raise UnexpectedError")
+        *before, last = (entry.representation, *entry.fallbacks)
+        for rank, representation in enumerate(before):
+            values = self._values(representation, place)
+            with text.block(f"if {_has_keys(representation, values)}:"):
+                self._ask(representation, [typename, str(rank)], values, place, number)
+            text.line("else:")
+            text.indent += 1
+        values = self._values(last, place)
+        for item, value in zip(last.fields, values, strict=True):
+            if not item.required:
+                with text.block(f"if {value} is None:"):
+                    text.line("raise UnexpectedError")
+        self._ask(last, [typename], values, place, number)
+        text.indent = indent
+
+    def _values(self, representation: Representation, place: str) -> list[str]:
+        """Statements that read a representation's values; gives their names."""
+        text = self._text
+        values = []
+        for item in representation.fields:
+            values.append(text.name(item.name.strip("_") or "value"))
+            text.line(f"{values[-1]} = {self._read(place, item.key)}")
+        return values
+
+    def _ask(
+        self, representation: Representation, identity: list[str], values: Sequence[str], place: str, number: int
+    ) -> None:
+        """Statements that send a representation on behalf of an object, once for all that send the same.
+
+        `identity` begins with the type's name; what follows it tells representations of other keys apart.
+        """
+        text = self._text
+        copied = [f"{text.key('__typename')}: {identity[0]}"]
+        for item, value in zip(representation.fields, values, strict=True):
+            copied.append(f"{text.key(item.name)}: {value}")
+            identity.extend((value, f"type({value})"))
+        whole = f"{{{', '.join(copied)}}}"
+        seen, key = text.name("seen"), text.name("identity")
+        text.line(f"{key} = ({', '.join(identity)},)")
+        with text.block("try:"):
+            text.line(f"{seen} = alias_{number}_seen.get({key})")
+        with text.block("except TypeError:"):  # a value of a custom scalar that is an object or a list
+            text.line(f"{key} = encode_json({whole})")
+            text.line(f"{seen} = alias_{number}_seen.get({key})")
+        with text.block(f"if {seen} is None:"):
+            text.line(f"{seen} = []")
+            text.line(f"alias_{number}_seen[{key}] = {seen}")
+            text.line(f"alias_{number}_targets.append({seen})")
+            text.line(f"alias_{number}_representations.append({whole})")
+        text.line(f"{seen}.append({place})")
+
+
+def _has_keys(representation: Representation, values: Sequence[str]) -> str:
+    """Whether a representation can be sent: what is required may be null, keys may not."""
+    fields = zip(representation.fields, values, strict=True)
+    return " and ".join(f"{value} is not None" for field, value in fields if not field.required) or "True"
