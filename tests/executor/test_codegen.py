@@ -14,7 +14,8 @@ from trifolio.command import main
 from trifolio.conditions import Condition
 from trifolio.errors import ErrorCode
 from trifolio.executor import Answer, execute, prepare
-from trifolio.executor.codegen import FIELDS_MAX, UNEXPECTED, generate
+from trifolio.executor.ask_text import UNEXPECTED
+from trifolio.executor.codegen import FIELDS_MAX, generate
 from trifolio.executor.encoding import encode_json
 from trifolio.executor.local import LocalTransport
 from trifolio.query_plan import (

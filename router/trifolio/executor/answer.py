@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from trifolio.errors import AnswerError, ErrorCode
-from trifolio.executor.codegen import UNEXPECTED, Program
+from trifolio.executor.ask_text import UNEXPECTED
+from trifolio.executor.codegen import Program
 from trifolio.executor.completion import complete
 from trifolio.executor.guarded import Guarded
 from trifolio.executor.merge import Json

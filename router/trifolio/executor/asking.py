@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from trifolio.errors import AnswerError, ClientText, ErrorCode, PathKey
-from trifolio.executor.codegen import Group
+from trifolio.executor.ask_text import Group
 from trifolio.executor.context import Variant, add_variants, context_value
 from trifolio.executor.encoding import encode_json
 from trifolio.executor.merge import Json, copy_json, merge_response

@@ -17,22 +17,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from trifolio.conditions import ALWAYS, Condition
+from trifolio.executor.ask_text import Group, UnexpectedError, is_simple, write_ask
 from trifolio.executor.encoding import encode_json
 from trifolio.executor.guarded import Guarded, generate_guarded
 from trifolio.executor.merge import Json
 from trifolio.executor.source_text import REFUSED_LEAVES, Spend, Text
 from trifolio.query_plan import (
-    Entry,
-    Fetch,
     HiddenShape,
     LeafShape,
     ListShape,
     ObjectShape,
     OutputField,
-    PathStep,
     Plan,
     RawShape,
-    Representation,
     Selection,
     Shape,
     TypenameShape,
@@ -48,13 +45,6 @@ INDENT_MAX: Final = 40
 """Levels of indentation in one function: CPython allows 100."""
 
 
-class UnexpectedError(Exception):
-    """Raised by generated code where the data is not the common case; the interpreter takes over."""
-
-
-UNEXPECTED: Final = (UnexpectedError, KeyError, TypeError, ValueError, AttributeError)
-"""What generated code raises for data that is not the common case: its subscripts and loops are its type checks."""
-
 PACED_VALUES: Final = 1_000
 """Values in the items of one list beyond which they are counted while the list is read."""
 
@@ -66,10 +56,6 @@ def paced(items: list[object], width: int, spend: Spend) -> Iterator[object]:
         several = items[start : start + step]
         spend(len(several) * width)
         yield from several
-
-
-Group = tuple[list[Json], list[list[Json]]]
-"""The representations of one alias, and for each the objects that sent it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +106,9 @@ def generate(plan: Plan, *, name: str = "") -> Program | None:
         return None
     text = Text(UnexpectedError=UnexpectedError, PACED_VALUES=PACED_VALUES, paced=paced, encode_json=encode_json)
     conditions = _Projection(text).write(plan.selection)
-    asking = [fetch for fetch in plan.fetches if _is_simple(fetch)]
+    asking = [fetch for fetch in plan.fetches if is_simple(fetch)]
     for fetch in asking:
-        _write_ask(text, fetch)
+        write_ask(text, fetch)
     functions = text.functions(f"plan {name or 'unnamed'}", "project")
     return Program(
         source=text.source,
@@ -336,133 +322,3 @@ def _width(shape: Shape) -> int:
             width += len(current.selection.fields)
             pending += (field.shape for field in current.selection.fields)
     return width
-
-
-# ---- representations ----
-
-
-def _is_simple(fetch: Fetch) -> bool:
-    """Whether a fetch's representations are flat copies, the same for every request."""
-    return fetch.is_entity_fetch and all(
-        not entry.context and entry.condition == ALWAYS and all(map(_is_flat, (entry.representation, *entry.fallbacks)))
-        for entry in fetch.entries
-    )
-
-
-def _is_flat(representation: Representation) -> bool:
-    fields = representation.fields
-    return all(not field.selection and not field.types for field in fields) and len(
-        {field.name for field in fields}
-    ) == len(fields)
-
-
-def _write_ask(text: Text, fetch: Fetch) -> None:
-    """`ask_N(root)`: the groups of a fetch's aliases, in the order in which the fetch names them."""
-    numbers = {alias: number for number, alias in enumerate(dict.fromkeys(entry.alias for entry in fetch.entries))}
-    with text.block(f"def ask_{fetch.id}(root):"):
-        for number in numbers.values():
-            text.line(f"alias_{number}_representations = []")
-            text.line(f"alias_{number}_targets = []")
-            text.line(f"alias_{number}_seen = {{}}")
-        for entry in fetch.entries:
-            for path in entry.paths:
-                _write_path(text, entry, list(path), "root", numbers[entry.alias])
-        groups = (f"(alias_{number}_representations, alias_{number}_targets)" for number in numbers.values())
-        text.line(f"return [{', '.join(groups)}]")
-    text.line("")
-
-
-def _write_path(text: Text, entry: Entry, steps: list[PathStep], place: str, number: int) -> None:
-    """Loops and tests that lead to an entry's objects."""
-    if not steps:
-        _write_representation(text, entry, place, number)
-        return
-    step, rest = steps[0], steps[1:]
-    indent = text.indent
-    if step.types:
-        text.line(f"if {place}[{text.key('__typename')}] in {text.types(frozenset(step.types))}:")
-        text.indent += 1
-    value = text.name(step.key.strip("_") or "value")
-    text.line(f"{value} = {place}[{text.key(step.key)}]")
-    for _ in range(step.lists):
-        text.line(f"if {value} is not None:")
-        text.indent += 1
-        item = text.name("item")
-        text.line(f"for {item} in {value}:")
-        text.indent += 1
-        value = item
-    text.line(f"if {value} is not None:")
-    text.indent += 1
-    _write_path(text, entry, rest, value, number)
-    text.indent = indent
-
-
-def _write_representation(text: Text, entry: Entry, place: str, number: int) -> None:
-    """Statements that ask for one object, or let it join those that asked for the same."""
-    indent = text.indent
-    typename_key = text.key("__typename")
-    if entry.types:
-        text.line(f"if {place}[{typename_key}] in {text.types(frozenset(entry.types))}:")
-        text.indent += 1
-    constant = entry.representation.typename
-    typename = text.key(constant) if constant else text.name("typename")
-    if not constant:
-        text.line(f"{typename} = {place}[{typename_key}]")
-        with text.block(f"if type({typename}) is not str:"):
-            text.line("raise UnexpectedError")
-    *before, last = (entry.representation, *entry.fallbacks)
-    for rank, representation in enumerate(before):
-        values = _write_values(text, representation, place)
-        with text.block(f"if {_has_keys(representation, values)}:"):
-            _write_asking(text, representation, [typename, str(rank)], values, place, number)
-        text.line("else:")
-        text.indent += 1
-    values = _write_values(text, last, place)
-    for field, value in zip(last.fields, values, strict=True):
-        if not field.required:
-            with text.block(f"if {value} is None:"):
-                text.line("raise UnexpectedError")
-    _write_asking(text, last, [typename], values, place, number)
-    text.indent = indent
-
-
-def _write_values(text: Text, representation: Representation, place: str) -> list[str]:
-    """Statements that read a representation's values; gives their names."""
-    values = []
-    for field in representation.fields:
-        values.append(text.name(field.name.strip("_") or "value"))
-        text.line(f"{values[-1]} = {place}[{text.key(field.key)}]")
-    return values
-
-
-def _has_keys(representation: Representation, values: Sequence[str]) -> str:
-    """Whether a representation can be sent: what is required may be null, keys may not."""
-    fields = zip(representation.fields, values, strict=True)
-    return " and ".join(f"{value} is not None" for field, value in fields if not field.required) or "True"
-
-
-def _write_asking(
-    text: Text, representation: Representation, identity: list[str], values: Sequence[str], place: str, number: int
-) -> None:
-    """Statements that send a representation on behalf of an object, once for all that send the same.
-
-    `identity` begins with the type's name; what follows it tells representations of other keys apart.
-    """
-    copied = [f"{text.key('__typename')}: {identity[0]}"]
-    for field, value in zip(representation.fields, values, strict=True):
-        copied.append(f"{text.key(field.name)}: {value}")
-        identity.extend((value, f"type({value})"))
-    whole = f"{{{', '.join(copied)}}}"
-    seen, key = text.name("seen"), text.name("identity")
-    text.line(f"{key} = ({', '.join(identity)},)")
-    with text.block("try:"):
-        text.line(f"{seen} = alias_{number}_seen.get({key})")
-    with text.block("except TypeError:"):  # a value of a custom scalar that is an object or a list
-        text.line(f"{key} = encode_json({whole})")
-        text.line(f"{seen} = alias_{number}_seen.get({key})")
-    with text.block(f"if {seen} is None:"):
-        text.line(f"{seen} = []")
-        text.line(f"alias_{number}_seen[{key}] = {seen}")
-        text.line(f"alias_{number}_targets.append({seen})")
-        text.line(f"alias_{number}_representations.append({whole})")
-    text.line(f"{seen}.append({place})")

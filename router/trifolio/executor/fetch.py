@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from trifolio.errors import AnswerError, ErrorCode, InternalText, SubgraphError
+from trifolio.executor.ask_text import UNEXPECTED
 from trifolio.executor.asking import Ask, absorb, ask, ask_generated, fail, skip
-from trifolio.executor.codegen import UNEXPECTED, Program
+from trifolio.executor.codegen import Program
 from trifolio.executor.encoding import decode_json
 from trifolio.executor.prepare import PreparedFetch
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse, Transport
