@@ -39,6 +39,7 @@ from trifolio.errors import (
 )
 from trifolio.executor import Around, PreparedPlan, Transport, execute, execute_in_parts, prepare
 from trifolio.executor.encoding import encode_json
+from trifolio.executor.structs import StructsRoom
 from trifolio.hiding import SelectedFields, selected_fields, without_fields
 from trifolio.observer import EngineState, Observer, Observers, OperationEnded, OperationPlanned
 from trifolio.parts import Parts
@@ -137,6 +138,7 @@ class Engine:
         self._mutations: set[asyncio.Task[Response]] = set()
         """Those that are being executed."""
         self._fallbacks = 0
+        self._structs_room = StructsRoom(self.config.limits.struct_fields_max)
         self._labels = LabelRules(supergraph.labels, config)
         own_timeouts = {name: own.timeout_ms for name, own in config.subgraphs.items() if own.timeout_ms is not None}
         self._hooks = Hooks(plugins, limits, own_timeouts) if plugins else None
@@ -184,17 +186,26 @@ class Engine:
         method: str | None = None,
         queries_only: bool = False,
         incremental: bool = False,
+        as_text: bool = False,
     ) -> Coroutine[Any, Any, Response]:
         """Answer one operation; what is wrong with the request or a subgraph stands in the response, nothing raises.
 
         `headers` have names in lower case; the transports decide what of them goes on. `context` is handed to
         transports within this process, `extensions` and `method` to plug-ins. With `queries_only`, mutations are
-        refused. With `incremental`, what is under @defer may come later (`Response.later`). Cancelling the call ends
-        every fetch in flight; a mutation goes on to its end.
+        refused. With `incremental`, what is under @defer may come later (`Response.later`); with `as_text`, the data
+        may come as JSON text (`Response.text`), unless there are plug-ins. Cancelling the call ends every fetch in
+        flight; a mutation goes on to its end.
         """
         if self._hooks is None:
             return self._answer(
-                query, variables, operation_name, headers, context, queries_only=queries_only, incremental=incremental
+                query,
+                variables,
+                operation_name,
+                headers,
+                context,
+                queries_only=queries_only,
+                incremental=incremental,
+                as_text=as_text,
             )
         request = RequestContext(
             query,
@@ -359,7 +370,7 @@ class Engine:
         wants_fields = self._hooks is not None and self._hooks.sees_operations
         shown = without_fields(document, self._schema, hidden, shut, work)
         made = self._plan(shown, name, key, work)
-        prepared = prepare(made, name=name or "", schema=self._schema, work=work)
+        prepared = prepare(made, name=name or "", schema=self._schema, work=work, room=self._structs_room)
         operation = PreparedOperation(
             kind=made.kind,
             name=name,
@@ -402,6 +413,7 @@ class Engine:
         *,
         queries_only: bool,
         incremental: bool,
+        as_text: bool = False,
         request: RequestContext | None = None,
         deadline: float | None = None,
     ) -> Response:
@@ -430,7 +442,9 @@ class Engine:
             if self._hooks is not None and request is not None and deadline is not None:
                 headers, context = request.headers, request.context
                 around = self._hooks.around_fetches(request, deadline)
-            executing = self._execute(operation, variables or _EMPTY, coerced, headers, context, around, deadline)
+            executing = self._execute(
+                operation, variables or _EMPTY, coerced, headers, context, around, deadline, as_text
+            )
             response = await (executing if operation.kind == "query" else self._to_its_end(executing))
         except RouterError as refusal:
             response = Response(None, refusal.errors(), _alone(refusal), headers=refusal.headers)
@@ -465,6 +479,7 @@ class Engine:
         context: object,
         around: Around | None,
         deadline: float | None,
+        as_text: bool,
     ) -> Response:
         limits = self.config.limits
         try:
@@ -485,11 +500,12 @@ class Engine:
                     observer=self._observer,
                     around=around,
                     in_turns=self._turns.go_on,
+                    as_text=as_text,
                 )
         except TimeoutError:
             return _timed_out()
         self._fallbacks += answer.fallbacks
-        return Response(answer.data, answer.errors)
+        return Response(answer.data, answer.errors, text=answer.text)
 
     async def _execute_in_parts(
         self,

@@ -88,6 +88,8 @@ class Limits:
     """1,000 operations: an application has tens to hundreds."""
     plan_cache_bytes_max: int = 100_000_000
     """100 MB of plans by estimate: 20 kB each are usual, and a short document can have one of 2 MB."""
+    struct_fields_max: int = 10_000
+    """10,000 fields, some 40 MB: the answers of the hundreds of operations that are asked most are made of structs."""
     refusal_cache_bytes_max: int = 2_000_000
     """2 MB of refused operations, some 2,000: repeating one then costs a look-up."""
 

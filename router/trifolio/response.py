@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trifolio.errors import AnswerError, PathKey, RouterError
-from trifolio.executor.encoding import encode_json
+from trifolio.executor.encoding import decode_json, encode_json
 from trifolio.parts import Later, Pending
 
 
@@ -35,6 +35,8 @@ class Response:
     """The parts that are announced with this one; empty where the response is whole."""
     later: Later | None = None
     """The parts that come after this one. Whoever does not read them to their end closes them."""
+    text: bytes | None = None
+    """The data as JSON text, in place of `data`: only where it was asked for so."""
 
     def to_json(self) -> dict[str, object]:
         """The response as JSON data: errors first, no `data` where the operation was refused."""
@@ -42,13 +44,15 @@ class Response:
         if self.errors:
             body["errors"] = [error.to_json() for error in self.errors]
         if self.refusal is None:
-            body["data"] = self.data
+            body["data"] = self.data if self.text is None else decode_json(self.text)
         if self.extensions:
             body["extensions"] = dict(self.extensions)
         return body
 
     def encode(self) -> bytes:
         """The response as JSON text."""
+        if self.text is not None and not self.errors and not self.extensions:
+            return b'{"data":' + self.text + b"}"
         return encode_json(self.to_json())
 
 

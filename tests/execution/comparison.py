@@ -21,7 +21,9 @@ from tests.execution.subgraphs import build_subgraph, subgraph_names
 from tests.execution.world import World, digest
 from trifolio.errors import ErrorCode, PlanningError
 from trifolio.executor import Answer, PreparedPlan, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
+from trifolio.executor.encoding import decode_json, encode_json
 from trifolio.executor.local import LocalTransport
+from trifolio.executor.structs import StructsRoom
 from trifolio.limits import Limits
 from trifolio.planner import plan
 from trifolio.query_plan import Plan
@@ -51,6 +53,22 @@ class Difference:
                 str(self.plan),
             )
         )
+
+
+class _AsText:
+    """A transport whose answers come as bytes, as over HTTP."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
+        """Send, and write down what is answered."""
+        response = await self._transport.send(request)
+        return response if response.body is not None else SubgraphResponse(encode_json(response.payload))
+
+    async def close(self) -> None:
+        """As the transport inside."""
+        await self._transport.close()
 
 
 class _Unhurried:
@@ -171,6 +189,8 @@ class Comparison:
         """Deferred operations that were planned to be answered at once, as their parts are beyond the limits."""
         self.generated = 0
         """Operations that generated code has answered in the end, all of it."""
+        self.structs = 0
+        """Operations of which the answer was made of structs."""
         self.uncovered = 0
         """Operations that generated code has left to the interpreter, though nothing was amiss with the data."""
         self.transports: Mapping[str, Transport] = {
@@ -195,19 +215,26 @@ class Comparison:
         labels: frozenset[str] = frozenset(),
         transports: Mapping[str, Transport] = MappingProxyType({}),
         refusals: list[str] | None = None,
-    ) -> tuple[Answer, Answer, Answer]:
-        """The router's answers to three equal requests: the plan is interpreted once, then its generated code runs.
+    ) -> tuple[Answer, Answer, Answer, Answer]:
+        """The router's answers to four equal requests: the plan is interpreted once, then its generated code runs, and
+        at last the answer is made of structs, where it can be.
 
         `transports` stand in for some subgraphs; `refusals` takes up what subgraphs were asked and do not own.
         """
         self._world.salt = operation.salt
-        prepared = prepare(self._plan(operation, labels))
-        sessions = [Session(labels, operation.salt) for _ in range(3)]
-        first, second, third = [
-            await self._execute(prepared, operation, session, transports, refusals) for session in sessions
+        prepared = prepare(self._plan(operation, labels), room=StructsRoom(10_000), structs_after=0)
+        first, second, third, fourth = [
+            await self._execute(
+                prepared, operation, Session(labels, operation.salt), transports, refusals, as_text=as_text
+            )
+            for as_text in (False, False, False, True)
         ]
         self.generated += prepared.code.program() is not None and not third.fallbacks
-        return first, second, third
+        if fourth.text is not None:
+            self.structs += 1
+            data: Any = decode_json(fourth.text)
+            fourth = replace(fourth, data=data, text=None)
+        return first, second, third, fourth
 
     def _plan(self, operation: Operation, labels: frozenset[str]) -> Plan:
         """The operation's plan, made once for all its executions."""
@@ -224,18 +251,22 @@ class Comparison:
         session: Session,
         transports: Mapping[str, Transport],
         refusals: list[str] | None,
+        *,
+        as_text: bool,
     ) -> Answer:
         document = _read(operation.text)
         definition = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))
         values = get_variable_values(self._monolith, definition.variable_definitions or (), operation.variables)
+        used = {**self.transports, **transports}
         answer = await execute(
             prepared,
-            transports={**self.transports, **transports},
+            transports={name: _AsText(each) for name, each in used.items()} if as_text else used,
             schema=self._supergraph.api_schema,
             variables=operation.variables,
             coerced={} if isinstance(values, list) else values.coerced,
             context=session,
             limits=ALL_ERRORS,
+            as_text=as_text,
         )
         if refusals is not None:
             refusals.extend(session.refusals)
@@ -247,7 +278,7 @@ class Comparison:
         Within the process; `ComparisonOverHttp` asks in another way.
         """
         answers = await self.answers(operation, labels, refusals=refusals)
-        self.uncovered += not self._world.troubled and not answers[-1].errors and answers[-1].fallbacks > 0
+        self.uncovered += not self._world.troubled and not answers[2].errors and answers[2].fallbacks > 0
         return [json.loads(json.dumps(answer.to_json())) for answer in answers]
 
     async def compare(self, operation: Operation, labels: frozenset[str] = frozenset()) -> Difference | None:

@@ -56,13 +56,15 @@ async def execute(
     observer: Observer | None = None,
     around: Around | None = None,
     in_turns: InTurns | None = None,
+    as_text: bool = False,
 ) -> Answer:
     """Answer one request with a prepared plan.
 
     `variables` are as the client sent them and are forwarded untouched; `coerced` are the same with defaults, for @skip
     and @include. `schema` is the API schema, asked for introspection alone; `around` stands before the transports.
     Nothing that a subgraph does raises: it becomes null with an error. Cancelling the call cancels every fetch in
-    flight. What takes long to compute is handed to `in_turns`, where there is one.
+    flight. What takes long to compute is handed to `in_turns`, where there is one. With `as_text` the answer's data
+    may come as JSON text.
 
     Raises:
         WorkExceeded: what is asked of the schema takes too much.
@@ -71,7 +73,14 @@ async def execute(
     if introspected is not NOTHING:
         introspected = await _introspected(prepared, tree, schema, variables, limits, in_turns)
     execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program, around)
+    if as_text:
+        execution.structs = prepared.structs.begin(limits.answer_values_max)
     await run(prepared, execution.perform)
+    if execution.structs is not None:
+        text = execution.structs.encode()
+        if text is not None:
+            return Answer(None, text=text)
+        execution.leave_structs()
     try:
         return _read(prepared, execution, introspected, Work(SMALL_ANSWER_VALUES))
     except WorkExceeded:  # it is read again from the start, with pauses for others

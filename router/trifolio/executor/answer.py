@@ -8,6 +8,7 @@ from trifolio.errors import AnswerError, ErrorCode
 from trifolio.executor.ask_text import UNEXPECTED
 from trifolio.executor.codegen import Program
 from trifolio.executor.completion import complete
+from trifolio.executor.encoding import decode_json
 from trifolio.executor.guarded import Guarded
 from trifolio.executor.merge import Json
 from trifolio.executor.tree import MergedTree, Sources
@@ -26,12 +27,15 @@ class Answer:
     errors: tuple[AnswerError, ...] = ()
     fallbacks: int = field(default=0, compare=False)
     """How often generated code met data that it does not cover, and the interpreter read it."""
+    text: bytes | None = None
+    """The data as JSON text, in place of `data`, where it was wanted so."""
 
     def to_json(self) -> dict[str, object]:
         """The response as JSON data; errors come first, as the specification recommends."""
+        data = self.data if self.text is None else decode_json(self.text)
         if not self.errors:
-            return {"data": self.data}
-        return {"errors": [error.to_json() for error in self.errors], "data": self.data}
+            return {"data": data}
+        return {"errors": [error.to_json() for error in self.errors], "data": data}
 
 
 _NO_CONDITIONS: Final[Sequence[bool]] = ()

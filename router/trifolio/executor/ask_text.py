@@ -1,16 +1,18 @@
-"""What a fetch asks for, as Python: one walk to all objects that an entity request concerns, and their representations.
+"""What a fetch asks for, as Python: the way to all objects that an entity request concerns, and their representations.
 
-The paths of all entries that begin alike are walked together: a request that asks the same objects for two things, or
-objects and others inside them, goes through their lists once.
+What is asked of the same objects under several aliases is found in one walk. The order of representations is that in
+which the plain interpreter finds them, so that both tell errors in the same order.
 
-    products.@ and products.@.maker    ->    for item_2 in products_1:
-                                                 ...               a Product's representation
-                                                 maker_3 = item_2[maker_key]
-                                                 ...               a Maker's representation
+    products.@.maker    ->    products_1 = root[products_key]
+                              if products_1 is not None:
+                                  for item_2 in products_1:
+                                      if item_2 is not None:
+                                          maker_3 = item_2[maker_key]
+                                          ...               a Maker's representation
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from trifolio.conditions import ALWAYS
@@ -54,34 +56,34 @@ def by_key(text: Text, place: str, key: str) -> str:
     return f"{place}[{text.key(key)}]"
 
 
-@dataclass(slots=True)
-class _Walk:
-    """Objects at the end of some steps: who asks there, and where it goes on."""
-
-    entries: list[tuple[Entry, int]] = field(default_factory=list)
-    """Each with its alias's number."""
-    further: dict[PathStep, "_Walk"] = field(default_factory=dict)
-
-
 def write_ask(text: Text, fetch: Fetch, access: Access = by_key) -> None:
     """`ask_N(root)`: the groups of a fetch's aliases, in the order in which the fetch names them."""
     numbers = {alias: number for number, alias in enumerate(dict.fromkeys(entry.alias for entry in fetch.entries))}
-    walk = _Walk()
-    for entry in fetch.entries:
-        for path in entry.paths:
-            here = walk
-            for step in path:
-                here = here.further.setdefault(step, _Walk())
-            here.entries.append((entry, numbers[entry.alias]))
     with text.block(f"def ask_{fetch.id}(root):"):
         for number in numbers.values():
             text.line(f"alias_{number}_representations = []")
             text.line(f"alias_{number}_targets = []")
             text.line(f"alias_{number}_seen = {{}}")
-        _Asking(text, access).write(walk, "root")
+        asking = _Asking(text, access)
+        for together in _with_the_same_objects(fetch):
+            for path in together[0].paths:
+                asking.write([(entry, numbers[entry.alias]) for entry in together], path, "root")
         groups = (f"(alias_{number}_representations, alias_{number}_targets)" for number in numbers.values())
         text.line(f"return [{', '.join(groups)}]")
     text.line("")
+
+
+def _with_the_same_objects(fetch: Fetch) -> list[list[Entry]]:
+    """The entries, those together that concern the same objects, each under an alias of its own."""
+    aliases = Counter(entry.alias for entry in fetch.entries)
+    groups: list[list[Entry]] = []
+    for entry in fetch.entries:
+        together = next((group for group in groups if group[0].paths == entry.paths), None)
+        if together is None or aliases[entry.alias] > 1:
+            groups.append([entry])
+        else:
+            together.append(entry)
+    return groups
 
 
 class _Asking:
@@ -91,16 +93,13 @@ class _Asking:
         self._text = text
         self._access = access
 
-    def write(self, walk: _Walk, place: str) -> None:
-        """What is asked for the object in `place`, and the way to those inside."""
-        for entry, number in walk.entries:
-            self._representation(entry, place, number)
-        for step, below in walk.further.items():
-            self._step(step, below, place)
-
-    def _step(self, step: PathStep, below: _Walk, place: str) -> None:
-        """Loops and tests that lead one step on."""
-        text = self._text
+    def write(self, entries: Sequence[tuple[Entry, int]], path: Sequence[PathStep], place: str) -> None:
+        """The way from the object in `place`, and what is asked at its end by entries, each with its alias's number."""
+        if not path:
+            for entry, number in entries:
+                self._representation(entry, place, number)
+            return
+        text, step = self._text, path[0]
         indent = text.indent
         if step.types:
             text.line(f"if {self._read(place, '__typename')} in {text.types(frozenset(step.types))}:")
@@ -116,7 +115,7 @@ class _Asking:
             value = item
         text.line(f"if {value} is not None:")
         text.indent += 1
-        self.write(below, value)
+        self.write(entries, path[1:], value)
         text.indent = indent
 
     def _read(self, place: str, key: str) -> str:

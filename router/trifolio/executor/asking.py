@@ -32,6 +32,8 @@ class Ask:
     variables: Json
     batches: tuple[tuple[int, Batch], ...]
     """Every batch with its entry's index in the fetch."""
+    in_structs: bool = False
+    """Whether its targets are structs and not objects of the tree."""
 
     @property
     def representations(self) -> int:
@@ -72,15 +74,20 @@ def ask(
     return Ask(prepared, operation, sent, tuple(batches))
 
 
-def ask_generated(prepared: PreparedFetch, groups: Sequence[Group], variables: Mapping[str, object]) -> Ask | None:
-    """The same from what generated code found in the tree."""
+def ask_generated(
+    prepared: PreparedFetch, groups: Sequence[Group], variables: Mapping[str, object], *, in_structs: bool = False
+) -> Ask | None:
+    """The same from what generated code found in the tree, or in structs."""
     fetch = prepared.fetch
     sent: Json = {name: variables[name] for name in fetch.variables if name in variables}
+    if not prepared.is_entity_fetch:
+        return Ask(prepared, fetch.operation, sent, (), in_structs)
     batches = []
     for (index, entry), (representations, targets) in zip(prepared.aliases, groups, strict=True):
         sent[entry.variable] = representations
         batches.append((index, Batch(entry, entry.alias, entry.variable, representations, targets)))
-    return Ask(prepared, fetch.operation, sent, tuple(batches)) if any(items for items, _ in groups) else None
+    is_asking = any(items for items, _ in groups)
+    return Ask(prepared, fetch.operation, sent, tuple(batches), in_structs) if is_asking else None
 
 
 def _root_batch(tree: MergedTree, entry: Entry) -> Batch:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from trifolio.errors import AnswerError, ErrorCode, InternalText, SubgraphError
 from trifolio.executor.ask_text import UNEXPECTED
@@ -10,6 +11,7 @@ from trifolio.executor.asking import Ask, absorb, ask, ask_generated, fail, skip
 from trifolio.executor.codegen import Program
 from trifolio.executor.encoding import decode_json
 from trifolio.executor.prepare import PreparedFetch
+from trifolio.executor.structs import StructAnswer
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse, Transport
 from trifolio.executor.tree import MergedTree
 from trifolio.limits import Limits
@@ -41,6 +43,10 @@ class Execution:
     program: Program | None
     around: Around | None = None
     """What stands between this and the transports."""
+    structs: StructAnswer | None = None
+    """The answer as structs, as long as nothing is out of the ordinary: until then the tree stays empty."""
+    brought: tuple[tuple[PreparedFetch, bytes], ...] = ()
+    """What the structs have absorbed, in this order."""
 
     async def perform(self, prepared: PreparedFetch) -> None:
         """Send one fetch and merge its answer; whatever a subgraph or its transport does ends in the tree."""
@@ -52,6 +58,7 @@ class Execution:
         if asked is None:
             return
         if asked.representations > self.limits.representations_max:
+            asked = self._in_tree(asked)
             fail(self.tree, asked, [_error(ErrorCode.TOO_MANY_REPRESENTATIONS, fetch.subgraph)])
             return
         started = time.perf_counter()
@@ -60,11 +67,13 @@ class Execution:
         try:
             response = await self._send(asked)
             is_shared = response.is_shared
-            payload = _payload(response, fetch.subgraph)
-            absorb(self.tree, asked, payload, errors_max=self.limits.answer_errors_max)
+            if not self._absorbed_in_structs(asked, response):
+                asked = self._in_tree(asked)
+                payload = _payload(response, fetch.subgraph)
+                absorb(self.tree, asked, payload, errors_max=self.limits.answer_errors_max)
         except SubgraphError as error:
             failure = error
-            fail(self.tree, asked, error.errors())
+            fail(self.tree, self._in_tree(asked), error.errors())
         if self.observer is not None:
             code = None if failure is None else failure.code
             seconds = time.perf_counter() - started
@@ -72,6 +81,11 @@ class Execution:
 
     def _ask(self, prepared: PreparedFetch) -> Ask | None:
         """By generated code where there is some and nothing is out of the ordinary, else by the interpreter."""
+        if self.structs is not None:
+            groups = self.structs.ask(prepared.fetch)
+            if groups is not None:
+                return ask_generated(prepared, groups, self.variables, in_structs=True)
+            self.leave_structs()
         find = self.program.asks.get(prepared.fetch.id) if self.program else None
         if find is not None:
             try:
@@ -79,6 +93,35 @@ class Execution:
             except UNEXPECTED:
                 self.tree.fallbacks += 1
         return ask(self.tree, prepared, self.variables, self.coerced)
+
+    def _absorbed_in_structs(self, asked: Ask, response: SubgraphResponse) -> bool:
+        if self.structs is None or response.body is None:
+            return False
+        targets: Any = [batch.targets for _, batch in asked.batches]  # of an `Ask` in structs these are structs
+        if not self.structs.absorb(asked.prepared.fetch, response.body, targets):
+            return False
+        self.brought += ((asked.prepared, response.body),)
+        return True
+
+    def _in_tree(self, asked: Ask) -> Ask:
+        """The same request on behalf of objects of the tree, in which everything is from here on."""
+        self.leave_structs()
+        if not asked.in_structs:
+            return asked
+        again = self._ask(asked.prepared)
+        assert again is not None  # what was asked before follows from what was absorbed
+        return again
+
+    def leave_structs(self) -> None:
+        """Do what was absorbed so far once more, with the tree."""
+        if self.structs is None:
+            return
+        left, self.structs = self.structs, None
+        left.leave()
+        for prepared, body in self.brought:
+            asked = self._ask(prepared)
+            assert asked is not None
+            absorb(self.tree, asked, decode_json(body), errors_max=self.limits.answer_errors_max)
 
     async def _send(self, asked: Ask) -> SubgraphResponse:
         """Hand the request to its transport; an exception other than `SubgraphError` is a bug and fails this fetch."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from graphql import (
@@ -20,9 +21,16 @@ from trifolio.conditions import ALWAYS
 from trifolio.executor.codegen import FIELDS_MAX, OnDemand, count_fields, selections_below
 from trifolio.executor.completion import make_room
 from trifolio.executor.introspection import NOTHING, Introspected, introspect
+from trifolio.executor.structs import StructsOnDemand, StructsRoom, generate_structs
 from trifolio.executor.tree import Brings, KeyPath, Sources
 from trifolio.query_plan import Entry, Fetch, Plan
 from trifolio.work import Work
+
+STRUCTS_AFTER: Final = 100
+"""100 answers: making structs takes as long as they save in some tens of answers."""
+
+STRUCT_FIELDS_MAX: Final = 500
+"""Output fields beyond which no structs are made: making them would take longer than they save."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,8 @@ class PreparedPlan:
     """For every fetch, by its place in `fetches`, the places of those that wait for it."""
     code: OnDemand
     """The plan as Python."""
+    structs: StructsOnDemand
+    """The answer's shape, for plans that are used often."""
     introspected: Introspected | None
     """What the schema says; None where that is asked for each request, as it takes variables."""
     sources: Sources
@@ -70,12 +80,15 @@ def prepare(
     *,
     name: str = "",
     interpretations: int | None = 1,
+    room: StructsRoom | None = None,
+    structs_after: int = STRUCTS_AFTER,
     schema: GraphQLSchema | None = None,
     work: Work | None = None,
 ) -> PreparedPlan:
     """Read the fetches' operations and turn `depends_on` round, counted in `work`.
 
-    So many first executions are interpretations, later ones run generated code; None: all are interpreted.
+    So many first executions are interpretations, later ones run generated code; None: all are interpreted. Those that
+    are wanted as JSON text are made of structs after so many, where there is `room`.
     `schema` is the API schema, asked for introspection alone. Raises WorkExceeded where that takes too much.
     """
     introspected: Introspected | None = NOTHING
@@ -98,10 +111,24 @@ def prepare(
         name=name,
         dependants=tuple(map(tuple, dependants)),
         code=OnDemand(plan, name=name, after=interpretations),
+        structs=_structs(plan, fetches, name, room, structs_after),
         introspected=introspected,
         sources=_sources(fetches),
         held_bytes=_held_bytes(plan) + (0 if introspected is None else introspected.held_bytes),
     )
+
+
+def _structs(
+    plan: Plan, fetches: Sequence[PreparedFetch], name: str, room: StructsRoom | None, after: int
+) -> StructsOnDemand:
+    fields = count_fields(plan.selection, STRUCT_FIELDS_MAX)
+    shares = {
+        (item.fetch.id, entry.alias): shared
+        for item in fetches
+        for entry, shared in zip(item.fetch.entries, item.shares_results, strict=True)
+    }
+    make = partial(generate_structs, plan, shares, name=name)
+    return StructsOnDemand(make, fields=fields, room=room if fields <= STRUCT_FIELDS_MAX else None, after=after)
 
 
 _UNBOUNDED: Final = 10**9
@@ -116,7 +143,7 @@ _FETCH_BYTES: Final = 3_000
 _ENTRY_BYTES: Final = 1_500
 _FIELD_BYTES: Final = 360
 _LINE_BYTES: Final = 1_100
-_GUARDED_LINE_BYTES: Final = 1_600
+_GUARDED_LINE_BYTES: Final = 1_000
 """What they take in memory, measured: a plan, a fetch, an entry, an output field, and a field in generated code, in the
 text for whole answers and in that for answers in which something is missing."""
 

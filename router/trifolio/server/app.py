@@ -336,6 +336,7 @@ class App:
             method=method,
             queries_only=method == "GET",
             incremental=incremental,
+            as_text=True,
         )
 
     # ---- the rest ----

@@ -1,0 +1,602 @@
+"""A plan's answer as structs: subgraphs' bytes are decoded into the shape that the client gets, and encoded from it.
+
+Problem: a dictionary per object is decoded, merged into others, checked and copied into one more, value by value in
+Python, though for most plans the answer's shape is known beforehand and so is all that may stand in it.
+Idea: a `msgspec.Struct` per place of the answer, with the client's fields in the client's order. The decoder checks the
+types and fills in what the first request brings; what later ones bring is set on the same objects; the encoder leaves
+out what is not set. No value is looked at in Python but those that are asked with.
+
+Why it is right: it serves the case that all is as it should be, and remembers the bytes. At the first thing that is not
+(a value of another type, a null where there may be none, an error, an entity that is missing, a fetch that failed, too
+many bytes) everything is done again with dictionaries from these bytes, as if it had been so from the start. So errors,
+nulls and places have one implementation, which is the other one, and tests compare the two.
+
+    { users { name reviews { body } } }   users and their keys from one subgraph, reviews from another
+
+    class User:   name: str, reviews: list[Review] = UNSET, id: str      `id` is not shown
+    decode        User(name="Ann", id="1")
+    absorb        user.reviews = item.reviews
+    finish        user.id = UNSET
+    encode        {"users":[{"name":"Ann","reviews":[{"body":"..."}]}]}
+
+What it is not for: objects whose fields depend on their type or on a variable, two fields of the answer from one value,
+what the router says of the schema, and requests that ask with anything but plain values: such plans have no structs.
+
+Limits: an answer has at most as many bytes as it may have values (`answer_values_max`), so never more values; what
+is shown at several places counts as often. Cost: some 150 microseconds and 4 kB per field, once per plan that is used
+often; all plans share one room.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal
+from weakref import finalize
+
+import msgspec
+from graphql import FieldNode, InlineFragmentNode, OperationDefinitionNode, SelectionSetNode, parse
+from msgspec import UNSET, Meta, Struct, defstruct
+
+from trifolio.conditions import ALWAYS
+from trifolio.executor.ask_text import UNEXPECTED, Group, UnexpectedError, is_simple, write_ask
+from trifolio.executor.encoding import encode_json
+from trifolio.executor.source_text import Text
+from trifolio.query_plan import (
+    Entry,
+    Fetch,
+    LeafShape,
+    ListShape,
+    ObjectShape,
+    OutputField,
+    Plan,
+    Selection,
+    Shape,
+    TypenameShape,
+)
+
+LISTS_MAX: Final = 12
+"""Lists inside lists of objects: CPython allows 20 nested loops."""
+LEAVES_MAX: Final = 8
+"""Answers in a row that could not be had so, after which it is not tried for a while."""
+PAUSE_ANSWERS: Final = 1_000
+"""For how many answers it is not tried then."""
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+# ---- one answer ----
+
+
+class StructAnswer:
+    """The answer to one request in the making, as long as nothing is out of the ordinary."""
+
+    __slots__ = ("_bytes_left", "_owner", "_program", "_root")
+
+    def __init__(self, owner: "StructsOnDemand", program: "StructProgram", bytes_max: int) -> None:
+        self._owner = owner
+        self._program = program
+        self._bytes_left = bytes_max
+        self._root = program.root()
+
+    def ask(self, fetch: Fetch) -> list[Group] | None:
+        """A group for every alias of an entity fetch; None where it is to be found out in another way."""
+        try:
+            return self._program.fetches[fetch.id].ask(self._root)
+        except UNEXPECTED:
+            return None
+
+    def absorb(self, fetch: Fetch, body: bytes, targets: Sequence[Sequence[list[Struct]]]) -> bool:
+        """Take over what a fetch brought for the targets of each of its aliases.
+
+        False where that cannot be done; then nothing of this answer is to be used any more.
+        """
+        own = self._program.fetches[fetch.id]
+        self._bytes_left -= len(body)
+        if self._bytes_left < 0:
+            return False
+        try:
+            envelope = own.decoder.decode(body)
+            if envelope.errors:
+                return False
+            self._bytes_left -= own.absorb(self._root, envelope.data, targets)
+        except (msgspec.MsgspecError, RecursionError, *UNEXPECTED):
+            return False
+        return self._bytes_left >= 0
+
+    def encode(self) -> bytes | None:
+        """The data as JSON text, when every fetch has ended; None where it cannot be had."""
+        try:
+            self._program.finish(self._root)
+            text = _ENCODE(self._root)
+        except (msgspec.MsgspecError, RecursionError, *UNEXPECTED):
+            return None
+        self._owner.leaves = 0
+        return text
+
+    def leave(self) -> None:
+        """Take note that the answer could not be had so."""
+        self._owner.leave()
+
+
+class StructsRoom:
+    """How many output fields the structs of all plans may have together: each takes some 4 kB."""
+
+    __slots__ = ("fields_left",)
+
+    def __init__(self, fields_max: int) -> None:
+        self.fields_left = fields_max
+
+    def take(self, fields: int) -> bool:
+        """Whether there is room for so many more; then it is taken."""
+        if fields > self.fields_left:
+            return False
+        self.fields_left -= fields
+        return True
+
+    def give_back(self, fields: int) -> None:
+        """They are no longer there."""
+        self.fields_left += fields
+
+
+class StructsOnDemand:
+    """A plan's structs, made when the plan is used often, and left alone for a while where they are of no use."""
+
+    __slots__ = ("__weakref__", "_fields", "_left", "_make", "_program", "_room", "leaves")
+
+    def __init__(
+        self, make: "Callable[[], StructProgram | None]", *, fields: int, room: StructsRoom | None, after: int | None
+    ) -> None:
+        """They are made with `make` after so many answers, where there is `room` for their `fields`; None: never."""
+        self._make = make
+        self._fields = fields
+        self._room = room
+        self._left = None if room is None else after
+        self._program: StructProgram | None = None
+        self.leaves = 0
+        """Answers in a row that could not be had so."""
+
+    def begin(self, bytes_max: int) -> StructAnswer | None:
+        """An answer to begin with; None where the plan has no structs, or none now."""
+        if self._left is None:
+            return None if self._program is None else StructAnswer(self, self._program, bytes_max)
+        if self._left > 0:
+            self._left -= 1
+            return None
+        self._left = None
+        if self._program is None and self._room is not None:
+            self._program = self._made(self._room)
+        return self.begin(bytes_max)
+
+    def _made(self, room: StructsRoom) -> "StructProgram | None":
+        if not room.take(self._fields):
+            self._left = PAUSE_ANSWERS
+            return None
+        program = self._make()
+        if program is None:
+            room.give_back(self._fields)
+        else:
+            finalize(self, room.give_back, self._fields).atexit = False
+        return program
+
+    def leave(self) -> None:
+        """Take note of an answer that could not be had so."""
+        self.leaves += 1
+        if self.leaves >= LEAVES_MAX:
+            self.leaves, self._left = 0, PAUSE_ANSWERS
+
+
+# ---- the structs and functions of a plan ----
+
+
+class _Envelope(Struct):
+    """What stands around the data; each fetch has one of its own."""
+
+    data: Any
+    errors: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class StructFetch:
+    """How one fetch of a plan is asked and absorbed."""
+
+    decoder: "msgspec.json.Decoder[_Envelope]"
+    ask: Callable[[Struct], list[Group]]
+    """From the root to a group for every alias; raises one of `UNEXPECTED`."""
+    absorb: Callable[[Struct, Any, Sequence[Sequence[list[Struct]]]], int]
+    """From the root, data and targets to how many bytes are shown a second time; raises one of `UNEXPECTED`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StructProgram:
+    """A plan's structs, and the functions that fill them."""
+
+    source: str
+    root: Callable[[], Struct]
+    """An answer in which nothing is set."""
+    fetches: Mapping[int, StructFetch]
+    """By fetch id: all of them."""
+    finish: Callable[[Struct], None]
+    """Take away what is not shown."""
+
+
+def generate_structs(plan: Plan, shares: Mapping[tuple[int, str], bool], *, name: str) -> StructProgram | None:
+    """Make the structs of a plan and compile its functions; None where its shape is not known beforehand.
+
+    `shares` says by fetch id and alias whether objects that asked for the same may hold the very same result.
+    """
+    try:
+        return _Making(plan, shares).program(name)
+    except _NotStaticError:
+        return None
+
+
+class _NotStaticError(Exception):
+    """Raised where it takes a request, or its data, to know the answer's shape."""
+
+
+_Brought = dict[str, "_Brought | None"]
+"""What a selection of a fetch's operation brings: None for a leaf."""
+_Source = tuple[int, str]
+"""A fetch's id, and the alias; empty for a root fetch."""
+
+
+@dataclass(slots=True)
+class _Position:
+    """A place of the answer: one object, or the objects in a list."""
+
+    selection: Selection
+    made_by: _Source | None
+    """What brings the objects themselves; None for the root."""
+    brought: dict[str, _Source] = field(default_factory=dict)
+    """By key, what brings it."""
+    inner: dict[str, "_Position"] = field(default_factory=dict)
+    struct: type[Struct] | None = None
+    types: dict[str, Any] = field(default_factory=dict)
+    """The type of each key."""
+
+    @property
+    def hidden(self) -> list[str]:
+        """Keys that the client does not see."""
+        shown = {each.key for each in self.selection.fields}
+        return [key for key in self.brought if key not in shown]
+
+
+class _Making:
+    """The structs of one plan in the making."""
+
+    def __init__(self, plan: Plan, shares: Mapping[tuple[int, str], bool]) -> None:
+        self._plan = plan
+        self._shares = shares
+        self._root = _Position(plan.selection, None)
+        self._structs: dict[object, type[Struct]] = {}
+        self._brought: dict[_Source, _Brought] = {}
+        self._items: dict[_Source, Any] = {}
+
+    def program(self, name: str) -> StructProgram:
+        """Everything; raises _NotStaticError."""
+        plan = self._plan
+        if plan.introspection is not None or plan.deferred:
+            raise _NotStaticError
+        for fetch in plan.fetches:
+            self._place_fetch(fetch)
+        root = self._make_struct(self._root)
+        text = Text(UnexpectedError=UnexpectedError, encode_json=encode_json, encode=_ENCODE, UNSET=UNSET)
+        decoders = {fetch.id: self._decoder(fetch) for fetch in plan.fetches}
+        for fetch in plan.fetches:
+            if fetch.is_entity_fetch:
+                write_ask(text, fetch, _by_attribute)
+            self._write_absorb(text, fetch)
+        with text.block("def finish(root):"):
+            self._write_finish(text, self._root, "root", 0)
+            text.line("return None")
+        functions: dict[str, Any] = text.functions(f"plan {name or 'unnamed'}, structs", "finish")
+        fetches = {
+            number: StructFetch(decoder, functions.get(f"ask_{number}", _ask_nothing), functions[f"absorb_{number}"])
+            for number, decoder in decoders.items()
+        }
+        return StructProgram(text.source, root, fetches, functions["finish"])
+
+    # ---- what is brought where ----
+
+    def _place_fetch(self, fetch: Fetch) -> None:
+        if fetch.condition != ALWAYS:
+            raise _NotStaticError
+        by_alias = _read_operation(fetch)
+        if fetch.is_entity_fetch:
+            if not is_simple(fetch) or any(entry.fallbacks for entry in fetch.entries):
+                raise _NotStaticError
+        elif len(fetch.entries) != 1 or fetch.entries[0].paths != ((),):
+            raise _NotStaticError
+        for entry in fetch.entries:
+            if entry.keys:
+                raise _NotStaticError
+            source = fetch.id, entry.alias if fetch.is_entity_fetch else ""
+            brought = self._brought[source] = by_alias[source[1]]
+            for path in entry.paths:
+                if sum(step.lists for step in path) > LISTS_MAX:
+                    raise _NotStaticError
+                position = self._root
+                for step in path:
+                    if step.key not in position.inner or not _all_are(step.types, position):
+                        raise _NotStaticError
+                    position = position.inner[step.key]
+                if not _all_are(entry.types, position):
+                    raise _NotStaticError
+                self._check_asked(entry, position)
+                self._place(position, brought, source)
+
+    def _check_asked(self, entry: Entry, position: _Position) -> None:
+        """What an object is asked with has to be there."""
+        needed = {item.key for item in entry.representation.fields}
+        if entry.alias and entry.representation.typename is None:
+            needed.add("__typename")
+        if not needed <= position.brought.keys():
+            raise _NotStaticError
+
+    def _place(self, position: _Position, brought: _Brought, source: _Source) -> None:
+        shown = {each.key: each for each in position.selection.fields}
+        for key, inner in brought.items():
+            if key in position.brought:  # what is there may stay, or be completed: that is for the other way to say
+                raise _NotStaticError
+            position.brought[key] = source
+            if inner is not None:
+                selection = _selection_of(shown[key].shape) if key in shown else None
+                if selection is None:
+                    raise _NotStaticError
+                position.inner[key] = _Position(selection, source)
+                self._place(position.inner[key], inner, source)
+
+    # ---- structs ----
+
+    def _make_struct(self, position: _Position) -> type[Struct]:
+        """The struct of a position, with those inside; positions that are alike have one."""
+        selection = position.selection
+        if not selection.is_possible:
+            raise _NotStaticError
+        for inner in position.inner.values():
+            inner.struct = self._make_struct(inner)
+        fields: list[tuple[str, Any, object]] = []
+        for each in selection.fields:
+            if each.key != each.response_key or each.types is not None or each.condition != ALWAYS:
+                raise _NotStaticError
+            constant = each.shape.constant if isinstance(each.shape, TypenameShape) else None
+            if constant is None and each.key not in position.brought:
+                raise _NotStaticError
+            position.types[each.key] = _type_of(each, position)
+            fields.append((each.key, position.types[each.key], constant or self._default(position, each.key)))
+        for key in position.hidden:
+            position.types[key] = _typename_type(selection) if key == "__typename" else Any
+            fields.append((key, position.types[key], self._default(position, key)))
+        if len({key for key, _, _ in fields}) < len(fields):
+            raise _NotStaticError
+        return self._struct(fields)
+
+    def _default(self, position: _Position, key: str) -> object:
+        return _REQUIRED if position.brought[key] == position.made_by else UNSET
+
+    def _struct(self, fields: Sequence[tuple[str, Any, object]]) -> type[Struct]:
+        identity = tuple(fields)
+        if identity not in self._structs:
+            own: list[Any] = [
+                (_attribute(key), kind) if default is _REQUIRED else (_attribute(key), kind, default)
+                for key, kind, default in fields
+            ]
+            names = {_attribute(key): key for key, _, _ in fields}
+            # Nothing in an answer refers back to what is around it: there is no garbage to look for.
+            self._structs[identity] = defstruct("Answer", own, rename=names, kw_only=True, gc=False)
+        return self._structs[identity]
+
+    def _positions(self, entry: Entry) -> Iterator[_Position]:
+        for path in entry.paths:
+            position = self._root
+            for step in path:
+                position = position.inner[step.key]
+            yield position
+
+    def _decoder(self, fetch: Fetch) -> "msgspec.json.Decoder[_Envelope]":
+        """What reads a fetch's whole response."""
+        data: dict[str, Any] = {}
+        for entry in fetch.entries:
+            for position in self._positions(entry):
+                source = fetch.id, entry.alias if fetch.is_entity_fetch else ""
+                types = {key: position.types[key] for key in self._brought[source]}
+                if not fetch.is_entity_fetch:
+                    data = types
+                    continue
+                item: Any = self._struct([(key, kind, _REQUIRED) for key, kind in types.items()])
+                if data.setdefault(entry.alias, list[item]) != list[item]:
+                    raise _NotStaticError
+                self._items[source] = item
+        inside = self._struct([(key, kind, _REQUIRED) for key, kind in data.items()])
+        envelope = defstruct("Envelope", [("data", inside), ("errors", Any, None)], bases=(Struct,), gc=False)
+        return msgspec.json.Decoder(envelope)
+
+    # ---- functions ----
+
+    def _write_absorb(self, text: Text, fetch: Fetch) -> None:
+        """`absorb_N(root, data, targets)`: set what came on the objects that asked for it."""
+        with text.block(f"def absorb_{fetch.id}(root, data, targets):"):
+            if not fetch.is_entity_fetch:
+                for key in self._brought[fetch.id, ""]:
+                    text.line(f"root.{_attribute(key)} = data.{_attribute(key)}")
+                text.line("return 0")
+                return
+            text.line("repeated = 0")
+            for number, alias in enumerate(dict.fromkeys(entry.alias for entry in fetch.entries)):
+                text.line(f"items, groups = data.{_attribute(alias)}, targets[{number}]")
+                with text.block("if len(items) != len(groups):"):
+                    text.line("raise UnexpectedError")
+                sets = [f"place.{_attribute(key)} = item.{_attribute(key)}" for key in self._brought[fetch.id, alias]]
+                with text.block("for item, places in zip(items, groups):"):
+                    again = None
+                    if not self._may_share(fetch, alias):
+                        decode = msgspec.json.Decoder(self._items[fetch.id, alias]).decode
+                        again = f"item = {text.constant('decode', decode)}(encoded)"
+                    self._write_sets(text, sets, again)
+            text.line("return repeated")
+        text.line("")
+
+    def _may_share(self, fetch: Fetch, alias: str) -> bool:
+        """Whether objects that asked for the same may hold the very same result.
+
+        They may where it has no objects inside, where nothing else is set on these, or where all who ask stand at one
+        position, as the same is set on all of these.
+        """
+        if all(inner is None for inner in self._brought[fetch.id, alias].values()) or self._shares[fetch.id, alias]:
+            return True
+        entries = [entry for entry in fetch.entries if entry.alias == alias]
+        return len(entries) == 1 and len(entries[0].paths) == 1
+
+    def _write_sets(self, text: Text, sets: Sequence[str], again: str | None) -> None:
+        """Statements that set an item on its places; `again` makes a copy for each of them, where it takes one."""
+        with text.block("if len(places) > 1:"):
+            text.line("encoded = encode(item)")
+            text.line("repeated += (len(places) - 1) * len(encoded)")
+            if again is not None:
+                with text.block("for place in places[1:]:"):
+                    for each in (again, *sets):
+                        text.line(each)
+                text.line("places = places[:1]")
+                text.line(again)
+        with text.block("for place in places:"):
+            for each in sets or ["pass"]:
+                text.line(each)
+
+    def _write_finish(self, text: Text, position: _Position, place: str, lists: int) -> None:
+        """Statements that take away what is not shown of the object in `place`, and of those inside."""
+        for key in position.hidden:
+            text.line(f"{place}.{_attribute(key)} = UNSET")
+        for key, inner in position.inner.items():
+            if not _has_hidden(inner):
+                continue
+            indent = text.indent
+            value = text.name(key.strip("_") or "value")
+            text.line(f"{value} = {place}.{_attribute(key)}")
+            shape = next(each.shape for each in position.selection.fields if each.key == key)
+            depth = lists
+            while isinstance(shape, ListShape):
+                shape, depth = shape.item, depth + 1
+                text.line(f"if {value} is not None:")
+                item = text.name("item")
+                text.indent += 1
+                text.line(f"for {item} in {value}:")
+                text.indent += 1
+                value = item
+            if depth > LISTS_MAX:
+                raise _NotStaticError
+            with text.block(f"if {value} is not None:"):
+                self._write_finish(text, inner, value, depth)
+            text.indent = indent
+
+
+def _all_are(types: Sequence[str], position: _Position) -> bool:
+    """Whether all objects of a position are of these types, and say so; no types: whatever they are."""
+    possible = position.selection.types
+    return not types or ("__typename" in position.brought and bool(possible) and possible <= set(types))
+
+
+def _ask_nothing(_: Struct) -> list[Group]:
+    return []
+
+
+def _has_hidden(position: _Position) -> bool:
+    return bool(position.hidden) or any(map(_has_hidden, position.inner.values()))
+
+
+_REQUIRED: Final = "required"
+"""In place of a default: the field has to come with the object."""
+
+
+def _attribute(key: str) -> str:
+    """The attribute for a key: no keyword, and none of a struct's own."""
+    assert key.isascii(), key
+    assert key.isidentifier(), key
+    return f"k_{key}"
+
+
+def _by_attribute(text: Text, place: str, key: str) -> str:
+    return f"{place}.{_attribute(key)}"
+
+
+# ---- types ----
+
+_LEAVES: Final[Mapping[str, Any]] = {
+    "Int": Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)],
+    "Float": int | float,
+    "String": str,
+    "Boolean": bool,
+    "ID": str,
+}
+_ANY_VALUE: Final[Any] = bool | int | float | str | list | dict
+"""Whatever JSON can say, but null."""
+
+
+def _type_of(each: OutputField, position: _Position) -> Any:
+    """What the decoder lets through for a field; what could be coerced is left to the other way."""
+    return _type_in(each.shape, each.key, position)
+
+
+def _type_in(shape: Shape, key: str, position: _Position) -> Any:
+    kind: Any
+    if isinstance(shape, TypenameShape):
+        return Literal[shape.constant] if shape.constant else _typename_type(position.selection)
+    if isinstance(shape, ListShape):
+        item: Any = _type_in(shape.item, key, position)
+        kind = list[item]
+    elif isinstance(shape, ObjectShape):
+        if key not in position.inner:
+            raise _NotStaticError
+        kind = position.inner[key].struct
+    elif isinstance(shape, LeafShape):
+        if shape.values is not None and not shape.values:
+            raise _NotStaticError
+        kind = _LEAVES.get(shape.name, _ANY_VALUE) if shape.values is None else Literal[tuple(sorted(shape.values))]
+    else:
+        raise _NotStaticError
+    return kind if shape.non_null else kind | None
+
+
+def _typename_type(selection: Selection) -> Any:
+    return Literal[tuple(sorted(selection.types))] if selection.types else str
+
+
+def _selection_of(shape: Shape) -> Selection | None:
+    while isinstance(shape, ListShape):
+        shape = shape.item
+    return shape.selection if isinstance(shape, ObjectShape) else None
+
+
+# ---- a fetch's operation ----
+
+
+def _read_operation(fetch: Fetch) -> dict[str, _Brought]:
+    """What each alias of a fetch brings; a root fetch has one, the empty alias."""
+    document = parse(fetch.operation, no_location=True)
+    if len(document.definitions) != 1:  # fragments
+        raise _NotStaticError
+    operation = document.definitions[0]
+    assert isinstance(operation, OperationDefinitionNode)
+    if not fetch.is_entity_fetch:
+        return {"": _read(operation.selection_set, of_entities=False)}
+    return {
+        (node.alias or node.name).value: _read(node.selection_set, of_entities=True)
+        for node in operation.selection_set.selections
+        if isinstance(node, FieldNode) and node.selection_set is not None
+    }
+
+
+def _read(selection_set: SelectionSetNode, *, of_entities: bool) -> _Brought:
+    """The keys of a selection set. Entities are of one type each, which the inline fragments there name."""
+    brought: _Brought = {}
+    for node in selection_set.selections:
+        if node.directives:
+            raise _NotStaticError
+        if isinstance(node, FieldNode):
+            key = (node.alias or node.name).value
+            if key in brought:
+                raise _NotStaticError
+            brought[key] = None if node.selection_set is None else _read(node.selection_set, of_entities=False)
+        elif isinstance(node, InlineFragmentNode) and of_entities and len(selection_set.selections) == 1:
+            brought.update(_read(node.selection_set, of_entities=False))
+        else:
+            raise _NotStaticError
+    return brought

@@ -1,0 +1,275 @@
+"""Answers made of structs: the same as those made of dictionaries, or left to these."""
+
+import gc
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.executor.shop import Canned, leaf, plan
+from trifolio.composer import Subgraph, compose
+from trifolio.conditions import Condition
+from trifolio.errors import ErrorCode, InternalText, SubgraphError
+from trifolio.executor import Answer, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
+from trifolio.executor.prepare import STRUCT_FIELDS_MAX, PreparedPlan
+from trifolio.executor.structs import LEAVES_MAX, PAUSE_ANSWERS, StructsRoom
+from trifolio.limits import Limits
+from trifolio.planner import plan as plan_operation
+from trifolio.query_plan import LeafShape, ListShape, ObjectShape, OutputField, Plan, Selection, TypenameShape
+from trifolio.supergraph import Supergraph
+
+LAMP = {"__typename": "Product", "id": "1", "name": 'Lamp "ü"', "weight": 3}
+DESK = {"__typename": "Product", "id": "2", "name": None, "weight": None}
+REVIEWED = [{"price": 7, "stars": 1}, {"price": None, "stars": 2}]
+LIMITS = Limits()
+
+
+def subgraphs(products: object = (LAMP, DESK, LAMP), reviews: object = REVIEWED) -> dict[str, Canned]:
+    """Both of the shop, which answer with JSON text."""
+    return {"products": text({"data": {"products": products}}), "reviews": text({"data": {"_e": reviews}})}
+
+
+def body_of(subgraph: Canned) -> bytes:
+    """What it answers."""
+    assert isinstance(subgraph.answer, bytes)
+    return subgraph.answer
+
+
+def text(answer: object) -> Canned:
+    """A subgraph that answers with this as JSON text."""
+    return Canned(json.dumps(answer).encode())
+
+
+async def answered(
+    made: Plan | PreparedPlan, transports: Mapping[str, Transport], limits: Limits = LIMITS
+) -> tuple[Answer, bool]:
+    """The answer that is asked for as text, and whether it was made of structs; it is what dictionaries come to."""
+    prepared = (
+        made
+        if isinstance(made, PreparedPlan)
+        else prepare(made, interpretations=0, room=StructsRoom(10_000), structs_after=0)
+    )
+    plain = await execute(prepared, transports=transports, limits=limits)
+    answer = await execute(prepared, transports=transports, limits=limits, as_text=True)
+    assert json.dumps(answer.to_json()) == json.dumps(plain.to_json())
+    return answer, answer.text is not None
+
+
+async def test_an_answer_has_what_the_client_selected_in_its_order() -> None:
+    """What was asked for beside it is not shown; a product that stands twice is asked for once."""
+    answer, of_structs = await answered(plan(), subgraphs())
+    assert of_structs
+    assert answer.text is not None
+    lamp = {"id": "1", "name": 'Lamp "ü"', "price": 7, "stars": 1}
+    assert json.loads(answer.text) == {"products": [lamp, {"id": "2", "name": None, "price": None, "stars": 2}, lamp]}
+    assert list(json.loads(answer.text)["products"][0]) == ["id", "name", "price", "stars"]
+
+
+ERROR = {"message": "no"}
+IMPOSSIBLE = ObjectShape(Selection((), is_possible=False))
+FAILURE = SubgraphError(ErrorCode.SUBGRAPH_UNREACHABLE, "reviews", internal=InternalText("away"))
+AMISS: dict[str, dict[str, Canned]] = {
+    "an identifier that is a number": subgraphs([{**LAMP, "id": 1}], REVIEWED[:1]),
+    "a number beyond its range": subgraphs(reviews=[{"price": 2**31, "stars": 1}, REVIEWED[1]]),
+    "a whole number with a point": subgraphs(reviews=[{"price": 7.0, "stars": 1}, REVIEWED[1]]),
+    "null where there may be none": subgraphs(reviews=[{"price": 7, "stars": None}, REVIEWED[1]]),
+    "a field that is not there": subgraphs(reviews=[{"price": 7}, REVIEWED[1]]),
+    "an entity that does not exist": subgraphs(reviews=[None, REVIEWED[1]]),
+    "an entity too few": subgraphs(reviews=REVIEWED[:1]),
+    "an entity too many": subgraphs(reviews=[*REVIEWED, REVIEWED[0]]),
+    "no entities": subgraphs(reviews=None),
+    "a product without a key": subgraphs([{**LAMP, "id": None}, DESK], REVIEWED[:1]),
+    "a product of no known type": subgraphs([{**LAMP, "__typename": "Shop"}]),
+    "a product that is none": subgraphs([7]),
+    "an error beside the data": {
+        **subgraphs(),
+        "reviews": text({"data": {"_e": REVIEWED}, "errors": [{"message": "x"}]}),
+    },
+    "an error without data": {**subgraphs(), "products": text({"data": None, "errors": [ERROR]})},
+    "no JSON": {**subgraphs(), "reviews": Canned(b'{"data": {"_e": [')},
+    "no object": {**subgraphs(), "products": text([1])},
+    "half a character": {**subgraphs(), "products": Canned(b'{"data": {"products": [{"id": "\\ud800"}]}}')},
+    "bytes that are no text": {**subgraphs(), "products": Canned(b'{"data": {"products": [{"id": "\xff"}]}}')},
+    "a subgraph that is away": {**subgraphs(), "reviews": Canned(FAILURE)},
+    "the first subgraph is away": {**subgraphs(), "products": Canned(FAILURE)},
+    "an answer that is no text": {
+        **subgraphs(),
+        "reviews": Canned({"data": {"_e": REVIEWED}}),
+    },
+}
+
+
+@pytest.mark.parametrize("name", AMISS)
+async def test_whatever_is_out_of_the_ordinary_is_left_to_dictionaries(name: str) -> None:
+    """Values, entities and errors that structs are not for: the answer is what it would have been without them."""
+    _, of_structs = await answered(plan(), AMISS[name])
+    assert not of_structs
+
+
+@pytest.mark.parametrize("spare", [0, -1])
+async def test_an_answer_has_no_more_bytes_than_it_may_have_values(spare: int) -> None:
+    """What is shown a second time counts again: many lamps can come of a few bytes."""
+    transports = subgraphs([LAMP] * 5, REVIEWED[:1])
+    brought = sum(len(body_of(each)) for each in transports.values())
+    again = 4 * len(json.dumps(REVIEWED[0], separators=(",", ":")))
+    limits = replace(LIMITS, answer_values_max=brought + again + spare)
+    answer, of_structs = await answered(plan(), transports, limits)
+    assert (of_structs, answer.errors) == (spare == 0, ())
+
+
+async def test_more_representations_than_allowed_are_refused_as_ever() -> None:
+    """The limit is the same one."""
+    answer, of_structs = await answered(plan(), subgraphs(), replace(LIMITS, representations_max=1))
+    assert not of_structs
+    assert {error.code for error in answer.errors} == {ErrorCode.TOO_MANY_REPRESENTATIONS}
+
+
+async def test_what_is_of_no_use_is_not_tried_for_a_while() -> None:
+    """While one subgraph is away no answer is begun with structs in vain; later it is tried again."""
+    prepared = prepare(plan(), interpretations=0, room=StructsRoom(10_000), structs_after=0)
+    for _ in range(LEAVES_MAX):
+        assert not (await answered(prepared, AMISS["a subgraph that is away"]))[1]
+    assert prepared.structs.begin(1_000) is None
+    for _ in range(PAUSE_ANSWERS - 1):
+        assert prepared.structs.begin(1_000) is None
+    assert (await answered(prepared, subgraphs()))[1]
+    for _ in range(LEAVES_MAX - 1):
+        await answered(prepared, AMISS["a subgraph that is away"])
+    assert (await answered(prepared, subgraphs()))[1]
+
+
+async def test_they_are_made_when_a_plan_is_used_often() -> None:
+    """The first answers are made without; nobody who wants values gets text."""
+    prepared = prepare(plan(), interpretations=0, room=StructsRoom(10_000), structs_after=2)
+    made = [(await answered(prepared, subgraphs()))[1] for _ in range(4)]
+    assert made == [False, False, True, True]
+    prepared = prepare(plan(), interpretations=0, structs_after=0)
+    assert not any([(await answered(prepared, subgraphs()))[1] for _ in range(4)])
+
+
+async def test_all_plans_share_one_room() -> None:
+    """Five fields fit, five more do not; when the first plan is gone they do, after a while."""
+    room = StructsRoom(9)
+    first, second = [prepare(plan(), interpretations=0, room=room, structs_after=0) for _ in range(2)]
+    assert [(await answered(each, subgraphs()))[1] for each in (first, second)] == [True, False]
+    assert room.fields_left == 4
+    del first
+    gc.collect()
+    assert room.fields_left == 9
+    for _ in range(PAUSE_ANSWERS - 1):
+        assert second.structs.begin(1_000) is None
+    assert [(await answered(second, subgraphs()))[1] for _ in range(2)] == [True, True]
+    unfit = prepare(NOT_STATIC["a condition"], interpretations=0, room=room, structs_after=0)
+    assert unfit.structs.begin(1_000) is None
+    assert room.fields_left == 4
+
+
+ON = Condition.literal("on", True)
+NOT_STATIC: dict[str, Plan] = {
+    "a condition": plan(fields=(replace(leaf("id", "ID"), condition=ON),)),
+    "a field of some types": plan(fields=(replace(leaf("id", "ID"), types=frozenset({"Product"})),)),
+    "two fields from one value": plan(fields=(leaf("id", "ID"), leaf("other", "ID", key="id"))),
+    "a field that nothing brings": plan(fields=(leaf("id", "ID"), leaf("size"))),
+    "a request under a condition": replace(
+        plan(), fetches=(plan().fetches[0], replace(plan().fetches[1], condition=ON))
+    ),
+    "an impossible type": replace(plan(), selection=Selection((OutputField("products", "products", IMPOSSIBLE),))),
+    "too many fields": plan(fields=tuple(leaf(f"id_{number}", "ID", key="id") for number in range(STRUCT_FIELDS_MAX))),
+}
+
+
+@pytest.mark.parametrize("name", NOT_STATIC)
+async def test_what_depends_on_a_request_or_its_data_has_no_structs(name: str) -> None:
+    """The plan's shape is not known beforehand, so dictionaries have it all."""
+    prepared = prepare(NOT_STATIC[name], interpretations=0, room=StructsRoom(10_000), structs_after=0)
+    assert not (await answered(prepared, subgraphs()))[1]
+    assert prepared.structs.begin(1_000) is None
+
+
+FIELDS: list[tuple[LeafShape | TypenameShape | ListShape, object, bool]] = [
+    (LeafShape("Float"), 3, True),
+    (LeafShape("Float"), 2.5, True),
+    (LeafShape("Float"), 10**30, True),
+    (LeafShape("Boolean", non_null=True), False, True),
+    (LeafShape("Color", values=frozenset({"RED", "BLUE"})), "BLUE", True),
+    (LeafShape("Color", values=frozenset({"RED"})), "BLUE", False),
+    (LeafShape("JSON"), {"a": [None, 1.5, 10**30]}, True),
+    (LeafShape("JSON", non_null=True), ["x"], True),
+    (LeafShape("JSON", non_null=True), None, False),
+    (ListShape(ListShape(LeafShape("Int", non_null=True)), non_null=True), [[1, 2], None], True),
+    (ListShape(ListShape(LeafShape("Int", non_null=True)), non_null=True), [[None]], False),
+    (TypenameShape(), "Product", True),
+    (TypenameShape("Product"), "Product", True),
+]
+
+
+@pytest.mark.parametrize(("shape", "value", "of_structs"), FIELDS, ids=range(len(FIELDS)))
+async def test_values_of_every_kind(
+    shape: LeafShape | TypenameShape | ListShape, value: object, of_structs: bool
+) -> None:
+    """Each is passed on as it came, or left to who knows better."""
+    key = "__typename" if isinstance(shape, TypenameShape) else "name"
+    made = plan(fields=(OutputField(key, key, shape, coordinate="Product.name"),))
+    assert (await answered(made, subgraphs([{**LAMP, key: value}], REVIEWED[:1])))[1] == of_structs
+
+
+SHARED = {
+    "users": """
+        type Query { first: [User!], second: [Post!] }
+        type User @key(fields: "id") { id: ID! }
+        type Post @key(fields: "id") { id: ID!, by: User! }
+    """,
+    "blog": """
+        type User @key(fields: "id") { id: ID!, best: Line }
+        type Line @key(fields: "id") { id: ID!, words: [String!] }
+    """,
+    "print": """
+        type Line @key(fields: "id") { id: ID!, size(of: Int): Int! }
+    """,
+}
+
+
+class Remembering:
+    """A subgraph that answers each operation as it is told, and the same entities again."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        self._answer = answer
+
+    async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
+        """One entity for each representation, from its key."""
+        data: dict[str, Any] = {}
+        for variable, values in request.variables.items():
+            alias = variable.replace("representations", "_entities") if "_" not in variable else f"_e{variable[-1]}"
+            size = re.search(rf"{alias}:.*?size\(of:\s*(\d)\)", request.operation, re.DOTALL)
+            assert isinstance(values, list)
+            data[alias] = [
+                {"size": int(size[1])} if size else {"best": {"id": each["id"], "words": ["a", each["id"]]}}
+                for each in values
+            ]
+        return SubgraphResponse(json.dumps({"data": data or self._answer}).encode())
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+async def test_one_result_at_two_places_becomes_two_where_something_else_comes_to_each() -> None:
+    """Both users are one, and so is their line; but its size is asked for with another argument at each place."""
+    header = '@link(url: "https://specs.apollo.dev/federation/v2.3", import: ["@key"])'
+    result = compose(
+        [Subgraph(name, f"http://{name}", f"extend schema {header} {sdl}") for name, sdl in SHARED.items()]
+    )
+    assert result.supergraph is not None, result.diagnostics
+    operation = "{ first { best { words size(of: 1) } } second { by { best { words size(of: 2) } } } }"
+    made = plan_operation(operation, Supergraph.parse(result.supergraph))
+    users = {"first": [{"id": "5"}, {"id": "5"}], "second": [{"id": "1", "by": {"id": "5"}}]}
+    transport = Remembering(users)
+    answer, of_structs = await answered(made, dict.fromkeys(SHARED, transport))
+    assert of_structs
+    line = {"words": ["a", "5"]}
+    assert answer.to_json()["data"] == {
+        "first": [{"best": {**line, "size": 1}}] * 2,
+        "second": [{"by": {"best": {**line, "size": 2}}}],
+    }
