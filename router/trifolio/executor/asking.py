@@ -16,7 +16,7 @@ from trifolio.executor.encoding import encode_json
 from trifolio.executor.merge import Json, copy_json, merge_response
 from trifolio.executor.prepare import PreparedFetch
 from trifolio.executor.representations import Batch, collect, collect_trails, missing_trail, represent
-from trifolio.executor.tree import Brings, LocatedError, MergedTree, Trail
+from trifolio.executor.tree import Absence, Brings, LocatedError, MergedTree, Trail
 from trifolio.query_plan import Entry, Path
 
 
@@ -163,9 +163,13 @@ def _note_unbuildable(tree: MergedTree, place: Json, trail: Trail, entry: Entry,
     if missing is None:
         tree.add_absence(place, brings)
         return
-    absence = tree.explain((*trail, *missing))
+    _pass_on(tree, place, brings, tree.explain((*trail, *missing)))
+
+
+def _pass_on(tree: MergedTree, place: Json, brings: Brings, absence: Absence | None) -> None:
+    """What is missing here is missing for a reason that is known; an error keeps the field that it is about."""
     if absence is not None:
-        tree.add_absence(place, brings, absence.errors)
+        tree.add_absence(place, brings, absence.errors, absence.paths if absence.place is place else ())
 
 
 def _fill_by_context(tree: MergedTree, path: Path, entry: Entry, brings: Brings, batches: _Batches) -> None:
@@ -181,9 +185,7 @@ def _fill_by_context(tree: MergedTree, path: Path, entry: Entry, brings: Brings,
             missing = missing or absent
         representation = _first_buildable(place, entry)
         if missing is not None:
-            absence = tree.explain(missing)
-            if absence is not None:
-                tree.add_absence(place, brings, absence.errors)
+            _pass_on(tree, place, brings, tree.explain(missing))
         elif representation is None:
             _note_unbuildable(tree, place, trail, entry, brings)
         else:
