@@ -328,7 +328,7 @@ async def test_waiting_for_a_turn_is_part_of_the_timeout() -> None:
         await gate.wait()
         await raw(WHOLE)(request, writer)
 
-    async with server(respond) as (url, seen), pooled(url, connections_max=1, timeout_ms=100) as transport:
+    async with server(respond) as (url, seen), pooled(url, connections_max=1, timeout_ms=500) as transport:
         codes = await asyncio.gather(*(code_of(transport.send(QUERY)) for _ in range(3)))
         assert codes == [ErrorCode.SUBGRAPH_TIMEOUT] * 3
         assert len(seen) == 1
