@@ -48,6 +48,8 @@ StockholdingId = Annotated[
 AuthorizationId = Annotated[
     str, Path(alias="authorizationId", description="The authorization's id.", json_schema_extra=ID_SCHEMA)
 ]
+InvestorId = Annotated[str | None, Query(alias="investorId", include_in_schema=False)]
+"""Users asks for the holding of the investor who gives a mandate."""
 From = Annotated[
     MomentText | None, Query(alias="from", description="The first moment whose prices are wanted, RFC 3339.")
 ]
@@ -137,9 +139,11 @@ def _holding_routes(use_cases: UseCases) -> APIRouter:
         response_model=HoldingBody,
         responses=problem_responses(*SIGNED_IN, NOT_FOUND),
     )
-    async def get_stockholding(caller: AnyCaller, stockholding_id: StockholdingId) -> Response:
+    async def get_stockholding(
+        caller: AnyCaller, stockholding_id: StockholdingId, investor_id: InvestorId = None
+    ) -> Response:
         """One of the caller's holdings; another user's is as if it did not exist."""
-        return _holding(await use_cases.stocks.holding(caller, stockholding_id))
+        return _holding(await use_cases.stocks.holding(caller, stockholding_id, investor_id=investor_id))
 
     @router.get(
         "/commitments/{authorizationId}",

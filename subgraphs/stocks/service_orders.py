@@ -208,8 +208,8 @@ class OrdersService:
         user = require_user(caller)
 
         async def work(connection: Connection) -> Order:
-            order = await store_orders.lock_order(connection, order_id)
-            if order is None or user.id not in (order.user_id, order.placed_by):
+            order = await store_orders.lock_viewed_order(connection, order_id, user.id)
+            if order is None:
                 raise Refusal(NOT_FOUND)
             if order.status is OrderStatus.CANCELLED:
                 return order

@@ -44,8 +44,8 @@ async def _reserve_committed(connection: Connection, order: Order, authorization
     holding = await store.lock_holding(connection, holding_id_of(order.user_id, order.stock_id))
     if holding is None:
         return Rejection(INSUFFICIENT_SHARES.code, INSUFFICIENT_SHARES.detail)
-    commitment = await store.lock_commitment(connection, authorization_id)
-    if commitment is None or not commitment.open or commitment.holding_id != holding.id:
+    commitment = await store.lock_commitment_over(connection, holding.id, authorization_id)
+    if commitment is None or not commitment.open:
         return Rejection(AUTHORIZATION_INACTIVE.code, AUTHORIZATION_INACTIVE.detail)
     if commitment.remaining < order.quantity:
         return Rejection(INSUFFICIENT_SHARES.code, "Fewer shares remain under the authorization. Sell fewer.")

@@ -152,11 +152,17 @@ class StocksService:
         async with self._database.reading() as connection:
             return await store.holdings_of(connection, user_id)
 
-    async def holding(self, caller: Caller, holding_id: str) -> Holding:
-        """One holding: the caller's own, or anybody's for users, which asks before it authorizes a broker."""
-        owner = None if caller.kind == "service" else require_user(caller).id
-        if owner is None:
+    async def holding(self, caller: Caller, holding_id: str, *, investor_id: str | None = None) -> Holding:
+        """One holding: the caller's own; users asks for an investor's before a broker is authorized.
+
+        Args:
+            investor_id: whose holding it has to be; users alone may say so, and without it asks for anybody's.
+        """
+        if caller.kind == "service" or investor_id is not None:
             require_service(caller, "users")
+            owner = investor_id
+        else:
+            owner = require_user(caller).id
         async with self._database.reading() as connection:
             found = await store.holdings_by_id(connection, [holding_id], owner)
         if holding_id not in found:
@@ -198,12 +204,12 @@ class StocksService:
         user = require_user(caller)
 
         async def work(connection: Connection) -> Holding:
-            holding = await store.lock_holding(connection, holding_id)
-            if holding is None or holding.user_id != user.id:
+            holding = await store.lock_own_holding(connection, holding_id, user.id)
+            if holding is None:
                 raise Refusal(NOT_FOUND)
             if expected_version is not None and expected_version != holding.version:
                 raise Refusal(PRECONDITION_FAILED)
-            commitment = await store.lock_commitment(connection, authorization_id)
+            commitment = await store.lock_commitment_over(connection, holding_id, authorization_id)
             changed = _recommitted(holding, commitment, amount)
             now = await connection.now()
             await store.save_commitment(connection, changed, now)
@@ -225,8 +231,8 @@ class StocksService:
         require_service(caller, "users")
 
         async def work(connection: Connection) -> CommitmentAnswer:
-            holding = await store.lock_holding(connection, request.holding_id)
-            if holding is None or holding.user_id != request.investor_id:
+            holding = await store.lock_own_holding(connection, request.holding_id, request.investor_id)
+            if holding is None:
                 raise Refusal(NOT_FOUND)
             done = await _receipt(connection, request, "open")
             if done is not None:
@@ -278,7 +284,7 @@ class StocksService:
 
 
 def _recommitted(holding: Holding, commitment: Commitment | None, amount: int) -> Commitment:
-    if commitment is None or commitment.holding_id != holding.id:
+    if commitment is None:
         raise Refusal(UNKNOWN_AUTHORIZATION, f"It commits no shares of this holding. {UNKNOWN_AUTHORIZATION.remedy}")
     if not commitment.open:
         raise Refusal(COMMITMENT_CLOSED)

@@ -72,6 +72,7 @@ _SELECT_HOLDING = select(*_HOLDING_COLUMNS, *_STOCK_COLUMNS).join_from(holdings,
 _SELECT_COMMITMENT = select(*_COMMITMENT_COLUMNS)
 _BY_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _BY_KEY: BindParameter[Any] = bindparam("key")
+_BY_OWNER: BindParameter[Any] = bindparam("owner_id")
 _HELD = holdings.c.free + holdings.c.committed + holdings.c.reserved > 0
 
 # The statements of an order's way are built once: that spares two thirds of what they cost.
@@ -86,6 +87,10 @@ _LOCKED_HOLDING: Mapping[str, Executable] = {
 _LOCKED_HOLDINGS: Mapping[str, Executable] = {
     "sqlite": _HOLDINGS_TO_LOCK,
     "postgresql": _HOLDINGS_TO_LOCK.with_for_update(of=holdings),
+}
+_LOCKED_OWN_HOLDING: Mapping[str, Executable] = {
+    "sqlite": _HOLDING_TO_LOCK.where(holdings.c.user_id == _BY_OWNER),
+    "postgresql": _HOLDING_TO_LOCK.where(holdings.c.user_id == _BY_OWNER).with_for_update(of=holdings),
 }
 _HOLDINGS_OF = _SELECT_HOLDING.where(holdings.c.user_id == _BY_KEY, _HELD).order_by(stocks.c.symbol)
 _UPDATE_HOLDING = update(holdings).where(holdings.c.id == _BY_KEY)
@@ -302,6 +307,13 @@ async def lock_holding(connection: Connection, holding_id: str) -> Holding | Non
     return None if row is None else _holding(row)
 
 
+async def lock_own_holding(connection: Connection, holding_id: str, user_id: str) -> Holding | None:
+    """A holding of that user's, locked; another user's is neither found nor locked."""
+    keys = {"key": holding_id, "owner_id": user_id}
+    row = await row_of(connection, _LOCKED_OWN_HOLDING[connection.dialect], keys)
+    return None if row is None else _holding(row)
+
+
 async def lock_holdings(connection: Connection, ids: Iterable[str]) -> dict[str, Holding]:
     """Those holdings, locked in id order; their stocks are not locked."""
     rows = await rows_of(connection, _LOCKED_HOLDINGS[connection.dialect], {"ids": list(ids)})
@@ -385,6 +397,13 @@ async def lock_commitment(connection: Connection, authorization_id: str) -> Comm
     """The commitment of an authorization, locked."""
     statement = _SELECT_COMMITMENT.where(share_commitments.c.authorization_id == authorization_id)
     row = await row_of(connection, locked(statement, connection))
+    return None if row is None else _commitment(row)
+
+
+async def lock_commitment_over(connection: Connection, holding_id: str, authorization_id: str) -> Commitment | None:
+    """The commitment of an authorization over shares of that holding, locked; one over another holding is not found."""
+    over = and_(share_commitments.c.authorization_id == authorization_id, share_commitments.c.holding_id == holding_id)
+    row = await row_of(connection, locked(_SELECT_COMMITMENT.where(over), connection))
     return None if row is None else _commitment(row)
 
 

@@ -76,6 +76,11 @@ _BY_KEY: BindParameter[Any] = bindparam("key")
 # Built once, as in `store`.
 _ORDER_BY_ID = _SELECT_ORDER.where(orders.c.id == _BY_KEY)
 _LOCK_ORDER = select(orders.c.id).where(orders.c.id == _BY_KEY).with_for_update()
+_VIEWER: BindParameter[Any] = bindparam("viewer_id")
+_IS_VIEWED = or_(orders.c.user_id == _VIEWER, orders.c.placed_by == _VIEWER)
+"""The investor whose order it is, and the broker who placed it."""
+_VIEWED_ORDER = _ORDER_BY_ID.where(_IS_VIEWED)
+_LOCK_VIEWED_ORDER = _LOCK_ORDER.where(_IS_VIEWED)
 _UPDATE_ORDER = update(orders).where(orders.c.id == _BY_KEY)
 _MOVE_ORDER = _UPDATE_ORDER.where(orders.c.state == bindparam("left_state"))
 _INSERT_FILL = insert(fills)
@@ -147,6 +152,15 @@ async def lock_order(connection: Connection, order_id: str) -> Order | None:
     return await order_by_id(connection, order_id)
 
 
+async def lock_viewed_order(connection: Connection, order_id: str, viewer_id: str) -> Order | None:
+    """An order that the viewer owns or placed, locked; any other is neither found nor locked."""
+    keys = {"key": order_id, "viewer_id": viewer_id}
+    if connection.dialect == "postgresql":
+        await connection.execute(_LOCK_VIEWED_ORDER, keys)
+    row = await row_of(connection, _VIEWED_ORDER, keys)
+    return None if row is None else _order(row)
+
+
 async def save_order(connection: Connection, order_id: str, state: OrderState, now: int, **values: object) -> None:
     """Moves a (locked) order to `state` and writes `values`; what waited for a retry is due at once."""
     changes = {"key": order_id, "state": state.value, "updated_at": now, "attempts": 0, "next_attempt_at": now}
@@ -198,26 +212,21 @@ async def insert_fill(connection: Connection, order: Order, fill: Fill, *, basis
     await connection.execute(_INSERT_FILL, values)
 
 
-def _visible_to(viewer_id: str) -> ColumnElement[bool]:
-    """The investor whose order it is, and the broker who placed it."""
-    return or_(orders.c.user_id == viewer_id, orders.c.placed_by == viewer_id)
-
-
 async def orders_by_id(connection: Connection, ids: Iterable[str], viewer_id: str) -> dict[str, Order]:
     """The orders of those ids that the viewer may see."""
-    statement = _SELECT_ORDER.where(orders.c.id.in_(list(ids)), _visible_to(viewer_id))
-    return {row[0]: _order(row) for row in await rows_of(connection, statement)}
+    statement = _SELECT_ORDER.where(orders.c.id.in_(list(ids)), _IS_VIEWED)
+    return {row[0]: _order(row) for row in await rows_of(connection, statement, {"viewer_id": viewer_id})}
 
 
 async def orders_after(
     connection: Connection, viewer_id: str, wanted: OrderFilter, after: OrderKey | None, limit: int
 ) -> list[Order]:
     """Up to `limit` orders that the viewer owns or placed, newest first, behind `after`."""
-    statement = _SELECT_ORDER.where(_visible_to(viewer_id), *_conditions(wanted))
+    statement = _SELECT_ORDER.where(_IS_VIEWED, *_conditions(wanted))
     if after is not None:
         statement = statement.where(tuple_(orders.c.created_at, orders.c.id) < after)
     statement = statement.order_by(orders.c.created_at.desc(), orders.c.id.desc()).limit(limit)
-    return [_order(row) for row in await rows_of(connection, statement)]
+    return [_order(row) for row in await rows_of(connection, statement, {"viewer_id": viewer_id})]
 
 
 def _conditions(wanted: OrderFilter) -> list[ColumnElement[bool]]:

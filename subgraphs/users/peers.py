@@ -10,14 +10,6 @@ COMMIT_REFUSALS = frozenset({"insufficient-funds", "commitment-closed", "account
 OPEN_REFUSALS = frozenset({"insufficient-shares", "commitment-closed", "not-found"})
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """A stockholding as stocks knows it."""
-
-    user_id: str
-    stock_id: str
-
-
 class WalletPeer:
     """The wallet's `PUT /balance`: commits money to a mandate, and closes the commitment."""
 
@@ -48,17 +40,17 @@ class WalletPeer:
 
 
 class StocksPeer:
-    """The holdings of stocks: whose they are, commitments opened and closed."""
+    """The holdings of stocks: which stock they are of, commitments opened and closed."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
 
-    async def holding(self, stockholding_id: str) -> Holding:
-        """Whose a holding is and of which stock; raises PeerRefused `not-found` or PeerUnavailable."""
-        path = f"/stockholdings/{stockholding_id}"
+    async def stock_of(self, stockholding_id: str, investor_id: str) -> str:
+        """Which stock that investor's holding is of; raises PeerRefused `not-found` or PeerUnavailable."""
+        path = f"/stockholdings/{stockholding_id}?investorId={investor_id}"
         answer = await self._peer.call("GET", path, None, frozenset({"not-found"}))
         try:
-            return Holding(user_id=str(answer["userId"]), stock_id=str(answer["stockId"]))
+            return str(answer["stockId"])
         except KeyError as error:
             raise PeerUnavailable(f"stocks: the holding lacks {error}") from error
 

@@ -175,18 +175,15 @@ class AuthorizationSaga:
         return after
 
     async def _stock_of(self, caller: Caller, stockholding_id: str) -> str:
-        unknown = Refusal(UNKNOWN_STOCKHOLDING, fields=(FieldError("stockholdingId", UNKNOWN_STOCKHOLDING.detail),))
         try:
-            holding = await self._peers.stocks.holding(stockholding_id)
+            return await self._peers.stocks.stock_of(stockholding_id, caller.id)
         except PeerRefused as error:
-            raise unknown from error
+            fields = (FieldError("stockholdingId", UNKNOWN_STOCKHOLDING.detail),)
+            raise Refusal(UNKNOWN_STOCKHOLDING, fields=fields) from error
         except PeerUnavailable as error:
             raise Refusal(
                 UNAVAILABLE, "Stockholdings cannot be read at the moment. Try again in a moment.", retry_after_s=1
             ) from error
-        if holding.user_id != caller.id:
-            raise unknown
-        return holding.stock_id
 
 
 MOVES: Mapping[State, Callable[[AuthorizationSaga, Leased], Awaitable[State]]] = MappingProxyType(

@@ -7,6 +7,9 @@ import httpx
 import pytest
 
 from subgraphs.shared.auth import Caller
+from subgraphs.shared.database import Connection
+from subgraphs.shared.errors import Refusal
+from subgraphs.stocks import store, store_orders
 from subgraphs.stocks.schema import schema
 from tests.stocks.conftest import ALBA, STOCKS, USERS, Desk
 from tests.stocks.test_broker_orders import over_shares, parties, register, revoke
@@ -142,6 +145,62 @@ async def test_a_broker_does_not_see_the_investors_own_orders(desk: Desk) -> Non
     assert (await desk.send(bob, "GET", f"/orders/{scene.own_order}")).status_code == 404
     listed = (await desk.send(bob, "GET", "/orders")).json()["items"]
     assert [order["id"] for order in listed] == [scene.brokers_order]
+
+
+async def test_a_row_is_locked_for_its_viewers_alone(desk: Desk) -> None:
+    """The statements that lock an order, a holding or a commitment to change it find nothing of anybody else's."""
+    scene = await set_scene(desk, "her broker")
+    alice, bob, eve = (scene.callers[name] for name in ("alice", "her broker", "another investor"))
+    assert alice is not None
+    assert bob is not None
+    assert eve is not None
+
+    async def work(connection: Connection) -> None:
+        for viewer, orders in ((alice, (True, True)), (bob, (False, True)), (eve, (False, False))):
+            found = [
+                await store_orders.lock_viewed_order(connection, order_id, viewer.id) is not None
+                for order_id in (scene.own_order, scene.brokers_order)
+            ]
+            assert tuple(found) == orders
+            holding = await store.lock_own_holding(connection, scene.holding, viewer.id)
+            assert (holding is not None) == (viewer is alice)
+        assert await store.lock_commitment_over(connection, scene.holding, scene.mandate) is not None
+        assert await store.lock_commitment_over(connection, scene.mandate, scene.mandate) is None
+
+    await desk.databases["stocks"].write(work)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_nobody_waits_for_what_is_anothers(desk: Desk) -> None:
+    """While Alice's holding and her order are being changed, others hear that there are none, and wait for no lock."""
+    scene = await set_scene(desk, "her broker")
+    change = {"authorizationId": scene.mandate, "commitedAmount": "3"}
+
+    async def work(connection: Connection) -> None:
+        await store_orders.lock_order(connection, scene.own_order)
+        await store.lock_holding(connection, scene.holding)
+        for stranger in ("her broker", "another investor"):
+            caller = scene.callers[stranger]
+            answer = await desk.send(caller, "PUT", f"/stockholdings/{scene.holding}", change)
+            assert (answer.status_code, answer.json()["code"]) == (404, MISSING)
+            with pytest.raises(Refusal) as refused:
+                await desk.stocks.state.service.orders.cancel(caller, scene.own_order)
+            assert refused.value.code.code == MISSING
+
+    await desk.databases["stocks"].write(work)
+
+
+async def test_users_reads_the_holding_of_the_investor_it_names(desk: Desk) -> None:
+    """Before a mandate over shares is given, users asks for that investor's holding; anybody else's is not there."""
+    scene = await set_scene(desk, "her broker")
+    alice, eve = scene.callers["alice"], scene.callers["another investor"]
+    assert alice is not None
+    assert eve is not None
+    path = f"/stockholdings/{scene.holding}?investorId="
+    assert (await desk.send(USERS, "GET", path + alice.id)).json()["stockId"] == ALBA
+    assert verdict(await desk.send(USERS, "GET", path + eve.id)) == MISSING
+    for caller in (alice, eve, STOCKS):
+        assert verdict(await desk.send(caller, "GET", path + alice.id)) == SERVICE
 
 
 UPPER = {code: code.replace("-", "_").upper() for code in (*PLACED.values(), *ALICES.values()) if code != OK}
