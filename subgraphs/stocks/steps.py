@@ -17,6 +17,7 @@ from subgraphs.stocks.rules import (
     STALE_PRICE,
 )
 from subgraphs.stocks.rules_orders import (
+    CANCELLABLE_STATES,
     MARKET_ORDER_AGE_MS_MAX,
     Fill,
     Order,
@@ -134,8 +135,8 @@ class OrderSteps:
         return await self.reject(order_id, Rejection(STALE_PRICE.code, STALE_PRICE.detail))
 
     async def expire(self, order_id: str) -> Order:
-        """Tc: an automated order whose time is over -> EXPIRING."""
-        return await self._give_up(order_id, OrderState.EXPIRING, None)
+        """Tc: an automated order whose time is over -> EXPIRING, unless it is executed first."""
+        return await self._give_up(order_id, OrderState.EXPIRING, None, triggered=True)
 
     async def give_back(self, order_id: str) -> Order:
         """Ends an order that was given up: its shares go back, and its answer is final."""
@@ -150,11 +151,12 @@ class OrderSteps:
 
         return await self._database.write(work)
 
-    async def _give_up(self, order_id: str, state: OrderState, rejection: Rejection | None) -> Order:
+    async def _give_up(
+        self, order_id: str, state: OrderState, rejection: Rejection | None, *, triggered: bool = False
+    ) -> Order:
         async def work(connection: Connection) -> Order:
             order = await _locked(connection, order_id)
-            waiting = (OrderState.NEW, OrderState.RESERVED, OrderState.WORKING)
-            if order.state not in waiting:
+            if order.state not in CANCELLABLE_STATES or (order.state is OrderState.TRIGGERED and not triggered):
                 return order
             return await turn(connection, order, state, await connection.now(), rejection)
 

@@ -7,9 +7,10 @@ from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, delete, fu
 from sqlalchemy.dialects import postgresql, sqlite
 
 from subgraphs.shared.database import Connection, insert_or_ignore
-from subgraphs.shared.driving import WAIT_MS_MAX
+from subgraphs.shared.driving import LEASE_MS, WAIT_MS_MAX
 from subgraphs.stocks.rules import Quote
 from subgraphs.stocks.rules_orders import (
+    CANCELLABLE_STATES,
     UNDRIVEN_STATES,
     Fill,
     Order,
@@ -293,9 +294,14 @@ async def postpone(connection: Connection, order_id: str, next_attempt_at: int) 
 
 
 async def expired_ids(connection: Connection, now: int, limit: int) -> list[str]:
-    """Automated orders whose time is over while they wait for the wallet or for their trigger."""
-    waiting = [state.value for state in (OrderState.NEW, OrderState.RESERVED, OrderState.WORKING)]
-    statement = select(orders.c.id).where(orders.c.state.in_(waiting), orders.c.expires_at <= now).limit(limit)
+    """Automated orders whose time is over while they wait: for the wallet, for their trigger, for their execution.
+
+    One that was triggered in time has a driver at once; only where none came for as long as a lease, it is over.
+    """
+    waiting = [state.value for state in CANCELLABLE_STATES]
+    driven = and_(orders.c.state == OrderState.TRIGGERED.value, orders.c.updated_at > now - LEASE_MS)
+    over = and_(orders.c.state.in_(waiting), orders.c.expires_at <= now, ~driven)
+    statement = select(orders.c.id).where(over).limit(limit)
     return [row[0] for row in await rows_of(connection, statement)]
 
 

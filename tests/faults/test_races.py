@@ -74,6 +74,13 @@ async def working_limit(scene: Scene) -> dict[str, str]:
     return {"order": await scene.place(scene.alice, side="buy", type="limit", limitPrice="80", quantity="2")}
 
 
+async def triggered_limit(scene: Scene) -> dict[str, str]:
+    """An order whose price has come, and that no driver has seen since."""
+    order = await working_limit(scene)
+    await scene.brokerage.tick(STOCK.symbol, "79", "79.1")
+    return order
+
+
 async def new_buy(scene: Scene) -> dict[str, str]:
     """An order that was accepted while the wallet was away."""
     with scene.brokerage.network.cut(any_call):
@@ -202,6 +209,8 @@ RACES: dict[str, Race] = {
     "cancel against a trigger": Race("stocks", working_limit, cancel, crossing_tick),
     "cancel against expiry": Race("stocks", working_limit, cancel, expire),
     "expiry against a trigger": Race("stocks", working_limit, expire, crossing_tick),
+    "expiry against execution": Race("stocks", triggered_limit, expire, drive, steps_max=20),
+    "cancel against the execution of a triggered order": Race("stocks", triggered_limit, cancel, drive, steps_max=20),
     "start against a tick": Race("stocks", new_limit, drive, crossing_tick, steps_max=20),
     "cancel against execution": Race("stocks", new_buy, cancel, drive, steps_max=40),
     "two drivers of one order": Race("stocks", new_buy, drive, drive, steps_max=40),

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from subgraphs.shared.auth import Caller
+from subgraphs.shared.timestamps import format_timestamp
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.feed import SyntheticSource
 from subgraphs.stocks.feeder import Feeder
-from tests.stocks.conftest import STOCKS, Clock, Desk, DeskFactory, investor
+from tests.stocks.conftest import START_MS, STOCKS, Clock, Desk, DeskFactory, investor
 
 
 async def working(desk: Desk, caller: Caller, **changes: Any) -> str:
@@ -142,6 +143,66 @@ async def test_a_day_order_ends_with_the_day(desk: Desk) -> None:
     assert (await desk.balance(alice))["available"] == "1000.00"
     answer = await desk.send(alice, "PUT", f"/orders/{order_id}", {"status": "cancelled"})
     assert (answer.status_code, answer.json()["code"]) == (409, "order-final")
+
+
+async def test_a_triggered_order_is_over_when_nobody_executes_it(desk: Desk) -> None:
+    """What no driver has executed when its last moment is over is expired: everything goes back, nothing is filled."""
+    alice = investor()
+    await desk.bought(alice, "10")
+    before = await desk.balance(alice)
+    buying = await working(desk, alice, type="limit", limitPrice="80")
+    selling = await working(desk, alice, side="sell", quantity="4", type="stop", stopPrice="79")
+    triggered = (await desk.tick("78", "79"))["triggered"]
+    assert sorted(triggered) == sorted([buying, selling])
+    desk.clock.advance(86_400)
+    await desk.settle()
+    for order_id in (buying, selling):
+        order = await desk.order(alice, order_id)
+        assert (order["status"], order["cost"], order["executedAt"]) == ("expired", None, None)
+        assert order["settledAt"] is not None
+    assert await desk.balance(alice) == before
+    holding = await desk.holding(alice)
+    assert (holding["quantity"], holding["freeQuantity"]) == ("10", "10")
+    await desk.check_books()
+
+
+async def test_an_order_that_was_triggered_in_time_is_executed(desk: Desk) -> None:
+    """A price of its last moment fills it, though the driver comes when the moment is over."""
+    alice = investor()
+    await desk.deposit(alice, "1000.00")
+    ends = START_MS + 60_000
+    order_id = await working(
+        desk, alice, type="limit", limitPrice="80", timeInForce="gtd", expiresAt=format_timestamp(ends)
+    )
+    desk.clock.now = ends - 1
+    assert (await desk.tick("78", "79"))["triggered"] == [order_id]
+    desk.clock.now = ends
+    await desk.stocks.state.saga.driver.step()
+    order = await desk.order(alice, order_id)
+    assert (order["status"], order["price"]) == ("completed", "79.0000")
+    await desk.check_books()
+
+
+@pytest.mark.parametrize("expiry_first", [True, False], ids=["expiry first", "execution first"])
+async def test_expiry_and_execution_compete_for_one_outcome(desk: Desk, expiry_first: bool) -> None:
+    """A driver that has read a triggered order and its expiry move the same row: whoever is second changes nothing."""
+    alice = investor()
+    await desk.bought(alice, "10")
+    order_id = await working(desk, alice, side="sell", quantity="4", type="stop", stopPrice="79")
+    await desk.tick("78", "79")
+    steps = desk.stocks.state.saga.steps
+    read = await steps.load(order_id)
+    if expiry_first:
+        decided = await steps.expire(order_id)
+        assert await steps.execute(read) == decided
+    else:
+        decided = await steps.execute(read)
+        assert await steps.expire(order_id) == decided
+    await desk.settle()
+    order = await desk.order(alice, order_id)
+    assert order["status"] == ("expired" if expiry_first else "completed")
+    assert (await desk.holding(alice))["quantity"] == ("10" if expiry_first else "6")
+    await desk.check_books()
 
 
 async def test_a_triggered_order_can_still_be_cancelled(desk: Desk) -> None:
