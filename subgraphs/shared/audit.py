@@ -1,6 +1,7 @@
 """The append-only record of who did what on whose behalf, written in the transaction that does it.
 
-It never holds a token, a password or a full e-mail address.
+It never holds a token, a password or a full e-mail address. The database itself refuses to change or delete an entry:
+see `make_append_only` in `migrations`.
 """
 
 import functools
@@ -43,10 +44,14 @@ def audit_table(metadata: MetaData) -> Table:
     )
 
 
-async def record(connection: Connection, table: Table, entry: AuditEntry) -> None:
-    """Appends an entry at the database's time. Its details may hold dataclasses, which are written as objects."""
+async def record(connection: Connection, table: Table, entry: AuditEntry, *, at: int | None = None) -> None:
+    """Appends an entry at the database's time. Its details may hold dataclasses, which are written as objects.
+
+    Args:
+        at: the database's time, where the transaction has asked for it.
+    """
     row = {
-        "at": await connection.now(),
+        "at": await connection.now() if at is None else at,
         "action": entry.action,
         "actor_kind": entry.actor.kind,
         "actor_id": entry.actor.id,

@@ -81,6 +81,46 @@ def run_migrations(context: EnvironmentContext, metadata: MetaData) -> None:
     context.run_migrations()
 
 
+def make_append_only(connection: Connection, table: str) -> None:
+    """Makes the database refuse every change of the table's rows but new ones; for a revision's `upgrade`.
+
+    The table has the integer key `id`. What this does to a database stays as it is, because revisions are never
+    changed: another way of doing it gets another name. Who may alter the table can undo it, and leaves traces there.
+    """
+    for statement in _APPEND_ONLY[connection.dialect.name]:
+        connection.execute(text(statement.format(table=table)))
+
+
+def allow_changes(connection: Connection, table: str) -> None:
+    """Takes `make_append_only` back; for a revision's `downgrade`."""
+    for statement in _CHANGES_ALLOWED[connection.dialect.name]:
+        connection.execute(text(statement.format(table=table)))
+
+
+# SQLite calls no trigger for rows that INSERT OR REPLACE takes away, so a known id is refused as well.
+_APPEND_ONLY = {
+    "sqlite": (
+        "CREATE TRIGGER {table}_keeps_rows BEFORE DELETE ON {table}"
+        " BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END",
+        "CREATE TRIGGER {table}_keeps_values BEFORE UPDATE ON {table}"
+        " BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END",
+        "CREATE TRIGGER {table}_keeps_ids BEFORE INSERT ON {table}"
+        " WHEN EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id)"
+        " BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION {table}_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION '{table} is append-only' USING ERRCODE = 'restrict_violation'; END $$",
+        "CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
+        " FOR EACH STATEMENT EXECUTE FUNCTION {table}_append_only()",
+    ),
+}
+_CHANGES_ALLOWED = {
+    "sqlite": tuple(f"DROP TRIGGER {{table}}_keeps_{kept}" for kept in ("rows", "values", "ids")),
+    "postgresql": ("DROP TRIGGER {table}_append_only ON {table}", "DROP FUNCTION {table}_append_only()"),
+}
+
+
 def alembic_config(package: str) -> Config:
     """Alembic's configuration of one service: its script folder is `<package>/migrations`."""
     config = Config()

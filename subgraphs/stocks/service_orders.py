@@ -6,7 +6,6 @@ Nothing here needs another service; `saga` puts it together with what does.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from subgraphs.shared.audit import AuditEntry, record
 from subgraphs.shared.auth import Caller, require_user
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.driving import LEASE_MS
@@ -39,8 +38,8 @@ from subgraphs.stocks.rules_orders import (
 from subgraphs.stocks.rules_pricing import FeeSchedule
 from subgraphs.stocks.rules_sessions import Sessions
 from subgraphs.stocks.rules_statements import Statement, statement_of
-from subgraphs.stocks.steps import end, turn
-from subgraphs.stocks.tables import audit_log, idempotency_keys
+from subgraphs.stocks.steps import DRIVER, end, record_act, turn
+from subgraphs.stocks.tables import idempotency_keys
 
 ORDER_LIST = "orders"
 """The list's name in its cursors."""
@@ -162,10 +161,10 @@ class OrdersService:
             if not await store_orders.insert_order(connection, order, lease_until=now + LEASE_MS):
                 return Placement(await _found(connection, key), fresh=False)
             details = {"side": order.side, "stockId": stock.id, "authorizationId": order.authorization_id}
-            entry = AuditEntry("order.placed", caller, order.id, on_behalf_of=order.user_id, details=details)
-            await record(connection, audit_log, entry)
+            await record_act(connection, order, "order.placed", caller, now, details)
             short = await service_shares.reserve(connection, order, now)
             if short is not None:
+                await record_act(connection, order, "order.rejected", DRIVER, now, {"reason": short.code})
                 order = await end(connection, replace(order, rejection=short), now)
             return Placement(order, fresh=True)
 
@@ -218,9 +217,7 @@ class OrdersService:
             now = await connection.now()
             if user.id != order.user_id and now >= (order.authorization_ends_at or now + 1):
                 raise Refusal(AUTHORIZATION_INACTIVE)
-            entry = AuditEntry("order.cancelled", user, order_id, on_behalf_of=order.user_id)
-            await record(connection, audit_log, entry)
-            return await turn(connection, order, OrderState.CANCELLING, now, None, lease_until=now + LEASE_MS)
+            return await turn(connection, order, OrderState.CANCELLING, now, user, lease_until=now + LEASE_MS)
 
         return await self._database.write(work)
 

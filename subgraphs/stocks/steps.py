@@ -7,10 +7,14 @@ the order and look. A step that is repeated changes nothing. What calls other se
 stands in `saga`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from subgraphs.shared.audit import AuditEntry, record
+from subgraphs.shared.auth import Caller
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.driving import LEASE_MS
+from subgraphs.shared.money import format_amount, format_price
 from subgraphs.stocks import service_shares, store, store_orders
 from subgraphs.stocks.rules import (
     PRICE_MOVED,
@@ -29,6 +33,10 @@ from subgraphs.stocks.rules_orders import (
     settlement_of,
     side_price,
 )
+from subgraphs.stocks.tables import audit_log
+
+DRIVER = Caller(kind="service", id="stocks")
+"""Who acts, in the audit log, where a driver moves an order on or time decides."""
 
 ENDED_STATES = {
     OrderState.REJECTING: OrderState.REJECTED,
@@ -36,6 +44,13 @@ ENDED_STATES = {
     OrderState.EXPIRING: OrderState.EXPIRED,
 }
 """Deciding to give up, and having given everything back."""
+
+DECISIONS = {
+    OrderState.REJECTING: "order.rejected",
+    OrderState.CANCELLING: "order.cancelled",
+    OrderState.EXPIRING: "order.expired",
+}
+"""What the audit log calls the decision, which clients see at once. That all is given back is no act of anybody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +110,13 @@ class OrderSteps:
             if not await store_orders.move_order(connection, order.id, order.state, state, now, **values):
                 return await _found(connection, order.id)
             if rejection is not None:
+                await record_act(connection, moved, DECISIONS[state], DRIVER, now, _reason(rejection))
                 return moved
             assert order.price is not None
             fill = Fill(order.price, order.price_seq, settlement_of(order, order.price), now)
             basis = await service_shares.exchange(connection, order, fill, now)
             await store_orders.insert_fill(connection, order, fill, basis=basis)
+            await record_act(connection, order, "order.executed", DRIVER, now, _filled(order, fill))
             return replace(moved, fill=fill, executed_at=now)
 
         return await self._database.write(work)
@@ -120,6 +137,8 @@ class OrderSteps:
                 return await _found(connection, order.id)
             if order.side is Side.BUY:
                 await service_shares.release(connection, order, rollover_id, now, opening=True)
+            went_on = {} if rollover_id is None else {"rolloverAuthorizationId": rollover_id}
+            await record_act(connection, order, "order.completed", DRIVER, now, went_on)
             return completed
 
         return await self._database.write(work)
@@ -158,7 +177,7 @@ class OrderSteps:
             order = await _locked(connection, order_id)
             if order.state not in CANCELLABLE_STATES or (order.state is OrderState.TRIGGERED and not triggered):
                 return order
-            return await turn(connection, order, state, await connection.now(), rejection)
+            return await turn(connection, order, state, await connection.now(), DRIVER, rejection)
 
         return await self._database.write(work)
 
@@ -259,15 +278,30 @@ def _too_late(order: Order, now: int) -> Rejection | None:
 
 
 async def turn(
-    connection: Connection, order: Order, state: OrderState, now: int, rejection: Rejection | None, **lease: int
+    connection: Connection,
+    order: Order,
+    state: OrderState,
+    now: int,
+    actor: Caller,
+    rejection: Rejection | None = None,
+    **lease: int,
 ) -> Order:
-    """Gives a (locked) order up; what it set aside goes back in the steps that follow."""
+    """Gives a (locked) order up, as `actor` decides; what it set aside goes back in the steps that follow."""
     given_up = replace(order, state=state, rejection=rejection, updated_at=now)
     if rejection is not None:
         given_up = _answered(given_up)
     values = {"answer": given_up.answer, **_reason(rejection), **lease}
     await store_orders.save_order(connection, order.id, state, now, **values)
+    await record_act(connection, order, DECISIONS[state], actor, now, _reason(rejection))
     return given_up
+
+
+async def record_act(
+    connection: Connection, order: Order, action: str, actor: Caller, now: int, details: Mapping[str, object]
+) -> None:
+    """Writes what happens to an order into the audit log, in the transaction in which it does."""
+    entry = AuditEntry(action, actor, order.id, on_behalf_of=order.user_id, details=details)
+    await record(connection, audit_log, entry, at=now)
 
 
 async def end(connection: Connection, order: Order, now: int) -> Order:
@@ -287,6 +321,14 @@ def _final_values(order: Order) -> dict[str, object]:
         "lease_until": 0,
         **_reason(order.rejection),
     }
+
+
+def _filled(order: Order, fill: Fill) -> dict[str, object]:
+    """A fill as the audit log tells it."""
+    moved = fill.settlement
+    amounts = {"cost": moved.cost, "fee": moved.fee, "brokerFee": moved.broker_fee}
+    decimals = {name: format_amount(amount, order.currency) for name, amount in amounts.items()}
+    return {"seq": fill.seq, "price": format_price(fill.price), "currency": order.currency, **decimals}
 
 
 def _reason(rejection: Rejection | None) -> dict[str, str]:

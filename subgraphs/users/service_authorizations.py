@@ -167,7 +167,7 @@ class AuthorizationsService:
             lease = await lease_of(connection, owner)
             ended = await store.end_family(connection, root_id, None if cascade else authorization_id, lease)
             for each in ended:
-                await record(connection, audit_log, AuditEntry("authorization.revoke", caller, each))
+                await record(connection, audit_log, AuditEntry("authorization.revoke", caller, each), at=lease.now)
             return ended
 
         return await self._database.write(work)
@@ -259,10 +259,9 @@ async def _continue(
         continued = child_id
         await store.insert_authorization(connection, _child_row(parent, rollover, child_id, now))
     await store.answer_rollover(connection, rollover.order_id, continued)
-    details = {"order": rollover.order_id, "used": parent.id}
-    await record(
-        connection, audit_log, AuditEntry("authorization.rollover", caller, continued, parent.investor.id, details)
-    )
+    details = {"order": rollover.order_id, "used": parent.id, "created": continued == child_id}
+    entry = AuditEntry("authorization.rollover", caller, continued, parent.investor.id, details)
+    await record(connection, audit_log, entry, at=now)
 
 
 def _child_row(parent: Authorization, rollover: Rollover, child_id: str, now: int) -> dict[str, object]:

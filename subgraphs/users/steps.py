@@ -21,7 +21,8 @@ from subgraphs.users.tables import audit_log, idempotency_keys
 
 CREATE_ROUTE = "POST /authorizations"
 """The namespace of idempotency keys, for both faces."""
-SWEEPER = Caller(kind="service", id="users")
+DRIVER = Caller(kind="service", id="users")
+"""Who acts, in the audit log, where a driver moves an authorization on or time decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,9 @@ class AuthorizationSteps:
             row = await store.settle(connection, authorization.id, owner, before, after, failure_code)
             if row is None:
                 return False
+            details = {} if failure_code is None else {"reason": failure_code}
+            entry = AuditEntry(f"authorization.{after.lower()}", DRIVER, authorization.id, row.investor_id, details)
+            await record(connection, audit_log, entry, at=row.updated_at)
             if row.idempotency_key is not None:
                 answer = {
                     "state": after,
@@ -83,10 +87,13 @@ class AuthorizationSteps:
     async def _expire(self, authorization_id: str) -> bool:
         async def work(connection: Connection) -> bool:
             await store.lock_root(connection, authorization_id)
-            expired = await store.expire(connection, authorization_id, await connection.now())
-            if expired:
-                await record(connection, audit_log, AuditEntry("authorization.expire", SWEEPER, authorization_id))
-            return expired
+            now = await connection.now()
+            investor_id = await store.expire(connection, authorization_id, now)
+            if investor_id is None:
+                return False
+            entry = AuditEntry("authorization.expire", DRIVER, authorization_id, investor_id)
+            await record(connection, audit_log, entry, at=now)
+            return True
 
         return await self._database.write(work)
 

@@ -133,15 +133,17 @@ async def end_family(connection: Connection, root_id: str, only_id: str | None, 
     return sorted(row.id for row in rows)
 
 
-async def expire(connection: Connection, authorization_id: str, now: int) -> bool:
-    """Moves an authorization whose end has come to EXPIRING; False if it has left its state meanwhile."""
+async def expire(connection: Connection, authorization_id: str, now: int) -> str | None:
+    """Moves an authorization whose end has come to EXPIRING; its investor's id, None if it has left its state."""
     over = and_(
         authorizations.c.id == authorization_id,
         authorizations.c.state.in_(("PENDING", "ACTIVE")),
         authorizations.c.ends_at <= now,
     )
     values = {"state": "EXPIRING", "version": authorizations.c.version + 1, "updated_at": now, "drive_at": now}
-    return bool((await connection.execute(update(authorizations).where(over).values(values))).rowcount)
+    ended = update(authorizations).where(over).values(values).returning(authorizations.c.investor_id)
+    investor_id: str | None = (await connection.execute(ended)).scalar_one_or_none()
+    return investor_id
 
 
 async def over_ids(connection: Connection, now: int, limit: int) -> list[str]:

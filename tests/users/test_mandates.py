@@ -17,7 +17,7 @@ from subgraphs.stocks.app import create_app as create_stocks
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.settings import Settings as StocksSettings
 from subgraphs.users.settings import Settings
-from subgraphs.users.tables import idempotency_keys
+from subgraphs.users.tables import audit_log, idempotency_keys
 from subgraphs.wallet.app import create_app as create_wallet
 from subgraphs.wallet.settings import Settings as WalletSettings
 from tests.conftest import DatabaseFactory
@@ -134,6 +134,57 @@ async def test_anothers_holding_looks_like_none(desk: Desk) -> None:
         bodies.append({**response.json(), "requestId": ""})
     assert bodies[0] == bodies[1]
     assert (response.status_code, bodies[0]["code"]) == (422, "unknown-stockholding")
+
+
+Line = tuple[str, ...]
+"""Action, subject, actor, on behalf of whom."""
+
+
+async def lines_of(desk: Desk) -> list[Line]:
+    """What the audit log has of mandates, oldest first."""
+    shown = (audit_log.c.action, audit_log.c.subject, audit_log.c.actor_id, audit_log.c.on_behalf_of)
+    statement = select(*shown).where(audit_log.c.action.startswith("authorization.")).order_by(audit_log.c.id)
+    async with desk.client.database.reading() as connection:
+        return [tuple(row) for row in (await connection.execute(statement)).all()]
+
+
+async def test_each_step_of_a_mandate_is_in_the_audit_log(desk: Desk) -> None:
+    """Given, active, rolled over, revoking and revoked: the investor's acts, and on the investor's behalf the rest."""
+    alice = desk.alice.id
+    mandate = await desk.granted()
+    rolled = (await desk.roll_over(mandate, str(uuid.uuid4()), amount="10.00")).json()["authorizationId"]
+    assert rolled == mandate
+    await desk.revoke(mandate)
+    await desk.revoke(mandate)
+    assert await lines_of(desk) == [
+        ("authorization.create", mandate, alice, ""),
+        ("authorization.active", mandate, "users", alice),
+        ("authorization.rollover", mandate, "stocks", alice),
+        ("authorization.revoke", mandate, alice, ""),
+        ("authorization.revoked", mandate, "users", alice),
+    ]
+
+
+async def test_the_audit_log_tells_a_failure_and_an_expiry(desk: Desk) -> None:
+    """A mandate that its peer refuses has failed for a reason; one whose end has come expires, which users decides."""
+    alice = desk.alice.id
+    failed = (await desk.create(amount="5000.00")).json()["authorizationId"]
+    over = await desk.granted(endsAt=END)
+    desk.client.clock.advance(300)
+    await desk.settle()
+    assert await desk.status(over) == "expired"
+    assert await lines_of(desk) == [
+        ("authorization.create", failed, alice, ""),
+        ("authorization.failed", failed, "users", alice),
+        ("authorization.create", over, alice, ""),
+        ("authorization.active", over, "users", alice),
+        ("authorization.expire", over, "users", alice),
+        ("authorization.expired", over, "users", alice),
+    ]
+    reason = select(audit_log.c.details).where(audit_log.c.action == "authorization.failed")
+    async with desk.client.database.reading() as connection:
+        details: str = (await connection.execute(reason)).scalar_one()
+    assert orjson.loads(details) == {"reason": "insufficient-funds"}
 
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
