@@ -188,7 +188,7 @@ ClientAddress = Annotated[str, Depends(current_address)]
 def _lifespan(parts: ServiceParts, clock: ClockWatch) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        loops = (*parts.background, _watching(clock), *(_every_hour(work) for work in parts.hourly))
+        loops = (*parts.background, _watching(clock), *_hourly(parts))
         tasks = [asyncio.create_task(_forever(work)) for work in loops]
         try:
             yield
@@ -228,10 +228,15 @@ def _watching(clock: ClockWatch) -> Background:
     return loop
 
 
-def _every_hour(work: Background) -> Background:
+def _hourly(parts: ServiceParts) -> list[Background]:
+    """A loop for each work; of the replicas, one at a time does it."""
+    return [_every_hour(parts.database, f"hourly {number}", work) for number, work in enumerate(parts.hourly)]
+
+
+def _every_hour(database: Database, name: str, work: Background) -> Background:
     async def loop() -> None:
         while True:
-            await work()
+            await database.run_alone(name, work)
             await asyncio.sleep(HOUR_S)
 
     return loop

@@ -294,6 +294,13 @@ class Database:
             await self._refuse_broken(error)
             raise
 
+    async def run_alone(self, name: str, work: Callable[[], Awaitable[object]]) -> bool:
+        """Runs `work` unless a replica is at work under that name; whether it did. Nobody waits for another."""
+        async with self.advisory_lock(name) as lock:
+            if lock.held:
+                await work()
+            return lock.held
+
     async def revision(self) -> str | None:
         """The revision of the schema, as migrations have noted it; None for a database without tables.
 

@@ -83,7 +83,7 @@ def create_app(
         users=UsersPeer(users),
     )
     steps, queue = OrderSteps(opened), OrderQueue(opened)
-    saga = OrderSaga(orders, steps, queue, peers, request_drive_ms=settings.request_drive_ms)
+    saga = OrderSaga(opened, orders, steps, queue, peers, request_drive_ms=settings.request_drive_ms)
     feeder = Feeder(market, _source(settings, clock), opened, interval_ms=settings.feed_interval_ms)
     use_cases = UseCases(StocksService(opened), orders, market, saga)
     background: tuple[Background, ...] = (saga.driver.run, feeder.run, ended.run) if settings.loops else ()

@@ -28,6 +28,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from subgraphs.shared.auth import Caller, require_user
+from subgraphs.shared.database import Database
 from subgraphs.shared.driving import REQUEST_DRIVE_MS, Driver
 from subgraphs.shared.errors import UNAVAILABLE, ErrorCode, Refusal
 from subgraphs.shared.idempotency import IdempotencyKey
@@ -61,6 +62,7 @@ LOGGER = logging.getLogger(__name__)
 
 OVERDUE_PER_STEP_MAX = 32
 """Orders of either kind that one round of the loop gives up."""
+SWEEPER_LOCK = "orders sweeper"
 
 HOLD_REFUSALS: Mapping[str, ErrorCode] = MappingProxyType(
     {
@@ -77,6 +79,7 @@ class OrderSaga:
 
     def __init__(
         self,
+        database: Database,
         orders: OrdersService,
         steps: OrderSteps,
         queue: OrderQueue,
@@ -84,6 +87,7 @@ class OrderSaga:
         *,
         request_drive_ms: int = REQUEST_DRIVE_MS,
     ) -> None:
+        self._database = database
         self._orders = orders
         self._peers = peers
         self.steps, self.queue = steps, queue
@@ -132,7 +136,11 @@ class OrderSaga:
     # ---- what the driver asks ----
 
     async def end_overdue(self) -> None:
-        """Gives up orders whose time is over or whose price is stale."""
+        """Gives up orders whose time is over or whose price is stale: one replica at a time."""
+        if any(await self.queue.overdue(OVERDUE_PER_STEP_MAX)):
+            await self._database.run_alone(SWEEPER_LOCK, self._sweep)
+
+    async def _sweep(self) -> None:
         expired, stale = await self.queue.overdue(OVERDUE_PER_STEP_MAX)
         for order_id in expired:
             await self.steps.expire(order_id)

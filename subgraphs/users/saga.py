@@ -117,9 +117,10 @@ class AuthorizationSaga:
     async def end_overdue(self) -> None:
         """Expires what is over: one replica at a time."""
         if await self._steps.over_ids(EXPIRED_PER_STEP_MAX):
-            async with self._database.advisory_lock(SWEEPER_LOCK) as lock:
-                if lock.held:
-                    await self._steps.expire_due(EXPIRED_PER_STEP_MAX)
+            await self._database.run_alone(SWEEPER_LOCK, self._sweep)
+
+    async def _sweep(self) -> None:
+        await self._steps.expire_due(EXPIRED_PER_STEP_MAX)
 
     async def take_due(self, limit: int) -> Sequence[Leased]:
         """Leases what is due, under a name that no other driver has."""

@@ -132,6 +132,28 @@ async def test_deadlocked_writers_both_succeed(database: Database) -> None:
     assert (await value_of(database, "a"), await value_of(database, "b")) == (2, 2)
 
 
+async def test_work_that_one_replica_does_is_passed_over_by_others(database: Database) -> None:
+    """While somebody is at work under a name nobody else begins, or waits; work that fails leaves the name free."""
+    done: list[str] = []
+
+    async def outer() -> None:
+        done.append("outer")
+        assert not await database.run_alone("sweeper", inner)
+        assert await database.run_alone("another", inner)
+
+    async def inner() -> None:
+        done.append("inner")
+
+    async def failing() -> None:
+        raise LookupError
+
+    assert await database.run_alone("sweeper", outer)
+    with pytest.raises(LookupError):
+        await database.run_alone("sweeper", failing)
+    assert await database.run_alone("sweeper", inner)
+    assert done == ["outer", "inner", "inner"]
+
+
 async def test_advisory_lock_has_one_holder(empty_database_url: str, database: Database) -> None:
     """The second asker is told no at once, and yes after the first has left."""
     async with (

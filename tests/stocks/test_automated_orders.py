@@ -9,6 +9,7 @@ from subgraphs.shared.timestamps import format_timestamp
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.feed import SyntheticSource
 from subgraphs.stocks.feeder import Feeder
+from subgraphs.stocks.saga import SWEEPER_LOCK
 from tests.stocks.conftest import START_MS, STOCKS, Clock, Desk, DeskFactory, investor
 
 
@@ -163,6 +164,27 @@ async def test_a_triggered_order_is_over_when_nobody_executes_it(desk: Desk) -> 
     assert await desk.balance(alice) == before
     holding = await desk.holding(alice)
     assert (holding["quantity"], holding["freeQuantity"]) == ("10", "10")
+    await desk.check_books()
+
+
+async def test_one_replica_at_a_time_ends_what_is_overdue(desk: Desk) -> None:
+    """While another sweeps, a replica leaves overdue orders to it, and drives what is due all the same."""
+    alice = investor()
+    await desk.deposit(alice, "1000.00")
+    over = await working(desk, alice, type="limit", limitPrice="80")
+    desk.network.cut("wallet")
+    stale = (await desk.place(alice)).json()["id"]
+    desk.network.mend()
+    desk.clock.advance(86_400)
+    driver = desk.stocks.state.saga.driver
+    async with desk.databases["stocks"].advisory_lock(SWEEPER_LOCK) as lock:
+        assert lock.held
+        assert await driver.step() == 1
+        assert (await desk.order(alice, over))["status"] == "working"
+    assert (await desk.order(alice, stale))["reason"] == "stale-price"
+    await driver.step()
+    assert (await desk.order(alice, over))["status"] == "expired"
+    await desk.settle()
     await desk.check_books()
 
 

@@ -16,6 +16,7 @@ from subgraphs.shared.database import Connection, Database
 from subgraphs.stocks.app import create_app as create_stocks
 from subgraphs.stocks.companies import COMPANIES
 from subgraphs.stocks.settings import Settings as StocksSettings
+from subgraphs.users.saga import SWEEPER_LOCK
 from subgraphs.users.settings import Settings
 from subgraphs.users.tables import audit_log, idempotency_keys
 from subgraphs.wallet.app import create_app as create_wallet
@@ -134,6 +135,18 @@ async def test_anothers_holding_looks_like_none(desk: Desk) -> None:
         bodies.append({**response.json(), "requestId": ""})
     assert bodies[0] == bodies[1]
     assert (response.status_code, bodies[0]["code"]) == (422, "unknown-stockholding")
+
+
+async def test_one_replica_at_a_time_ends_mandates(desk: Desk) -> None:
+    """While another sweeps, a replica leaves to it the mandates whose end has come."""
+    mandate = await desk.granted(endsAt=END)
+    desk.client.clock.advance(300)
+    async with desk.client.database.advisory_lock(SWEEPER_LOCK) as lock:
+        assert lock.held
+        await desk.saga.driver.step()
+        assert await desk.status(mandate) == "active"
+    await desk.saga.driver.step()
+    assert await desk.status(mandate) == "expired"
 
 
 Line = tuple[str, ...]
