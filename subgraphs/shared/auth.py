@@ -9,6 +9,7 @@ are not verified again; their times are.
 """
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Callable, Collection, Container, Mapping
@@ -29,6 +30,8 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.keys import SigningKey, VerifyingKey, read_jwk_set
 from subgraphs.shared.transport import PeerRequest, Transport, TransportFailed
 
+LOGGER = logging.getLogger(__name__)
+
 Seconds = Callable[[], float]
 
 USER_ISSUER = "trifolio-users"
@@ -48,12 +51,14 @@ VERIFIED_TOKENS_MAX = 10_000
 """Verified tokens remembered; at about 500 bytes each this is 5 MB."""
 
 JWKS_REFETCH_INTERVAL_S = 10.0
-"""An unknown key id asks the issuer again at most this often, so that forged ids cannot flood it."""
+"""An unknown key id asks the issuer again at most this often, so that forged ids cannot flood it. A failure counts."""
 JWKS_RETRY_INTERVAL_S = 1.0
-"""An issuer that did not answer is asked again after this long."""
+"""An issuer that has never answered is asked again after this long."""
 JWKS_AGE_S_MAX = 300.0
 """Keys older than this are fetched again; a withdrawn key is trusted no longer while the issuer can be reached."""
 JWKS_TIMEOUT_S = 2.0
+JWKS_PATIENCE_S = 0.25
+"""How long a request waits for an issuer that failed the last time, or for newer keys than those that know its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +115,20 @@ class LocalKeys:
 
 
 class RemoteKeys:
-    """The issuer's JWK set, cached. While the issuer is down, the keys last seen keep serving."""
+    """The issuer's JWK set, cached. While the issuer is down, the keys last seen keep serving.
+
+    Keys are fetched beside the requests that need them, once for all of these. A request whose key is unknown waits
+    for an issuer that answered the last time; one that did not is believed to be down, and nobody waits for it for
+    long. Whose key is known is served from old keys where newer ones do not come at once.
+    """
 
     def __init__(self, url: str, transport: Transport, *, monotonic: Seconds = time.monotonic) -> None:
         self._request = PeerRequest("GET", url, JWKS_TIMEOUT_S, headers={})
         self._transport = transport
         self._monotonic = monotonic
         self._keys: dict[str, VerifyingKey] | None = None
-        self._reachable = False
-        self._fetching = asyncio.Lock()
+        self._failed = False
+        self._fetching: asyncio.Task[None] | None = None
         self._tried_at = self._fetched_at = -JWKS_AGE_S_MAX
 
     async def find(self, kid: str) -> VerifyingKey | None:
@@ -127,36 +137,47 @@ class RemoteKeys:
         Raises:
             Refusal: `unavailable` when the key is unknown and the issuer could not be asked.
         """
-        if self._wants_fetch(kid) and not (self._knows(kid) and self._fetching.locked()):
-            async with self._fetching:  # requests that came together ask once, and all of them get the answer
-                if self._wants_fetch(kid):
-                    await self._fetch()
-        if self._keys is None or (kid not in self._keys and not self._reachable):
+        if self._fetching is not None:
+            if not self._knows(kid):
+                await self._wait(self._fetching, kid)
+        elif self._wants_fetch(kid):
+            self._fetching = asyncio.create_task(self._fetch())
+            await self._wait(self._fetching, kid)
+        if self._keys is not None and kid in self._keys:
+            return self._keys[kid]
+        if self._keys is None or self._failed or self._fetching is not None:
             raise Refusal(UNAVAILABLE, "Tokens cannot be verified at the moment.", retry_after_s=1)
-        return self._keys.get(kid)
+        return None
 
     def _knows(self, kid: str) -> bool:
         return self._keys is not None and kid in self._keys
 
     def _wants_fetch(self, kid: str) -> bool:
-        interval = JWKS_REFETCH_INTERVAL_S if self._reachable else JWKS_RETRY_INTERVAL_S
+        interval = JWKS_RETRY_INTERVAL_S if self._keys is None else JWKS_REFETCH_INTERVAL_S
         if self._monotonic() - self._tried_at < interval:
             return False
         return not self._knows(kid) or self._monotonic() - self._fetched_at >= JWKS_AGE_S_MAX
 
+    async def _wait(self, fetching: "asyncio.Task[None]", kid: str) -> None:
+        """Waits for a fetch, which others wait for as well and which goes on when they have gone."""
+        patient = not self._failed and not self._knows(kid)
+        await asyncio.wait({fetching}, timeout=None if patient else JWKS_PATIENCE_S)
+
     async def _fetch(self) -> None:
+        answered = False
         try:
             response = await self._transport.send(self._request)
             if response.status != 200:
                 raise TransportFailed(f"status {response.status}")
             self._keys = read_jwk_set(orjson.loads(response.content))
-        except (TransportFailed, ValueError):
-            self._reachable = False
-        else:
-            self._reachable = True
+            answered = True
             self._fetched_at = self._monotonic()
+        except (TransportFailed, ValueError) as failure:
+            LOGGER.warning("the keys of user tokens could not be fetched: %s", failure)
         finally:
+            self._failed = not answered
             self._tried_at = self._monotonic()
+            self._fetching = None
 
 
 class TokenVerifier:

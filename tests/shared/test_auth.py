@@ -184,11 +184,13 @@ class Issuer:
         self.down = False
         self.asked = 0
         self.seconds = Seconds(0)
+        self.hangs: asyncio.Future[None] | None = None
+        """Where it is, answers wait for it."""
 
     async def send(self, _request: PeerRequest) -> PeerResponse:
         """What the issuer says."""
         self.asked += 1
-        await asyncio.sleep(0)
+        await (asyncio.sleep(0) if self.hangs is None else self.hangs)
         if self.down:
             return PeerResponse(503, b"")
         return PeerResponse(200, orjson.dumps(jwk_set(self.keys)))
@@ -234,6 +236,65 @@ async def test_stale_keys_serve_while_the_issuer_is_down() -> None:
     with pytest.raises(Refusal) as caught:
         await keys.find("unknown")
     assert status_of(caught.value.code) == 503
+
+
+async def test_an_issuer_that_failed_is_not_asked_by_every_request() -> None:
+    """While it is down, unknown keys ask once in ten seconds; all others are told at once, from what is known."""
+    issuer = Issuer()
+    keys = issuer.remote()
+    await keys.find(KEY.kid)
+    issuer.down, issuer.seconds.now = True, 20
+    for second in range(20, 41):
+        issuer.seconds.now = second
+        for number in range(10):
+            with pytest.raises(Refusal) as caught:
+                await keys.find(f"unknown{second}-{number}")
+            assert (status_of(caught.value.code), caught.value.retry_after_s) == (503, 1)
+        assert await keys.find(KEY.kid) is not None
+    assert issuer.asked == 1 + 3
+    issuer.down, issuer.keys = False, [KEY.public, OTHER.public]
+    issuer.seconds.now = 50
+    assert await keys.find(OTHER.kid) is not None
+    assert await keys.find("forged") is None
+    assert issuer.asked == 5
+
+
+async def test_nobody_waits_for_an_issuer_that_hangs() -> None:
+    """While one question is open, known keys are served and unknown ones told to come back; its answer is not lost."""
+    issuer = Issuer()
+    keys = issuer.remote()
+    await keys.find(KEY.kid)
+    issuer.down, issuer.seconds.now = True, 400
+    with pytest.raises(Refusal):
+        await keys.find("unknown")
+    issuer.hangs, issuer.seconds.now = asyncio.get_running_loop().create_future(), 800
+    assert await keys.find(KEY.kid) is not None
+    for kid in ("unknown", OTHER.kid):
+        with pytest.raises(Refusal) as caught:
+            await keys.find(kid)
+        assert status_of(caught.value.code) == 503
+    assert issuer.asked == 3
+    issuer.down, issuer.keys = False, [OTHER.public]
+    issuer.hangs.set_result(None)
+    assert await keys.find(OTHER.kid) is not None
+    assert await keys.find(KEY.kid) is None
+    assert issuer.asked == 3
+
+
+async def test_a_request_that_goes_away_takes_no_answer_from_others() -> None:
+    """The first that asked is cancelled; those that wait with it, and those that come later, have the keys."""
+    issuer = Issuer()
+    issuer.hangs = asyncio.get_running_loop().create_future()
+    keys = issuer.remote()
+    first, second = (asyncio.create_task(keys.find(KEY.kid)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    issuer.hangs.set_result(None)
+    assert await second is not None
+    assert await keys.find(KEY.kid) is not None
+    assert issuer.asked == 1
 
 
 async def test_without_any_keys_tokens_are_503() -> None:
