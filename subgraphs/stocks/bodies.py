@@ -206,6 +206,10 @@ class OrderBody(ResponseBody):
     id: IdText
     user_id: IdText = Field(description="The investor whose order it is.")
     placed_by: IdText = Field(description="The investor, or the investor's broker.")
+    placed_by_registered_at: TimestampText | None = Field(
+        description="Since when that broker has an account: names are not verified. null where the investor placed it, "
+        "and in a broker's order of before this was kept."
+    )
     authorization_id: IdText | None
     stock_id: IdText
     symbol: str
@@ -437,6 +441,7 @@ def order_document(order: Order) -> Document:
         "id": order.id,
         "userId": order.user_id,
         "placedBy": order.placed_by,
+        "placedByRegisteredAt": _time(order.placed_by_registered_at),
         "authorizationId": order.authorization_id,
         "stockId": order.stock_id,
         "symbol": order.symbol,

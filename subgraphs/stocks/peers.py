@@ -86,6 +86,7 @@ class UsersPeer:
                 stockholding_id=answer.get("stockholdingId"),
                 starts_at=_time(answer, "startsAt"),
                 ends_at=_time(answer, "endsAt"),
+                broker_registered_at=_time(answer, "brokerRegisteredAt"),
             )
             return VerifiedMandate(mandate, active=answer["status"] in STANDING)
         except KeyError as error:

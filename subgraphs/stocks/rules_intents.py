@@ -156,6 +156,7 @@ class Mandate:
     stockholding_id: str | None
     starts_at: int | None
     ends_at: int | None
+    broker_registered_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +229,7 @@ def order_of(
         executed_at=None,
         settled_at=None,
         attempts=0,
+        placed_by_registered_at=None if mandate is None else mandate.broker_registered_at,
     )
 
 

@@ -132,7 +132,8 @@ class Order:
     `after_seq`: ticks above it count for the order. `stop_seq` is the tick at which a stop_limit became a limit.
     `hold_amount` is what the wallet holds for a buyer. `holding_id` is the investor's holding (a seller's from the
     start, a buyer's from the fill on). `answer` is what the final
-    answer to the request that placed it shows, set once there is one.
+    answer to the request that placed it shows, set once there is one. `placed_by_registered_at` is the broker's, None
+    where the investor placed the order, and where it was placed before this was kept.
     """
 
     id: str
@@ -169,6 +170,7 @@ class Order:
     executed_at: int | None
     settled_at: int | None
     attempts: int
+    placed_by_registered_at: int | None = None
 
     @property
     def status(self) -> OrderStatus:

@@ -81,7 +81,9 @@ class Order:
 
     id: strawberry.ID = strawberry.field(description="The order's id, a UUID.")
     investor: "User" = strawberry.field(description="Whose order it is.")
-    placed_by: "User" = strawberry.field(description="The investor, or the broker.")
+    placed_by: "User" = strawberry.field(
+        description="The investor, or the broker: names are not verified, `id` and `registeredAt` tell brokers apart."
+    )
     authorization: Authorization | None = strawberry.field(
         description="The mandate under which a broker placed it; null if the investor did."
     )

@@ -64,6 +64,7 @@ _ORDER_COLUMNS = (
     orders.c.executed_at,
     orders.c.settled_at,
     orders.c.attempts,
+    orders.c.placed_by_registered_at,
     fills.c.price,
     fills.c.seq,
     fills.c.cost,
@@ -137,6 +138,7 @@ _COPIED = (
     "executed_at",
     "settled_at",
     "attempts",
+    "placed_by_registered_at",
 )
 
 

@@ -164,6 +164,8 @@ orders = Table(
     Column("attempts", Integer, nullable=False),
     Column("next_attempt_at", BigInteger, nullable=False),
     Column("lease_until", BigInteger, nullable=False),
+    # Of the broker who placed it; NULL if the investor did, and in orders of before it was kept.
+    Column("placed_by_registered_at", BigInteger),
     CheckConstraint("quantity > 0 AND hold_amount >= 0", name="amounts"),
     Index(None, "user_id", "created_at", "id"),
     Index(None, "placed_by", "created_at", "id"),

@@ -173,6 +173,7 @@ class VerifiedAuthorizationBody(ResponseBody):
     status: Status
     investor_id: str
     broker_id: str
+    broker_registered_at: str
     currency: str | None
     stockholding_id: str | None
     stock_id: str | None
@@ -284,6 +285,7 @@ def verified_body(authorization: Authorization) -> VerifiedAuthorizationBody:
         status=authorization.status,
         investor_id=authorization.investor.id,
         broker_id=authorization.broker.id,
+        broker_registered_at=format_timestamp(authorization.broker.registered_at),
         currency=authorization.currency,
         stockholding_id=authorization.stockholding_id,
         stock_id=authorization.stock_id,

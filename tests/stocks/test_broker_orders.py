@@ -7,9 +7,12 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from sqlalchemy import update
 
 from subgraphs.shared.auth import Caller
+from subgraphs.shared.database import Connection
 from subgraphs.shared.transport import PeerRequest, PeerResponse, TransportFailed
+from subgraphs.stocks import tables
 from subgraphs.users.rules import Role
 from tests.in_memory import host_of, operation_of
 from tests.stocks.conftest import ALBA, HANA, Desk, DeskFactory, broker
@@ -92,6 +95,29 @@ async def test_a_broker_buys_with_the_investors_committed_money(desk: Desk) -> N
     assert (child["type"], child["status"], child["parentId"]) == ("stockholding", "active", capital["id"])
     assert await remaining(desk, bob, child["id"]) == "5"
     await desk.check_books()
+
+
+async def test_an_order_says_since_when_its_broker_has_an_account(desk: Desk) -> None:
+    """Beside the broker's id stands the registration date, for both parties; an order of one's own has none.
+
+    Orders of before the date was kept are read as they were.
+    """
+    alice, bob = await parties(desk)
+    registered = (await desk.send(alice, "GET", f"/users/{bob.id}", service="users")).json()["registeredAt"]
+    capital = await authorize(desk, alice, bob)
+    desk.clock.advance(60)
+    placed = (await desk.place(bob, quantity="2", authorizationId=capital["id"])).json()
+    own = (await desk.place(alice)).json()
+    assert (placed["placedBy"], placed["placedByRegisteredAt"]) == (bob.id, registered)
+    assert (own["placedBy"], own["placedByRegisteredAt"]) == (alice.id, None)
+    for viewer in (alice, bob):
+        assert await desk.order(viewer, placed["id"]) == placed
+
+    async def forget(connection: Connection) -> None:
+        await connection.execute(update(tables.orders).values(placed_by_registered_at=None))
+
+    await desk.databases["stocks"].write(forget)
+    assert await desk.order(alice, placed["id"]) == {**placed, "placedByRegisteredAt": None}
 
 
 async def test_a_broker_sells_the_investors_committed_shares(desk: Desk) -> None:

@@ -7,6 +7,7 @@ order and the shares that remain.
 import uuid
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.system.brokerages import Brokerage
@@ -21,7 +22,7 @@ AUTHORIZE = """mutation($input: CreateAuthorizationInput!) { createAuthorization
   authorization { id status broker { name } remainingCapital { currency amount } remainingQuantity }
   replayed errors { code message field } } }"""
 PLACE = """mutation($input: PlaceOrderInput!) { placeOrder(input: $input) {
-  order { id status cost investor { id name } placedBy { name }
+  order { id status cost investor { id name } placedBy { id name registeredAt }
     authorization { id type remainingCapital { amount } }
     rollover { id type status remainingQuantity stock { symbol } stockholding { id } } }
   replayed errors { code message field } } }"""
@@ -83,6 +84,11 @@ def test_a_mandate_from_its_beginning_to_its_end(brokerage: Brokerage, alma: str
     assert (placed["replayed"], placed["errors"]) == (False, [])
     order, child = placed["order"], placed["order"]["rollover"]
     assert (order["status"], order["investor"]["name"], order["placedBy"]["name"]) == ("COMPLETED", "Alma", "Carol")
+    over_rest = httpx.get(
+        f"{brokerage.urls['stocks']}/orders/{order['id']}", headers={"authorization": f"Bearer {alma}"}
+    ).json()
+    shown = (over_rest["placedBy"], over_rest["placedByRegisteredAt"])
+    assert shown == (order["placedBy"]["id"], order["placedBy"]["registeredAt"])
     remaining = float(order["authorization"]["remainingCapital"]["amount"])
     assert remaining == pytest.approx(1000 - float(order["cost"]) * 1.015, abs=0.02)
     expected = {"type": "STOCKHOLDING", "status": "ACTIVE", "remainingQuantity": "5", "stock": {"symbol": "CIRR"}}

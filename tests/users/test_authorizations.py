@@ -185,6 +185,7 @@ async def test_stocks_verifies_any_authorization(client: Client) -> None:
         "status": "active",
         "investorId": alice.id,
         "brokerId": bob.id,
+        "brokerRegisteredAt": "2027-01-15T08:00:00.000Z",
         "currency": "EUR",
         "stockholdingId": None,
         "stockId": None,
