@@ -216,7 +216,11 @@ def test_the_brokerages_settings_are_without_mistakes(tmp_path: Path, capsys: py
     graph = ROOT / "supergraph.graphql"
     assert run("check", "--settings", tmp_path / "router.yaml", "--supergraph", graph) == 0
     deployed = (ROOT / "deploy" / "router.yaml").read_text().replace("/run/secrets/", f"{tmp_path}/secrets/")
-    config = parse_config(deployed, name="router.yaml", folder=ROOT / "deploy", environment={})
+    with pytest.raises(ConfigError, match="the environment has no TRIFOLIO_TRUSTED_PROXIES"):
+        parse_config(deployed, name="router.yaml", folder=ROOT / "deploy", environment={})
+    said = {"TRIFOLIO_TRUSTED_PROXIES": "1"}
+    config = parse_config(deployed, name="router.yaml", folder=ROOT / "deploy", environment=said)
+    assert config.trusted_proxies == 1
     assert set(config.subgraphs) == {"users", "wallet", "stocks"}
     capsys.readouterr()
 

@@ -16,6 +16,7 @@ from brokerage.secret_files import write_keys
 from brokerage.services import migrate_service, read_settings
 from brokerage.supervisor import ProcessFailed, ProcessSpec, running
 from tests.system.brokerages import ROOT, free_port
+from trifolio.config import read_config
 
 ACCOUNT = {"email": "erin@example.com", "password": "a-long-password"}
 
@@ -84,6 +85,31 @@ async def test_production_does_not_start_without_its_secrets(specs: list[Process
     with pytest.raises(ProcessFailed, match="TRIFOLIO_SERVICE_SIGNING_KEY_FILE"):
         async with running([lacking]):
             pass
+
+
+@pytest.mark.parametrize("name", [*SERVICE_NAMES, "router"])
+@pytest.mark.parametrize("said", [None, ""], ids=["not said", "empty"])
+async def test_production_does_not_start_until_its_proxies_are_said(
+    specs: list[ProcessSpec], name: str, said: str | None
+) -> None:
+    """A service and the router alike refuse to guess how many proxies are in front, and name the variable."""
+    spec = next(each for each in specs if each.name == name)
+    environment = {key: value for key, value in spec.environment.items() if key != "TRIFOLIO_TRUSTED_PROXIES"}
+    assert environment.keys() != spec.environment.keys()
+    given = environment if said is None else {**environment, "TRIFOLIO_TRUSTED_PROXIES": said}
+    lacking = ProcessSpec(spec.name, spec.command, given, spec.ready_url, spec.log)
+    with pytest.raises(ProcessFailed, match=r"(?i)trusted_proxies"):
+        async with running([lacking]):
+            pass
+
+
+async def test_the_router_believes_as_many_proxies_as_it_is_told_of(specs: list[ProcessSpec]) -> None:
+    """What the variable says is what `trusted_proxies` is."""
+    router = specs[-1]
+    settings = Path(router.command[router.command.index("--settings") + 1])
+    for said in (0, 1, 2):
+        config = read_config(settings, environment={**router.environment, "TRIFOLIO_TRUSTED_PROXIES": str(said)})
+        assert config.trusted_proxies == said
 
 
 def test_production_refuses_development_keys(monkeypatch: pytest.MonkeyPatch) -> None:
