@@ -5,7 +5,7 @@ one; each may be repeated at any time, because peers answer a repetition with th
 at the state they find. So whoever finds an unfinished order can drive it on from its state alone:
 
     state        what is done next                                                          then
-    NEW          buyer: wallet `hold` (T2); local: start (T2')                              RESERVED, WORKING, TRIGGERED
+    NEW          buyer: wallet `hold` (T2); broker: users again; local: start (T2')         RESERVED, WORKING, TRIGGERED
     RESERVED     local: execute, the pivot (T3)                                             EXECUTED
     TRIGGERED    the same                                                                   EXECUTED
     EXECUTED     broker: users `roll_over` (T4); wallet `post` or `credit` (T5); settle (T6)  COMPLETED
@@ -13,6 +13,10 @@ at the state they find. So whoever finds an unfinished order can drive it on fro
     CANCELLING   the same (Tc)                                                              CANCELLED
     EXPIRING     the same (Tc)                                                              EXPIRED
     WORKING      nothing: a tick, a cancellation or its last day moves it
+
+A mandate is verified before the order is written. The first attempt to reserve follows at once and asks no more; every
+later one, after an outage or a crash, asks users again, when the money is held or the shares are set aside. So no order
+that has waited is reserved under a mandate that was revoked meanwhile, whenever the wallet hears of that.
 
 Before the pivot an order may only go back, after it only forward. `shared.driving` drives: the request that places an
 order for up to two seconds, a loop what is left, after a crash, after an outage, after a trigger.
@@ -92,6 +96,8 @@ class OrderSaga:
         self._peers = peers
         self.steps, self.queue = steps, queue
         self.driver = Driver(self, request_drive_ms=request_drive_ms)
+        self._just_verified: set[str] = set()
+        """Orders whose first attempt to reserve is still to come, in the request that has verified their mandates."""
         self.alarms = 0
         """Refusals of peers where only success makes sense: each needs somebody's attention."""
 
@@ -117,7 +123,11 @@ class OrderSaga:
             return Placement(await self._orders.refuse(key, refusal), fresh=False)
         if not placement.fresh:
             return placement
-        return Placement(await self.driver.drive_request(placement.order), fresh=True)
+        self._just_verified.add(placement.order.id)
+        try:
+            return Placement(await self.driver.drive_request(placement.order), fresh=True)
+        finally:
+            self._just_verified.discard(placement.order.id)
 
     async def cancel(self, caller: Caller, order_id: str) -> Order:
         """Cancels an order and drives it until all is given back or the request's time is up.
@@ -188,6 +198,8 @@ class OrderSaga:
     # ---- moves ----
 
     async def _reserve(self, order: Order) -> Order:
+        just_verified = order.id in self._just_verified
+        self._just_verified.discard(order.id)
         if order.side is Side.BUY:
             try:
                 await self._peers.wallet.hold(order)
@@ -198,6 +210,10 @@ class OrderSaga:
                     raise
                 code = HOLD_REFUSALS[refused.code]
                 return await self.steps.reject(order.id, Rejection(code.code, code.detail))
+        if order.authorization_id is not None and not just_verified and not await self._stands(order.authorization_id):
+            return await self.steps.reject(
+                order.id, Rejection(AUTHORIZATION_INACTIVE.code, AUTHORIZATION_INACTIVE.detail)
+            )
         return await self.steps.start(order)
 
     async def _execute(self, order: Order) -> Order:
@@ -217,6 +233,13 @@ class OrderSaga:
         if order.side is Side.BUY:
             await self._peers.wallet.void(order)
         return await self.steps.give_back(order.id)
+
+    async def _stands(self, authorization_id: str) -> bool:
+        """Whether users still has the mandate of an order that has waited."""
+        try:
+            return (await self._peers.users.verify(authorization_id)).active
+        except PeerRefused:
+            return False
 
     async def _verified(self, caller: Caller, authorization_id: str) -> Mandate:
         """V: the caller's active mandate; a foreign one looks like a missing one."""

@@ -197,6 +197,14 @@ class Desk:
                 return
         raise AssertionError("orders do not come to rest")
 
+    async def settle_users(self) -> None:
+        """The same for the driver of authorizations."""
+        for _ in range(50):
+            self.clock.advance(2.1)
+            if await self.network.apps["users"].state.saga.driver.step() == 0:
+                return
+        raise AssertionError("authorizations do not come to rest")
+
     async def check_books(self) -> None:
         """The books of all three services are right, each by itself and together."""
         assert await audit(*(self.databases[name] for name in ("users", "wallet", "stocks")), quiet=True) == ()

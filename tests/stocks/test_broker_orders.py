@@ -1,7 +1,7 @@
 """Brokers' orders under authorizations: what they may do, where money and shares go, and how the mandate rolls over."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -11,8 +11,10 @@ from sqlalchemy import update
 
 from subgraphs.shared.auth import Caller
 from subgraphs.shared.database import Connection
+from subgraphs.shared.peers import PeerUnavailable
 from subgraphs.shared.transport import PeerRequest, PeerResponse, TransportFailed
 from subgraphs.stocks import tables
+from subgraphs.stocks.rules_orders import Order
 from subgraphs.users.rules import Role
 from tests.in_memory import host_of, operation_of
 from tests.stocks.conftest import ALBA, HANA, Desk, DeskFactory, broker
@@ -118,6 +120,97 @@ async def test_an_order_says_since_when_its_broker_has_an_account(desk: Desk) ->
 
     await desk.databases["stocks"].write(forget)
     assert await desk.order(alice, placed["id"]) == {**placed, "placedByRegisteredAt": None}
+
+
+def cut_unless(desk: Desk, let_through: Callable[[PeerRequest], bool]) -> None:
+    """Lets no call to the wallet or to stocks through but those."""
+
+    async def before(request: PeerRequest) -> PeerResponse | None:
+        if host_of(request) != "users" and not let_through(request):
+            raise TransportFailed("cut")
+        return None
+
+    desk.network.before = before
+
+
+async def test_a_purchase_that_waited_is_rejected_after_a_revoke(desk: Desk) -> None:
+    """An order whose hold comes after the revoke, and before the wallet has heard of that, is rejected all the same."""
+    alice, bob = await parties(desk)
+    capital = await authorize(desk, alice, bob)
+    before = await desk.balance(alice)
+    desk.network.cut("wallet")
+    order = (await desk.place(bob, key="k", authorizationId=capital["id"])).json()
+    assert order["status"] == "pending"
+    assert (await revoke(desk, alice, capital)).status_code == 202
+    cut_unless(desk, lambda request: operation_of(request) in ("hold", "void"))
+    await desk.settle()
+    rejected = await desk.order(alice, order["id"])
+    assert (rejected["status"], rejected["reason"]) == ("rejected", "authorization-inactive")
+    balance = await desk.balance(alice)
+    assert (balance["committed"], balance["held"]) == (before["committed"], "0.00")
+    again = await desk.place(bob, key="k", authorizationId=capital["id"])
+    assert (again.status_code, again.json()["code"]) == (422, "authorization-inactive")
+    desk.network.mend()
+    await desk.settle_users()
+    assert (await desk.balance(alice))["available"] == "10000.00"
+    await desk.check_books()
+
+
+async def test_a_sale_that_waited_is_rejected_after_a_revoke(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sale that a crash left as new is not reserved under a mandate that has been revoked; the shares go back."""
+    alice, bob = await parties(desk)
+    await desk.bought(alice, "10")
+    shares = await over_shares(desk, alice, bob, "4")
+    saga = desk.stocks.state.saga
+
+    async def crash(order: Order) -> Order:
+        raise PeerUnavailable("crashed")
+
+    with monkeypatch.context() as crashed:
+        crashed.setattr(saga.steps, "start", crash)
+        order = (await desk.place(bob, side="sell", quantity="3", authorizationId=shares["id"])).json()
+    assert order["status"] == "pending"
+    assert (await desk.holding(alice))["reservedQuantity"] == "3"
+    desk.network.cut("stocks")
+    assert (await revoke(desk, alice, shares)).status_code == 202
+    await desk.settle()
+    assert (await desk.order(alice, order["id"]))["reason"] == "authorization-inactive"
+    holding = await desk.holding(alice)
+    assert (holding["quantity"], holding["commitedAmount"], holding["reservedQuantity"]) == ("10", "4", "0")
+    desk.network.mend()
+    await desk.settle_users()
+    assert (await desk.holding(alice))["freeQuantity"] == "10"
+    await desk.check_books()
+
+
+async def test_an_order_that_waited_for_users_as_well_goes_on(desk: Desk) -> None:
+    """While nobody can say whether the mandate stands an order stays pending; it completes when users says it does."""
+    alice, bob = await parties(desk)
+    capital = await authorize(desk, alice, bob)
+    desk.network.cut("wallet")
+    order = (await desk.place(bob, authorizationId=capital["id"])).json()
+    desk.network.cut("users")
+    for _ in range(3):
+        desk.clock.advance(2.1)
+        await desk.stocks.state.saga.driver.step()
+    assert (await desk.order(alice, order["id"]))["status"] == "pending"
+    desk.network.mend()
+    await desk.settle()
+    assert (await desk.order(alice, order["id"]))["status"] == "completed"
+    await desk.check_books()
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+async def test_a_mandate_is_verified_once_where_nothing_is_late(desk: Desk, side: str) -> None:
+    """An order that is reserved at the first attempt has asked users once whether its mandate stands."""
+    alice, bob = await parties(desk)
+    await desk.bought(alice, "10")
+    mandate = await (authorize(desk, alice, bob) if side == "buy" else over_shares(desk, alice, bob))
+    desk.network.calls.clear()
+    assert (await desk.place(bob, side=side, quantity="2", authorizationId=mandate["id"])).status_code == 201
+    assert [call for call in desk.network.calls if call[:2] == ("users", "GET")] == [
+        ("users", "GET", f"/authorizations/{mandate['id']}")
+    ]
 
 
 async def test_a_broker_sells_the_investors_committed_shares(desk: Desk) -> None:
