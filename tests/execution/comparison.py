@@ -258,9 +258,11 @@ class Comparison:
         definition = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))
         values = get_variable_values(self._monolith, definition.variable_definitions or (), operation.variables)
         used = {**self.transports, **transports}
+        if as_text and digest("written", operation.salt) % 2:
+            used = {name: _AsText(each) for name, each in used.items()}
         answer = await execute(
             prepared,
-            transports={name: _AsText(each) for name, each in used.items()} if as_text else used,
+            transports=used,
             schema=self._supergraph.api_schema,
             variables=operation.variables,
             coerced={} if isinstance(values, list) else values.coerced,

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -95,10 +96,6 @@ AMISS: dict[str, dict[str, Canned]] = {
     "bytes that are no text": {**subgraphs(), "products": Canned(b'{"data": {"products": [{"id": "\xff"}]}}')},
     "a subgraph that is away": {**subgraphs(), "reviews": Canned(FAILURE)},
     "the first subgraph is away": {**subgraphs(), "products": Canned(FAILURE)},
-    "an answer that is no text": {
-        **subgraphs(),
-        "reviews": Canned({"data": {"_e": REVIEWED}}),
-    },
 }
 
 
@@ -139,6 +136,16 @@ async def test_what_is_of_no_use_is_not_tried_for_a_while() -> None:
     for _ in range(LEAVES_MAX - 1):
         await answered(prepared, AMISS["a subgraph that is away"])
     assert (await answered(prepared, subgraphs()))[1]
+
+
+@pytest.mark.parametrize(("price", "of_structs"), [(7, True), (2.5, True), (math.nan, False), (math.inf, False)])
+async def test_values_in_memory_become_structs_too(price: float, of_structs: bool) -> None:
+    """What a subgraph in this process answers need not be written down, and is checked as what others write."""
+    made = plan(fields=(leaf("id", "ID"), leaf("price", "Float")))
+    reviews = Canned({"data": {"_e": [{"price": price, "stars": 1}]}})
+    transports = {"products": Canned({"data": {"products": [dict(LAMP)]}}), "reviews": reviews}
+    answer, was_of_structs = await answered(made, transports)
+    assert (was_of_structs, bool(answer.errors)) == (of_structs, not of_structs)
 
 
 async def test_they_are_made_when_a_plan_is_used_often() -> None:

@@ -45,7 +45,7 @@ class Execution:
     """What stands between this and the transports."""
     structs: StructAnswer | None = None
     """The answer as structs, as long as nothing is out of the ordinary: until then the tree stays empty."""
-    brought: tuple[tuple[PreparedFetch, bytes], ...] = ()
+    brought: tuple[tuple[PreparedFetch, SubgraphResponse], ...] = ()
     """What the structs have absorbed, in this order."""
 
     async def perform(self, prepared: PreparedFetch) -> None:
@@ -95,12 +95,12 @@ class Execution:
         return ask(self.tree, prepared, self.variables, self.coerced)
 
     def _absorbed_in_structs(self, asked: Ask, response: SubgraphResponse) -> bool:
-        if self.structs is None or response.body is None:
+        if self.structs is None:
             return False
         targets: Any = [batch.targets for _, batch in asked.batches]  # of an `Ask` in structs these are structs
-        if not self.structs.absorb(asked.prepared.fetch, response.body, targets):
+        if not self.structs.absorb(asked.prepared.fetch, response, targets):
             return False
-        self.brought += ((asked.prepared, response.body),)
+        self.brought += ((asked.prepared, response),)
         return True
 
     def _in_tree(self, asked: Ask) -> Ask:
@@ -118,10 +118,11 @@ class Execution:
             return
         left, self.structs = self.structs, None
         left.leave()
-        for prepared, body in self.brought:
+        for prepared, response in self.brought:
             asked = self._ask(prepared)
             assert asked is not None
-            absorb(self.tree, asked, decode_json(body), errors_max=self.limits.answer_errors_max)
+            payload = _payload(response, prepared.fetch.subgraph)
+            absorb(self.tree, asked, payload, errors_max=self.limits.answer_errors_max)
 
     async def _send(self, asked: Ask) -> SubgraphResponse:
         """Hand the request to its transport; an exception other than `SubgraphError` is a bug and fails this fetch."""
