@@ -69,10 +69,10 @@ def read_document(
         introspected = check_selections(document, limits)
         problems = validate_document(
             document,
+            text,
             schema,
             work,
             errors_max=limits.validation_errors_max,
-            text_length=len(text),
             suggests=introspection,
         )
     except GraphQLError as error:

@@ -1,6 +1,7 @@
 """Whether a document fits the schema: graphql-core's rules, at a price that is known while they work.
 
-graphql-core is the judge, by rules that it runs side by side over the document. What they do is counted in the
+graphql-core is the judge, by rules that it runs side by side over the document: those that can find something there,
+as a document without a "$" has no variables to look at. What they do is counted in the
 request's budget: each node that they visit, each fragment that they follow, each name that they compare with others.
 Two of them are our own, as theirs take work or room that grows faster than the document: the one that compares fields
 (`field_merging.py`), and the one that looks at literals, which quotes a whole object for each of its keys.
@@ -10,33 +11,56 @@ What is told is bounded, too: messages are cut, and all together are about as lo
 Specification: GraphQL, section 5 (validation).
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from typing import Final
 
 from graphql import (
     SKIP,
     ASTValidationRule,
+    DeferStreamDirectiveLabel,
+    DeferStreamDirectiveOnRootField,
+    DeferStreamDirectiveOnValidOperationsRule,
     DirectiveNode,
     DocumentNode,
     EnumValueNode,
+    FragmentsOnCompositeTypesRule,
     GraphQLDirective,
     GraphQLEnumType,
     GraphQLError,
     GraphQLInputObjectType,
     GraphQLInputType,
     GraphQLSchema,
+    KnownArgumentNamesRule,
+    KnownDirectivesRule,
+    KnownFragmentNamesRule,
+    KnownTypeNamesRule,
     ListValueNode,
     Node,
+    NoFragmentCyclesRule,
+    NoUndefinedVariablesRule,
+    NoUnusedFragmentsRule,
+    NoUnusedVariablesRule,
     NullValueNode,
     ObjectValueNode,
     OverlappingFieldsCanBeMergedRule,
     ParallelVisitor,
+    PossibleFragmentSpreadsRule,
+    SingleFieldSubscriptionsRule,
+    StreamDirectiveOnListField,
     TypeInfo,
     TypeInfoVisitor,
+    UniqueArgumentNamesRule,
+    UniqueDirectivesPerLocationRule,
+    UniqueFragmentNamesRule,
+    UniqueInputFieldNamesRule,
+    UniqueVariableNamesRule,
     ValidationContext,
     ValueNode,
     ValuesOfCorrectTypeRule,
     VariableNode,
+    VariablesAreInputTypesRule,
+    VariablesInAllowedPositionRule,
     Visitor,
     VisitorAction,
     is_enum_type,
@@ -85,9 +109,9 @@ _SUGGESTED_NAME_UNITS: Final = 30
 
 
 def validate_document(
-    document: DocumentNode, schema: GraphQLSchema, work: Work, *, errors_max: int, text_length: int, suggests: bool
+    document: DocumentNode, text: str, schema: GraphQLSchema, work: Work, *, errors_max: int, suggests: bool
 ) -> list[GraphQLError]:
-    """Every problem, up to `errors_max` and to what a text of this length may be told of itself.
+    """Every problem of a document, up to `errors_max` and to what a text as long as its own may be told of itself.
 
     With `suggests`, errors about unknown names say which known one may have been meant.
 
@@ -96,7 +120,7 @@ def validate_document(
         RecursionError: it is nested too deep.
     """
     errors: list[GraphQLError] = []
-    room = max(text_length, ERRORS_CHARACTERS_MIN)
+    room = max(len(text), ERRORS_CHARACTERS_MIN)
 
     def on_error(error: GraphQLError) -> None:
         nonlocal room
@@ -107,7 +131,7 @@ def validate_document(
 
     info = _CountingTypes(schema, work)
     context = CountingContext(schema, document, info, on_error, work, suggests=suggests)
-    visitors: list[Visitor] = [_Nodes(work), *(rule(context) for rule in _RULES)]
+    visitors: list[Visitor] = [_Nodes(work), *(rule(context) for rule in _rules_for(text))]
     side_by_side = ParallelVisitor(visitors)
     outer = TypeInfoVisitor(info, side_by_side)
     try:
@@ -118,6 +142,8 @@ def validate_document(
         errors.append(GraphQLError("There is more that does not fit the schema."))
     finally:
         # They refer to themselves, and to the whole document: it would wait for a search for circles, which takes long.
+        for usages in vars(context).get("_variable_usages", {}).values():
+            usages.clear()  # what has collected them refers to itself
         for each in (context, side_by_side, outer, *visitors):
             vars(each).clear()
     return errors
@@ -287,3 +313,52 @@ _RULES: Final[tuple[type[ASTValidationRule], ...]] = (
     ),
     _DirectivesRule,
 )
+
+_SPREADS: Final = ("...", "fragment")
+_ARGUMENTS: Final = ("(",)
+_VARIABLES: Final = ("$",)
+_DIRECTIVES: Final = ("@",)
+_NEEDS: Final[Mapping[type[ASTValidationRule], Sequence[str]]] = {
+    KnownTypeNamesRule: (*_SPREADS, *_VARIABLES),
+    FragmentsOnCompositeTypesRule: _SPREADS,
+    UniqueFragmentNamesRule: _SPREADS,
+    KnownFragmentNamesRule: _SPREADS,
+    NoUnusedFragmentsRule: _SPREADS,
+    PossibleFragmentSpreadsRule: _SPREADS,
+    NoFragmentCyclesRule: _SPREADS,
+    VariablesAreInputTypesRule: _VARIABLES,
+    UniqueVariableNamesRule: _VARIABLES,
+    NoUndefinedVariablesRule: _VARIABLES,
+    NoUnusedVariablesRule: _VARIABLES,
+    VariablesInAllowedPositionRule: _VARIABLES,
+    KnownDirectivesRule: _DIRECTIVES,
+    UniqueDirectivesPerLocationRule: _DIRECTIVES,
+    DeferStreamDirectiveOnRootField: _DIRECTIVES,
+    DeferStreamDirectiveOnValidOperationsRule: _DIRECTIVES,
+    DeferStreamDirectiveLabel: _DIRECTIVES,
+    StreamDirectiveOnListField: _DIRECTIVES,
+    _DirectivesRule: _DIRECTIVES,
+    KnownArgumentNamesRule: _ARGUMENTS,
+    UniqueArgumentNamesRule: _ARGUMENTS,
+    _LiteralsRule: _ARGUMENTS,
+    UniqueInputFieldNamesRule: _ARGUMENTS,
+    SingleFieldSubscriptionsRule: ("subscription",),
+}
+"""What has to stand somewhere in a document, so that a rule can find anything amiss; the others may always."""
+
+
+def _rules_for(text: str) -> Sequence[type[ASTValidationRule]]:
+    """The rules that can find anything amiss in an executable document with this text.
+
+    Without "$" there are no variables, without "(" no arguments and no literals, and so on: by grammar. What stands in
+    a string or a comment calls for a rule in vain, which changes nothing.
+    """
+    return _rules_with(frozenset(each for each in _TOKENS if each in text))
+
+
+@cache
+def _rules_with(tokens: frozenset[str]) -> Sequence[type[ASTValidationRule]]:
+    return tuple(rule for rule in _RULES if rule not in _NEEDS or not tokens.isdisjoint(_NEEDS[rule]))
+
+
+_TOKENS: Final = frozenset(token for needs in _NEEDS.values() for token in needs)
