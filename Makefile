@@ -82,8 +82,10 @@ types: $(STAMP)
 imports: $(STAMP)
 	$(BIN)/lint-imports
 
+# What the router costs alone, and the brokerage as a whole, in under five minutes; `make bench ARGS=--help` says what
+# there is, beside other routers too. ARGS=--publish writes docs/performance.md and its plots.
 bench: $(BENCH_STAMP)
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(ARGS)
 
 # Apollo's composition and gateway on our schemas, and its client on our answers in parts; then random subgraphs, as the
 # composer and the planners of others judge them. It needs Node 20: make interop ARGS="--sets 20000"

@@ -1,11 +1,147 @@
-"""`make bench`: what a client of the brokerage waits for, and what the services spend on it.
+"""`make bench`: what the router costs alone, and what the whole brokerage costs.
 
-Figures are of this machine at this moment: compare those of one run with one another, not with another day's.
+    make bench                                            every part, under five minutes
+    make bench ARGS="answers connections"                 some parts
+    make bench ARGS="--seconds 5 --requests 1000000"      longer, for figures to be quoted
+    make bench ARGS="beside --peers grafbase,apollo"      beside other routers, in turns (needs Node; see peers.toml)
+    make bench ARGS="--publish"                           and write docs/performance.md with its plots
+    make bench ARGS="page"                                write the page again, of the figures that are published
+
+Every answer is compared with what it has to be; one that is wrong ends the run with 1. Figures are of this machine at
+this moment: compare those of one run with one another, not with another day's.
 """
 
-import asyncio
+import argparse
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
-from bench.brokerage import measure
+import uvloop
+
+from bench import results
+from bench.alone import (
+    ANSWERS,
+    CONNECTIONS,
+    ENTITIES,
+    SIZES,
+    Figure,
+    Report,
+    measure_alone,
+    measure_memory,
+    measure_pace,
+    measure_start,
+)
+from bench.beside import compared, measure_beside
+from bench.brokerage import measure_brokerage
+from bench.machine import about
+from bench.page import write_page
+from bench.processes import NotMeasured
+from bench.targets import PEERS, Mocks, install_peers, mocks, read_peers
+
+WORKLOADS = {"answers": ANSWERS, "connections": CONNECTIONS, "entities": ENTITIES, "sizes": SIZES}
+ALONE = (*WORKLOADS, "pace", "memory", "start")
+PARTS = (*ALONE, "portfolio", "order")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures what the command line asks for, prints it, and keeps it."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(words)
+    if "page" in options.parts:
+        write_page()
+        return 0
+    command = "make bench" + (f' ARGS="{shlex.join(words)}"' if words else "")
+    run = about(command)
+    figures: list[Figure] = []
+
+    def report(figure: Figure) -> None:
+        figures.append({"run": run, **figure})
+        results.append(figures[-1])
+        print(_line(figure), flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="trifolio-bench-") as folder:
+        uvloop.run(_measure(options, Path(folder), report))
+    if options.publish:
+        results.publish(figures)
+        write_page()
+    return 0
+
+
+async def _measure(options: argparse.Namespace, folder: Path, report: Report) -> None:
+    parts = options.parts or [*PARTS, *(["beside"] if options.peers else [])]
+    if {*parts} & {*ALONE, "beside"}:
+        async with mocks(folder) as running:
+            for part in parts:
+                if part in ALONE:
+                    await _measure_alone(part, options, running, report)
+            if "beside" in parts:
+                await _measure_beside(options, running, report)
+    if {*parts} & {"portfolio", "order"}:
+        await measure_brokerage(folder, report, seconds=options.seconds, orders=options.orders, parts=parts)
+
+
+async def _measure_alone(part: str, options: argparse.Namespace, mocks: Mocks, report: Report) -> None:
+    if part in WORKLOADS:
+        await measure_alone(WORKLOADS[part], mocks, options.seconds, part, report)
+    elif part == "pace":
+        await measure_pace(mocks, options.seconds * 2, report)
+    elif part == "memory":
+        await measure_memory(mocks, options.requests, report)
+    else:
+        await measure_start(mocks, options.pairs, report)
+
+
+async def _measure_beside(options: argparse.Namespace, mocks: Mocks, report: Report) -> None:
+    known = read_peers(options.peers_file)
+    names = options.peers.split(",") if options.peers else []
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise NotMeasured(f"name other routers with --peers: {', '.join(known)}")
+    if options.peers_file == PEERS:
+        install_peers()
+    for name in names:
+        await measure_beside(
+            known[name], compared(known[name]), mocks, pairs=options.pairs, seconds=options.seconds, report=report
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make bench", description="Measures the router and the brokerage.")
+    parts = [*PARTS, "beside", "page"]
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], metavar="PART", help=f"some of: {', '.join(parts)}")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=5, help="turns beside another, and starts (default: %(default)s)")
+    parser.add_argument("--requests", type=int, default=20_000, help="for the memory (default: %(default)s)")
+    parser.add_argument("--orders", type=int, default=200, help="by one client, and by 16 (default: %(default)s)")
+    parser.add_argument("--peers", default="", metavar="NAME,...", help="other routers, as peers.toml calls them")
+    parser.add_argument("--peers-file", type=Path, default=PEERS, metavar="FILE", help="instead of peers.toml")
+    parser.add_argument("--publish", action="store_true", help="write the page and its plots, too")
+    return parser
+
+
+def _line(figure: Figure) -> str:
+    """A figure, for somebody who watches."""
+    texts = {
+        "cpu_ms": "{:.3f} CPU-ms",
+        "peer_cpu_ms": "theirs {:.3f}",
+        "ratio": "ratio {:.2f}",
+        "low": "({:.2f}",
+        "high": "to {:.2f})",
+        "per_s": "{:,.0f}/s",
+        "p50_ms": "p50 {:.1f} ms",
+        "p99_ms": "p99 {:.1f} ms",
+        "p99_9_ms": "p99.9 {:.1f} ms",
+        "rss_mb": "{:.0f} MB",
+        "raw_cpu_ms": "raw saga {:.3f}",
+        "start_s": "started in {:.1f} s",
+        "median_ms": "{:.0f} ms",
+        "fetches": "{:.2f} fetches",
+    }
+    shown = " ".join(text.format(figure[name]) for name, text in texts.items() if name in figure)
+    return f"{figure['title']:44} {shown}"
+
 
 if __name__ == "__main__":
-    print(asyncio.run(measure()))
+    sys.exit(main())

@@ -1,144 +1,229 @@
-"""Starts the brokerage as `make run` does and measures it from outside: the Portfolio query and the market order.
+"""The whole job: what the brokerage spends on the same facts, five ways, and on an order.
 
-The order's cost is set against a twin measured in the same run: `raw_saga`, the same statements in plain sqlite3. What
-lies between the two is HTTP between three services, tokens, rules and SQLAlchemy.
+It is started as `make run` starts it, on databases of its own, with prices that stand still, so that answers can be
+compared: what the REST routes tell is what each of the GraphQL ways has to tell.
 """
 
 import asyncio
-import contextlib
-import signal
 import statistics
 import sys
-import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 
-from bench.raw_saga import RawSaga, measure_raw_saga
+from bench.alone import Figure, Report, figures_of
+from bench.load import Clients, Question
+from bench.machine import ROOT
+from bench.processes import NotMeasured, cpu_seconds, free_port, running
+from bench.raw_saga import measure_raw_saga
+from brokerage import SERVICE_NAMES
 from brokerage.demo import fetch_token
 from brokerage.development import read_urls
 
-ROOT = Path(__file__).parents[1]
 PORTFOLIO = (ROOT / "docs" / "examples" / "30-portfolio.graphql").read_text()
-READY_WITHIN_S = 60.0
-WARM_UP = 50
-REQUESTS = 300
-ORDERS = 200
+READY_TIMEOUT_S = 90.0
 CLIENTS = 16
-IDLE_S = 3.0
-"""How long the services are watched without clients: what the market costs then is not the orders'."""
+WARM_UP = 20
+IDLE_S = 2.0
+"""How long the services are watched without clients: what they spend then is not the orders'."""
+_POLL_S = 0.02
+_ENVIRONMENT = {"TRIFOLIO_FEED": "manual"}
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
-    """Milliseconds of one kind of request."""
+class Brokerage:
+    """A brokerage that runs: where it answers, and the ids of its processes by name."""
 
-    p50_ms: float
-    p99_ms: float
-
-    @classmethod
-    def of(cls, seconds: list[float]) -> "Latency":
-        """The percentiles of measured seconds."""
-        ordered = sorted(seconds)
-        return cls(statistics.median(ordered) * 1e3, ordered[int(len(ordered) * 0.99) - 1] * 1e3)
-
-    def __str__(self) -> str:
-        return f"p50 {self.p50_ms:.1f} ms, p99 {self.p99_ms:.1f} ms"
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What one run measured."""
-
+    folder: Path
+    urls: Mapping[str, str]
+    pids: Mapping[str, int]
     start_s: float
-    portfolio: Latency
-    order: Latency
-    orders_per_s: float
-    order_cpu_ms: float
-    raw_saga: RawSaga
+    """From its start until the demo data was there."""
 
-    def __str__(self) -> str:
-        return (
-            f"cold start to the first answer       {self.start_s:.1f} s\n"
-            f"Portfolio query, three subgraphs     {self.portfolio}\n"
-            f"market order, one client             {self.order}\n"
-            f"market orders, {CLIENTS} clients            {self.orders_per_s:.0f} per second\n"
-            f"CPU per order, all services          {self.order_cpu_ms:.2f} ms\n"
-            f"its {self.raw_saga.commits} commits in plain sqlite3       {self.raw_saga.cpu_ms:.2f} ms; "
-            f"ratio {self.order_cpu_ms / self.raw_saga.cpu_ms:.1f}"
-        )
-
-
-async def measure() -> Figures:
-    """Runs everything once on fresh databases in a temporary folder."""
-    with tempfile.TemporaryDirectory(prefix="trifolio-bench-") as folder:
-        began = time.monotonic()
-        async with _running(Path(folder)) as (supervisor, urls), httpx.AsyncClient(trust_env=False) as client:
-            headers = {"authorization": f"Bearer {await fetch_token(urls, 'alice')}"}
-
-            async def portfolio() -> None:
-                response = await client.post(f"{urls['router']}/graphql", json={"query": PORTFOLIO}, headers=headers)
-                answer = response.json()
-                assert "errors" not in answer, answer
-
-            await portfolio()
-            start_s = time.monotonic() - began
-            order = await _order(client, urls, headers)
-            portfolio_seconds = await _timed(portfolio, REQUESTS)
-            order_seconds = await _timed(order, ORDERS)
-            services = [each for each in supervisor.children() if "brokerage.services" in each.cmdline()]
-            idle = _cpu_seconds(services)
-            await asyncio.sleep(IDLE_S)
-            idle_per_s = (_cpu_seconds(services) - idle) / IDLE_S
-            cpu, wall = _cpu_seconds(services), time.monotonic()
-            await asyncio.gather(*(_repeat(order, ORDERS // CLIENTS) for _ in range(CLIENTS)))
-            placed = ORDERS // CLIENTS * CLIENTS
-            wall = time.monotonic() - wall
-            cpu = _cpu_seconds(services) - cpu - idle_per_s * wall
-        return Figures(
-            start_s,
-            Latency.of(portfolio_seconds),
-            Latency.of(order_seconds),
-            placed / wall,
-            cpu / placed * 1e3,
-            await asyncio.to_thread(measure_raw_saga, Path(folder, "raw")),
-        )
+    async def headers(self) -> dict[str, str]:
+        """Of a user who has some of everything."""
+        return {"authorization": f"Bearer {await fetch_token(self.urls, 'alice')}"}
 
 
 @asynccontextmanager
-async def _running(folder: Path) -> AsyncIterator[tuple[psutil.Process, Mapping[str, str]]]:
-    command = [sys.executable, "-m", "brokerage", "up", "--data", str(folder), "--port", str(_free_ports())]
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(READY_WITHIN_S):
-            said = b""
-            while b"is ready" not in said:
-                line = await process.stdout.readline()
-                if not line:
-                    raise SystemExit(f"the brokerage did not start:\n{said.decode()}")
-                said += line
+async def up(folder: Path, *, in_process: bool = False) -> AsyncIterator[Brokerage]:
+    """A brokerage on the data in a folder, which is made where there is none, for as long as the block lasts."""
+    log = folder.parent / f"up-{uuid.uuid4().hex}.log"
+    command = [sys.executable, "-m", "brokerage", "up", "--data", str(folder), "--port", str(free_port(4))]
+    began = time.monotonic()
+    async with running(
+        [*command, *(["--in-process"] if in_process else [])], log, environment=_ENVIRONMENT, folder=ROOT
+    ) as program:
+        while "is ready" not in log.read_text():
+            program.raise_if_ended()
+            if time.monotonic() - began > READY_TIMEOUT_S:
+                raise NotMeasured(f"the brokerage does not start:\n{log.read_text()}")
+            await asyncio.sleep(_POLL_S)
+        start_s = time.monotonic() - began
         urls = read_urls(folder)
         assert urls is not None
-        yield psutil.Process(process.pid), urls
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGINT)
-        await process.wait()
+        pids = {"all in one": program.pid} if in_process else _pids_of_services(program.pid)
+        yield Brokerage(folder, urls, pids, start_s)
 
 
-def _free_ports() -> int:
-    """The first of four neighbouring ports that nobody listens on."""
-    taken = {each.laddr.port for each in psutil.net_connections("tcp") if each.laddr}
-    return next(port for port in range(20_000, 60_000, 4) if not taken & set(range(port, port + 4)))
+def _pids_of_services(supervisor: int) -> dict[str, int]:
+    """The services by name, and the router: the supervisor's children, which have sessions of their own."""
+    pids = {}
+    for child in psutil.Process(supervisor).children():
+        words = child.cmdline()
+        name = words[words.index("brokerage.services") + 1] if "brokerage.services" in words else "router"
+        pids[name] = child.pid
+    assert pids.keys() == {"router", *SERVICE_NAMES}, pids
+    return pids
+
+
+async def facts(brokerage: Brokerage, headers: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Question]]:
+    """What the Portfolio query has to answer, by what the REST routes tell, and the questions to these routes."""
+    async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
+        me = await _asked(client, brokerage.urls["router"])
+        paths = {"users": f"/users/{me}", "wallet": "/balance", "stocks": "/stockholdings?limit=100"}
+        told = {name: (await client.get(brokerage.urls[name] + path)).json() for name, path in paths.items()}
+    user, balances, holdings = told["users"], told["wallet"]["balances"], told["stocks"]["items"]
+    assert balances
+    assert holdings
+    async with httpx.AsyncClient(trust_env=False) as client:
+        listed = (await client.get(f"{brokerage.urls['stocks']}/stocks?limit=100")).json()["items"]
+    stocks = {stock["id"]: stock for stock in listed}
+    portfolio = {
+        "me": {
+            **{name: user[name] for name in ("id", "name", "email")},
+            "balances": [
+                {name: balance[name] for name in ("currency", "available", "committed", "held", "total")}
+                for balance in balances
+            ],
+            "holdings": [
+                {
+                    **{name: holding[name] for name in ("id", "quantity", "averagePrice", "marketValue", "profitLoss")},
+                    "committedAmount": holding["commitedAmount"],  # the documented route's spelling
+                    "stock": {name: stocks[holding["stockId"]][name] for name in ("symbol", "name", "price")},
+                }
+                for holding in holdings
+            ],
+        }
+    }
+    return portfolio, {name: _read(path, told[name]) for name, path in paths.items()}
+
+
+def _read(path: str, told: object) -> Question:
+    """A REST route, whose answer stays as it was."""
+    return Question(lambda _: b"", lambda _: told, method="GET", path=path, is_graphql=False)
+
+
+async def _asked(client: httpx.AsyncClient, url: str) -> str:
+    """The id of the user who asks."""
+    answer = (await client.post(f"{url}/graphql", json={"query": "{ me { id } }"})).json()
+    found: str = answer["data"]["me"]["id"]
+    return found
+
+
+async def spent(
+    pids: Mapping[str, int], url: str, question: Question, headers: Mapping[str, str], seconds: float
+) -> Figure:
+    """What processes spend on each answer to a question, by name and together."""
+    async with Clients(url, question, CLIENTS, headers) as clients:
+        await clients.closed(seconds=min(seconds / 2, 2.0))
+        before = {name: cpu_seconds([pid]) for name, pid in pids.items()}
+        load = await clients.closed(seconds=seconds)
+        after = {name: cpu_seconds([pid]) for name, pid in pids.items()}
+    by_process = {name: round((after[name] - before[name]) * 1e3 / load.requests, 4) for name in pids}
+    return {**figures_of(load, sum(after.values()) - sum(before.values())), "by_process": by_process}
+
+
+async def measure_brokerage(
+    folder: Path, report: Report, *, seconds: float, orders: int, parts: Container[str] = ("portfolio", "order")
+) -> None:
+    """The same facts of four processes, by three REST calls and of one process; and an order."""
+    data = folder / "data"
+    async with up(data) as brokerage:
+        if "portfolio" in parts:
+            await _measure_portfolio(brokerage, seconds, report)
+            await _measure_calls(brokerage, seconds, report)
+        if "order" in parts:
+            await _measure_order(brokerage, orders, report)
+    if "portfolio" in parts:
+        async with up(data, in_process=True) as brokerage:
+            await _measure_portfolio(brokerage, seconds, report)
+
+
+def _portfolio(title: str, figure: Figure) -> Figure:
+    return {"part": "portfolio", "name": title, "title": title, "clients": CLIENTS, **figure}
+
+
+async def _measure_portfolio(brokerage: Brokerage, seconds: float, report: Report) -> None:
+    headers = await brokerage.headers()
+    expected, _ = await facts(brokerage, headers)
+    question = Question.same(PORTFOLIO, lambda: expected)
+    figure = await spent(brokerage.pids, f"{brokerage.urls['router']}/graphql", question, headers, seconds)
+    title = "one process" if len(brokerage.pids) == 1 else "four processes"
+    report(_portfolio(title, {**figure, "start_s": round(brokerage.start_s, 2)}))
+
+
+async def _measure_calls(brokerage: Brokerage, seconds: float, report: Report) -> None:
+    headers = await brokerage.headers()
+    _, questions = await facts(brokerage, headers)
+    calls = [
+        await spent({name: brokerage.pids[name]}, brokerage.urls[name] + question.path, question, headers, seconds)
+        for name, question in questions.items()
+    ]
+    report(_portfolio("three REST calls", added(calls)))
+
+
+def added(calls: Iterable[Figure]) -> Figure:
+    """Calls that a client makes one after the other, as one: sums of CPU and of waiting, and so the throughput."""
+    calls = list(calls)
+    by_process = {name: cost for call in calls for name, cost in call["by_process"].items()}
+    return {
+        "requests": min(call["requests"] for call in calls),
+        "cpu_ms": round(sum(by_process.values()), 4),
+        "per_s": round(1 / sum(1 / call["per_s"] for call in calls), 1),
+        "p50_ms": round(sum(call["p50_ms"] for call in calls), 3),
+        "by_process": by_process,
+    }
+
+
+async def _measure_order(brokerage: Brokerage, orders: int, report: Report) -> None:
+    """What a client waits for, what the services spend, and what the statements alone cost."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        order = await _order(client, brokerage.urls, await brokerage.headers())
+        await _repeat(order, min(WARM_UP, orders))
+        latencies = sorted(await _timed(order, orders))
+        services = [brokerage.pids[name] for name in SERVICE_NAMES]
+        idle = cpu_seconds(services)
+        await asyncio.sleep(IDLE_S)
+        idle_per_s = (cpu_seconds(services) - idle) / IDLE_S
+        each = -(-orders // CLIENTS)
+        cpu, wall = cpu_seconds(services), time.monotonic()
+        await asyncio.gather(*(_repeat(order, each) for _ in range(CLIENTS)))
+        wall = time.monotonic() - wall
+        cpu = cpu_seconds(services) - cpu - idle_per_s * wall
+    raw = await asyncio.to_thread(measure_raw_saga, brokerage.folder.parent / "raw", 2 * orders)
+    report(
+        {
+            "part": "order",
+            "name": "order",
+            "title": "a market order",
+            "clients": CLIENTS,
+            "requests": each * CLIENTS,
+            "cpu_ms": round(cpu / (each * CLIENTS) * 1e3, 3),
+            "raw_cpu_ms": round(raw.cpu_ms, 3),
+            "commits": raw.commits,
+            "per_s": round(each * CLIENTS / wall, 1),
+            "p50_ms": round(statistics.median(latencies) * 1e3, 2),
+            "p99_ms": round(latencies[int(len(latencies) * 0.99)] * 1e3, 2),
+        }
+    )
 
 
 async def _order(
@@ -151,13 +236,13 @@ async def _order(
     async def order() -> None:
         key = {"idempotency-key": str(uuid.uuid4())}
         response = await client.post(f"{urls['stocks']}/orders", json=body, headers={**headers, **key})
-        assert response.status_code == 201, response.text
+        if response.status_code != httpx.codes.CREATED or response.json()["status"] != "completed":
+            raise NotMeasured(f"an order was answered with {response.status_code}: {response.text}")
 
     return order
 
 
 async def _timed(request: Callable[[], Awaitable[None]], times: int) -> list[float]:
-    await _repeat(request, WARM_UP)
     seconds = []
     for _ in range(times):
         began = time.perf_counter()
@@ -169,7 +254,3 @@ async def _timed(request: Callable[[], Awaitable[None]], times: int) -> list[flo
 async def _repeat(request: Callable[[], Awaitable[None]], times: int) -> None:
     for _ in range(times):
         await request()
-
-
-def _cpu_seconds(processes: list[psutil.Process]) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in processes)

@@ -24,7 +24,6 @@ from subgraphs.stocks.companies import COMPANIES
 from tests.faults.in_process import SERVICES, Brokerage, Person, running
 
 STOCK = COMPANIES[0]
-SAGAS = 400
 RECORDED = 3
 """Orders that are really placed: one to warm up, two to tell an order's own ids from others'."""
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{64}")
@@ -49,8 +48,8 @@ class RawSaga:
     cpu_ms: float
 
 
-def measure_raw_saga(folder: Path) -> RawSaga:
-    """Records one order on fresh databases in `folder`, which is made, and repeats what it wrote."""
+def measure_raw_saga(folder: Path, times: int) -> RawSaga:
+    """Records one order on fresh databases in `folder`, which is made, and repeats what it wrote so often."""
     folder.mkdir()
     urls = {name: f"sqlite:///{folder / name}.db" for name in SERVICES}
     for name, url in urls.items():
@@ -58,11 +57,11 @@ def measure_raw_saga(folder: Path) -> RawSaga:
     first, second = asyncio.run(_recorded_orders(urls))
     own = sorted(_ids_of(first) - _ids_of(second))
     databases = {statement.database: _open(statement.database) for statement in first}
-    repetitions = [_renamed(first, own) for _ in range(SAGAS)]
+    repetitions = [_renamed(first, own) for _ in range(times)]
     costs = [_run(databases, repetition) for repetition in repetitions]
     statement = "SELECT count(*) FROM orders WHERE state = 'completed'"
     completed = databases[str(folder / "stocks.db")].execute(statement).fetchone()[0]
-    assert completed == SAGAS + RECORDED, "a repetition did not do what the order did"
+    assert completed == times + RECORDED, "a repetition did not do what the order did"
     for database in databases.values():
         database.close()
     return RawSaga(sum(statement.text == "COMMIT" for statement in first), statistics.mean(costs) * 1e3)
