@@ -38,7 +38,7 @@ from bench.brokerage import measure_brokerage
 from bench.machine import about
 from bench.page import write_page
 from bench.processes import NotMeasured
-from bench.targets import PEERS, Mocks, install_peers, mocks, read_peers
+from bench.targets import OURS, PEERS, Mocks, Target, install_peers, mocks, read_peers
 
 WORKLOADS = {"answers": ANSWERS, "connections": CONNECTIONS, "entities": ENTITIES, "sizes": SIZES}
 ALONE = (*WORKLOADS, "pace", "memory", "start")
@@ -79,7 +79,20 @@ async def _measure(options: argparse.Namespace, folder: Path, report: Report) ->
             if "beside" in parts:
                 await _measure_beside(options, running, report)
     if {*parts} & {"portfolio", "order"}:
-        await measure_brokerage(folder, report, seconds=options.seconds, orders=options.orders, parts=parts)
+        routers = [OURS, *_apollo()] if "portfolio" in parts else []
+        await measure_brokerage(
+            folder, report, seconds=options.seconds, orders=options.orders, parts=parts, routers=routers
+        )
+
+
+def _apollo() -> list[Target]:
+    """Apollo's gateway, where Node is there."""
+    try:
+        install_peers()
+    except NotMeasured as obstacle:
+        print(f"Apollo's gateway before plain subgraphs is left out: {obstacle}")
+        return []
+    return [read_peers()["apollo"]]
 
 
 async def _measure_alone(part: str, options: argparse.Namespace, mocks: Mocks, report: Report) -> None:

@@ -10,7 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,12 @@ from bench.load import Clients, Question
 from bench.machine import ROOT
 from bench.processes import NotMeasured, cpu_seconds, free_port, running
 from bench.raw_saga import measure_raw_saga
+from bench.targets import OURS, Target, started
+from bench.twins.__main__ import SCHEMAS
 from brokerage import SERVICE_NAMES
 from brokerage.demo import fetch_token
 from brokerage.development import read_urls
+from trifolio.composer import Subgraph, compose
 
 PORTFOLIO = (ROOT / "docs" / "examples" / "30-portfolio.graphql").read_text()
 READY_TIMEOUT_S = 90.0
@@ -142,14 +145,22 @@ async def spent(
 
 
 async def measure_brokerage(
-    folder: Path, report: Report, *, seconds: float, orders: int, parts: Container[str] = ("portfolio", "order")
+    folder: Path,
+    report: Report,
+    *,
+    seconds: float,
+    orders: int,
+    parts: Container[str] = ("portfolio", "order"),
+    routers: Iterable[Target] = (OURS,),
 ) -> None:
-    """The same facts of four processes, by three REST calls and of one process; and an order."""
+    """The same facts of four processes, by three REST calls, of the plain twins behind each of the routers, and of one
+    process; and an order."""
     data = folder / "data"
     async with up(data) as brokerage:
         if "portfolio" in parts:
             await _measure_portfolio(brokerage, seconds, report)
             await _measure_calls(brokerage, seconds, report)
+            await _measure_twins(brokerage, routers, seconds, report)
         if "order" in parts:
             await _measure_order(brokerage, orders, report)
     if "portfolio" in parts:
@@ -191,6 +202,40 @@ def added(calls: Iterable[Figure]) -> Figure:
         "p50_ms": round(sum(call["p50_ms"] for call in calls), 3),
         "by_process": by_process,
     }
+
+
+async def _measure_twins(brokerage: Brokerage, routers: Iterable[Target], seconds: float, report: Report) -> None:
+    """Plain subgraphs over the same databases, behind several routers."""
+    headers = await brokerage.headers()
+    expected, _ = await facts(brokerage, headers)
+    question = Question.same(PORTFOLIO, lambda: expected)
+    async with twins(brokerage) as (supergraph, pids):
+        for target in routers:
+            folder = brokerage.folder.parent / f"twins-{target.name}"
+            async with started(target, supergraph, folder, question, headers=headers) as router:
+                figure = await spent({"router": router.program.pid, **pids}, router.url, question, headers, seconds)
+            report(_portfolio(f"plain twins, {target.title}", figure))
+
+
+@asynccontextmanager
+async def twins(brokerage: Brokerage) -> AsyncIterator[tuple[str, dict[str, int]]]:
+    """The twins of the subgraphs over a brokerage's databases: their supergraph, and their processes by name."""
+    keys = brokerage.folder.parent / "keys.json"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        keys.write_bytes((await client.get(f"{brokerage.urls['users']}/.well-known/jwks.json")).content)
+    subgraphs, pids = [], {}
+    async with AsyncExitStack() as stack:
+        for name, schema in SCHEMAS.items():
+            port, log = free_port(), keys.with_name(f"twin-{name}.log")
+            files = ("--database", str(brokerage.folder / f"{name}.db"), "--keys", str(keys))
+            command = [sys.executable, "-m", "bench.twins", name, *files, "--port", str(port)]
+            program = await stack.enter_async_context(running(command, log, folder=ROOT))
+            await program.wait_for_port(port)
+            pids[name] = program.pid
+            subgraphs.append(Subgraph(name, f"http://127.0.0.1:{port}/graphql", schema.as_str()))
+        composed = compose(subgraphs)
+        assert composed.supergraph is not None, composed.diagnostics
+        yield composed.supergraph, pids
 
 
 async def _measure_order(brokerage: Brokerage, orders: int, report: Report) -> None:

@@ -80,7 +80,8 @@ def stacked(figures: Sequence[Figure], file: Path, processes: Sequence[str]) -> 
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlim(0, max(left) * 1.12)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(processes), frameon=False)
+        shape: Any = {"frameon": False, "handlelength": 1.0, "columnspacing": 1.0}
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(processes), **shape)
         _label(axes, x="CPU-ms per answer, all processes")
 
     _draw(file, draw, height=1.2 + 0.42 * len(figures))
@@ -95,6 +96,7 @@ def growth(figures: Sequence[Figure], file: Path, label: str) -> None:
         axes.loglog(sizes, [figure["rss_mb"] for figure in figures], "s--", color=SECOND, label="memory, MB")
         for figure in figures:
             axes.annotate(f"{figure['cpu_ms']:.3g}", (figure["size"], figure["cpu_ms"]), **BELOW)
+        axes.margins(0.08)
         _whole_numbers(axes, sizes)
         axes.legend(frameon=False)
         _label(axes, x=label)
@@ -111,6 +113,7 @@ def connections(figures: Sequence[Figure], file: Path) -> None:
         axes.loglog(xs, [figure["p99_ms"] for figure in figures], "s--", color=SECOND, label="p99")
         for figure in figures:
             axes.annotate(f"{figure['per_s']:,.0f}/s", (figure["clients"], figure["p50_ms"]), **BELOW)
+        axes.margins(0.08)
         _whole_numbers(axes, xs)
         axes.legend(frameon=False)
         _label(axes, x="clients", y="milliseconds")

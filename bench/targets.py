@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -38,6 +39,8 @@ class Target:
     version: str = ""
     shares: bool = False
     """Whether it shares what is in flight, so that ours is to do so beside it."""
+    place: Path = HERE
+    """Where its command runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ OURS = Target("trifolio", "Trifolio", f'exec "{sys.executable}" -m trifolio serv
 
 
 def read_peers(file: Path = PEERS) -> dict[str, Target]:
-    """The routers that a file names."""
+    """The routers that a file names. Their commands run in the folder `peers` beside it, or where the file is."""
+    place = file.parent / "peers"
     return {
         name: Target(
             name,
@@ -64,6 +68,7 @@ def read_peers(file: Path = PEERS) -> dict[str, Target]:
             each.get("path", "/graphql"),
             each.get("version", ""),
             each.get("shares", False),
+            place if place.is_dir() else file.parent,
         )
         for name, each in tomllib.loads(file.read_text()).items()
     }
@@ -71,6 +76,9 @@ def read_peers(file: Path = PEERS) -> dict[str, Target]:
 
 def install_peers() -> None:
     """What npm has to bring for the peers of `peers.toml`. Raises NotMeasured where that cannot be done."""
+    lock, done = HERE / "peers" / "package-lock.json", HERE / "peers" / "node_modules" / ".package-lock.json"
+    if done.exists() and done.stat().st_mtime >= lock.stat().st_mtime:
+        return
     try:
         subprocess.run(["npm", "ci", "--silent"], cwd=HERE / "peers", check=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -113,26 +121,6 @@ def supergraph(world: str, url: str) -> str:
     return result.supergraph
 
 
-def _environment(world: str, mocks: Mocks, settings: Mapping[str, Any], port: int) -> dict[str, str]:
-    """What a command finds, and the files that it is told of."""
-    folder = mocks.folder / f"{world}-{port}"
-    schemas = folder / "schemas"
-    schemas.mkdir(parents=True, exist_ok=True)
-    for name, source in WORLDS[world].sources.items():
-        (schemas / f"{name}.graphql").write_text(source.sdl)
-    files = {"SUPERGRAPH": folder / "supergraph.graphql", "SETTINGS": folder / "router.yaml"}
-    files["SUPERGRAPH"].write_text(supergraph(world, mocks.url))
-    files["SETTINGS"].write_text(json.dumps(settings))
-    return {
-        **{name: str(file) for name, file in files.items()},
-        "SCHEMAS": str(schemas),
-        "SUBGRAPHS": f"{mocks.url}/{world}/",
-        "FOLDER": str(folder),
-        "PORT": str(port),
-        "NODE_ENV": "production",
-    }
-
-
 SETTINGS: Mapping[str, Any] = {"limits": {"lame_duck_ms": 1}}
 """Ours as it comes, but for the time that load balancers would need at its end."""
 SHARING: Mapping[str, Any] = {**SETTINGS, "sharing": {"queries": True, "fetches": True}}
@@ -143,14 +131,52 @@ async def serving(
     target: Target, world: str, mocks: Mocks, question: Question, *, settings: Mapping[str, Any] = SETTINGS
 ) -> AsyncIterator[Router]:
     """A router in front of a world, for as long as the block lasts; it has answered the question once."""
+    schemas = {name: source.sdl for name, source in WORLDS[world].sources.items()}
+    text, subgraphs = supergraph(world, mocks.url), f"{mocks.url}/{world}/"
+    folder = mocks.folder / f"{target.name}-{world}"
+    async with started(
+        target, text, folder, question, settings=settings, schemas=schemas, subgraphs=subgraphs
+    ) as router:
+        yield router
+
+
+@asynccontextmanager
+async def started(
+    target: Target,
+    supergraph: str,
+    folder: Path,
+    question: Question,
+    *,
+    settings: Mapping[str, Any] = SETTINGS,
+    schemas: Mapping[str, str] = MappingProxyType({}),
+    subgraphs: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> AsyncIterator[Router]:
+    """A router that serves a supergraph, for as long as the block lasts; it has answered the question once.
+
+    What its command finds in its environment is said in `peers.toml`.
+    """
     port = free_port()
-    environment = _environment(world, mocks, settings, port)
-    log = mocks.folder / f"{target.name}-{world}-{port}.log"
+    (folder / "schemas").mkdir(parents=True, exist_ok=True)
+    for name, schema in schemas.items():
+        (folder / "schemas" / f"{name}.graphql").write_text(schema)
+    (folder / "supergraph.graphql").write_text(supergraph)
+    (folder / "router.yaml").write_text(json.dumps(settings))
+    environment = {
+        "SUPERGRAPH": str(folder / "supergraph.graphql"),
+        "SETTINGS": str(folder / "router.yaml"),
+        "SCHEMAS": str(folder / "schemas"),
+        "SUBGRAPHS": subgraphs,
+        "FOLDER": str(folder),
+        "PORT": str(port),
+        "NODE_ENV": "production",
+    }
+    command = ["bash", "-c", target.command]
     began = time.perf_counter()
-    async with running(["bash", "-c", target.command], log, environment=environment, folder=HERE / "peers") as program:
+    async with running(command, folder / "log", environment=environment, folder=target.place) as program:
         url = f"http://127.0.0.1:{port}{target.path}"
         await program.wait_for_port(port)
-        await first_answer(program, url, question)
+        await first_answer(program, url, question, headers)
         yield Router(program, url, time.perf_counter() - began)
 
 

@@ -11,14 +11,16 @@ pytestmark = pytest.mark.no_cover
 
 
 async def test_the_whole_job_is_measured(tmp_path: Path) -> None:
-    """Four processes, three REST calls and one process tell a user's portfolio alike, and what each process spends on
-    it is seen. Orders are completed, and what one wrote can be repeated without the services."""
+    """Four processes, three REST calls, plain twins of the subgraphs and one process tell a user's portfolio alike, and
+    what each process spends on it is seen. Orders are completed, and what one wrote can be repeated without the
+    services."""
     figures: list[Figure] = []
     await measure_brokerage(tmp_path, figures.append, seconds=0.2, orders=3)
     services = {"users", "wallet", "stocks"}
     assert {figure["title"]: set(figure.get("by_process", ())) for figure in figures} == {
         "four processes": {"router", *services},
         "three REST calls": services,
+        "plain twins, Trifolio": {"router", *services},
         "a market order": set(),
         "one process": {"all in one"},
     }
