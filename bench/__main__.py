@@ -7,15 +7,15 @@
     make bench ARGS="--publish"                           and write docs/performance.md with its plots
     make bench ARGS="page"                                write the page again, of the figures that are published
 
-Every answer is compared with what it has to be; one that is wrong ends the run with 1. Figures are of this machine at
-this moment: compare those of one run with one another, not with another day's.
+Every answer is compared with what it has to be; one that is wrong ends its part, and the run with 1. Figures are of
+this machine at this moment: compare those of one run with one another, not with another day's.
 """
 
 import argparse
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 import uvloop
@@ -62,27 +62,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_line(figure), flush=True)
 
     with tempfile.TemporaryDirectory(prefix="trifolio-bench-") as folder:
-        uvloop.run(_measure(options, Path(folder), report))
+        wrong = uvloop.run(_measure(options, Path(folder), report))
     if options.publish:
         results.publish(figures)
         write_page()
-    return 0
+    return 1 if wrong else 0
 
 
-async def _measure(options: argparse.Namespace, folder: Path, report: Report) -> None:
+async def _measure(options: argparse.Namespace, folder: Path, report: Report) -> list[str]:
+    """Measures part after part; what is wrong with one leaves the others. Returns what was wrong."""
     parts = options.parts or [*PARTS, *(["beside"] if options.peers else [])]
+    wrong: list[str] = []
+
+    async def told(what: str, measurement: Awaitable[None]) -> None:
+        try:
+            await measurement
+        except NotMeasured as error:
+            wrong.append(f"{what}: {error}")
+            print(wrong[-1], flush=True)
+
     if {*parts} & {*ALONE, "beside"}:
         async with mocks(folder) as running:
             for part in parts:
                 if part in ALONE:
-                    await _measure_alone(part, options, running, report)
-            if "beside" in parts:
-                await _measure_beside(options, running, report)
+                    await told(part, _measure_alone(part, options, running, report))
+            for target in _peers(options) if "beside" in parts else []:
+                for workload in compared(target):
+                    settings = {"pairs": options.pairs, "seconds": options.seconds, "report": report}
+                    what = f"{workload.title}, beside {target.title}"
+                    await told(what, measure_beside(target, [workload], running, **settings))
     if {*parts} & {"portfolio", "order"}:
         routers = [OURS, *_apollo()] if "portfolio" in parts else []
-        await measure_brokerage(
-            folder, report, seconds=options.seconds, orders=options.orders, parts=parts, routers=routers
-        )
+        settings = {"seconds": options.seconds, "orders": options.orders, "parts": parts, "routers": routers}
+        await told("the brokerage", measure_brokerage(folder, report, **settings))
+    return wrong
+
+
+def _peers(options: argparse.Namespace) -> list[Target]:
+    """Those that the command line names, installed. Raises NotMeasured where that cannot be."""
+    known = read_peers(options.peers_file)
+    names = options.peers.split(",") if options.peers else []
+    if not names or not known.keys() >= {*names}:
+        raise NotMeasured(f"name other routers with --peers: {', '.join(known)}")
+    if options.peers_file == PEERS:
+        install_peers()
+    return [known[name] for name in names]
 
 
 def _apollo() -> list[Target]:
@@ -104,20 +128,6 @@ async def _measure_alone(part: str, options: argparse.Namespace, mocks: Mocks, r
         await measure_memory(mocks, options.requests, report)
     else:
         await measure_start(mocks, options.pairs, report)
-
-
-async def _measure_beside(options: argparse.Namespace, mocks: Mocks, report: Report) -> None:
-    known = read_peers(options.peers_file)
-    names = options.peers.split(",") if options.peers else []
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise NotMeasured(f"name other routers with --peers: {', '.join(known)}")
-    if options.peers_file == PEERS:
-        install_peers()
-    for name in names:
-        await measure_beside(
-            known[name], compared(known[name]), mocks, pairs=options.pairs, seconds=options.seconds, report=report
-        )
 
 
 def _parser() -> argparse.ArgumentParser:

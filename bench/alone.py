@@ -35,6 +35,8 @@ SMALL_OPERATION = f"query Small {{ me {{ id {SMALL_SELECTION} }} }}"
 SMALL_ANSWER = {"me": {**USER, "balances": BALANCES, "holdings": HOLDINGS}}
 FAILING_ANSWER = {"me": {**SMALL_ANSWER["me"], "balances": None}}
 CLIENTS = 32
+PACE_PER_S = 500.0
+"""A fixed pace that every router keeps, on a small machine as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,20 @@ ANSWERS = [
 ]
 """What one answer costs, by its kind."""
 
-CONNECTIONS = [Workload("clients", f"S, {n} clients", "small", SMALL, clients=n) for n in (1, 32, 128, 500)]
+CONNECTIONS = [
+    Workload("clients", f"S, {n} client{'s' if n > 1 else ''}", "small", SMALL, clients=n) for n in (1, 32, 128, 500)
+]
 """The same answer for more and more clients."""
 
 ENTITIES = [
-    Workload("entities", f"{n:,} entities", "lists", items(n), clients=CLIENTS if n < 1_000 else 4, size=n)
+    Workload(
+        "entities",
+        "1 entity" if n == 1 else f"{n:,} entities",
+        "lists",
+        items(n),
+        clients=CLIENTS if n < 1_000 else 4,
+        size=n,
+    )
     for n in (1, 100, 1_000, 10_000)
 ]
 """More and more objects that a second subgraph adds to."""
@@ -142,39 +153,36 @@ async def asking(workload: Workload, mocks: Mocks, target: Target = OURS) -> Asy
         yield router, clients
 
 
+async def measure_paced(router: Router, clients: Clients, per_s: float, seconds: float) -> Figure:
+    """One measurement of a router that is asked at a fixed pace."""
+    pids = router.program.pids
+    cpu = cpu_seconds(pids)
+    load = await clients.paced(per_s=per_s, seconds=seconds)
+    return figures_of(load, cpu_seconds(pids) - cpu)
+
+
 async def measure_alone(workloads: list[Workload], mocks: Mocks, seconds: float, part: str, report: Report) -> None:
-    """Each workload in front of a router of its own."""
+    """Each workload in front of a router of its own; each figure beside the first one's."""
+    first: float | None = None
     for workload in workloads:
         async with asking(workload, mocks) as (router, clients):
             before = await mocks.count()
             figure = await measure(router, clients, seconds)
-            fetches = (await mocks.count() - before) / max(clients.asked, 1)
-        report(
-            {
-                "part": part,
-                "name": workload.name,
-                "title": workload.title,
-                "clients": workload.clients,
-                "size": workload.size,
-                **figure,
-                "fetches": round(fetches, 2),
-            }
-        )
+            fetches = (await mocks.count() - before) / clients.asked
+        first = figure["cpu_ms"] if first is None else first
+        named = {"part": part, "name": workload.name, "title": workload.title, "clients": workload.clients}
+        others = {"size": workload.size, "fetches": round(fetches, 2), "of_first": round(figure["cpu_ms"] / first, 2)}
+        report({**named, **figure, **others})
 
 
-async def measure_pace(mocks: Mocks, seconds: float, report: Report, *, fixed_per_s: float = 500.0) -> None:
+async def measure_pace(mocks: Mocks, seconds: float, report: Report, *, fixed_per_s: float = PACE_PER_S) -> None:
     """Latency where clients do not wait for one another: at 70 % of what the router can do, and at a fixed pace."""
     workload = Workload("pace", "S", "small", SMALL, clients=128)
     async with asking(workload, mocks) as (router, clients):
         most = (await measure(router, clients, seconds))["per_s"]
-        for title, per_s in (
-            (f"70 % of {most:,.0f} a second", most * 0.7),
-            (f"{fixed_per_s:,.0f} a second", fixed_per_s),
-        ):
-            pids = router.program.pids
-            cpu = cpu_seconds(pids)
-            load = await clients.paced(per_s=per_s, seconds=seconds)
-            figure = figures_of(load, cpu_seconds(pids) - cpu)
+        paces = {f"70 % of {most:,.0f} a second": most * 0.7, f"{fixed_per_s:,.0f} a second": fixed_per_s}
+        for title, per_s in paces.items():
+            figure = await measure_paced(router, clients, per_s, seconds)
             report({"part": "pace", "name": "pace", "title": title, **figure, "wanted_per_s": round(per_s, 1)})
 
 

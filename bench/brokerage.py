@@ -155,17 +155,25 @@ async def measure_brokerage(
 ) -> None:
     """The same facts of four processes, by three REST calls, of the plain twins behind each of the routers, and of one
     process; and an order."""
-    data = folder / "data"
+    data, costs = folder / "data", list[float]()
+
+    def tell(figure: Figure) -> None:
+        """Each figure of the same facts beside the first one's."""
+        if figure["part"] == "portfolio":
+            costs.append(figure["cpu_ms"])
+            figure = {**figure, "of_first": round(figure["cpu_ms"] / costs[0], 2)}
+        report(figure)
+
     async with up(data) as brokerage:
         if "portfolio" in parts:
-            await _measure_portfolio(brokerage, seconds, report)
-            await _measure_calls(brokerage, seconds, report)
-            await _measure_twins(brokerage, routers, seconds, report)
+            await _measure_portfolio(brokerage, seconds, tell)
+            await _measure_calls(brokerage, seconds, tell)
+            await _measure_twins(brokerage, routers, seconds, tell)
         if "order" in parts:
-            await _measure_order(brokerage, orders, report)
+            await _measure_order(brokerage, orders, tell)
     if "portfolio" in parts:
         async with up(data, in_process=True) as brokerage:
-            await _measure_portfolio(brokerage, seconds, report)
+            await _measure_portfolio(brokerage, seconds, tell)
 
 
 def _portfolio(title: str, figure: Figure) -> Figure:

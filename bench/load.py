@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
@@ -131,6 +130,8 @@ class Clients:
         self._connections = [_Connection(self) for _ in range(connections)]
         self.asked = 0
         self._in_flight = 0
+        self._repeated = 0
+        self._repeating: set[asyncio.Task[None]] = set()
         self._latencies = array("d")
         self._done: asyncio.Future[None] | None = None
         self._when_free: Callable[[_Connection], None] = self._rest
@@ -148,7 +149,10 @@ class Clients:
         """Opens what is not open: some servers close what was idle for a few seconds."""
         for connection in self._connections:
             if not connection.is_open:
-                await asyncio.get_running_loop().create_connection(partial(_reset, connection), *self._place)
+                await self._open(connection)
+
+    async def _open(self, connection: "_Connection") -> None:
+        await asyncio.get_running_loop().create_connection(lambda: connection, *self._place)
 
     async def closed(self, *, seconds: float = 0.0, requests: int = 0) -> Load:
         """Asks for so many seconds, or so often; each connection sends one request after the other."""
@@ -207,6 +211,7 @@ class Clients:
     def _measuring(self, when_free: Callable[["_Connection"], None]) -> Iterator["asyncio.Future[None]"]:
         self._when_free = when_free
         self._in_flight = 0
+        self._repeated = 0
         self._latencies = array("d")
         self._done = asyncio.get_running_loop().create_future()
         gc.collect()
@@ -240,13 +245,16 @@ class Clients:
 
     # What connections call.
 
-    def request(self) -> tuple[int, bytes]:
-        """The next request, with its number."""
-        number = self.asked
+    def next_number(self) -> int:
+        """The number of the next request."""
         self.asked += 1
         self._in_flight += 1
+        return self.asked - 1
+
+    def request(self, number: int) -> bytes:
+        """The request of a number."""
         body = self._question.body(number)
-        return number, b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(body), body)
+        return b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(body), body)
 
     def answered(self, connection: "_Connection", number: int, begun: float, status: int, body: bytes) -> None:
         """Looks at an answer, and lets the connection ask again."""
@@ -258,6 +266,27 @@ class Clients:
             self.failed(str(error))
         else:
             self._when_free(connection)
+
+    def lost(self, connection: "_Connection", number: int, begun: float) -> None:
+        """Asks again over a new connection, as every client does: a server may close one that has been idle at the very
+        moment at which a request is sent. One for each connection is by chance, more of them are a failure."""
+        self._repeated += 1
+        if self._done is None or self._done.done():
+            return
+        if self._repeated > len(self._connections):
+            self.failed("connections end before their answers are there")
+            return
+        task = asyncio.get_running_loop().create_task(self._repeat(connection, number, begun))
+        self._repeating.add(task)
+        task.add_done_callback(self._repeating.discard)
+
+    async def _repeat(self, connection: "_Connection", number: int, begun: float) -> None:
+        try:
+            await self._open(connection)
+        except OSError as error:
+            self.failed(f"no connection is opened: {error}")
+        else:
+            connection.send(begun, number)
 
     def failed(self, reason: str) -> None:
         """Ends the measurement."""
@@ -280,12 +309,14 @@ class _Connection(asyncio.Protocol):
         """Whether a request can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def send(self, begun: float) -> None:
-        """Sends the next request, whose time counts from `begun`."""
-        assert self._transport is not None
-        self._begun = begun
-        self._number, request = self._clients.request()
-        self._transport.write(request)
+    def send(self, begun: float, number: int | None = None) -> None:
+        """Sends the next request, or that of a number again; its time counts from `begun`."""
+        number = self._clients.next_number() if number is None else number
+        if self._transport is None or self._transport.is_closing():
+            self._clients.lost(self, number, begun)
+            return
+        self._number, self._begun = number, begun
+        self._transport.write(self._clients.request(number))
 
     def close(self) -> None:
         """Nothing more is asked."""
@@ -299,11 +330,15 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        if self._number is not None:
-            self._clients.failed(f"a connection ended before its answer was there: {exc!r}")
+        number, self._number = self._number, None
+        if number is not None:
+            self._clients.lost(self, number, self._begun)
 
     def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._clients.failed(f"an answer is no HTTP: {error}")
 
     def on_message_begin(self) -> None:
         self._body = []
@@ -316,8 +351,3 @@ class _Connection(asyncio.Protocol):
         if number is not None:
             body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
             self._clients.answered(self, number, self._begun, self._parser.get_status_code(), body)
-
-
-def _reset(connection: _Connection) -> _Connection:
-    """A connection is opened again as the same protocol."""
-    return connection

@@ -31,6 +31,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "answer": "title",
         "clients": "clients",
         "CPU-ms": "cpu_ms",
+        "times S": "of_first",
         "fetches": "fetches",
         "a second": "per_s",
         "p50 ms": "p50_ms",
@@ -44,6 +45,9 @@ TABLES: dict[str, dict[str, Column]] = {
         "theirs": "peer_cpu_ms",
         "ours / theirs": lambda figure: f"{figure['ratio']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})",
         "p99, ours / theirs": "p99_ratio",
+        "p99.9, ours / theirs": "p99_9_ratio",
+        "p99 / p50, ours": "spread",
+        "theirs ": "peer_spread",
     },
     "connections": {
         "clients": "clients",
@@ -85,6 +89,7 @@ TABLES: dict[str, dict[str, Column]] = {
     "portfolio": {
         "how": "title",
         "CPU-ms": "cpu_ms",
+        "times four processes": "of_first",
         **{process: _spent(process) for process in PROCESSES},
         "p50 ms": "p50_ms",
         "a second": "per_s",

@@ -172,30 +172,31 @@ async def started(
         "NODE_ENV": "production",
     }
     command = ["bash", "-c", target.command]
-    began = time.perf_counter()
-    async with running(command, folder / "log", environment=environment, folder=target.place) as program:
-        url = f"http://127.0.0.1:{port}{target.path}"
-        await program.wait_for_port(port)
-        await first_answer(program, url, question, headers)
-        yield Router(program, url, time.perf_counter() - began)
+    # The client is made before the clock runs: it reads certificates that nobody needs here.
+    async with httpx.AsyncClient(trust_env=False, timeout=READY_TIMEOUT_S) as client:
+        began = time.perf_counter()
+        async with running(command, folder / "log", environment=environment, folder=target.place) as program:
+            url = f"http://127.0.0.1:{port}{target.path}"
+            await program.wait_for_port(port)
+            await _first_answer(program, client, url, question, headers or {})
+            yield Router(program, url, time.perf_counter() - began)
 
 
-async def first_answer(
-    program: Program, url: str, question: Question, headers: Mapping[str, str] | None = None
+async def _first_answer(
+    program: Program, client: httpx.AsyncClient, url: str, question: Question, headers: Mapping[str, str]
 ) -> None:
     """Waits until a program answers a question right. Raises NotMeasured, with what it said last, if it never does."""
     deadline = time.monotonic() + READY_TIMEOUT_S
     said = "nothing"
-    fields = {"content-type": "application/json", "accept": "application/json", **(headers or {})}
-    async with httpx.AsyncClient(trust_env=False, timeout=READY_TIMEOUT_S) as client:
-        while time.monotonic() < deadline:
-            program.raise_if_ended()
-            try:
-                response = await client.request(question.method, url, content=question.body(0), headers=fields)
-                said = response.text
-                if question.problem(0, response.status_code, response.content) == "":
-                    return
-            except httpx.HTTPError as error:
-                said = repr(error)
-            await asyncio.sleep(_POLL_S)
+    fields = {"content-type": "application/json", "accept": "application/json", **headers}
+    while time.monotonic() < deadline:
+        program.raise_if_ended()
+        try:
+            response = await client.request(question.method, url, content=question.body(0), headers=fields)
+            said = response.text
+            if question.problem(0, response.status_code, response.content) == "":
+                return
+        except httpx.HTTPError as error:
+            said = repr(error)
+        await asyncio.sleep(_POLL_S)
     raise NotMeasured(f"{url} does not answer as expected, see {program.log}; it said {said[:500]}")

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from bench import results
-from bench.beside import compared, ratio
+from bench.beside import compared, in_turns, ratio
 from bench.machine import about
 from bench.page import PAGE, PLOTS, TABLES, of_part, page_text, write_page
+from bench.processes import NotMeasured
 from bench.targets import HERE, PEERS, SHARING, read_peers
 
 FIGURE: dict[str, Any] = {
@@ -26,6 +27,10 @@ FIGURE: dict[str, Any] = {
     "low": 1.9,
     "high": 2.1,
     "p99_ratio": 1.5,
+    "p99_9_ratio": 1.5,
+    "spread": 2.0,
+    "peer_spread": 3.0,
+    "of_first": 1.5,
     "pairs": 5,
     "fetches": 3.0,
     "per_s": 1234.5,
@@ -59,8 +64,36 @@ def test_a_ratio_is_that_of_pairs() -> None:
     half = 4.303 * math.log(2) / math.sqrt(3)
     assert spread == {"ratio": 2.0, "low": round(2 / math.exp(half), 3), "high": round(2 * math.exp(half), 3)}
     assert ratio([1.0], [2.0])["high"] == math.inf
+    with pytest.raises(NotMeasured, match="too short"):
+        ratio([1.0, 0.0], [1.0, 1.0])
     many = ratio([1.0, 2.0] * 20, [1.0] * 40)
     assert 1.2 < many["low"] < many["ratio"] < many["high"] < 1.7
+
+
+async def test_turns_change_who_is_first() -> None:
+    """Pairs are measured one after the other, and in every second one the other is first; latencies are told as ratios
+    and as the spread of each."""
+    asked: list[str] = []
+
+    async def turn(side: Any) -> dict[str, Any]:
+        asked.append(side)
+        factor = 2.0 if side == "ours" else 1.0
+        return {"cpu_ms": factor, "p50_ms": 1.0, "p99_ms": 3 * factor, "p99_9_ms": 8 * factor}
+
+    sides: Any = ("ours", "theirs")
+    figure = await in_turns(turn, sides, 3)
+    assert asked == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
+    assert figure == {
+        "cpu_ms": 2.0,
+        "peer_cpu_ms": 1.0,
+        "ratio": 2.0,
+        "low": 2.0,
+        "high": 2.0,
+        "p99_ratio": 2.0,
+        "p99_9_ratio": 2.0,
+        "spread": 6.0,
+        "peer_spread": 3.0,
+    }
 
 
 def test_publishing_replaces_the_parts_that_were_measured(tmp_path: Path) -> None:
@@ -130,5 +163,5 @@ def test_the_peers_versions_are_those_that_are_installed() -> None:
 def test_what_shares_is_measured_beside_what_shares(name: str, shares: bool) -> None:
     """Where the other router gives equal requests one answer, ours is configured to do so as well."""
     workloads = compared(read_peers()[name])
-    assert [workload.name for workload in workloads] == ["s", "l", "d", "x"]
+    assert [workload.name for workload in workloads] == ["s", "l", "d", "x", "clients"]
     assert all((workload.settings == SHARING) == shares for workload in workloads)
