@@ -7,9 +7,10 @@ through them on its way; where none has, none of that is touched.
 
 import asyncio
 import logging
+import math
 import re
 import time
-from collections.abc import AsyncGenerator, Coroutine, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
@@ -17,7 +18,6 @@ from types import MappingProxyType
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from graphql import OperationType
 from graphql.language import DocumentNode
 
 from trifolio.api_schema import with_defer
@@ -37,7 +37,17 @@ from trifolio.errors import (
     RouterError,
     Unauthorized,
 )
-from trifolio.executor import Around, PreparedPlan, Transport, execute, execute_in_parts, prepare
+from trifolio.executor import (
+    Around,
+    PreparedPlan,
+    SubgraphRequest,
+    SubgraphResponse,
+    Transport,
+    answer_event,
+    execute,
+    execute_in_parts,
+    prepare,
+)
 from trifolio.executor.encoding import encode_json
 from trifolio.executor.structs import StructsRoom
 from trifolio.hiding import SelectedFields, selected_fields, without_fields
@@ -45,9 +55,10 @@ from trifolio.observer import EngineState, Observer, Observers, OperationEnded, 
 from trifolio.parts import Parts
 from trifolio.planner import plan
 from trifolio.plugins import Hooks, OperationContext, RequestContext
-from trifolio.query_plan import OperationKind, Plan
+from trifolio.query_plan import Fetch, OperationKind, Plan
 from trifolio.response import Response, ResponsePart
 from trifolio.sharing import Sharing
+from trifolio.subscription import Subscriptions
 from trifolio.supergraph import Supergraph
 from trifolio.turns import Turns
 from trifolio.variables import (
@@ -147,11 +158,22 @@ class Engine:
         """The headers that an answer may depend on; None: answers are not shared."""
         self.shared_answers: Sharing[Any] | None = None if self._deciding_headers is None else Sharing()
         """Where whoever serves this finds the answers under way, by `sharing_key`; None: they are not shared."""
+        self._subscriptions = Subscriptions(transports, config)
 
     @property
     def state(self) -> EngineState:
         """What it holds at the moment."""
-        return EngineState(len(self._plans), self._plans.held_bytes, len(self._refusals), self._fallbacks)
+        subscriptions = self._subscriptions
+        return EngineState(
+            len(self._plans),
+            self._plans.held_bytes,
+            len(self._refusals),
+            self._fallbacks,
+            len(subscriptions),
+            subscriptions.feeds,
+            subscriptions.events,
+            subscriptions.events_missed,
+        )
 
     def add_observer(self, observer: Observer) -> None:
         """Report to `observer` as well, from the next request on."""
@@ -163,16 +185,22 @@ class Engine:
             await self._hooks.start()
 
     async def close(self) -> None:
-        """Let the plug-ins close what they opened, and close every transport; nothing may be answered after that.
+        """End subscriptions, let the plug-ins close what they opened, and close every transport; nothing may be
+        answered after that.
 
         Mutations whose clients have gone have until then `shutdown_timeout_ms` to end.
         """
+        await self._subscriptions.close()
         if self._mutations:
             await asyncio.wait(self._mutations, timeout=self.config.limits.shutdown_timeout_ms / 1000)
         if self._hooks is not None:
             await self._hooks.stop()
         for transport in self.transports.values():
             await transport.close()
+
+    def end_subscriptions(self) -> None:
+        """End every subscription when its client has what waits for it, and begin none any more."""
+        self._subscriptions.end_all()
 
     def answer(
         self,
@@ -187,14 +215,16 @@ class Engine:
         queries_only: bool = False,
         incremental: bool = False,
         as_text: bool = False,
+        events: bool = False,
     ) -> Coroutine[Any, Any, Response]:
         """Answer one operation; what is wrong with the request or a subgraph stands in the response, nothing raises.
 
         `headers` have names in lower case; the transports decide what of them goes on. `context` is handed to
         transports within this process, `extensions` and `method` to plug-ins. With `queries_only`, mutations are
-        refused. With `incremental`, what is under @defer may come later (`Response.later`); with `as_text`, the data
-        may come as JSON text (`Response.text`), unless there are plug-ins. Cancelling the call ends every fetch in
-        flight; a mutation goes on to its end.
+        refused. With `incremental`, what is under @defer may come later (`Response.later`), with `events` a
+        subscription is answered (`Response.events`), which else is refused; with `as_text`, the data may come as JSON
+        text (`Response.text`), unless there are plug-ins. Cancelling the call ends every fetch in flight; a mutation
+        goes on to its end.
         """
         if self._hooks is None:
             return self._answer(
@@ -206,6 +236,7 @@ class Engine:
                 queries_only=queries_only,
                 incremental=incremental,
                 as_text=as_text,
+                events=events,
             )
         request = RequestContext(
             query,
@@ -217,7 +248,9 @@ class Engine:
             context=context,
             method=method,
         )
-        return self._answer_through(self._hooks, request, queries_only=queries_only, incremental=incremental)
+        return self._answer_through(
+            self._hooks, request, queries_only=queries_only, incremental=incremental, events=events
+        )
 
     async def stream(
         self,
@@ -228,9 +261,10 @@ class Engine:
         headers: Mapping[str, str] = _NO_HEADERS,
         context: object = None,
     ) -> AsyncGenerator[ResponsePart, None]:
-        """Answer one operation in parts: the first has all that is not deferred. As `answer`, nothing raises.
+        """Answer one operation in parts: the first has all that is not deferred; a subscription, event by event. As
+        `answer`, nothing raises.
 
-        Who stops reading closes the generator, which ends every fetch in flight.
+        Who stops reading closes the generator, which ends every fetch in flight, and the subscription.
         """
         response = await self.answer(
             query,
@@ -239,7 +273,16 @@ class Engine:
             headers=headers,
             context=context,
             incremental=True,
+            events=True,
         )
+        if response.events is not None:
+            try:
+                async for event in response.events:
+                    has_next = event.refusal is None
+                    yield ResponsePart(event.data, event.errors, has_next=has_next, extensions=event.extensions)
+            finally:
+                await response.events.aclose()
+            return
         later = response.later
         if later is None:
             yield ResponsePart(response.data, response.errors, extensions=response.extensions)
@@ -364,8 +407,6 @@ class Engine:
         text, operation_name, _, _, hidden, shut = key
         document = read_document(text, self._schema, limits, introspection=self.config.introspection, work=work)
         chosen = choose_operation(document, operation_name)
-        if chosen.operation is OperationType.SUBSCRIPTION:
-            raise OperationError(ErrorCode.SUBSCRIPTION_NOT_SUPPORTED)
         name = chosen.name.value if chosen.name else None
         wants_fields = self._hooks is not None and self._hooks.sees_operations
         shown = without_fields(document, self._schema, hidden, shut, work)
@@ -413,6 +454,7 @@ class Engine:
         *,
         queries_only: bool,
         incremental: bool,
+        events: bool,
         as_text: bool = False,
         request: RequestContext | None = None,
         deadline: float | None = None,
@@ -429,7 +471,7 @@ class Engine:
             is_cached = operation is not None
             if operation is None:
                 operation = await self._prepared(key)
-            if queries_only and operation.kind != "query":
+            if queries_only and operation.kind == "mutation":
                 raise OperationError(ErrorCode.MUTATION_OVER_GET)
             if operation.selected is not None or operation.guarded is not None:
                 operation = await self._shown(key, operation, request, deadline)
@@ -442,10 +484,15 @@ class Engine:
             if self._hooks is not None and request is not None and deadline is not None:
                 headers, context = request.headers, request.context
                 around = self._hooks.around_fetches(request, deadline)
+            if operation.kind == "subscription" and _source(operation, coerced) is not None:
+                if not events:
+                    raise OperationError(ErrorCode.SUBSCRIPTION_NEEDS_STREAM)
+                ended = partial(self._subscription_ended, operation, started, is_cached)
+                return self._subscribe(operation, variables or _EMPTY, coerced, headers, context, request, ended)
             executing = self._execute(
                 operation, variables or _EMPTY, coerced, headers, context, around, deadline, as_text
             )
-            response = await (executing if operation.kind == "query" else self._to_its_end(executing))
+            response = await (self._to_its_end(executing) if operation.kind == "mutation" else executing)
         except RouterError as refusal:
             response = Response(None, refusal.errors(), _alone(refusal), headers=refusal.headers)
         except Exception as bug:  # noqa: BLE001  # the last resort: any bug is logged with its request's id
@@ -535,10 +582,80 @@ class Engine:
         self._fallbacks += first.answer.fallbacks
         return Response(first.answer.data, first.answer.errors, pending=first.pending, later=first.later)
 
+    # ---- subscriptions ----
+
+    def _subscribe(
+        self,
+        operation: PreparedOperation,
+        variables: Mapping[str, object],
+        coerced: Mapping[str, object],
+        headers: Mapping[str, str],
+        context: object,
+        request: RequestContext | None,
+        ended: Callable[[RouterError | None], None],
+    ) -> Response:
+        """Begin a subscription; `ended` is told its end. Raises RouterError where it cannot be had."""
+        limits, loop = self.config.limits, asyncio.get_running_loop()
+        fetch = operation.plan.fetches[0].fetch
+
+        def around(deadline: float) -> Around | None:
+            if self._hooks is None or request is None:
+                return None
+            return self._hooks.around_fetches(request, deadline)
+
+        async def answer(event: SubgraphResponse) -> Response:
+            deadline = loop.time() + limits.operation_timeout_ms / 1000
+            try:
+                with Deadline(deadline):
+                    answered = await answer_event(
+                        operation.plan,
+                        event,
+                        transports=self.transports,
+                        variables=variables,
+                        coerced=coerced,
+                        headers=headers,
+                        context=context,
+                        limits=limits,
+                        observer=self._observer,
+                        around=around(deadline),
+                        in_turns=self._turns.go_on,
+                    )
+            except TimeoutError:
+                return replace(_timed_out(), refusal=None)
+            except Exception as bug:  # noqa: BLE001  # as in `_answer`; the next event may fare better
+                return replace(_failed(bug, headers), refusal=None)
+            self._fallbacks += answered.fallbacks
+            return Response(answered.data, answered.errors)
+
+        sent = {name: variables[name] for name in fetch.variables if name in variables}
+        asked = SubgraphRequest(fetch.subgraph, "subscription", fetch.operation, sent, headers, context)
+        opening = around(loop.time() + limits.operation_timeout_ms / 1000)
+        subscription = self._subscriptions.begin(
+            asked,
+            answer,
+            around=opening,
+            joins=self.config.sharing.subscriptions and (self._hooks is None or not self._hooks.sees_fetches),
+            client=_client(headers, request),
+            left_s=_left_of_token(request),
+            on_end=ended,
+        )
+        return Response(None, events=subscription)
+
+    def _subscription_ended(
+        self, operation: PreparedOperation, started: float, is_cached: bool, reason: RouterError | None
+    ) -> None:
+        """Take note of an end, and of its reason where there is one."""
+        if reason is not None and reason.internal is not None:
+            fields = {"code": reason.code.name, "cause": reason.internal.text, "operation": operation.name}
+            _log.warning("a subscription failed", extra={"fields": fields})
+        if self._observer is not None:
+            errors = () if reason is None else reason.errors()
+            self._observer.operation_ended(_ended(operation, errors, started, is_cached))
+
     # ---- where plug-ins have hooks ----
 
     async def _answer_through(
-        self, hooks: Hooks, request: RequestContext, *, queries_only: bool, incremental: bool
+        self, hooks: Hooks, request: RequestContext, *, queries_only: bool, incremental: bool, events: bool
     ) -> Response:
         """Answer one operation through the hooks, all under one clock."""
         limits, loop = self.config.limits, asyncio.get_running_loop()
@@ -560,6 +677,7 @@ class Engine:
                 request.context,
                 queries_only=queries_only,
                 incremental=incremental,
+                events=events,
                 request=request,
                 deadline=deadline,
             )
@@ -617,6 +735,28 @@ _REFUSAL_BYTES: Final = 600
 """What remembering a refusal takes beside its errors."""
 _ERROR_BYTES: Final = 300
 """What one of its errors takes beside its message."""
+
+
+def _source(operation: PreparedOperation, coerced: Mapping[str, object]) -> Fetch | None:
+    """The fetch that a subscription's events come from; None where there is nothing to come, as its field is shut for
+    the caller, or left out."""
+    fetches = operation.plan.fetches
+    if not fetches or not fetches[0].fetch.condition.holds(coerced):
+        return None
+    assert fetches[0].fetch.kind == "subscription", "events come from the root"
+    return fetches[0].fetch
+
+
+def _left_of_token(request: RequestContext | None) -> float:
+    """How many seconds the caller's verified token is good for; without end where nobody knows an end."""
+    expires = None if request is None or request.claims is None else request.claims.get("exp")
+    return math.inf if isinstance(expires, bool) or not isinstance(expires, int | float) else expires - time.time()
+
+
+def _client(headers: Mapping[str, str], request: RequestContext | None) -> object:
+    """Who subscribes: the verified token's subject, else the address; None where neither is known."""
+    subject = None if request is None or request.claims is None else request.claims.get("sub")
+    return ("sub", subject) if isinstance(subject, str) else headers.get("x-forwarded-for") or None
 
 
 def _alone(refusal: RouterError) -> RouterError:

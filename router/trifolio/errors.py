@@ -91,7 +91,22 @@ class ErrorCode(Enum):
     MUTATION_OVER_GET = (Fault.CLIENT, 405, "GET runs queries only. Send this operation with POST.")
     UNAUTHORIZED_FIELD_OR_TYPE = (Fault.CLIENT, 200, "The caller may not see this field.")
     PLUGIN_REFUSED = (Fault.CLIENT, 403, "This router does not serve this request.")
-    SUBSCRIPTION_NOT_SUPPORTED = (Fault.CLIENT, 400, "This router does not serve subscriptions.")
+    SUBSCRIPTION_NOT_SUPPORTED = (Fault.CLIENT, 400, "This router does not serve this subscription.")
+    SUBSCRIPTION_NEEDS_STREAM = (
+        Fault.CLIENT,
+        406,
+        "A subscription is answered by a stream: over WebSocket (graphql-transport-ws), or where the Accept header has"
+        " text/event-stream or multipart/mixed;subscriptionSpec=1.0.",
+    )
+    TOO_MANY_SUBSCRIPTIONS = (Fault.CLIENT, 429, "So many subscriptions at once are not served.")
+    SUBSCRIPTION_TOO_SLOW = (Fault.CLIENT, 200, "The events come faster than they are read. Subscribe again.")
+    SUBSCRIPTION_EXPIRED = (
+        Fault.CLIENT,
+        401,
+        "The token that the subscription was made with has expired, or it has lasted as long as it may. Subscribe"
+        " again.",
+    )
+    SUBSCRIPTION_DRAINED = (Fault.ROUTER, 503, "The router is about to stop. Subscribe again.")
     BAD_USER_INPUT = (Fault.CLIENT, 400, "The variables do not fit the operation.")
 
     OPERATION_TIMEOUT = (

@@ -113,6 +113,22 @@ class Limits:
     representations_max: int = 10_000
     """10,000 representations in one fetch: subgraphs have limits of their own, and lists this long want paging."""
 
+    # ---- subscriptions ----
+
+    subscriptions_max: int = 10_000
+    """10,000 open subscriptions per process, at 25 kB each: beyond, a refusal at once leaves memory for those."""
+    subscriptions_per_client_max: int = 1_000
+    """1,000 of one client, known by the verified token's `sub`, else by its address: an office behind one has
+    hundreds."""
+    subscription_lifetime_ms: int = 86_400_000
+    """24 h, and a stream ends, if its token has not ended it before: clients come back to where there is room."""
+    subscription_events_waiting_max: int = 100
+    """100 events of one subscription wait for its client: a burst; who is slower for good is told."""
+    subscription_bytes_waiting_max: int = 1_000_000
+    """1 MB of them, as a subgraph elsewhere sent them; one larger event may wait alone."""
+    subscription_patience_ms: int = 500
+    """500 ms, in all, that a subgraph's next event waits for a client whose events wait, until it has read them all."""
+
     # ---- plug-ins ----
 
     plugin_start_timeout_ms: int = 30_000

@@ -69,6 +69,14 @@ class EngineState:
     """Operations that are known to be refused."""
     fallbacks: int
     """How often generated code met data that it does not cover, and the interpreter read it: since the start."""
+    subscriptions: int = 0
+    """Subscriptions that are open."""
+    upstream_subscriptions: int = 0
+    """Subscriptions at subgraphs; less than the former where several clients' are one."""
+    events: int = 0
+    """Events that were answered: since the start."""
+    events_missed: int = 0
+    """Events that were left out, as their clients did not read: since the start."""
 
 
 class Observer(Protocol):

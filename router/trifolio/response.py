@@ -1,15 +1,29 @@
 """An answer as the engine hands it on: whole, or the first of several parts and what comes later.
 
 `Response` is what everybody gets who asks for one answer. With @defer it is the first part, and `later` has the others;
-`Router.stream` makes one sequence of `ResponsePart`s of both, for programs that read the parts as they come.
+`Router.stream` makes one sequence of `ResponsePart`s of both, for programs that read the parts as they come. A
+subscription's response is only the beginning: `events` has one response for each event.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from trifolio.errors import AnswerError, PathKey, RouterError
 from trifolio.executor.encoding import decode_json, encode_json
 from trifolio.parts import Later, Pending
+
+
+class Events(Protocol):
+    """The answers to a subscription. Whoever does not read them to their end closes them."""
+
+    def __aiter__(self) -> "Events": ...
+
+    async def __anext__(self) -> "Response":
+        """The answer to the next event. One with a `refusal` is the last: it says why the stream ends."""
+
+    async def aclose(self) -> None:
+        """End the subscription, at the subgraph as well. It may be called at any time, and more than once."""
 
 
 @dataclass(slots=True)
@@ -37,6 +51,8 @@ class Response:
     """The parts that come after this one. Whoever does not read them to their end closes them."""
     text: bytes | None = None
     """The data as JSON text, in place of `data`: only where it was asked for so."""
+    events: Events | None = None
+    """A subscription's answers, which come after this response: it has no data itself."""
 
     def to_json(self) -> dict[str, object]:
         """The response as JSON data: errors first, no `data` where the operation was refused."""
@@ -58,7 +74,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class ResponsePart:
-    """One part of an answer that comes in parts: the first has all that is not deferred."""
+    """One part of an answer that comes in parts: the first has all that is not deferred. Or one event's answer."""
 
     data: Mapping[str, object] | None
     """What is new, to be merged into the object at `path`; None where the part, or the operation, failed."""
@@ -69,7 +85,7 @@ class ResponsePart:
     label: str | None = None
     """The label of its @defer."""
     has_next: bool = False
-    """Whether another part comes after this one."""
+    """Whether another part comes after this one; of a subscription, whether another event may come."""
     extensions: Mapping[str, object] | None = None
     """What plug-ins say beside data and errors; None: nothing."""
 

@@ -25,6 +25,7 @@ from trifolio.config.values import (
     SharingConfig,
     SubgraphConfig,
     SubgraphSource,
+    SubscriptionsConfig,
 )
 
 if TYPE_CHECKING:  # so that type checkers know the names that are imported late
@@ -52,6 +53,7 @@ __all__ = [
     "SharingConfig",
     "SubgraphConfig",
     "SubgraphSource",
+    "SubscriptionsConfig",
     "examine_composition_config",
     "examine_config",
     "parse_config",

@@ -113,6 +113,19 @@ class SharingConfig(Checked):
     process decide about is not shared."""
     fetches: bool = False
     """Whether a request to a subgraph that is the same as one under way, byte for byte, gets the same response."""
+    subscriptions: bool = False
+    """Whether subscriptions that are the same at a subgraph, in text, variables and every header that goes on to it,
+    are one there. Who joins gets the events from then on, and not those that a subgraph sends at the beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionsConfig(Checked):
+    """How clients get the events of subscriptions."""
+
+    when_full: Annotated[str, OneOf(("end", "conflate", "drop"))] = "end"
+    """What becomes of events that a client does not read: `end`: its stream ends, with SUBSCRIPTION_TOO_SLOW.
+    `conflate`: the newest takes the place of all that wait. `drop`: the newest is left out. After the last two, the
+    next event says how many are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +218,8 @@ class Config(Checked):
     """Which of the client's headers go on to the subgraphs."""
     sharing: SharingConfig = field(default_factory=SharingConfig)
     """What is asked several times at the same moment and answered once."""
+    subscriptions: SubscriptionsConfig = field(default_factory=SubscriptionsConfig)
+    """How clients get the events of subscriptions."""
     limits: Limits = field(default_factory=Limits)
     """What one request, one document and one fetch may cost."""
     cors: CorsConfig = field(default_factory=CorsConfig)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 from graphql import GraphQLSchema
 
 from trifolio.executor.answer import Answer, read_answer, read_plain_answer, too_large
+from trifolio.executor.events import open_events
 from trifolio.executor.fetch import Around, Execution, Send
 from trifolio.executor.introspection import NOTHING, Introspected, introspect
 from trifolio.executor.places import Place, tell
-from trifolio.executor.prepare import PreparedPlan, prepare
+from trifolio.executor.prepare import PreparedFetch, PreparedPlan, prepare
 from trifolio.executor.schedule import run
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse, Transport
 from trifolio.executor.tree import MergedTree
@@ -31,8 +32,10 @@ __all__ = [
     "SubgraphRequest",
     "SubgraphResponse",
     "Transport",
+    "answer_event",
     "execute",
     "execute_in_parts",
+    "open_events",
     "prepare",
 ]
 
@@ -81,13 +84,51 @@ async def execute(
         if text is not None:
             return Answer(None, text=text)
         execution.leave_structs()
+    return await _read_in_turns(prepared, execution, introspected, in_turns)
+
+
+async def answer_event(
+    prepared: PreparedPlan,
+    event: SubgraphResponse,
+    *,
+    transports: Mapping[str, Transport],
+    variables: Mapping[str, object] = _EMPTY,
+    coerced: Mapping[str, object] = _EMPTY,
+    headers: Mapping[str, str] = _EMPTY,
+    context: object = None,
+    limits: Limits = _LIMITS,
+    observer: Observer | None = None,
+    around: Around | None = None,
+    in_turns: InTurns | None = None,
+) -> Answer:
+    """Answer one event of a subscription: it is what the plan's first fetch brought, the others are performed for it.
+
+    As `execute`. What is wrong with the event stands in its answer.
+    """
+    tree, program = MergedTree(limits.answer_values_max), prepared.code.program()
+    execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program, around)
+
+    async def perform(fetch: PreparedFetch) -> None:
+        if fetch is prepared.fetches[0]:
+            execution.take(fetch, event)
+        else:
+            await execution.perform(fetch)
+
+    await run(prepared, perform)
+    return await _read_in_turns(prepared, execution, NOTHING, in_turns)
+
+
+async def _read_in_turns(
+    prepared: PreparedPlan, execution: Execution, introspected: Introspected, in_turns: InTurns | None
+) -> Answer:
+    """The answer, when every fetch has ended: at once where it is small."""
     try:
         return _read(prepared, execution, introspected, Work(SMALL_ANSWER_VALUES))
     except WorkExceeded:  # it is read again from the start, with pauses for others
         pass
     try:
         return await compute_in_turns(
-            partial(_read, prepared, execution, introspected), limits.answer_values_max, in_turns
+            partial(_read, prepared, execution, introspected), execution.limits.answer_values_max, in_turns
         )
     except WorkExceeded:
         return too_large()

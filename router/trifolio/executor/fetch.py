@@ -79,6 +79,16 @@ class Execution:
             seconds = time.perf_counter() - started
             self.observer.fetch_ended(FetchEnded(fetch.subgraph, seconds, code, failure, is_shared))
 
+    def take(self, prepared: PreparedFetch, event: SubgraphResponse) -> None:
+        """Merge an event as the answer to a subscription's own fetch, which was sent when it began."""
+        asked = ask(self.tree, prepared, self.variables, self.coerced)
+        assert asked is not None, "there is a root to any answer"
+        try:
+            payload = _payload(event, prepared.fetch.subgraph)
+            absorb(self.tree, asked, payload, errors_max=self.limits.answer_errors_max)
+        except SubgraphError as error:
+            fail(self.tree, asked, error.errors())
+
     def _ask(self, prepared: PreparedFetch) -> Ask | None:
         """By generated code where there is some and nothing is out of the ordinary, else by the interpreter."""
         if self.structs is not None:

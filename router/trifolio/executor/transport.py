@@ -58,6 +58,14 @@ class SubgraphResponse:
     """Whether another request brought it, which was the same and under way already."""
 
 
+@dataclass(slots=True)
+class SubgraphEvent(SubgraphResponse):
+    """One event of a subscription, where there is more to say of it than what it holds."""
+
+    is_resumed: bool = False
+    """Whether the connection was lost and made again before it, so that events may be missing."""
+
+
 class Transport(Protocol):
     """Carries requests to one subgraph. One transport serves all requests of a process at the same time."""
 

@@ -39,7 +39,7 @@ from trifolio.plugins.contexts import (
     check_status,
 )
 from trifolio.plugins.plugin import Plugin, SendFetch
-from trifolio.response import Response
+from trifolio.response import Events, Response
 
 HOOKS: Final = ("on_start", "on_stop", "on_request", "on_operation", "on_fetch", "on_response")
 
@@ -177,6 +177,11 @@ class Hooks:
             call.check(request.check, known)
             call.check(operation.check, known_labels, known_policies, has_field)
 
+    @property
+    def sees_fetches(self) -> bool:
+        """Whether anybody stands around fetches."""
+        return bool(self._fetch)
+
     def around_fetches(self, request: RequestContext, deadline: float) -> Around | None:
         """What stands between the executor and the transports for one request; None where nothing does."""
         if not self._fetch:
@@ -219,7 +224,7 @@ class Hooks:
             response.errors,
             response.refusal,
             dict(response.extensions or {}),
-            has_next=response.later is not None,
+            has_next=response.later is not None or response.events is not None,
             _status=response.status,
             _headers=list(response.headers),
         )
@@ -227,18 +232,49 @@ class Hooks:
             try:
                 await self._show(name, hook, context, deadline)
             except RouterError as failure:
-                if response.later is not None:
-                    await response.later.aclose()
+                await _close(response)
                 response = Response(None, failure.errors(), failure)
                 context = ResponseContext(request, None, response.errors, failure, _headers=list(failure.headers))
                 deadline = max(deadline, self._grace())
             except asyncio.CancelledError:
-                if response.later is not None:
-                    await response.later.aclose()
+                await _close(response)
                 raise
         later = None if response.later is None else _LaterThroughHooks(self, request, response.later)
+        events = None if response.events is None else _EventsThroughHooks(self, request, response.events)
         return replace(
-            response, extensions=context.extensions or None, status=context.status, headers=context.headers, later=later
+            response,
+            extensions=context.extensions or None,
+            status=context.status,
+            headers=context.headers,
+            later=later,
+            events=events,
+        )
+
+    async def on_event(self, request: RequestContext, response: Response) -> Response:
+        """The answer to an event as the plug-ins leave it; where one fails, that is the event's answer."""
+        refusal = response.refusal
+        context = self._context_of_event(request, response, refusal)
+        deadline = self._grace()
+        for name, hook in self._response:
+            try:
+                await self._show(name, hook, context, deadline)
+            except RouterError as failure:
+                response = Response(None, failure.errors())
+                context = self._context_of_event(request, response, refusal)
+                deadline = self._grace()
+        return replace(response, extensions=context.extensions or None, refusal=refusal)
+
+    def _context_of_event(
+        self, request: RequestContext, response: Response, refusal: RouterError | None
+    ) -> ResponseContext:
+        return ResponseContext(
+            request,
+            response.data,
+            response.errors,
+            refusal,
+            dict(response.extensions or {}),
+            has_next=refusal is None,
+            is_first=False,
         )
 
     async def on_part(self, request: RequestContext, part: Part, *, has_next: bool) -> Part:
@@ -302,6 +338,32 @@ class _LaterThroughHooks:
 
     async def aclose(self) -> None:
         await self._later.aclose()
+
+
+async def _close(response: Response) -> None:
+    """End what was to come after a response."""
+    if response.later is not None:
+        await response.later.aclose()
+    if response.events is not None:
+        await response.events.aclose()
+
+
+class _EventsThroughHooks:
+    """The answers to a subscription, each shown to the plug-ins before it goes on."""
+
+    def __init__(self, hooks: Hooks, request: RequestContext, events: Events) -> None:
+        self._hooks = hooks
+        self._request = request
+        self._events = events
+
+    def __aiter__(self) -> "_EventsThroughHooks":
+        return self
+
+    async def __anext__(self) -> Response:
+        return await self._hooks.on_event(self._request, await self._events.__anext__())
+
+    async def aclose(self) -> None:
+        await self._events.aclose()
 
 
 def hooks_of(plugin: object) -> Mapping[str, Callable[..., Awaitable[Any]]]:

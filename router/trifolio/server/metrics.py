@@ -150,6 +150,20 @@ def _state_lines(state: EngineState) -> Iterator[str]:
             "Data that generated code left to the interpreter.",
             state.fallbacks,
         ),
+        ("router_subscriptions", "gauge", "Open subscriptions of clients.", state.subscriptions),
+        (
+            "router_upstream_subscriptions",
+            "gauge",
+            "Open subscriptions at subgraphs.",
+            state.upstream_subscriptions,
+        ),
+        ("router_subscription_events_total", "counter", "Events sent to clients.", state.events),
+        (
+            "router_subscription_events_missed_total",
+            "counter",
+            "Events left out, as their clients did not read.",
+            state.events_missed,
+        ),
     ):
         yield from _value(name, kind, text, value)
 

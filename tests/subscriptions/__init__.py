@@ -1,0 +1,1 @@
+"""Subscriptions through the router, from subgraphs to clients."""
