@@ -122,6 +122,8 @@ class Limits:
     hundreds."""
     subscription_lifetime_ms: int = 86_400_000
     """24 h, and a stream ends, if its token has not ended it before: clients come back to where there is room."""
+    subscription_heartbeat_ms: int = 10_000
+    """10 s without an event, and something is sent that is none: proxies close what is silent for 30 s or more."""
     subscription_events_waiting_max: int = 100
     """100 events of one subscription wait for its client: a burst; who is slower for good is told."""
     subscription_bytes_waiting_max: int = 1_000_000

@@ -15,6 +15,7 @@ OF_THE_OPERATOR = {
     "fetch_idle_timeout_ms",  # when a connection that nobody uses is closed
     "lame_duck_ms",  # how the process ends
     "plugin_start_timeout_ms",  # how it starts
+    "subscription_heartbeat_ms",  # what is sent while nothing happens
     "shutdown_timeout_ms",
 }
 """Limits that no stranger, no client and no subgraph meets."""

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -296,13 +297,13 @@ class LogsIn(Plugin):
         request.claims = self.claims
 
 
-async def test_a_token_that_expires_ends_the_stream() -> None:
+async def test_a_token_that_expires_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever waits: after the token's end nothing is delivered, and the client is told."""
-    world = World(plugins=[LogsIn(time.time() + 0.05)])
-    parts, first = await begin(world)
-    last = await first
+    monkeypatch.setattr("trifolio.engine.time", SimpleNamespace(time=lambda: 1_000.0, perf_counter=time.perf_counter))
+    world = World(plugins=[LogsIn(1_000.05)])
+    [last] = [part async for part in world.router.stream(TICKED)]
     assert codes(last) == ["SUBSCRIPTION_EXPIRED"]
-    assert [part async for part in parts] == []
+    assert world.exchange.begun == 1
     world.holds_nothing()
 
 

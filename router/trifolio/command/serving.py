@@ -3,7 +3,8 @@
 SIGTERM, SIGINT and SIGHUP end gracefully: the socket closes, requests in flight get their answers within
 `limits.shutdown_timeout_ms`, connections to subgraphs close. Before SIGTERM and SIGHUP do so, a lame duck serves for
 `limits.lame_duck_ms`: `/ready` says that nothing new should come, and every answer closes its connection, so that load
-balancers go elsewhere before anything is refused; a second signal ends that time. With several workers each has its own
+balancers go elsewhere before anything is refused; half-way, subscriptions end, whose clients come back elsewhere by
+then; a second signal ends that time. With several workers each has its own
 router, plan cache and metrics, and a worker that dies is replaced.
 """
 
@@ -141,6 +142,7 @@ class LameDuck:
         self.watch = app.watch
         self.wants_body = app.wants_body
         self.refuse = app.refuse
+        self.end_streams = app.end_streams
 
     @property
     def draining(self) -> bool:
@@ -161,7 +163,9 @@ class LameDuck:
             signal.signal(number, end)
             self._app.drain()
             _log.info("ending in %d ms", self.limits.lame_duck_ms)
-            loop.call_soon_threadsafe(loop.call_later, self.limits.lame_duck_ms / 1000, signal.raise_signal, number)
+            left_s = self.limits.lame_duck_ms / 1000
+            loop.call_soon_threadsafe(loop.call_later, left_s / 2, self._app.end_streams)
+            loop.call_soon_threadsafe(loop.call_later, left_s, signal.raise_signal, number)
 
         if callable(end):
             signal.signal(signal.SIGTERM, announce)

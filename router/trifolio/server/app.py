@@ -9,7 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -19,9 +19,10 @@ from trifolio.config import Config
 from trifolio.engine import Engine
 from trifolio.errors import ErrorCode, InternalError, InternalText, RequestError, RouterError
 from trifolio.parts import Later
-from trifolio.response import Response
+from trifolio.response import Events, Response
 from trifolio.server.cors import make_cors
 from trifolio.server.edge import Held
+from trifolio.server.event_streams import EventsFormat
 from trifolio.server.explorer import ASSETS, Explorer, StaticFile, load_explorer
 from trifolio.server.http import (
     ClientDisconnected,
@@ -32,13 +33,14 @@ from trifolio.server.http import (
     Receive,
     Scope,
     Send,
+    Streams,
     check_content_type,
     client_address,
     decode_body,
     decode_query_string,
     is_preflighted,
     negotiate,
-    negotiate_parts,
+    negotiate_streams,
     prefers_html,
     read_body,
     read_headers,
@@ -64,6 +66,14 @@ _PARTS_HEADERS: Final[Mapping[PartsFormat, RawHeaders]] = {
     parts_format: ((b"content-type", parts_format.content_type), *_GRAPHQL_HEADERS[MediaType.JSON][1:])
     for parts_format in PartsFormat
 }
+_EVENTS_HEADERS: Final[Mapping[EventsFormat, RawHeaders]] = {
+    events_format: (
+        (b"content-type", events_format.content_type),
+        (b"x-accel-buffering", b"no"),  # nginx would keep events until it has many
+        *_SECURITY_HEADERS,
+    )
+    for events_format in EventsFormat
+}
 _BODILESS: Final = {204, 304}
 _OTHER_PATHS: Final = ("/health", "/ready", "/metrics")
 """What is served beside the endpoint; none of them can be its own path."""
@@ -83,7 +93,7 @@ class Reply:
     """All of it, or its beginning."""
     codes: Sequence[str] = ()
     """The codes of the errors in it, for the log; those of `rest` are there when it has been sent."""
-    rest: "_Pieces | None" = None
+    rest: "_Pieces | _Answers | None" = None
     """What comes after `body`, piece by piece; whoever does not read it to its end closes it."""
 
 
@@ -136,6 +146,10 @@ class App:
     def drain(self) -> None:
         """Say at /ready that no new requests should come; those that come are still answered."""
         self._ready = False
+
+    def end_streams(self) -> None:
+        """End every subscription with SUBSCRIPTION_DRAINED, and begin none any more."""
+        self._engine.end_subscriptions()
 
     @property
     def draining(self) -> bool:
@@ -196,14 +210,18 @@ class App:
         identity = request_id(_header(scope, b"x-request-id"))
         current_request_id.set(identity)
         self._metrics.requests_in_flight += 1
+        in_flight = 1
         try:
             reply = await self._reply(scope, receive, identity)
             if reply.rest is not None:
+                if reply.rest.heartbeat:  # a subscription, which is counted as one
+                    self._metrics.requests_in_flight -= in_flight
+                    in_flight = 0
                 await self._send_in_pieces(reply, reply.rest, identity, receive, send)
         except ClientDisconnected:
             return
         finally:
-            self._metrics.requests_in_flight -= 1
+            self._metrics.requests_in_flight -= in_flight
         if reply.rest is None:
             headers = [*reply.headers, (b"x-request-id", identity.encode())]
             if reply.status not in _BODILESS:
@@ -221,13 +239,19 @@ class App:
             }
             if reply.codes:
                 fields["codes"] = sorted(set(reply.codes))
+            if isinstance(reply.rest, _Answers):
+                fields["events"] = reply.rest.sent
             log_request("request", fields)
 
-    async def _send_in_pieces(self, reply: Reply, rest: "_Pieces", identity: str, receive: Receive, send: Send) -> None:
+    async def _send_in_pieces(
+        self, reply: Reply, rest: "_Pieces | _Answers", identity: str, receive: Receive, send: Send
+    ) -> None:
         """Send a response as it comes. When the client goes away, or does not read, so does all that was to come."""
         headers = [*reply.headers, (b"x-request-id", identity.encode())]
-        send_ms = self.limits.operation_timeout_ms
-        sending = asyncio.ensure_future(_send_all(reply, rest, headers, _sender(send, send_ms)))
+        sender = _sender(send, self.limits.operation_timeout_ms)
+        if rest.heartbeat:
+            sender = Beating(sender, rest.heartbeat, self.limits.subscription_heartbeat_ms / 1000)
+        sending = asyncio.ensure_future(_send_all(reply, rest, headers, sender))
         leaving = asyncio.ensure_future(_disconnected(receive))
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -240,6 +264,8 @@ class App:
                 error_log.error("the router failed", exc_info=failure, extra={"fields": {"request_id": identity}})
         finally:
             await _end(sending, leaving)
+            if isinstance(sender, Beating):
+                sender.stop()
             await rest.aclose()
 
     async def _reply(self, scope: Scope, receive: Receive, identity: str) -> Reply:
@@ -285,8 +311,8 @@ class App:
             return _not_allowed(_ALLOW["graphql"])
         if self._metrics.requests_in_flight > self.limits.requests_in_flight_max:
             raise RouterError(ErrorCode.OVERLOADED)
-        media_type, parts_format = negotiate(accept), negotiate_parts(accept)
-        if media_type is None and parts_format is None:
+        media_type, streams = negotiate(accept), negotiate_streams(accept)
+        if media_type is None and streams is None:
             raise RequestError(ErrorCode.NOT_ACCEPTABLE)
         if method == "POST":
             check_content_type(headers)
@@ -295,14 +321,32 @@ class App:
             if self._config.csrf_protection and not is_preflighted(headers):
                 raise RequestError(ErrorCode.CSRF_REJECTED)  # by its headers alone: any page can make browsers send it
             request = decode_query_string(scope["query_string"])
-        if parts_format is None:
+        if streams is None:
             return await _while_there(self._whole_answer(request, headers, method, media_type), receive)
-        response = await _unless_left(self._answer(request, headers, method, incremental=True), receive)
+        return await self._streamed_answer(request, headers, method, media_type, streams, receive)
+
+    async def _streamed_answer(
+        self,
+        request: GraphQLRequest,
+        headers: Headers,
+        method: str,
+        media_type: MediaType | None,
+        streams: Streams,
+        receive: Receive,
+    ) -> Reply:
+        """The reply to a client that takes parts of an answer, or events."""
+        parts_format, events_format = streams.parts, streams.events
+        answering = self._answer(
+            request, headers, method, incremental=parts_format is not None, events=events_format is not None
+        )
+        response = await _unless_left(answering, receive)
         try:
+            is_one = media_type is not None or parts_format is not None
+            if events_format is not None and (response.events is not None or not is_one):
+                return _reply_in_events(response, events_format)
             return _reply_with(response, media_type, parts_format)
         except BaseException:
-            if response.later is not None:
-                await response.later.aclose()
+            await _close(response)
             raise
 
     async def _whole_answer(
@@ -325,7 +369,7 @@ class App:
         return reply
 
     def _answer(
-        self, request: GraphQLRequest, headers: Headers, method: str, *, incremental: bool
+        self, request: GraphQLRequest, headers: Headers, method: str, *, incremental: bool, events: bool = False
     ) -> Coroutine[Any, Any, Response]:
         return self._engine.answer(
             request.query or "",
@@ -337,6 +381,7 @@ class App:
             queries_only=method == "GET",
             incremental=incremental,
             as_text=True,
+            events=events,
         )
 
     # ---- the rest ----
@@ -397,16 +442,129 @@ def _reply_with(response: Response, media_type: MediaType | None, parts_format: 
     if status == 405:
         headers = (*headers, (b"allow", b"POST"))
     if response.headers:
-        own = tuple((name.encode("latin-1"), value.encode("utf-8")) for name, value in response.headers)
-        names = {name for name, _ in own}
-        headers = (*(each for each in headers if each[0] not in names), *own)
+        headers = _with_own(headers, response)
     if response.later is None or parts_format is None:
         return Reply(status, headers, body, codes)
     return Reply(status, headers, body, codes, _Pieces(parts_format, response.later, codes))
 
 
+def _reply_in_events(response: Response, events_format: EventsFormat) -> Reply:
+    """A subscription, or the one answer there is, as events. What ends with another status than 200 is plain JSON."""
+    status = response.status or status_of(response.refusal, MediaType.JSON)
+    codes = [error.own_code or error.code.name for error in response.errors]
+    if response.events is None and status != 200:
+        return _reply_with(response, MediaType.JSON, None)
+    headers = _with_own(_EVENTS_HEADERS[events_format], response)
+    if response.events is None:
+        body = events_format.opening + events_format.event(response) + events_format.ending
+        return Reply(status, headers, body, codes)
+    return Reply(status, headers, events_format.opening, codes, _Answers(events_format, response.events, codes))
+
+
+def _with_own(headers: RawHeaders, response: Response) -> RawHeaders:
+    """The headers with those that plug-ins have added, or put in their places."""
+    own = tuple((name.encode("latin-1"), value.encode("utf-8")) for name, value in response.headers)
+    names = {name for name, _ in own}
+    return (*(each for each in headers if each[0] not in names), *own)
+
+
+async def _close(response: Response) -> None:
+    """End what was to come after a response."""
+    if response.later is not None:
+        await response.later.aclose()
+    if response.events is not None:
+        await response.events.aclose()
+
+
+class _Answers:
+    """The answers to a subscription as a body, as they come; their codes are added to `codes`, each once."""
+
+    def __init__(self, events_format: EventsFormat, events: Events, codes: list[str]) -> None:
+        self._format = events_format
+        self._events = events
+        self._codes = codes
+        self._is_over = False
+        self.heartbeat = events_format.heartbeat
+        self.sent = 0
+        """How many were written."""
+
+    def __aiter__(self) -> "_Answers":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._is_over:
+            raise StopAsyncIteration
+        try:
+            response = await self._events.__anext__()
+        except StopAsyncIteration:
+            self._is_over = True
+            return self._format.ending
+        for error in response.errors:
+            code = error.own_code or error.code.name
+            if code not in self._codes and len(self._codes) < CODES_MAX:
+                self._codes.append(code)
+        if response.refusal is not None:
+            self._is_over = True
+            return self._format.event(response) + self._format.ending
+        self.sent += 1
+        return self._format.event(response)
+
+    async def aclose(self) -> None:
+        """End the subscription, whether any answer was read or not."""
+        await self._events.aclose()
+
+
+CODES_MAX: Final = 100
+"""100 codes of one subscription are logged: a subgraph may give each of its errors another."""
+
+
+class Beating:
+    """Sends messages, and something to show that it is there where none was sent for a while."""
+
+    def __init__(self, send: Send, body: bytes, every_s: float) -> None:
+        self._send = send
+        self._body = body
+        self._every_s = every_s
+        self._is_busy = False
+        self._has_sent = True
+        self._beat: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(every_s, self._on_timer)
+
+    async def __call__(self, message: Message) -> None:
+        """Send a message, behind a heartbeat that is under way."""
+        if self._beat is not None:
+            beat, self._beat = self._beat, None
+            await beat
+        self._has_sent = self._is_busy = True
+        try:
+            await self._send(message)
+        finally:
+            self._is_busy = False
+
+    def stop(self) -> None:
+        """Send nothing any more."""
+        self._timer.cancel()
+        if self._beat is not None:
+            self._beat.cancel()
+
+    def _on_timer(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._every_s, self._on_timer)
+        if not self._has_sent and not self._is_busy and self._beat is None:
+            body: Message = {"type": "http.response.body", "body": self._body, "more_body": True}
+            self._beat = loop.create_task(self._send_beat(body))
+        self._has_sent = False
+
+    async def _send_beat(self, body: Message) -> None:
+        with suppress(ClientDisconnected):  # who waits for that is told elsewhere
+            await self._send(body)
+        self._beat = None
+
+
 class _Pieces:
     """The rest of a body, as it comes; the codes of its errors are added to `codes`."""
+
+    heartbeat = b""
 
     def __init__(self, parts_format: PartsFormat, later: Later, codes: list[str]) -> None:
         self._format = parts_format
@@ -473,8 +631,8 @@ async def _unless_left(answering: Coroutine[object, object, Response], receive: 
         return answer.result()
     except BaseException:
         await _end(answer, leaving)
-        if not answer.cancelled() and answer.exception() is None and (later := answer.result().later) is not None:
-            await later.aclose()
+        if not answer.cancelled() and answer.exception() is None:
+            await _close(answer.result())
         raise
 
 
@@ -501,7 +659,7 @@ def _sender(send: Send, timeout_ms: int) -> Send:
     return send_in_time
 
 
-async def _send_all(reply: Reply, rest: "_Pieces", headers: list[tuple[bytes, bytes]], send: Send) -> None:
+async def _send_all(reply: Reply, rest: "_Pieces | _Answers", headers: list[tuple[bytes, bytes]], send: Send) -> None:
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body, "more_body": True})
     try:

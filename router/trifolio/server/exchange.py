@@ -131,6 +131,8 @@ class Exchange:
             data = self._piece(body, more=more)
         if not more:
             self.is_complete = True
+            if self._is_chunked and wire.is_draining():
+                self.keeps_alive = False  # it was not when the response began
             if self._left:
                 self.keeps_alive = False  # less than was promised: the client must not wait for the rest
         if data:

@@ -9,6 +9,7 @@ Specification: GraphQL over HTTP (September 2025 draft), sections 4 to 6; RFC 91
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Final
@@ -26,6 +27,7 @@ from trifolio.errors import (
     VariablesError,
 )
 from trifolio.limits import Limits
+from trifolio.server.event_streams import EventsFormat
 from trifolio.server.multipart import PartsFormat
 from trifolio.variables import lone_surrogate
 
@@ -252,6 +254,34 @@ def negotiate_parts(accept: str) -> PartsFormat | None:
         if media_range == "multipart/mixed" and quality:
             wanted += [(quality, each) for each in PartsFormat if parameters.get(each.parameter) == each.value_asked]
     return max(wanted, key=lambda item: item[0])[1] if wanted else None
+
+
+@lru_cache(maxsize=256)
+def negotiate_events(accept: str) -> EventsFormat | None:
+    """The format of a subscription's answers that `accept` asks for by name; None where it asks for none of ours."""
+    wanted: list[tuple[float, EventsFormat]] = []
+    for media_range, parameters in _items(accept):
+        quality = _quality_in(parameters)
+        if quality and media_range == "text/event-stream":
+            wanted.append((quality, EventsFormat.SSE))
+        elif quality and media_range == "multipart/mixed" and parameters.get("subscriptionspec") == "1.0":
+            wanted.append((quality, EventsFormat.MULTIPART))
+    return max(wanted, key=lambda item: item[0])[1] if wanted else None
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The formats of answers that do not come at once: at least one is given."""
+
+    parts: PartsFormat | None
+    events: EventsFormat | None
+
+
+@lru_cache(maxsize=256)
+def negotiate_streams(accept: str) -> Streams | None:
+    """What `accept` asks for beside one answer; None where that is all."""
+    parts, events = negotiate_parts(accept), negotiate_events(accept)
+    return None if parts is None and events is None else Streams(parts, events)
 
 
 def _items(accept: str) -> Iterator[tuple[str, dict[str, str]]]:
