@@ -131,6 +131,20 @@ class Limits:
     subscription_patience_ms: int = 500
     """500 ms, in all, that a subgraph's next event waits for a client whose events wait, until it has read them all."""
 
+    # ---- WebSockets ----
+
+    websockets_max: int = 10_000
+    """10,000 WebSockets per process: as many as there may be subscriptions, as many clients have one on each."""
+    websocket_operations_max: int = 100
+    """100 operations of one WebSocket at a time: a page has some tens."""
+    websocket_message_bytes_max: int = 1_000_000
+    """1 MB per message: the largest document, and four times as much for variables."""
+    websocket_init_timeout_ms: int = 3_000
+    """3 s from the handshake to `connection_init`, which clients send at once."""
+    websocket_ping_ms: int = 15_000
+    """15 s, and who has not been heard is asked; who is not heard for as long again is gone. Proxies close what is
+    silent for 30 s or more."""
+
     # ---- plug-ins ----
 
     plugin_start_timeout_ms: int = 30_000

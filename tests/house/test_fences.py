@@ -20,6 +20,7 @@ SOURCES = ("router/trifolio", "subgraphs", "brokerage")
 LINTER = ("tests/__init__.py", "tests/house/__init__.py", "tests/house/only_contract.py", "pyproject.toml")
 
 ONE_DIRECTION = "trifolio: one direction, top to bottom"
+WEBSOCKETS = "trifolio: bytes become WebSocket messages in one place"
 CORE = "trifolio: the core does no I/O and knows no framework"
 TRIFOLIO_LIBRARIES = "trifolio: every library has its place"
 SERVICES_APART = "subgraphs: users, wallet and stocks never import one another; shared imports none of them"
@@ -87,6 +88,7 @@ PLANTED = [
     Planted("router/trifolio/executor/sockets.py", "import socket", CORE, "router/trifolio/executor/fetch.py"),
     Planted("router/trifolio/executor/waiting.py", "import asyncio", CORE, "router/trifolio/executor/fetch.py"),
     Planted("router/trifolio/executor/fetch.py", "import trifolio.executor.pool", CORE),
+    Planted("router/trifolio/server/graphql_socket.py", "import websockets", WEBSOCKETS),
     Planted("router/trifolio/executor/answer.py", "import trifolio.executor.schedule", CORE),
     Planted("router/trifolio/planner/remote.py", "import requests", CORE, "router/trifolio/planner/search.py"),
     Planted("router/trifolio/planner/remote.py", "import urllib.request", "trifolio: only these take URLs apart"),

@@ -43,8 +43,11 @@ class _Server(uvicorn.Server):
         return int(self.servers[0].sockets[0].getsockname()[1])
 
 
+OWN_WEBSOCKET = "trifolio.server.websocket:WebSocketProtocol"
+
+
 @asynccontextmanager
-async def listening(app: Any) -> AsyncIterator[str]:
+async def listening(app: Any, *, ws: Any = OWN_WEBSOCKET) -> AsyncIterator[str]:
     """Serve an ASGI application on a free port of this machine; yields its address."""
     config = uvicorn.Config(
         app,
@@ -55,7 +58,7 @@ async def listening(app: Any) -> AsyncIterator[str]:
         server_header=False,
         http="trifolio.server.protocol:HttpProtocol",
         loop="asyncio",
-        ws="none",
+        ws=ws,
         proxy_headers=False,
     )
     server = _Server(config)

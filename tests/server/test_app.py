@@ -388,8 +388,8 @@ async def test_an_endpoint_that_nobody_reaches_is_refused(path: str, cure: str) 
             router.asgi(path=path)
 
 
-async def test_a_websocket_is_refused() -> None:
-    """There are no subscriptions: a websocket is closed before it opens."""
+async def test_a_websocket_is_refused_but_at_the_endpoint() -> None:
+    """Where there are no operations a websocket is closed before it opens."""
     sent = []
 
     async def receive() -> dict[str, Any]:
@@ -399,5 +399,6 @@ async def test_a_websocket_is_refused() -> None:
         sent.append(message)
 
     async with Router(SUPERGRAPH, config=Config(subgraphs={"people": SubgraphConfig()})) as router:
-        await router.asgi()({"type": "websocket", "path": "/graphql", "headers": []}, receive, send)
-    assert sent == [{"type": "websocket.close", "code": 1008}]
+        for path in ("/health", "/nothing"):
+            await router.asgi()({"type": "websocket", "path": path, "headers": []}, receive, send)
+    assert sent == [{"type": "websocket.close", "code": 1008}] * 2

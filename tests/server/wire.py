@@ -138,8 +138,9 @@ class Server:
     def __init__(self, app: Echo, **settings: Any) -> None:
         self.app = app
         self.state = ServerState()
+        settings = {"ws": "none", **settings}
         self.config = uvicorn.Config(
-            app, interface="asgi3", lifespan="off", ws="none", proxy_headers=False, log_config=None, **settings
+            app, interface="asgi3", lifespan="off", proxy_headers=False, log_config=None, **settings
         )
         self.config.load()
 

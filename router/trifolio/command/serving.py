@@ -218,7 +218,7 @@ def _uvicorn_config(
         interface="asgi3",
         http="trifolio.server.protocol:HttpProtocol",
         backlog=ACCEPTED_AT_ONCE if workers == 1 else BACKLOG,  # workers are servers of uvicorn's own
-        ws="none",
+        ws="trifolio.server.websocket:WebSocketProtocol",
         lifespan="on",
         log_config=log_config,
         log_level="info",

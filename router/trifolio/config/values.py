@@ -126,6 +126,9 @@ class SubscriptionsConfig(Checked):
     """What becomes of events that a client does not read: `end`: its stream ends, with SUBSCRIPTION_TOO_SLOW.
     `conflate`: the newest takes the place of all that wait. `drop`: the newest is left out. After the last two, the
     next event says how many are missing."""
+    init_headers: Annotated[tuple[ForwardedHeader, ...], Distinct()] = ("authorization",)
+    """What of a WebSocket's `connection_init` payload counts as headers of all its operations: keys in any case, as
+    pages cannot set headers of a WebSocket's handshake."""
 
 
 @dataclass(frozen=True, slots=True)

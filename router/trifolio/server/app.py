@@ -24,6 +24,7 @@ from trifolio.server.cors import make_cors
 from trifolio.server.edge import Held
 from trifolio.server.event_streams import EventsFormat
 from trifolio.server.explorer import ASSETS, Explorer, StaticFile, load_explorer
+from trifolio.server.graphql_socket import GraphQLSocket
 from trifolio.server.http import (
     ClientDisconnected,
     GraphQLRequest,
@@ -121,6 +122,7 @@ class App:
         }
         if engine.config.metrics.public:
             self._handlers["/metrics"] = self._show_metrics
+        self._sockets: set[GraphQLSocket] = set()
         self._beside: AbstractAsyncContextManager[object] = nullcontext()
         engine.add_observer(self._metrics)
         engine.add_observer(FailureLog())
@@ -132,8 +134,7 @@ class App:
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+            await self._serve_socket(scope, receive, send)
 
     def live_with(self, beside: AbstractAsyncContextManager[object]) -> None:
         """Have something entered before this serves, and left when it ends; a RouterError keeps it from serving."""
@@ -148,8 +149,10 @@ class App:
         self._ready = False
 
     def end_streams(self) -> None:
-        """End every subscription with SUBSCRIPTION_DRAINED, and begin none any more."""
+        """End every subscription with SUBSCRIPTION_DRAINED, and begin none any more; WebSockets end behind them."""
         self._engine.end_subscriptions()
+        for socket in self._sockets:
+            socket.drain()
 
     @property
     def draining(self) -> bool:
@@ -242,6 +245,43 @@ class App:
             if isinstance(reply.rest, _Answers):
                 fields["events"] = reply.rest.sent
             log_request("request", fields)
+
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket: operations, where it may be one for them."""
+        scope = {"query_string": b"", **scope}
+        try:
+            given = read_headers(scope, self.limits)
+            headers = {name.lower(): value for name, value in given.items()}  # some servers leave them as they came
+            headers["x-forwarded-for"] = client_address(scope, headers, self._config.trusted_proxies) or ""
+            may_be = self._takes_socket(scope, headers)
+        except RouterError:
+            may_be = False
+        if not may_be:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: a 403
+            return
+        sender = _sender(send, self.limits.operation_timeout_ms)
+        path = scope["path"]
+        socket = GraphQLSocket(self._engine, headers, receive, sender, path=path, counts=self._metrics)
+        self._sockets.add(socket)
+        self._metrics.websockets += 1
+        try:
+            await socket.serve(scope.get("subprotocols") or [])
+        except ClientDisconnected:
+            pass
+        finally:
+            self._metrics.websockets -= 1
+            self._sockets.discard(socket)
+
+    def _takes_socket(self, scope: Scope, headers: Headers) -> bool:
+        """Whether there is room, and a page that asks is one that may: browsers send cookies along with a handshake,
+        whoever asks. Raises RouterError where there is nothing at its path."""
+        if len(self._sockets) >= self.limits.websockets_max or self._handler(scope) != self._graphql:
+            return False
+        origin = headers.get("origin")
+        if origin is None or not self._config.csrf_protection:
+            return True
+        return self._cors.lets_in(origin) or origin.partition("://")[2] == headers.get("host")
 
     async def _send_in_pieces(
         self, reply: Reply, rest: "_Pieces | _Answers", identity: str, receive: Receive, send: Send

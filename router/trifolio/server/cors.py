@@ -34,6 +34,10 @@ class Cors:
             return ((b"access-control-allow-origin", origin.encode("latin-1")), *self.shared)
         return ((b"vary", b"origin"),)
 
+    def lets_in(self, origin: str) -> bool:
+        """Whether pages of this origin may call."""
+        return self.all_origins or origin in self.origins
+
 
 def make_cors(config: CorsConfig) -> Cors:
     """The policy that `config` describes."""

@@ -59,6 +59,8 @@ class Metrics:
         self._planning = Histogram()
         self._plan_cache: Counter[bool] = Counter()
         self.requests_in_flight = 0
+        self.websockets = 0
+        """Open WebSockets of clients."""
         self.shared_answers = 0
         """Answers to queries that another client's equal query brought."""
         self.connections: Held | None = None
@@ -101,6 +103,7 @@ class Metrics:
             yield f'router_http_responses_total{{status="{status}"}} {count}'
         yield from _head("router_http_requests_in_flight", "gauge", "HTTP requests being served.")
         yield f"router_http_requests_in_flight {self.requests_in_flight}"
+        yield from _value("router_websockets", "gauge", "Open WebSockets of clients.", self.websockets)
         if self.connections is not None:
             yield from _value("router_http_connections", "gauge", "Connections of clients.", len(self.connections))
             text = "Connections that were refused, as there were too many."

@@ -442,7 +442,11 @@ class HttpProtocol(asyncio.Protocol):
         if self._refusal is not None or self._ends:
             return
         if self._speaks_websocket() and self._exchange is None and not self._queue:
-            self._hand_over(method, rest)
+            problem = problem_of(version, method, self._headers, self._connections.limits)
+            if problem is None:
+                self._hand_over(method, rest)
+            else:
+                self._reject(problem)
             return
         head = without_upgrade(method, self._url, version, self._headers)
         self._parser = httptools.HttpRequestParser(self)
