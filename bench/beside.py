@@ -24,6 +24,8 @@ T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2
 """Student's t for 95 %, two-sided, with 1, 2, ... degrees of freedom; beyond them the normal distribution's will do."""
 T_95_OF_MANY = 1.96
 COMPARED = ("s", "l", "d", "x", "clients")
+WARM_UP_S = 3.0
+"""Asked before anything counts: others compile what they run often, and take seconds until they do."""
 LATENCIES = ("p50_ms", "p99_ms")
 
 Side = tuple[Router, Clients]
@@ -63,6 +65,7 @@ async def measure_beside(
     seconds: float,
     report: Report,
     paced_per_s: float = PACE_PER_S,
+    warm_up_s: float = WARM_UP_S,
 ) -> None:
     """Both run at once, and are asked in turns: as fast as they answer, and S at a fixed pace as well."""
 
@@ -80,6 +83,8 @@ async def measure_beside(
 
     for workload in workloads:
         async with asking(workload, mocks) as ours, asking(workload, mocks, target) as theirs:
+            for _, clients in (ours, theirs):
+                await clients.closed(seconds=warm_up_s)
             await tell(workload.title.partition(":")[0], closed, (ours, theirs), workload)
             if workload.name == "s":
                 await tell(f"S, {paced_per_s:,.0f} a second", paced, (ours, theirs), workload)

@@ -45,7 +45,9 @@ async def test_ours_is_measured_beside_another(peers: dict[str, Target], tmp_pat
     figures: list[Figure] = []
     target = peers["apollo"]
     async with mocks(tmp_path) as subgraphs:
-        await measure_beside(target, compared(target, ("s",)), subgraphs, pairs=2, seconds=0.4, report=figures.append)
+        await measure_beside(
+            target, compared(target, ("s",)), subgraphs, pairs=2, seconds=0.4, report=figures.append, warm_up_s=0.2
+        )
     titles = [figure["title"] for figure in figures]
     assert titles == [f"{what}, beside Apollo Gateway {target.version}" for what in ("S", "S, 500 a second")]
     for figure in figures:
