@@ -154,10 +154,11 @@ def make_transport(supergraph: Supergraph, config: Config, name: str, sharing: S
     if own.secret is not None:
         # A subgraph that knows the router may believe it about the client's address, and needs it to limit attempts.
         forwarded = (*forwarded, "x-forwarded-for")
+    headers = {SECRET_HEADER: own.secret.value} if own.secret else {}
     try:
-        return PooledTransport(
+        pooled = PooledTransport(
             url,
-            headers={SECRET_HEADER: own.secret.value} if own.secret else None,
+            headers=headers,
             forward_headers=forwarded,
             timeout_ms=own.timeout_ms or limits.fetch_timeout_ms,
             connect_timeout_ms=limits.fetch_connect_timeout_ms,
@@ -169,3 +170,16 @@ def make_transport(supergraph: Supergraph, config: Config, name: str, sharing: S
         )
     except ValueError as error:
         raise ConfigError(f"subgraph {name!r} cannot be asked: {error}") from error
+    if own.subscriptions is None:
+        return pooled
+    from trifolio.executor.upstream import UpstreamTransport  # late: it imports much that few need
+
+    return UpstreamTransport(
+        pooled,
+        own.subscriptions.url or url,
+        own.subscriptions.protocol,  # type: ignore[arg-type]  # one of its words, which the form has seen to
+        headers=headers,
+        forward_headers=forwarded,
+        timeout_ms=own.timeout_ms or limits.fetch_timeout_ms,
+        limits=limits,
+    )

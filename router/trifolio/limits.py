@@ -131,6 +131,14 @@ class Limits:
     subscription_patience_ms: int = 500
     """500 ms, in all, that a subgraph's next event waits for a client whose events wait, until it has read them all."""
 
+    subscription_event_bytes_max: int = 1_000_000
+    """1 MB per event of a subgraph elsewhere: an event tells what has changed, to everybody who listens."""
+    subscription_silence_ms: int = 300_000
+    """5 min without a byte of a subgraph's events over HTTP, and its connection counts as broken: most say something
+    every few seconds. A WebSocket is asked by pings."""
+    subscription_reconnect_ms: int = 30_000
+    """30 s in which a subgraph's connection that broke is made again; a subgraph that is replaced is back by then."""
+
     # ---- WebSockets ----
 
     websockets_max: int = 10_000

@@ -20,7 +20,7 @@ SOURCES = ("router/trifolio", "subgraphs", "brokerage")
 LINTER = ("tests/__init__.py", "tests/house/__init__.py", "tests/house/only_contract.py", "pyproject.toml")
 
 ONE_DIRECTION = "trifolio: one direction, top to bottom"
-WEBSOCKETS = "trifolio: bytes become WebSocket messages in one place"
+WEBSOCKETS = "trifolio: bytes become WebSocket messages in two places"
 CORE = "trifolio: the core does no I/O and knows no framework"
 TRIFOLIO_LIBRARIES = "trifolio: every library has its place"
 SERVICES_APART = "subgraphs: users, wallet and stocks never import one another; shared imports none of them"

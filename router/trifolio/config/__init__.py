@@ -26,6 +26,7 @@ from trifolio.config.values import (
     SubgraphConfig,
     SubgraphSource,
     SubscriptionsConfig,
+    UpstreamConfig,
 )
 
 if TYPE_CHECKING:  # so that type checkers know the names that are imported late
@@ -54,6 +55,7 @@ __all__ = [
     "SubgraphConfig",
     "SubgraphSource",
     "SubscriptionsConfig",
+    "UpstreamConfig",
     "examine_composition_config",
     "examine_config",
     "parse_config",

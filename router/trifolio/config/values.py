@@ -80,6 +80,16 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamConfig(Checked):
+    """How one subgraph over the network is subscribed to."""
+
+    protocol: Annotated[str, OneOf(("websocket", "sse", "multipart"))]
+    """`websocket`: graphql-transport-ws. `sse`: graphql-sse, distinct connections. `multipart`: Apollo's."""
+    url: HttpUrl | None = None
+    """Where, if not at the subgraph's URL; for a WebSocket as well with http or https, which become ws and wss."""
+
+
+@dataclass(frozen=True, slots=True)
 class SubgraphConfig(Checked):
     """How the router reaches one subgraph."""
 
@@ -91,6 +101,8 @@ class SubgraphConfig(Checked):
     """Overrides `headers.forward`."""
     share_fetches: bool | None = None
     """Overrides `sharing.fetches`."""
+    subscriptions: UpstreamConfig | None = None
+    """How it is subscribed to; without, its subscriptions are refused."""
     secret: Secret | None = None
     """Sent as `x-router-secret`, by which the subgraph knows the router: `{env: NAME}` or `{file: PATH}`."""
 
