@@ -456,4 +456,12 @@ def _unknown_key(key: str, known: list[str]) -> tuple[str, str]:
     if key in _ELSEWHERE:
         return f"{key!r}: {_ELSEWHERE[key]}", ""
     close = get_close_matches(key, known, n=1)
-    return f"unknown key {key!r}", f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+    if close:
+        return f"unknown key {key!r}", f"did you mean {close[0]!r}?"
+    if len(known) > _LISTED_MAX:
+        return f"unknown key {key!r}", f"known here are {len(known)}, which `trifolio config schema` lists"
+    return f"unknown key {key!r}", f"known here: {', '.join(known)}"
+
+
+_LISTED_MAX: Final = 30
+"""30 keys are listed where one is unknown: what fits into a line or two."""
