@@ -82,7 +82,7 @@ class Judge:
             if theirs <= OURS_ALONE or self._is_moved_by_label(result.supergraph, answer):
                 self.counts["sets that only we compose, on purpose"] += 1
             else:
-                yield f"Apollo refuses: {answer['messages'][0]}"
+                yield f"Apollo refuses: {answer['messages'][0][:400]}"
         elif ours <= {"UNSUPPORTED_LINKED_FEATURE"} and ours and not theirs:
             self.counts["sets that only we refuse, on purpose"] += 1  # Apollo composes, and forgets a link's purpose
         elif ours and not theirs:
