@@ -209,8 +209,9 @@ def _variants(batches: Sequence[tuple[int, Batch]]) -> list[Variant]:
 def fail(tree: MergedTree, asked: Ask, errors: Sequence[AnswerError]) -> None:
     """Nothing came back: every object that waited lacks its keys for the same reason."""
     for index, batch in asked.batches:
+        brings = asked.prepared.brings[index]
         for place in batch.places():
-            tree.add_absence(place, asked.prepared.brings[index], tuple(errors))
+            tree.add_absence(place, brings, tuple(errors))
 
 
 def absorb(tree: MergedTree, asked: Ask, payload: object, *, errors_max: int) -> None:
@@ -335,24 +336,24 @@ def _absorb_batch(
 ) -> bool:
     """Merge one alias's list of entities; True where the errors without a place explained what is missing."""
     fetch = asked.prepared.fetch
-    brings = asked.prepared.brings[index]
     if not isinstance(items, list):
         own = [error for _, error in errors] or homeless or [_malformed(fetch.subgraph)]
+        brings = asked.prepared.brings[index]
         for place in batch.places():
             tree.add_absence(place, brings, tuple(own))
         return own is homeless
     by_index: dict[PathKey, list[_Located]] = {}
     for path, error in errors:
         by_index.setdefault(path[1] if len(path) > 1 else 0, []).append((path, error))
-    shares = asked.prepared.shares_results[index]
-    first = 0 if errors else _merge_plain(batch.targets, items, shares=shares)
+    first = 0 if errors else _merge_plain(batch.targets, items, asked.prepared, index)
+    shares = first < len(batch.targets) and asked.prepared.shares_results[index]
     for position in range(first, len(batch.targets)):
         targets = batch.targets[position]
         own_errors = by_index.get(position, []) if by_index else []
         item = items[position] if position < len(items) else _MISSING
         if isinstance(item, dict) and not shares and len(targets) > 1 and not tree.may_copy(item, len(targets) - 1):
             for place in targets:
-                tree.add_absence(place, brings, (_TOO_LARGE,))
+                tree.add_absence(place, asked.prepared.brings[index], (_TOO_LARGE,))
         elif isinstance(item, dict):
             _merge(tree, asked, targets, item, shares=shares)
             if own_errors:
@@ -361,16 +362,16 @@ def _absorb_batch(
             reasons = _why_no_entity(item, own_errors, fetch.subgraph)
             paths = tuple(path[2:] for path, _ in own_errors)
             for place in targets:
-                tree.add_absence(place, brings, reasons, paths if any(paths) else ())
+                tree.add_absence(place, asked.prepared.brings[index], reasons, paths if any(paths) else ())
     return False
 
 
-def _merge_plain(targets: list[list[Json]], items: list[object], *, shares: bool) -> int:
+def _merge_plain(targets: list[list[Json]], items: list[object], prepared: PreparedFetch, index: int) -> int:
     """Merge entities as long as nothing about them is out of the ordinary: each is there, brings only fields that are
     not, and needs no copy. Returns how many there were; with the rest `_absorb_batch` deals one by one."""
     done = 0
     for places, item in zip(targets, items, strict=False):  # a subgraph may have sent another number
-        if type(item) is not dict or not (shares or len(places) == 1):
+        if type(item) is not dict or not (len(places) == 1 or prepared.shares_results[index]):
             break
         if len(places) == 1:
             place = places[0]

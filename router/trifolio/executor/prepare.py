@@ -1,9 +1,9 @@
 """What is worked out once per plan rather than once per request."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from typing import Final
 
 from graphql import (
@@ -21,7 +21,7 @@ from trifolio.conditions import ALWAYS
 from trifolio.executor.codegen import FIELDS_MAX, OnDemand, count_fields, selections_below
 from trifolio.executor.completion import make_room
 from trifolio.executor.introspection import NOTHING, Introspected, introspect
-from trifolio.executor.structs import StructsOnDemand, StructsRoom, generate_structs
+from trifolio.executor.structs import StructProgram, StructsOnDemand, StructsRoom, generate_structs
 from trifolio.executor.tree import Brings, KeyPath, Sources
 from trifolio.query_plan import Entry, Fetch, Plan
 from trifolio.work import Work
@@ -41,16 +41,24 @@ class PreparedFetch:
     is_entity_fetch: bool
     is_conditional: bool
     """Whether there are requests that do not send it."""
-    brings: tuple[Brings, ...]
-    """For every entry what its results bring."""
     aliases: tuple[tuple[int, Entry], ...]
     """The first entry of every alias, with its place in the fetch."""
-    shares_results: tuple[bool, ...]
-    """For every entry whether objects that sent one representation may hold the very same result.
+    _brought: "BroughtOnDemand"
 
-    They may where nothing else is merged into what the results bring, or where they stand at one position: there, one
-    key means one thing for all of them, whatever is fetched below. Not where ancestors tell them apart (@fromContext)
-    or where one representation stands for several types."""
+    @property
+    def brings(self) -> tuple[Brings, ...]:
+        """For every entry what its results bring."""
+        return self._brought.brings[self.fetch.id]
+
+    @property
+    def shares_results(self) -> tuple[bool, ...]:
+        """For every entry whether objects that sent one representation may hold the very same result.
+
+        They may where nothing else is merged into what the results bring, or where they stand at one position: there,
+        one key means one thing for all of them, whatever is fetched below. Not where ancestors tell them apart
+        (@fromContext) or where one representation stands for several types.
+        """
+        return self._brought.shares_results[self.fetch.id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +77,14 @@ class PreparedPlan:
     """The answer's shape, for plans that are used often."""
     introspected: Introspected | None
     """What the schema says; None where that is asked for each request, as it takes variables."""
-    sources: Sources
-    """Where the values of the merged tree come from."""
     held_bytes: int
     """What the plan and all that is made of it take in memory, by estimate."""
+    _brought: "BroughtOnDemand"
+
+    @property
+    def sources(self) -> Sources:
+        """Where the values of the merged tree come from."""
+        return self._brought.sources
 
 
 def prepare(
@@ -104,30 +116,34 @@ def prepare(
     for index, fetch in enumerate(plan.fetches):
         for other in fetch.depends_on:
             dependants[index_of[other]].append(index)
-    fetches = tuple(_prepare_fetches(plan))
+    brought = BroughtOnDemand(plan)
+    fetches = tuple(_prepare_fetches(plan, brought))
     return PreparedPlan(
         plan=plan,
         fetches=fetches,
         name=name,
         dependants=tuple(map(tuple, dependants)),
         code=OnDemand(plan, name=name, after=interpretations),
-        structs=_structs(plan, fetches, name, room, structs_after),
+        structs=_structs(plan, brought, name, room, structs_after),
         introspected=introspected,
-        sources=_sources(fetches),
         held_bytes=_held_bytes(plan) + (0 if introspected is None else introspected.held_bytes),
+        _brought=brought,
     )
 
 
 def _structs(
-    plan: Plan, fetches: Sequence[PreparedFetch], name: str, room: StructsRoom | None, after: int
+    plan: Plan, brought: "BroughtOnDemand", name: str, room: StructsRoom | None, after: int
 ) -> StructsOnDemand:
     fields = count_fields(plan.selection, STRUCT_FIELDS_MAX)
-    shares = {
-        (item.fetch.id, entry.alias): shared
-        for item in fetches
-        for entry, shared in zip(item.fetch.entries, item.shares_results, strict=True)
-    }
-    make = partial(generate_structs, plan, shares, name=name)
+
+    def make() -> StructProgram | None:
+        shares = {
+            (fetch.id, entry.alias): shared
+            for fetch in plan.fetches
+            for entry, shared in zip(fetch.entries, brought.shares_results[fetch.id], strict=True)
+        }
+        return generate_structs(plan, shares, name=name)
+
     return StructsOnDemand(make, fields=fields, room=room if fields <= STRUCT_FIELDS_MAX else None, after=after)
 
 
@@ -168,16 +184,74 @@ def _held_bytes(plan: Plan) -> int:
     )
 
 
-def _sources(fetches: Sequence[PreparedFetch]) -> Sources:
-    found: dict[tuple[KeyPath, str], str | None] = {}
-    for item in fetches:
-        for entry, brings in zip(item.fetch.entries, item.brings, strict=True):
-            for path in entry.paths:
-                for key in brings.keys:
-                    place = tuple(step.key for step in path), key
-                    is_alone = found.get(place, item.fetch.subgraph) == item.fetch.subgraph
-                    found[place] = item.fetch.subgraph if is_alone else None
-    return {place: subgraph for place, subgraph in found.items() if subgraph is not None}
+def _prepare_fetches(plan: Plan, brought: "BroughtOnDemand") -> Iterator[PreparedFetch]:
+    for fetch in plan.fetches:
+        first: dict[str, tuple[int, Entry]] = {}
+        for index, entry in enumerate(fetch.entries):
+            first.setdefault(entry.alias if fetch.is_entity_fetch else "", (index, entry))
+        yield PreparedFetch(
+            fetch=fetch,
+            is_entity_fetch=fetch.is_entity_fetch,
+            is_conditional=fetch.condition != ALWAYS,
+            aliases=tuple(first.values()),
+            _brought=brought,
+        )
+
+
+# ---- what the operations' texts say ----
+
+
+class BroughtOnDemand:
+    """What a plan's fetches bring, read off their texts when it is first asked for: by most requests never.
+
+    It takes longer to read than the rest of preparing, and is of use where something is missing, or where several
+    objects have asked for the same.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    @cached_property
+    def brings(self) -> Mapping[int, tuple[Brings, ...]]:
+        """By fetch id, for every entry what its results bring."""
+        return {
+            fetch.id: tuple(Brings(fetch.id, _keys(entry, by_alias[entry.alias])) for entry in fetch.entries)
+            for fetch, by_alias in self._by_fetch
+        }
+
+    @cached_property
+    def shares_results(self) -> Mapping[int, tuple[bool, ...]]:
+        """By fetch id, for every entry whether objects may share its results; see `PreparedFetch`."""
+        has_context = any(entry.context for _, entry in self._plan.entries())
+        writes: Counter[KeyPath] = Counter()
+        for fetch, by_alias in self._by_fetch:
+            for alias in by_alias:
+                writes.update(_written(fetch, alias, by_alias[alias]))
+        return {
+            fetch.id: tuple(
+                _is_one_position(fetch, entry.alias, has_context=has_context)
+                or all(writes[path] == 1 for path in _containers(fetch, entry.alias, by_alias[entry.alias]))
+                for entry in fetch.entries
+            )
+            for fetch, by_alias in self._by_fetch
+        }
+
+    @cached_property
+    def sources(self) -> Sources:
+        """Where the values of the merged tree come from."""
+        found: dict[tuple[KeyPath, str], str | None] = {}
+        for fetch in self._plan.fetches:
+            for entry, brings in zip(fetch.entries, self.brings[fetch.id], strict=True):
+                for path in entry.paths:
+                    for key in brings.keys:
+                        place = tuple(step.key for step in path), key
+                        is_alone = found.get(place, fetch.subgraph) == fetch.subgraph
+                        found[place] = fetch.subgraph if is_alone else None
+        return {place: subgraph for place, subgraph in found.items() if subgraph is not None}
+
+    @cached_property
+    def _by_fetch(self) -> "list[tuple[Fetch, dict[str, _Brought]]]":
+        return [(fetch, _read_operation(fetch)) for fetch in self._plan.fetches]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,29 +262,6 @@ class _Brought:
     """The keys of each of its objects."""
     containers: frozenset[KeyPath]
     """The places below its objects that hold objects or lists of objects."""
-
-
-def _prepare_fetches(plan: Plan) -> Iterator[PreparedFetch]:
-    brought = [_read_operation(fetch) for fetch in plan.fetches]
-    has_context = any(entry.context for _, entry in plan.entries())
-    writes: Counter[KeyPath] = Counter()
-    for fetch, by_alias in zip(plan.fetches, brought, strict=True):
-        for alias in by_alias:
-            writes.update(_written(fetch, alias, by_alias[alias]))
-    for fetch, by_alias in zip(plan.fetches, brought, strict=True):
-        first = {entry.alias: (index, entry) for index, entry in reversed(list(enumerate(fetch.entries)))}
-        yield PreparedFetch(
-            fetch=fetch,
-            is_entity_fetch=fetch.is_entity_fetch,
-            is_conditional=fetch.condition != ALWAYS,
-            brings=tuple(Brings(fetch.id, _keys(entry, by_alias[entry.alias])) for entry in fetch.entries),
-            aliases=tuple(first[alias] for alias in by_alias),
-            shares_results=tuple(
-                _is_one_position(fetch, entry.alias, has_context=has_context)
-                or all(writes[path] == 1 for path in _containers(fetch, entry.alias, by_alias[entry.alias]))
-                for entry in fetch.entries
-            ),
-        )
 
 
 def _keys(entry: Entry, brought: _Brought) -> frozenset[str]:
