@@ -43,6 +43,8 @@ from bench.targets import OURS, PEERS, Mocks, Target, install_peers, mocks, read
 WORKLOADS = {"answers": ANSWERS, "connections": CONNECTIONS, "entities": ENTITIES, "sizes": SIZES}
 ALONE = (*WORKLOADS, "pace", "memory", "start")
 PARTS = (*ALONE, "portfolio", "order")
+"""What is measured where nobody says what."""
+ON_DEMAND = ("beside", "page")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _measure(options: argparse.Namespace, folder: Path, report: Report) -> list[str]:
     """Measures part after part; what is wrong with one leaves the others. Returns what was wrong."""
     parts = options.parts or [*PARTS, *(["beside"] if options.peers else [])]
+    peers = _peers(options) if "beside" in parts else []
     wrong: list[str] = []
 
     async def told(what: str, measurement: Awaitable[None]) -> None:
@@ -86,7 +89,7 @@ async def _measure(options: argparse.Namespace, folder: Path, report: Report) ->
             for part in parts:
                 if part in ALONE:
                     await told(part, _measure_alone(part, options, running, report))
-            for target in _peers(options) if "beside" in parts else []:
+            for target in peers:
                 for workload in compared(target):
                     settings = {"pairs": options.pairs, "seconds": options.seconds, "report": report}
                     what = f"{workload.title}, beside {target.title}"
@@ -132,8 +135,8 @@ async def _measure_alone(part: str, options: argparse.Namespace, mocks: Mocks, r
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description="Measures the router and the brokerage.")
-    parts = [*PARTS, "beside", "page"]
-    parser.add_argument("parts", nargs="*", choices=[*parts, []], metavar="PART", help=f"some of: {', '.join(parts)}")
+    names = ", ".join((*PARTS, *ON_DEMAND))
+    parser.add_argument("parts", nargs="*", type=_part, metavar="PART", help=f"some of: {names}")
     parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement (default: %(default)s)")
     parser.add_argument("--pairs", type=int, default=5, help="turns beside another, and starts (default: %(default)s)")
     parser.add_argument("--requests", type=int, default=20_000, help="for the memory (default: %(default)s)")
@@ -142,6 +145,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers-file", type=Path, default=PEERS, metavar="FILE", help="instead of peers.toml")
     parser.add_argument("--publish", action="store_true", help="write the page and its plots, too")
     return parser
+
+
+def _part(text: str) -> str:
+    if text not in (*PARTS, *ON_DEMAND):
+        raise argparse.ArgumentTypeError(f"{text} is none of: {', '.join((*PARTS, *ON_DEMAND))}")
+    return text
 
 
 def _line(figure: Figure) -> str:
