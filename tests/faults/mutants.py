@@ -47,9 +47,9 @@ MUTANTS = (
         (
             Edit(
                 "subgraphs/stocks/saga.py",
-                "            await self._peers.wallet.void(order)\n        return await self._orders.give_back",
+                "            await self._peers.wallet.void(order)\n        return await self.steps.give_back",
                 "            await asyncio.gather(self._peers.wallet.void(order), return_exceptions=True)\n"
-                "        return await self._orders.give_back",
+                "        return await self.steps.give_back",
             ),
         ),
         (NETWORK, CRASHES),
@@ -113,7 +113,7 @@ MUTANTS = (
         "nobody drives unfinished orders",
         (
             Edit(
-                "subgraphs/stocks/saga.py",
+                "subgraphs/shared/driving.py",
                 '        """Steps for ever, with a short pause between the rounds."""\n        while True:\n'
                 "            await self.step()",
                 '        """Steps for ever, with a short pause between the rounds."""\n        while True:\n'
