@@ -67,8 +67,9 @@ class Response:
 
     def encode(self) -> bytes:
         """The response as JSON text."""
-        if self.text is not None and not self.errors and not self.extensions:
-            return b'{"data":' + self.text + b"}"
+        if self.text is not None and not self.extensions:
+            told = encode_json([error.to_json() for error in self.errors]) if self.errors else b""
+            return (b'{"errors":' + told + b',"data":' if told else b'{"data":') + self.text + b"}"
         return encode_json(self.to_json())
 
 

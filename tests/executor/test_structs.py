@@ -1,5 +1,6 @@
 """Answers made of structs: the same as those made of dictionaries, or left to these."""
 
+import asyncio
 import gc
 import json
 import math
@@ -19,7 +20,7 @@ from trifolio.executor.prepare import STRUCT_FIELDS_MAX, PreparedPlan
 from trifolio.executor.structs import LEAVES_MAX, PAUSE_ANSWERS, StructsRoom
 from trifolio.limits import Limits
 from trifolio.planner import plan as plan_operation
-from trifolio.query_plan import LeafShape, ListShape, ObjectShape, OutputField, Plan, Selection, TypenameShape
+from trifolio.query_plan import Fetch, LeafShape, ListShape, ObjectShape, OutputField, Plan, Selection, TypenameShape
 from trifolio.supergraph import Supergraph
 
 LAMP = {"__typename": "Product", "id": "1", "name": 'Lamp "ü"', "weight": 3}
@@ -104,6 +105,58 @@ async def test_whatever_is_out_of_the_ordinary_is_left_to_dictionaries(name: str
     """Values, entities and errors that structs are not for: the answer is what it would have been without them."""
     _, of_structs = await answered(plan(), AMISS[name])
     assert not of_structs
+
+
+NULLABLE = plan(fields=(leaf("id", "ID"), leaf("price", "Int"), leaf("stars", "Int")))
+LACKING: dict[str, tuple[Canned, int]] = {
+    "a subgraph that is away": (Canned(FAILURE), 3),
+    "an error and nothing else": (text({"errors": [ERROR, ERROR]}), 6),
+    "no data and an error": (text({"data": None, "errors": [ERROR]}), 3),
+    "no JSON": (Canned(b"<html>"), 3),
+    "no GraphQL": (text([1]), 3),
+    "an entity that does not exist": (text({"data": {"_e": [None, REVIEWED[1]]}}), 0),
+    "no entity that exists": (text({"data": {"_e": [None, None]}}), 0),
+}
+
+
+@pytest.mark.parametrize("name", LACKING)
+async def test_what_may_be_null_is_null_where_nothing_came(name: str) -> None:
+    """Nobody else needs it, so it stays with structs: every field that is missing, at every place, tells why."""
+    reviews, errors = LACKING[name]
+    answer, of_structs = await answered(NULLABLE, {**subgraphs(), "reviews": reviews})
+    assert (of_structs, len(answer.errors)) == (True, 2 * errors)
+    few, _ = await answered(NULLABLE, {**subgraphs(), "reviews": reviews}, replace(LIMITS, answer_errors_max=4))
+    assert few.errors == answer.errors[:4]
+
+
+async def test_what_was_lacking_is_lacking_with_dictionaries_too() -> None:
+    """A request fails, and then another brings what is not for structs: nothing of the first is forgotten."""
+    first, second = NULLABLE.fetches[0], NULLABLE.fetches[1]
+    entry = replace(second.entries[0], alias="_f", variable="s")
+    operation = "query ($s: [_Any!]!) { _f: _entities(representations: $s) { ... on Product { size } } }"
+    sizes = Fetch(2, "sizes", "query", operation, (entry,), depends_on=(0,))
+    fields = (leaf("price", "Int"), leaf("stars", "Int"), leaf("size", "Int"))
+    made = replace(plan(fields=fields), fetches=(first, second, sizes))
+    transports: dict[str, Transport] = {
+        **subgraphs(),
+        "reviews": Canned(FAILURE),
+        "sizes": Late(json.dumps({"data": {"_f": [{"size": 1.0}, {"size": "x"}]}}).encode()),
+    }
+    answer, of_structs = await answered(made, transports)
+    assert not of_structs
+    assert answer.data is not None
+    assert [error.path for error in answer.errors][:2] == [("products", 0, "price"), ("products", 0, "stars")]
+    assert len(answer.errors) == 3 * 2 + 1
+
+
+class Late(Canned):
+    """Answers when the others have."""
+
+    async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
+        """Wait for some turns of the loop."""
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return await super().send(request)
 
 
 @pytest.mark.parametrize("spare", [0, -1])

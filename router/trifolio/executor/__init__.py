@@ -82,7 +82,7 @@ async def execute(
     if execution.structs is not None:
         text = execution.structs.encode()
         if text is not None:
-            return Answer(None, text=text)
+            return Answer(None, execution.structs.errors(limits.answer_errors_max), text=text)
         execution.leave_structs()
     return await _read_in_turns(prepared, execution, introspected, in_turns)
 

@@ -216,18 +216,34 @@ def fail(tree: MergedTree, asked: Ask, errors: Sequence[AnswerError]) -> None:
 
 def absorb(tree: MergedTree, asked: Ask, payload: object, *, errors_max: int) -> None:
     """Merge what a subgraph answered; errors in it are kept with their places, up to `errors_max`."""
-    subgraph = asked.prepared.fetch.subgraph
-    if not isinstance(payload, dict) or not ("data" in payload or payload.get("errors")):
-        fail(tree, asked, [_malformed(subgraph)])
+    failure = whole_failure(asked.prepared, payload, errors_max=errors_max)
+    if failure is not None:
+        fail(tree, asked, failure)
         return
-    errors = _read_errors(payload["errors"], subgraph, errors_max) if payload.get("errors") else []
+    assert isinstance(payload, dict)
+    errors = _read_errors(payload["errors"], asked.prepared.fetch.subgraph, errors_max) if payload.get("errors") else []
     data = payload.get("data")
     if not isinstance(data, dict):
-        _absorb_nothing(tree, asked, data, errors)
+        _absorb_no_root(tree, asked, data, errors)
     elif asked.prepared.is_entity_fetch:
         _absorb_entities(tree, asked, data, errors)
     else:
         _absorb_root(tree, asked, data, errors)
+
+
+def whole_failure(prepared: PreparedFetch, payload: object, *, errors_max: int) -> tuple[AnswerError, ...] | None:
+    """Why nothing came for any object, as if the subgraph had not been reached; None where something did.
+
+    Of a request at the root without data the errors may have places, which `absorb` looks for.
+    """
+    subgraph = prepared.fetch.subgraph
+    if not isinstance(payload, dict) or not ("data" in payload or payload.get("errors")):
+        return (_malformed(subgraph),)
+    data = payload.get("data")
+    if not prepared.is_entity_fetch or isinstance(data, dict):
+        return None
+    errors = [error for _, error in _read_errors(payload.get("errors"), subgraph, errors_max)]
+    return tuple(errors) if data is None and errors else (*errors, _malformed(subgraph))
 
 
 _Located = tuple[tuple[PathKey, ...], AnswerError]
@@ -276,13 +292,10 @@ def _for_clients(extensions: Json) -> Json | None:
     return shown or None
 
 
-def _absorb_nothing(tree: MergedTree, asked: Ask, data: object, errors: list[_Located]) -> None:
+def _absorb_no_root(tree: MergedTree, asked: Ask, data: object, errors: list[_Located]) -> None:
     """`data` is null or no object: the whole request failed, and the subgraph may have said where."""
     if data is not None or not errors:
         errors = [*errors, ((), _malformed(asked.prepared.fetch.subgraph))]
-    if asked.prepared.is_entity_fetch:
-        fail(tree, asked, [error for _, error in errors])
-        return
     told = [(path, error) for path, error in errors if _locate_root_error(tree, asked, path, error)]
     fail(tree, asked, [error for path, error in errors if (path, error) not in told])
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from trifolio.errors import AnswerError, ErrorCode, InternalText, SubgraphError
 from trifolio.executor.ask_text import UNEXPECTED
-from trifolio.executor.asking import Ask, absorb, ask, ask_generated, fail, skip
+from trifolio.executor.asking import Ask, absorb, ask, ask_generated, fail, skip, whole_failure
 from trifolio.executor.codegen import Program
 from trifolio.executor.encoding import decode_json
 from trifolio.executor.prepare import PreparedFetch
@@ -45,8 +45,8 @@ class Execution:
     """What stands between this and the transports."""
     structs: StructAnswer | None = None
     """The answer as structs, as long as nothing is out of the ordinary: until then the tree stays empty."""
-    brought: tuple[tuple[PreparedFetch, SubgraphResponse], ...] = ()
-    """What the structs have absorbed, in this order."""
+    brought: tuple[tuple[PreparedFetch, SubgraphResponse | tuple[AnswerError, ...]], ...] = ()
+    """What came of the fetches that the structs have absorbed, in this order."""
 
     async def perform(self, prepared: PreparedFetch) -> None:
         """Send one fetch and merge its answer; whatever a subgraph or its transport does ends in the tree."""
@@ -68,12 +68,10 @@ class Execution:
             response = await self._send(asked)
             is_shared = response.is_shared
             if not self._absorbed_in_structs(asked, response):
-                asked = self._in_tree(asked)
-                payload = _payload(response, fetch.subgraph)
-                absorb(self.tree, asked, payload, errors_max=self.limits.answer_errors_max)
+                self._absorb(asked, _payload(response, fetch.subgraph))
         except SubgraphError as error:
             failure = error
-            fail(self.tree, self._in_tree(asked), error.errors())
+            self._fail(asked, error.errors())
         if self.observer is not None:
             code = None if failure is None else failure.code
             seconds = time.perf_counter() - started
@@ -105,13 +103,27 @@ class Execution:
         return ask(self.tree, prepared, self.variables, self.coerced)
 
     def _absorbed_in_structs(self, asked: Ask, response: SubgraphResponse) -> bool:
-        if self.structs is None:
-            return False
-        targets: Any = [batch.targets for _, batch in asked.batches]  # of an `Ask` in structs these are structs
-        if not self.structs.absorb(asked.prepared.fetch, response, targets):
+        if self.structs is None or not self.structs.absorb(asked.prepared.fetch, response, _targets(asked)):
             return False
         self.brought += ((asked.prepared, response),)
         return True
+
+    def _absorb(self, asked: Ask, payload: object) -> None:
+        """Take over what is not for structs; that nothing came may be."""
+        errors_max = self.limits.answer_errors_max
+        if self.structs is not None:
+            failure = whole_failure(asked.prepared, payload, errors_max=errors_max)
+            if failure is not None:
+                self._fail(asked, failure)
+                return
+        absorb(self.tree, self._in_tree(asked), payload, errors_max=errors_max)
+
+    def _fail(self, asked: Ask, errors: tuple[AnswerError, ...]) -> None:
+        """Take note that nothing came."""
+        if self.structs is not None and self.structs.fail(asked.prepared.fetch, errors, _targets(asked)):
+            self.brought += ((asked.prepared, errors),)
+        else:
+            fail(self.tree, self._in_tree(asked), errors)
 
     def _in_tree(self, asked: Ask) -> Ask:
         """The same request on behalf of objects of the tree, in which everything is from here on."""
@@ -128,11 +140,14 @@ class Execution:
             return
         left, self.structs = self.structs, None
         left.leave()
-        for prepared, response in self.brought:
+        for prepared, came in self.brought:
             asked = self._ask(prepared)
             assert asked is not None
-            payload = _payload(response, prepared.fetch.subgraph)
-            absorb(self.tree, asked, payload, errors_max=self.limits.answer_errors_max)
+            if isinstance(came, SubgraphResponse):
+                payload = _payload(came, prepared.fetch.subgraph)
+                absorb(self.tree, asked, payload, errors_max=self.limits.answer_errors_max)
+            else:
+                fail(self.tree, asked, came)
 
     async def _send(self, asked: Ask) -> SubgraphResponse:
         """Hand the request to its transport; an exception other than `SubgraphError` is a bug and fails this fetch."""
@@ -160,6 +175,11 @@ class Execution:
             raise SubgraphError(
                 ErrorCode.INTERNAL_SERVER_ERROR, fetch.subgraph, internal=InternalText(repr(error))
             ) from error
+
+
+def _targets(asked: Ask) -> Any:
+    """Of a request in structs, the structs that wait for each alias."""
+    return [batch.targets for _, batch in asked.batches]
 
 
 def _payload(response: SubgraphResponse, subgraph: str) -> object:

@@ -7,9 +7,11 @@ types and fills in what the first request brings; what later ones bring is set o
 out what is not set. No value is looked at in Python but those that are asked with.
 
 Why it is right: it serves the case that all is as it should be, and remembers the responses. At the first thing that
-is not (a value of another type, a null where there may be none, an error, an entity that is missing, a fetch that
-failed, too many bytes) everything is done again with dictionaries from the same responses, as if so from the start. So
-errors, nulls and places have one implementation, which is the other one, and tests compare the two.
+is not (a value of another type, a null where there may be none, an error, an entity that is missing, too many bytes)
+everything is done again with dictionaries from the same responses, as if so from the start. So errors, nulls and places
+have one implementation, which is the other one, and tests compare the two. One thing is simple enough to be done here:
+where nothing came of a request that no other needs, or an entity of it does not exist, and all of that may be null, it
+is null, with the request's errors.
 
     { users { name reviews { body } } }   users and their keys from one subgraph, reviews from another
 
@@ -31,7 +33,7 @@ often; all plans share one room.
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final, Literal
 from weakref import finalize
 
@@ -40,6 +42,7 @@ from graphql import FieldNode, InlineFragmentNode, OperationDefinitionNode, Sele
 from msgspec import UNSET, Meta, Struct, defstruct
 
 from trifolio.conditions import ALWAYS
+from trifolio.errors import AnswerError, PathKey
 from trifolio.executor.ask_text import UNEXPECTED, Group, UnexpectedError, is_simple, write_ask
 from trifolio.executor.encoding import encode_json
 from trifolio.executor.source_text import Text
@@ -73,13 +76,17 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 class StructAnswer:
     """The answer to one request in the making, as long as nothing is out of the ordinary."""
 
-    __slots__ = ("_bytes_left", "_owner", "_program", "_root")
+    __slots__ = ("_absences", "_bytes_left", "_failed", "_owner", "_program", "_root")
 
     def __init__(self, owner: "StructsOnDemand", program: "StructProgram", bytes_max: int) -> None:
         self._owner = owner
         self._program = program
         self._bytes_left = bytes_max
         self._root = program.root()
+        self._absences: dict[int, list[tuple[frozenset[str], tuple[AnswerError, ...]]]] = {}
+        """By the identity of an object, which keys it lacks and what is told of that."""
+        self._failed: frozenset[int] = frozenset()
+        """The ids of the fetches of which nothing came."""
 
     def ask(self, fetch: Fetch) -> list[Group] | None:
         """A group for every alias of an entity fetch; None where it is to be found out in another way."""
@@ -109,6 +116,45 @@ class StructAnswer:
         except (msgspec.MsgspecError, RecursionError, *UNEXPECTED):
             return False
         return self._bytes_left >= 0
+
+    def fail(self, fetch: Fetch, errors: tuple[AnswerError, ...], targets: Sequence[Sequence[list[Struct]]]) -> bool:
+        """Take note that nothing came for the targets of each alias. False as for `absorb`."""
+        lacking = self._program.fetches[fetch.id].lacking
+        if lacking is None:
+            return False
+        self._failed |= {fetch.id}
+        for keys, groups in zip(lacking, targets, strict=True):
+            attributes = tuple(map(_attribute, keys))
+            for place in (place for group in groups for place in group):
+                for attribute in attributes:
+                    setattr(place, attribute, None)
+                self._absences.setdefault(id(place), []).append((keys, errors))
+        return True
+
+    def errors(self, errors_max: int) -> tuple[AnswerError, ...]:
+        """What is told of what is missing, in the answer's order, up to so many."""
+        found: list[AnswerError] = []
+        if self._absences:
+            self._tell(self._program.shown, self._root, (), found, errors_max)
+        return tuple(found)
+
+    def _tell(
+        self, shown: "_Shown", place: Struct, path: tuple[PathKey, ...], found: list[AnswerError], errors_max: int
+    ) -> None:
+        lacking = self._absences.get(id(place), ())
+        for key, attribute, inner in shown.fields:
+            reasons = next((errors for keys, errors in lacking if key in keys), None) if lacking else None
+            if reasons is not None:
+                room = max(0, errors_max - len(found))
+                found += [replace(error, path=(*path, key)) for error in reasons[:room]]
+            elif inner is not None and not self._failed.isdisjoint(inner.fetches):
+                pending: list[tuple[Any, tuple[PathKey, ...]]] = [(getattr(place, attribute), (*path, key))]
+                while pending:
+                    value, here = pending.pop()
+                    if isinstance(value, list):
+                        pending += [(item, (*here, index)) for index, item in reversed(list(enumerate(value)))]
+                    elif value is not None:
+                        self._tell(inner, value, here, found, errors_max)
 
     def encode(self) -> bytes | None:
         """The data as JSON text, when every fetch has ended; None where it cannot be had."""
@@ -195,6 +241,16 @@ class StructsOnDemand:
 # ---- the structs and functions of a plan ----
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """The fields that a client sees of an object, in order, with those of the objects inside."""
+
+    fields: "tuple[tuple[str, str, _Shown | None], ...]"
+    """For each its key, its attribute, and what is inside."""
+    fetches: frozenset[int]
+    """The ids of those that bring something for it, or for something inside."""
+
+
 class _Envelope(Struct):
     """What stands around the data; each fetch has one of its own."""
 
@@ -211,6 +267,9 @@ class StructFetch:
     """From the root to a group for every alias; raises one of `UNEXPECTED`."""
     absorb: Callable[[Struct, Any, Sequence[Sequence[list[Struct]]]], int]
     """From the root, data and targets to how many bytes are shown a second time; raises one of `UNEXPECTED`."""
+    lacking: tuple[frozenset[str], ...] | None
+    """For every alias what its objects lack when nothing comes for them; None where that is not only null at these
+    places: where something may not be null, or other requests need it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +283,8 @@ class StructProgram:
     """By fetch id: all of them."""
     finish: Callable[[Struct], None]
     """Take away what is not shown."""
+    shown: _Shown
+    """What is left."""
 
 
 def generate_structs(plan: Plan, shares: Mapping[tuple[int, str], bool], *, name: str) -> StructProgram | None:
@@ -260,6 +321,8 @@ class _Position:
     struct: type[Struct] | None = None
     types: dict[str, Any] = field(default_factory=dict)
     """The type of each key."""
+    asked_by: set[int] = field(default_factory=set)
+    """The ids of the fetches that bring something for its objects."""
 
     @property
     def hidden(self) -> list[str]:
@@ -298,10 +361,15 @@ class _Making:
             text.line("return None")
         functions: dict[str, Any] = text.functions(f"plan {name or 'unnamed'}, structs", "finish")
         fetches = {
-            number: StructFetch(decoder, functions.get(f"ask_{number}", _ask_nothing), functions[f"absorb_{number}"])
-            for number, decoder in decoders.items()
+            fetch.id: StructFetch(
+                decoders[fetch.id],
+                functions.get(f"ask_{fetch.id}", _ask_nothing),
+                functions[f"absorb_{fetch.id}"],
+                self._lacking(fetch),
+            )
+            for fetch in plan.fetches
         }
-        return StructProgram(text.source, root, fetches, functions["finish"])
+        return StructProgram(text.source, root, fetches, functions["finish"], _shown(self._root))
 
     # ---- what is brought where ----
 
@@ -331,6 +399,7 @@ class _Making:
                     raise _NotStaticError
                 self._check_asked(entry, position)
                 self._place(position, brought, source)
+                position.asked_by.add(fetch.id)
 
     def _check_asked(self, entry: Entry, position: _Position) -> None:
         """What an object is asked with has to be there."""
@@ -411,12 +480,24 @@ class _Making:
                     data = types
                     continue
                 item: Any = self._struct([(key, kind, _REQUIRED) for key, kind in types.items()])
-                if data.setdefault(entry.alias, list[item]) != list[item]:
+                each: Any = item if self._lacking(fetch) is None else item | None
+                if data.setdefault(entry.alias, list[each]) != list[each]:
                     raise _NotStaticError
                 self._items[source] = item
         inside = self._struct([(key, kind, _REQUIRED) for key, kind in data.items()])
         envelope = defstruct("Envelope", [("data", inside), ("errors", Any, None)], bases=(Struct,), gc=False)
         return msgspec.json.Decoder(envelope)
+
+    def _lacking(self, fetch: Fetch) -> tuple[frozenset[str], ...] | None:
+        if not fetch.is_entity_fetch or any(fetch.id in other.depends_on for other in self._plan.fetches):
+            return None
+        for entry in fetch.entries:
+            for position in self._positions(entry):
+                shown = {each.key: each.shape for each in position.selection.fields}
+                if any(key not in shown or shown[key].non_null for key in self._brought[fetch.id, entry.alias]):
+                    return None
+        aliases = dict.fromkeys(entry.alias for entry in fetch.entries)
+        return tuple(frozenset(self._brought[fetch.id, alias]) for alias in aliases)
 
     # ---- functions ----
 
@@ -433,8 +514,14 @@ class _Making:
                 text.line(f"items, groups = data.{_attribute(alias)}, targets[{number}]")
                 with text.block("if len(items) != len(groups):"):
                     text.line("raise UnexpectedError")
-                sets = [f"place.{_attribute(key)} = item.{_attribute(key)}" for key in self._brought[fetch.id, alias]]
+                attributes = [_attribute(key) for key in self._brought[fetch.id, alias]]
+                sets = [f"place.{each} = item.{each}" for each in attributes]
                 with text.block("for item, places in zip(items, groups):"):
+                    if self._lacking(fetch) is not None:
+                        with text.block("if item is None:"):  # there is no such entity, which is no error
+                            with text.block("for place in places:"):
+                                text.line(" = ".join([*(f"place.{each}" for each in attributes), "None"]))
+                            text.line("continue")
                     again = None
                     if not self._may_share(fetch, alias):
                         decode = msgspec.json.Decoder(self._items[fetch.id, alias]).decode
@@ -504,6 +591,13 @@ def _all_are(types: Sequence[str], position: _Position) -> bool:
 
 def _ask_nothing(_: Struct) -> list[Group]:
     return []
+
+
+def _shown(position: _Position) -> _Shown:
+    inner = position.inner
+    below = {key: _shown(each) for key, each in inner.items()}
+    fields = tuple((each.key, _attribute(each.key), below.get(each.key)) for each in position.selection.fields)
+    return _Shown(fields, frozenset(position.asked_by).union(*(each.fetches for each in below.values())))
 
 
 def _has_hidden(position: _Position) -> bool:
