@@ -12,7 +12,7 @@ from tests.plugins.graph import Ask, Graph, by_execute, codes, post
 from trifolio import Config, ConfigError, FetchContext, Limits, Plugin, SendFetch, SubgraphResponse
 from trifolio.response import Response
 
-QUICK = Config(limits=Limits(operation_timeout_ms=60, plugin_response_timeout_ms=40))
+QUICK = Config(limits=Limits(operation_timeout_ms=400, plugin_response_timeout_ms=300))
 GOOD = {"data": {"vault": "gold"}}
 PER_REQUEST = ("on_request", "on_operation", "on_fetch", "on_response")
 

@@ -162,7 +162,7 @@ async def test_starting_counts_in_the_requests_time(caplog: pytest.LogCaptureFix
                 await asyncio.Event().wait()
 
     slow = Slow()
-    graph = Graph(slow, config=Config(limits=Limits(operation_timeout_ms=30)))
+    graph = Graph(slow, config=Config(limits=Limits(operation_timeout_ms=500)))
     assert codes(await by_execute(graph.router, "{ vault }")) == ["INTERNAL_SERVER_ERROR"]
     assert [getattr(each, "fields", {}).get("hook") for each in caplog.records] == ["on_start"]
     slow.ready = True

@@ -259,7 +259,7 @@ async def test_what_nobody_waits_for_any_more_is_not_prepared(monkeypatch: pytes
 
 async def test_who_waits_too_long_for_a_plan_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of an operation counts from when it came: a long queue ends in OVERLOADED, which is not remembered."""
-    async with make_router(Config(limits=Limits(operation_timeout_ms=50))) as router:
+    async with make_router(Config(limits=Limits(operation_timeout_ms=400))) as router:
         never = asyncio.Event()
 
         async def wait(*_: object) -> None:
