@@ -126,8 +126,8 @@ async def running(
 
 
 def free_port(count: int = 1) -> int:
-    """The first of so many neighbouring ports that nobody listens on."""
-    for port in range(20_000 + os.getpid() % 1_000 * 20, 60_000, count):
+    """The first of so many neighbouring ports that nobody listens on, below those that outgoing connections take."""
+    for port in range(20_000 + os.getpid() % 600 * 20, 32_768 - count, count):
         if not any(_listens(each) for each in range(port, port + count)):
             return port
     raise NotMeasured("no port is free")
