@@ -38,12 +38,12 @@ from typing import Annotated, Any, Final, Literal
 from weakref import finalize
 
 import msgspec
-from graphql import FieldNode, InlineFragmentNode, OperationDefinitionNode, SelectionSetNode, parse
 from msgspec import UNSET, Meta, Struct, defstruct
 
 from trifolio.conditions import ALWAYS
 from trifolio.errors import AnswerError, PathKey
 from trifolio.executor.ask_text import UNEXPECTED, Group, UnexpectedError, is_simple, write_ask
+from trifolio.executor.brought import Brought, BroughtOnDemand
 from trifolio.executor.encoding import encode_json
 from trifolio.executor.source_text import Text
 from trifolio.executor.transport import SubgraphResponse
@@ -287,13 +287,10 @@ class StructProgram:
     """What is left."""
 
 
-def generate_structs(plan: Plan, shares: Mapping[tuple[int, str], bool], *, name: str) -> StructProgram | None:
-    """Make the structs of a plan and compile its functions; None where its shape is not known beforehand.
-
-    `shares` says by fetch id and alias whether objects that asked for the same may hold the very same result.
-    """
+def generate_structs(plan: Plan, brought: BroughtOnDemand, *, name: str) -> StructProgram | None:
+    """Make the structs of a plan and compile its functions; None where its shape is not known beforehand."""
     try:
-        return _Making(plan, shares).program(name)
+        return _Making(plan, brought).program(name)
     except _NotStaticError:
         return None
 
@@ -302,8 +299,6 @@ class _NotStaticError(Exception):
     """Raised where it takes a request, or its data, to know the answer's shape."""
 
 
-_Brought = dict[str, "_Brought | None"]
-"""What a selection of a fetch's operation brings: None for a leaf."""
 _Source = tuple[int, str]
 """A fetch's id, and the alias; empty for a root fetch."""
 
@@ -334,12 +329,12 @@ class _Position:
 class _Making:
     """The structs of one plan in the making."""
 
-    def __init__(self, plan: Plan, shares: Mapping[tuple[int, str], bool]) -> None:
+    def __init__(self, plan: Plan, on_demand: BroughtOnDemand) -> None:
         self._plan = plan
-        self._shares = shares
+        self._on_demand = on_demand
         self._root = _Position(plan.selection, None)
         self._structs: dict[object, type[Struct]] = {}
-        self._brought: dict[_Source, _Brought] = {}
+        self._brought: dict[_Source, Mapping[str, Brought | None]] = {}
         self._items: dict[_Source, Any] = {}
 
     def program(self, name: str) -> StructProgram:
@@ -347,8 +342,8 @@ class _Making:
         plan = self._plan
         if plan.introspection is not None or plan.deferred:
             raise _NotStaticError
-        for fetch in plan.fetches:
-            self._place_fetch(fetch)
+        for fetch, by_alias in self._on_demand.by_fetch:
+            self._place_fetch(fetch, by_alias)
         root = self._make_struct(self._root)
         text = Text(UnexpectedError=UnexpectedError, encode_json=encode_json, encode=_ENCODE, UNSET=UNSET)
         decoders = {fetch.id: self._decoder(fetch) for fetch in plan.fetches}
@@ -373,10 +368,9 @@ class _Making:
 
     # ---- what is brought where ----
 
-    def _place_fetch(self, fetch: Fetch) -> None:
-        if fetch.condition != ALWAYS:
+    def _place_fetch(self, fetch: Fetch, by_alias: Mapping[str, Brought]) -> None:
+        if fetch.condition != ALWAYS or not all(each.is_plain for each in by_alias.values()):
             raise _NotStaticError
-        by_alias = _read_operation(fetch)
         if fetch.is_entity_fetch:
             if not is_simple(fetch) or any(entry.fallbacks for entry in fetch.entries):
                 raise _NotStaticError
@@ -386,7 +380,7 @@ class _Making:
             if entry.keys:
                 raise _NotStaticError
             source = fetch.id, entry.alias if fetch.is_entity_fetch else ""
-            brought = self._brought[source] = by_alias[source[1]]
+            brought = self._brought[source] = by_alias[source[1]].fields
             for path in entry.paths:
                 if sum(step.lists for step in path) > LISTS_MAX:
                     raise _NotStaticError
@@ -409,7 +403,7 @@ class _Making:
         if not needed <= position.brought.keys():
             raise _NotStaticError
 
-    def _place(self, position: _Position, brought: _Brought, source: _Source) -> None:
+    def _place(self, position: _Position, brought: Mapping[str, Brought | None], source: _Source) -> None:
         shown = {each.key: each for each in position.selection.fields}
         for key, inner in brought.items():
             if key in position.brought:  # what is there may stay, or be completed: that is for the other way to say
@@ -420,7 +414,7 @@ class _Making:
                 if selection is None:
                     raise _NotStaticError
                 position.inner[key] = _Position(selection, source)
-                self._place(position.inner[key], inner, source)
+                self._place(position.inner[key], inner.fields, source)
 
     # ---- structs ----
 
@@ -536,10 +530,11 @@ class _Making:
         They may where it has no objects inside, where nothing else is set on these, or where all who ask stand at one
         position, as the same is set on all of these.
         """
-        if all(inner is None for inner in self._brought[fetch.id, alias].values()) or self._shares[fetch.id, alias]:
+        if all(inner is None for inner in self._brought[fetch.id, alias].values()):
             return True
-        entries = [entry for entry in fetch.entries if entry.alias == alias]
-        return len(entries) == 1 and len(entries[0].paths) == 1
+        shares = self._on_demand.shares_results[fetch.id]
+        entries = [(entry, shared) for entry, shared in zip(fetch.entries, shares, strict=True) if entry.alias == alias]
+        return entries[0][1] or (len(entries) == 1 and len(entries[0][0].paths) == 1)
 
     def _write_sets(self, text: Text, sets: Sequence[str], again: str | None) -> None:
         """Statements that set an item on its places; `again` makes a copy for each of them, where it takes one."""
@@ -665,40 +660,3 @@ def _selection_of(shape: Shape) -> Selection | None:
     while isinstance(shape, ListShape):
         shape = shape.item
     return shape.selection if isinstance(shape, ObjectShape) else None
-
-
-# ---- a fetch's operation ----
-
-
-def _read_operation(fetch: Fetch) -> dict[str, _Brought]:
-    """What each alias of a fetch brings; a root fetch has one, the empty alias."""
-    document = parse(fetch.operation, no_location=True)
-    if len(document.definitions) != 1:  # fragments
-        raise _NotStaticError
-    operation = document.definitions[0]
-    assert isinstance(operation, OperationDefinitionNode)
-    if not fetch.is_entity_fetch:
-        return {"": _read(operation.selection_set, of_entities=False)}
-    return {
-        (node.alias or node.name).value: _read(node.selection_set, of_entities=True)
-        for node in operation.selection_set.selections
-        if isinstance(node, FieldNode) and node.selection_set is not None
-    }
-
-
-def _read(selection_set: SelectionSetNode, *, of_entities: bool) -> _Brought:
-    """The keys of a selection set. Entities are of one type each, which the inline fragments there name."""
-    brought: _Brought = {}
-    for node in selection_set.selections:
-        if node.directives:
-            raise _NotStaticError
-        if isinstance(node, FieldNode):
-            key = (node.alias or node.name).value
-            if key in brought:
-                raise _NotStaticError
-            brought[key] = None if node.selection_set is None else _read(node.selection_set, of_entities=False)
-        elif isinstance(node, InlineFragmentNode) and of_entities and len(selection_set.selections) == 1:
-            brought.update(_read(node.selection_set, of_entities=False))
-        else:
-            raise _NotStaticError
-    return brought
