@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from graphql import (
@@ -13,7 +14,7 @@ from trifolio.executor.brought import BroughtOnDemand
 from trifolio.executor.codegen import FIELDS_MAX, OnDemand, count_fields, selections_below
 from trifolio.executor.completion import make_room
 from trifolio.executor.introspection import NOTHING, Introspected, introspect
-from trifolio.executor.structs import StructProgram, StructsOnDemand, StructsRoom, generate_structs
+from trifolio.executor.structs import StructsOnDemand, StructsRoom, generate_structs
 from trifolio.executor.tree import Brings, Sources
 from trifolio.query_plan import Entry, Fetch, Plan
 from trifolio.work import Work
@@ -125,10 +126,7 @@ def prepare(
 
 def _structs(plan: Plan, brought: BroughtOnDemand, name: str, room: StructsRoom | None, after: int) -> StructsOnDemand:
     fields = count_fields(plan.selection, STRUCT_FIELDS_MAX)
-
-    def make() -> StructProgram | None:
-        return generate_structs(plan, brought, name=name)
-
+    make = partial(generate_structs, plan, brought, name=name)
     return StructsOnDemand(make, fields=fields, room=room if fields <= STRUCT_FIELDS_MAX else None, after=after)
 
 

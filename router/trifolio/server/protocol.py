@@ -34,7 +34,7 @@ Specification: RFC 9112 (HTTP/1.1); RFC 9110, sections 6.5 (trailers), 7.8 (Upgr
 import asyncio
 import logging
 import select
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import unquote
 
 import httptools
@@ -42,7 +42,8 @@ from uvicorn.config import Config as ServerConfig
 from uvicorn.server import ServerState
 
 from trifolio.errors import ErrorCode, InternalError, InternalText, RequestError, RouterError
-from trifolio.server.connections import NEVER, Connections, connections_of, ticks
+from trifolio.server.client_connection import ClientConnection, resolve
+from trifolio.server.connections import NEVER, ticks
 from trifolio.server.exchange import CONTINUE, Exchange, whole_response
 from trifolio.server.framing import problem_of, refused, without_upgrade
 
@@ -52,28 +53,18 @@ LINGER_BYTES_MAX: Final = 10_000_000
 """10 MB is read and dropped meanwhile: closing on unread bytes would take the answer from the client."""
 BESIDE_BODY_RATIO_MAX: Final = 8
 """8 bytes of framing for each byte of a body: a chunk of one byte has five."""
-TAKEN_BYTES_MIN: Final = 65_536
-"""64 KiB have to be read of an answer within `limits.send_timeout_ms`, or all that is left."""
 STOPPED: Final = "the application was stopped before its response was whole"
 
 _log: Final = logging.getLogger("trifolio.error")
 
 
-class HttpProtocol(asyncio.Protocol):
+class HttpProtocol(ClientConnection):
     """One connection, as uvicorn makes it: `uvicorn.Config(http="trifolio.server.protocol:HttpProtocol")`."""
 
     __slots__ = (
-        "__weakref__",
-        "_address",
-        "_app",
-        "_app_state",
         "_beside_bytes",
         "_body_bytes",
         "_chunks",
-        "_client",
-        "_config",
-        "_connections",
-        "_drained",
         "_dropped_bytes",
         "_ends",
         "_exchange",
@@ -84,28 +75,19 @@ class HttpProtocol(asyncio.Protocol):
         "_gone",
         "_head_bytes",
         "_headers",
-        "_held_bytes",
         "_is_in_body",
         "_is_in_head",
         "_is_lingering",
-        "_is_paused",
-        "_is_writing_paused",
         "_keeps_alive",
-        "_loop",
         "_method",
         "_parser",
         "_queue",
         "_refusal",
-        "_scheme",
-        "_server",
-        "_state",
-        "_transport",
-        "_unread_bytes",
         "_url",
         "_version",
-        "deadline",
-        "write_deadline",
     )
+
+    PLAIN_SCHEME = "http"
 
     def __init__(
         self,
@@ -114,13 +96,7 @@ class HttpProtocol(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._config = config
-        self._app = config.loaded_app
-        self._app_state = app_state
-        self._state = server_state
-        self._loop = _loop or asyncio.get_running_loop()
-        self._connections: Connections = connections_of(server_state, self._app)
-        self._transport: asyncio.Transport | None = None
+        super().__init__(config, server_state, app_state, _loop)
         self._parser = httptools.HttpRequestParser(self)
         self._exchange: Exchange | None = None
         self._queue: list[Exchange] = []
@@ -130,69 +106,35 @@ class HttpProtocol(asyncio.Protocol):
         self._fed_is_one = True
         self._is_in_head = False
         self._is_lingering = False
-        self._is_paused = False
-        self._is_writing_paused = False
         self._expects_continue = False
-        self._held_bytes = self._dropped_bytes = self._head_bytes = self._unread_bytes = 0
+        self._dropped_bytes = self._head_bytes = 0
         self._fed_body_bytes = self._body_bytes = self._beside_bytes = self._field_count = 0
         self._method, self._version, self._keeps_alive = b"", "", True
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._chunks: list[bytes] = []
-        self._drained: asyncio.Future[None] | None = None
         self._gone: asyncio.Future[None] | None = None
-        self.deadline = NEVER
-        self.write_deadline = NEVER
 
     # ---- what the event loop calls ----
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected; it may have to go at once."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-        client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        self._client = (str(client[0]), int(client[1])) if isinstance(client, tuple) else None
-        self._server = (str(server[0]), int(server[1])) if isinstance(server, tuple) else None
-        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
-        self._address = self._client[0] if self._client else None
-        self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn asks for `shutdown` only
-        if not self._connections.admit(self, self._address):
-            self.write(self._connections.busy_response)
-            self._transport.close()
-            return
-        self.deadline = self._connections.tick + self._connections.head_ticks
-
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone: what waits for it is told."""
-        self._state.connections.discard(self)
-        self._connections.remove(self, self._address)
-        self._hold(0)
-        self.deadline = self.write_deadline = NEVER
-        self._transport = None
+        super().connection_lost(exc)
         self._ends = True
         self._queue.clear()
         self._is_in_body = False
         if self._exchange is not None:
             self._exchange.end()
-        _resolve(self._drained)
-        _resolve(self._gone)
+        resolve(self._gone)
         del self._parser  # it holds this object: what is left of both would wait for a collection of garbage
 
     def eof_received(self) -> bool:
         """The client has sent all it will; whoever waits for an answer would have kept the connection open."""
         return False
 
-    def pause_writing(self) -> None:
-        """The client does not read as fast as is written: from here on it has a clock, and sends no more requests."""
-        self._is_writing_paused = True
-        self._watch_writing()
-        self._update_reading()
-
     def resume_writing(self) -> None:
-        """It has read most of it."""
-        self._is_writing_paused = False
-        self.write_deadline = NEVER
-        _resolve(self._drained)
-        self._drained = None
+        """The client has read most of what was sent."""
+        super().resume_writing()
         if self._is_lingering:
             self.deadline = self._connections.tick + self._connections.send_ticks
         elif self._exchange is None:
@@ -400,7 +342,7 @@ class HttpProtocol(asyncio.Protocol):
         """A response is whole: the next request's turn, or an end."""
         self._state.total_requests += 1
         self._exchange = None
-        _resolve(self._gone)
+        resolve(self._gone)
         self._gone = None
         if self._transport is None:
             return
@@ -506,10 +448,6 @@ class HttpProtocol(asyncio.Protocol):
         if self._refusal is None:
             self._continue()
 
-    def _hold(self, number: int) -> None:
-        self._connections.held_bytes += number - self._held_bytes
-        self._held_bytes = number
-
     def _drop(self, number: int) -> None:
         """Bytes behind the last request that is served."""
         self._dropped_bytes += number
@@ -521,12 +459,8 @@ class HttpProtocol(asyncio.Protocol):
     def _update_reading(self) -> None:
         """Read on exactly where what is read can be dealt with."""
         pause = bool(self._queue) or self._is_writing_paused or (self._dropped_bytes > 0 and not self._is_lingering)
-        if pause is not self._is_paused and self._transport is not None and not self._transport.is_closing():
-            self._is_paused = pause
-            if pause:
-                self._transport.pause_reading()
-            else:
-                self._transport.resume_reading()
+        if pause is not self._is_paused:
+            self._pause_reading(pause)
 
     # ---- what an exchange calls ----
 
@@ -534,13 +468,6 @@ class HttpProtocol(asyncio.Protocol):
         """Send bytes; nothing when the client has gone."""
         if self._transport is not None:
             self._transport.write(data)
-
-    async def drained(self) -> None:
-        """Wait until the client has taken so much of what was sent that more may be."""
-        if self._is_writing_paused and self._transport is not None:
-            if self._drained is None:
-                self._drained = self._loop.create_future()
-            await asyncio.shield(self._drained)
 
     def date_line(self) -> bytes:
         """The fields that every response has, as lines."""
@@ -599,33 +526,13 @@ class HttpProtocol(asyncio.Protocol):
         else:
             self._end()
 
-    def on_write_deadline(self) -> None:
-        """The client has not read enough of what was sent."""
-        if self._transport is None:
-            return
-        left = self._transport.get_write_buffer_size()
-        if self._unread_bytes - left < TAKEN_BYTES_MIN:
-            self._abort()
-        else:
-            self._watch_writing()
-
-    def give_way(self) -> None:
-        """End at once: another connection needs the place more."""
-        self._connections.remove(self, self._address)
-        self._abort()
-
-    def _watch_writing(self) -> None:
-        if self._transport is not None:
-            self._unread_bytes = self._transport.get_write_buffer_size()
-            self.write_deadline = self._connections.tick + self._connections.send_ticks
-
     def _give_up(self, exchange: Exchange) -> None:
         """The application has not answered in time."""
         self._exchange = None
         exchange.end()
         if exchange.task is not None:
             exchange.task.cancel()
-        _resolve(self._gone)
+        resolve(self._gone)
         if exchange.has_begun:
             self._abort()
             return
@@ -676,10 +583,6 @@ class HttpProtocol(asyncio.Protocol):
         except OSError:  # the other side has gone altogether
             transport.abort()
 
-    def _abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
 
 def _target(url: bytes) -> tuple[str, bytes, bytes] | None:
     """A request's path, decoded and as it came, and its query string; None where they are no URL's."""
@@ -702,8 +605,3 @@ def _is_readable(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _resolve(waiting: "asyncio.Future[None] | None") -> None:
-    if waiting is not None and not waiting.done():
-        waiting.set_result(None)

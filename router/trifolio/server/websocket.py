@@ -19,7 +19,7 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import unquote
 
 from uvicorn.config import Config as ServerConfig
@@ -30,9 +30,10 @@ from websockets.http11 import Request, Response
 from websockets.protocol import Event, State
 from websockets.server import ServerProtocol
 
-from trifolio.server.connections import NEVER, Connections, connections_of, ticks
+from trifolio.server.client_connection import ClientConnection, resolve
+from trifolio.server.connections import ticks
 from trifolio.server.http import Message
-from trifolio.server.protocol import LINGER_MS, TAKEN_BYTES_MIN
+from trifolio.server.protocol import LINGER_MS
 
 WAITING_MAX: Final = 8
 """8 messages wait for the application: it takes them as they come, but while it answers one."""
@@ -48,9 +49,11 @@ TRY_AGAIN: Final = 1013
 _log: Final = logging.getLogger("trifolio.error")
 
 
-class WebSocketProtocol(asyncio.Protocol):
+class WebSocketProtocol(ClientConnection):
     """One connection, as uvicorn makes it: `uvicorn.Config(ws="trifolio.server.websocket:WebSocketProtocol")`, with
     `HttpProtocol` before it."""
+
+    PLAIN_SCHEME = "ws"
 
     def __init__(
         self,
@@ -59,64 +62,35 @@ class WebSocketProtocol(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._config = config
-        self._app = config.loaded_app
-        self._app_state = app_state
-        self._state = server_state
-        self._loop = _loop or asyncio.get_running_loop()
-        self._connections: Connections = connections_of(server_state, self._app)
+        super().__init__(config, server_state, app_state, _loop)
         self._limits = self._connections.limits
         self._wire = ServerProtocol(max_size=self._limits.websocket_message_bytes_max, logger=_log)
-        self._transport: asyncio.Transport | None = None
         self._request: Request | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_accepted = self._is_closed = False
         self._messages: deque[Message] = deque()
         self._arrived: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
         self._frames: list[bytes] = []
         self._is_text = False
         self._partial_bytes = 0
         self._heard = True
         self._is_stuck = False
         """Whether a message had begun when the last ping was sent, and has not come whole since."""
-        self._held_bytes = 0
-        self._unread_bytes = 0
-        self._is_paused = self._is_writing_paused = False
         self._ping_ticks = ticks(self._limits.websocket_ping_ms)
-        self.deadline = NEVER
-        self.write_deadline = NEVER
 
     # ---- what the event loop calls ----
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is this protocol's from here on."""
-        self._transport = cast("asyncio.Transport", transport)
-        client = transport.get_extra_info("peername")
-        self._client = (str(client[0]), int(client[1])) if isinstance(client, tuple) else None
-        server = transport.get_extra_info("sockname")
-        self._server = (str(server[0]), int(server[1])) if isinstance(server, tuple) else None
-        self._scheme = "wss" if transport.get_extra_info("sslcontext") else "ws"
-        self._address = self._client[0] if self._client else None
-        self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn asks for `shutdown` only
-        if not self._connections.admit(self, self._address):
-            self._transport.write(self._connections.busy_response)
-            self._transport.close()
-            return
+    def _begin_to_listen(self) -> None:
+        """It has a place, which it does not lose to others while it says nothing."""
+        super()._begin_to_listen()
         self._connections.begin(self)
-        self.deadline = self._connections.tick + self._connections.head_ticks
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone: the application is told."""
-        self._state.connections.discard(self)
-        self._connections.remove(self, self._address)
-        self._hold(0)
-        self.deadline = self.write_deadline = NEVER
-        self._transport = None
+        super().connection_lost(exc)
         self._is_closed = True
         self._messages.append({"type": "websocket.disconnect", "code": self._wire.close_code or ABNORMAL})
-        _resolve(self._arrived)
-        _resolve(self._drained)
+        resolve(self._arrived)
 
     def eof_received(self) -> None:
         """The client sends nothing any more, with an end before it or without."""
@@ -137,18 +111,9 @@ class WebSocketProtocol(asyncio.Protocol):
         self._flush()
         self._update_reading()
 
-    def pause_writing(self) -> None:
-        """The client does not read as fast as is written: from here on it has a clock."""
-        self._is_writing_paused = True
-        self._watch_writing()
-        self._update_reading()
-
     def resume_writing(self) -> None:
-        """It has read most of it."""
-        self._is_writing_paused = False
-        self.write_deadline = NEVER
-        _resolve(self._drained)
-        self._drained = None
+        """The client has read most of what was sent."""
+        super().resume_writing()
         self._update_reading()
 
     # ---- what comes in ----
@@ -181,7 +146,7 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._wire.fail(1007, "no UTF-8")
                 return
         self._messages.append(message)
-        _resolve(self._arrived)
+        resolve(self._arrived)
         self._update_reading()
 
     def _begin(self, request: Request) -> None:
@@ -255,7 +220,7 @@ class WebSocketProtocol(asyncio.Protocol):
             else:
                 self._wire.send_binary(message["bytes"])
             self._flush()
-            await self._wait_until_drained()
+            await self.drained()
         elif kind == "websocket.close":
             self._end(message.get("code") or 1000, message.get("reason") or "")
         else:
@@ -286,14 +251,6 @@ class WebSocketProtocol(asyncio.Protocol):
         """What the application would not have."""
         return self._wire.reject(403, "")
 
-    async def _wait_until_drained(self) -> None:
-        if self._is_writing_paused and self._transport is not None:
-            if self._drained is None:
-                self._drained = self._loop.create_future()
-            await asyncio.shield(self._drained)
-
-    # ---- ends ----
-
     def shutdown(self) -> None:
         """The server is about to stop (uvicorn calls this); what has been told to end does so by itself."""
         self._connections.is_closing = True
@@ -313,26 +270,6 @@ class WebSocketProtocol(asyncio.Protocol):
         self._flush()
         self.deadline = self._connections.tick + self._ping_ticks
 
-    def on_write_deadline(self) -> None:
-        """The client has not read enough of what was sent."""
-        if self._transport is None:
-            return
-        if self._unread_bytes - self._transport.get_write_buffer_size() < TAKEN_BYTES_MIN:
-            self._transport.abort()
-        else:
-            self._watch_writing()
-
-    def give_way(self) -> None:
-        """End at once: another connection needs the place more."""
-        self._connections.remove(self, self._address)
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _watch_writing(self) -> None:
-        if self._transport is not None:
-            self._unread_bytes = self._transport.get_write_buffer_size()
-            self.write_deadline = self._connections.tick + self._connections.send_ticks
-
     # ---- bytes ----
 
     def _flush(self) -> None:
@@ -351,28 +288,14 @@ class WebSocketProtocol(asyncio.Protocol):
             self._is_closed = True
             self.deadline = self._connections.tick + ticks(LINGER_MS)
             self._messages.append({"type": "websocket.disconnect", "code": self._wire.close_code or ABNORMAL})
-            _resolve(self._arrived)
-
-    def _hold(self, number: int) -> None:
-        self._connections.held_bytes += number - self._held_bytes
-        self._held_bytes = number
+            resolve(self._arrived)
 
     def _update_reading(self) -> None:
         """Read on exactly where what is read can be dealt with."""
-        transport = self._transport
         pause = not self._is_closed and (len(self._messages) >= WAITING_MAX or self._is_writing_paused)
-        if pause is not self._is_paused and transport is not None and not transport.is_closing():
-            self._is_paused = pause
-            if pause:
-                transport.pause_reading()
-            else:
-                transport.resume_reading()
+        if pause is not self._is_paused:
+            self._pause_reading(pause)
 
 
 def _fields(request: Request) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in request.headers.raw_items()]
-
-
-def _resolve(waiting: "asyncio.Future[None] | None") -> None:
-    if waiting is not None and not waiting.done():
-        waiting.set_result(None)
