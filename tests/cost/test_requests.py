@@ -55,10 +55,10 @@ def entities(count: int, name: str, values: object) -> bytes:
 
 
 CASES: dict[str, tuple[str, int, bool, Cost]] = {
-    "one user": ("me", 1, False, Cost(7_800, 570)),
-    "fifty users": ("users", MANY, False, Cost(15_600, 1_070)),
-    "one user, and a subgraph that fails": ("me", 1, True, Cost(8_700, 640)),
-    "fifty users, and a subgraph that fails": ("users", MANY, True, Cost(37_800, 2_450)),
+    "one user": ("me", 1, False, Cost(7_900, 580)),
+    "fifty users": ("users", MANY, False, Cost(15_900, 1_100)),
+    "one user, and a subgraph that fails": ("me", 1, True, Cost(8_800, 660)),
+    "fifty users, and a subgraph that fails": ("users", MANY, True, Cost(38_200, 2_470)),
 }
 """By name: the root field, how many users, whether a subgraph fails, and what was measured, rounded up."""
 
