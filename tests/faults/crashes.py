@@ -174,7 +174,7 @@ class Stage:
                 world.start(service, kill_at=point.number if service == point.service else None)
             actor = clients if patient else clients.impatient()
             acting = asyncio.create_task(_act(clients, scenario, actor, prepared.ids))
-            killed = await _death(world, point.service, acting, databases)
+            await _death(world, point.service, acting, databases)
             world.control.arm(False)
             meddling = None
             if interference is not None:
@@ -185,17 +185,17 @@ class Stage:
                 meddling = asyncio.create_task(interference.act(meanwhile))
                 await asyncio.wait({meddling}, timeout=DOWN_S)
             restarted = time.monotonic()
-            if killed:
-                world.start(point.service)
-            if patient and meddling is None:
-                await acting
-            await at_rest(databases, world.clock)
-            recovery_s = time.monotonic() - restarted
-            if meddling is not None:
-                await meddling
-            with suppress(AssertionError, KeyError):  # what was disturbed, or sent once, may have any answer
-                await acting
-            await at_rest(databases, world.clock)
+            async with world.kept(point.service):
+                if patient and meddling is None:
+                    await acting
+                await at_rest(databases, world.clock)
+                recovery_s = time.monotonic() - restarted
+                if meddling is not None:
+                    await meddling
+                with suppress(AssertionError, KeyError):  # what was disturbed, or sent once, may have any answer
+                    await acting
+                await at_rest(databases, world.clock)
+            killed = bool(world.restarts)
             return Outcome(await read_books(databases), await violations_of(databases), recovery_s, killed)
 
     async def storm(self, *, seconds: float, seed: int) -> Weather:
@@ -312,7 +312,11 @@ class Stage:
                 stack.push_async_callback(database.close)
             addresses = {service: world.url(service) for service in SERVICES}
             clients = await stack.enter_async_context(Clients(addresses, prepared.people))
-            yield world, clients, databases, prepared
+            try:
+                yield world, clients, databases, prepared
+            except Exception as failure:
+                failure.add_note(world.last_words())
+                raise
         if copied:
             await self._drop(urls)
             shutil.rmtree(folder)
@@ -365,8 +369,8 @@ def _owners(rows: Sequence[Row], column: str, people: Mapping[str, Person]) -> d
     return {row["id"]: names[row[column]] for row in map(dict, rows)}
 
 
-async def _death(world: World, victim: str, acting: "asyncio.Task[None]", databases: Mapping[str, Database]) -> bool:
-    """Waits until the victim is dead; False when all came to an end without it."""
+async def _death(world: World, victim: str, acting: "asyncio.Task[None]", databases: Mapping[str, Database]) -> None:
+    """Waits until the victim is dead, or all seems to have come to an end without it."""
     dying = asyncio.create_task(world.processes[victim].wait())
     try:
         await asyncio.wait({dying, acting}, return_when=asyncio.FIRST_COMPLETED)
@@ -377,7 +381,6 @@ async def _death(world: World, victim: str, acting: "asyncio.Task[None]", databa
                 await asyncio.wait({dying}, timeout=0.25)
                 break
             await asyncio.wait({dying}, timeout=POLL_S)
-        return dying.done()
     finally:
         dying.cancel()
 

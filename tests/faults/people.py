@@ -8,6 +8,7 @@ import asyncio
 import ssl
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -98,7 +99,7 @@ class Clients:
     ) -> httpx.Response:
         """One request until its answer is final; an impatient client's is whatever comes of one attempt."""
         deadline = time.monotonic() + FINAL_WITHIN_S
-        last = "no attempt"
+        attempts: Counter[str] = Counter()
         while time.monotonic() < deadline:
             headers = {**(self.people[person].headers() if person else {}), **(key_of(key) if key else {})}
             try:
@@ -106,15 +107,15 @@ class Clients:
                     method, self._urls[service] + path, json=body, headers=headers, timeout=self._timeout_s
                 )
             except httpx.TransportError as error:
-                last = type(error).__name__
+                attempts[type(error).__name__] += 1
             else:
                 if response.status_code not in NOT_FINAL or not self._patient:
                     return response
-                last = f"{response.status_code} {response.text[:300]}"
+                attempts[f"{response.status_code} {response.text[:300]}"] += 1
             if not self._patient:
                 return httpx.Response(599, json={})
             await asyncio.sleep(PAUSE_S)
-        raise NotFinal(f"{method} {service}{path} {key or ''}: {last}")
+        raise NotFinal(f"{method} {service}{path} {key or ''}: {dict(attempts)}")
 
     # ---- what people do ----
 

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tests.faults.crash_points import Control
 
 SERVICES = ("users", "wallet", "stocks")
 ROOT = Path(__file__).parents[2]
+LOG_LINES_TOLD = 30
 
 
 def service_of(replica: str) -> str:
@@ -102,7 +103,8 @@ class Process:
 class World:
     """Three services over one set of databases: addresses that stay, processes that come and go.
 
-    `processes` are the services by name, and whatever replicas have been started beside them.
+    `processes` are the services by name, and whatever replicas have been started beside them; `restarts` counts what
+    `kept` did.
     """
 
     def __init__(self, zygote: Zygote, folder: Path, databases: Mapping[str, str]) -> None:
@@ -112,6 +114,7 @@ class World:
         self.control = Control(folder / "control")
         self.sockets = {service: _listening_socket() for service in SERVICES}
         self.processes: dict[str, Process] = {}
+        self.restarts = 0
 
     def url(self, service: str) -> str:
         """Where a service answers, whichever process serves it at the moment."""
@@ -142,10 +145,37 @@ class World:
         self.processes[replica] = Process(self._zygote.start(message, self.sockets[service]))
         return self.processes[replica]
 
+    @contextlib.asynccontextmanager
+    async def kept(self, replica: str) -> AsyncIterator[None]:
+        """Within the block a service is started again whenever it has ended, a death before the block included.
+
+        Who looks whether a process is dead may look too early: it can be killed, or about to kill itself, unnoticed.
+        """
+        keeping = asyncio.create_task(self._keep(replica))
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeping
+
+    async def _keep(self, replica: str) -> None:
+        while True:
+            await self.processes[replica].wait()
+            self.restarts += 1
+            self.start(replica)
+
     def points(self, service: str) -> list[str]:
         """The labels of the points that a service reached while the world was armed, in order."""
         trace = self._folder / f"{service}.trace"
         return [line.split(" ", 1)[1] for line in trace.read_text().splitlines()] if trace.exists() else []
+
+    def last_words(self) -> str:
+        """What a failure is told with: which services run, and the last that each of them logged."""
+        words = [f"{name}: {'ended' if process.ended else 'runs'}" for name, process in self.processes.items()]
+        for log in sorted(self._folder.glob("*.log")):
+            words += [f"{log.name}: {line}" for line in log.read_text().splitlines()[-LOG_LINES_TOLD:]]
+        return "\n".join(words)
 
     def close(self) -> None:
         """Kills what still runs and frees the addresses."""

@@ -13,8 +13,8 @@ from tests.faults.books import FATES, Books, difference
 from tests.faults.crashes import Interference, Meanwhile, Outcome, Point, Stage, Undisturbed
 from tests.faults.scenarios import ENDS_AT_MS, SCENARIOS, SYMBOL, Scenario
 
-WORLDS_AT_ONCE = {"sqlite": 16, "postgresql": 4}
-"""Runs wait most of the time, so several share the cores; a PostgreSQL server has connections for fewer."""
+WORLDS_AT_ONCE = {"sqlite": min(16, 5 * len(os.sched_getaffinity(0))), "postgresql": 4}
+"""Runs wait most of the time, so several share a core; a PostgreSQL server has connections for fewer."""
 RECOVERED_WITHIN_S = 5.0
 SEED = 20261122
 ALL_INTERFERENCES = os.environ.get("TRIFOLIO_INTERFERENCES") == "all"
@@ -83,7 +83,7 @@ class Campaign:
             try:
                 return await self._run(self._stage, scenario, point)
             except AssertionError as failure:
-                return [repr(failure)]
+                return ["\n".join((repr(failure), *failure.__notes__))]
 
 
 @pytest.fixture(scope="module")
