@@ -97,7 +97,7 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=f"/openapi{suffix}.json",
-        generate_unique_id_function=_operation_id,
+        generate_unique_id_function=operation_id,
         lifespan=_lifespan(parts, clock),
     )
     app.problem = parts.problem
@@ -111,8 +111,8 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     app.state.router_secrets = tuple(secret.encode() for secret in secrets)
     app.state.trusted_proxies = settings.trusted_proxies or 0
     install_problem_handlers(app)
-    app.include_router(parts.routes)
-    app.include_router(_health_routes(parts.database, (*parts.metrics, _clock_metric(clock))))
+    health = _health_routes(parts.database, (*parts.metrics, _clock_metric(clock)))
+    app.router.routes += [*parts.routes.routes, *health.routes]
     requests = partial(
         _Requests,
         access_log=settings.access_log,
@@ -128,8 +128,8 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
 _BEARER = HTTPBearer(bearerFormat="JWT", auto_error=False, description="The access token of POST /users/login.")
 
 
-def _operation_id(route: APIRoute) -> str:
-    """`list_orders` is `listOrders`: what generated clients call their methods."""
+def operation_id(route: APIRoute) -> str:
+    """What generated clients call a route: `list_orders` is `listOrders`."""
     first, *others = route.name.split("_")
     return first + "".join(word.capitalize() for word in others)
 
@@ -255,7 +255,7 @@ async def _forever(work: Background) -> None:
 
 
 def _health_routes(database: Database, metrics: Sequence[Metric]) -> APIRouter:
-    routes = APIRouter(tags=[PROBES])
+    routes = APIRouter(tags=[PROBES], generate_unique_id_function=operation_id)
 
     @routes.get("/health", summary="Says whether the process serves")
     async def health() -> dict[str, str]:

@@ -4,14 +4,14 @@ from collections.abc import Callable, Container, Coroutine, Iterator
 from typing import Annotated, Any
 
 import orjson
-from fastapi import Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.datastructures import QueryParams
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
-from subgraphs.shared.app import add_next_link, current_caller
+from subgraphs.shared.app import add_next_link, current_caller, operation_id
 from subgraphs.shared.auth import TokenVerifier
 from subgraphs.shared.errors import INVALID_REQUEST, UNAUTHENTICATED, FieldError, Refusal
 from subgraphs.shared.etags import format_etag, is_known
@@ -114,6 +114,33 @@ class ServiceRoute(APIRoute):
                     await _require_token(request)
                 raise Refusal(INVALID_REQUEST, fields=errors)
         await super().handle(scope, receive, send)
+
+
+class ServiceRouter(APIRouter):
+    """Routes of a service: each is a ServiceRoute, and named as generated clients call it.
+
+    `join` takes the routes of others as its own. A router included in a router would be asked twice, at each level,
+    whether it has the request's route: a tenth of all that an order cost.
+
+    Args:
+        tag: the heading of its routes in the documentation.
+        documented: False keeps them out of it.
+    """
+
+    def __init__(self, tag: str | None = None, *, prefix: str = "", documented: bool = True) -> None:
+        super().__init__(
+            prefix=prefix,
+            tags=[] if tag is None else [tag],
+            route_class=ServiceRoute,
+            generate_unique_id_function=operation_id,
+            include_in_schema=documented,
+        )
+
+    def join(self, *others: "ServiceRouter") -> "ServiceRouter":
+        """Takes the routes of the others, in their order; returns itself."""
+        for other in others:
+            self.routes.extend(other.routes)
+        return self
 
 
 def _literal_paths(scope: Scope) -> Container[str]:

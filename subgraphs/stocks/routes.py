@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from subgraphs.shared.app import AnyCaller, UserCaller
 from subgraphs.shared.auth import Caller, require_service, require_user
@@ -17,7 +17,7 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.etags import format_etag, parse_if_match
 from subgraphs.shared.money import format_price, parse_price, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
-from subgraphs.shared.routing import ID_SCHEMA, After, IfMatch, Limit, ServiceRoute, json_response, page_response
+from subgraphs.shared.routing import ID_SCHEMA, After, IfMatch, Limit, ServiceRouter, json_response, page_response
 from subgraphs.shared.timestamps import format_timestamp, parse_timestamp
 from subgraphs.stocks.bodies import (
     CommitmentBody,
@@ -56,18 +56,18 @@ From = Annotated[
 To = Annotated[MomentText | None, Query(alias="to", description="The first moment after those, RFC 3339.")]
 
 
-def routes(use_cases: UseCases) -> APIRouter:
+def routes(use_cases: UseCases) -> ServiceRouter:
     """The service's routes over its use cases."""
-    router = APIRouter()
-    router.include_router(_stock_routes(use_cases))
-    router.include_router(_holding_routes(use_cases))
-    router.include_router(order_routes(use_cases))
-    router.include_router(_market_routes(use_cases))
-    return router
+    return ServiceRouter().join(
+        _stock_routes(use_cases),
+        _holding_routes(use_cases),
+        order_routes(use_cases),
+        _market_routes(use_cases),
+    )
 
 
-def _stock_routes(use_cases: UseCases) -> APIRouter:
-    router = APIRouter(route_class=ServiceRoute, prefix="/stocks", tags=["Stocks"])
+def _stock_routes(use_cases: UseCases) -> ServiceRouter:
+    router = ServiceRouter("Stocks", prefix="/stocks")
 
     @router.get(
         "",
@@ -117,8 +117,8 @@ def _stock_routes(use_cases: UseCases) -> APIRouter:
     return router
 
 
-def _holding_routes(use_cases: UseCases) -> APIRouter:
-    router = APIRouter(route_class=ServiceRoute, prefix="/stockholdings", tags=["Stockholdings"])
+def _holding_routes(use_cases: UseCases) -> ServiceRouter:
+    router = ServiceRouter("Stockholdings", prefix="/stockholdings")
 
     @router.get(
         "",
@@ -211,8 +211,8 @@ def _holding(holding: Holding) -> Response:
     return response
 
 
-def _market_routes(use_cases: UseCases) -> APIRouter:
-    router = APIRouter(route_class=ServiceRoute, prefix="/market", include_in_schema=False)
+def _market_routes(use_cases: UseCases) -> ServiceRouter:
+    router = ServiceRouter(prefix="/market", documented=False)
 
     @router.post("/ticks")
     async def post_tick(caller: AnyCaller, request: Request) -> StoredTickBody:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from subgraphs.shared.app import IdempotencyKeyHeader, UserCaller
 from subgraphs.shared.bodies import PageBody
@@ -21,7 +21,7 @@ from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import parse_price, parse_quantity
 from subgraphs.shared.months import parse_month
 from subgraphs.shared.problems import SIGNED_IN, problem_for, problem_responses
-from subgraphs.shared.routing import ID_SCHEMA, After, Limit, ServiceRoute, json_response, page_response
+from subgraphs.shared.routing import ID_SCHEMA, After, Limit, ServiceRouter, json_response, page_response
 from subgraphs.shared.tables_as_csv import CSV_RESPONSE, MonthText, csv_response, wants_csv
 from subgraphs.shared.timestamps import parse_timestamp
 from subgraphs.stocks.bodies import (
@@ -101,9 +101,9 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def order_routes(use_cases: UseCases) -> APIRouter:
+def order_routes(use_cases: UseCases) -> ServiceRouter:
     """The routes under /orders."""
-    router = APIRouter(route_class=ServiceRoute, prefix="/orders", tags=["Orders"])
+    router = ServiceRouter("Orders", prefix="/orders")
 
     @router.get(
         "",

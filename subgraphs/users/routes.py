@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import SecretStr
 
 from subgraphs.shared.app import (
@@ -25,7 +25,7 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.etags import format_etag, parse_if_match
 from subgraphs.shared.keys import JWK, VerifyingKey, jwk_set
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
-from subgraphs.shared.routing import ID_SCHEMA, After, IfMatch, Limit, ServiceRoute
+from subgraphs.shared.routing import ID_SCHEMA, After, IfMatch, Limit, ServiceRouter
 from subgraphs.users.bodies import (
     EndedSessionBody,
     LoginBody,
@@ -64,19 +64,19 @@ SessionId = Annotated[str, Path(alias="sessionId", description="The session's id
 OfType = Annotated[Role | None, Query(description="Only users of this kind.")]
 
 
-def routes_of(use_cases: UseCases, published_keys: dict[str, VerifyingKey]) -> APIRouter:
+def routes_of(use_cases: UseCases, published_keys: dict[str, VerifyingKey]) -> ServiceRouter:
     """The routes of the users service over its use cases."""
-    routes = APIRouter()
-    routes.include_router(_account_routes(use_cases.accounts))
-    routes.include_router(_session_routes(use_cases.accounts))
-    routes.include_router(_user_routes(use_cases.accounts))
-    routes.include_router(authorization_routes(use_cases))
-    routes.include_router(_key_routes(published_keys))
-    return routes
+    return ServiceRouter().join(
+        _account_routes(use_cases.accounts),
+        _session_routes(use_cases.accounts),
+        _user_routes(use_cases.accounts),
+        authorization_routes(use_cases),
+        _key_routes(published_keys),
+    )
 
 
-def _account_routes(service: UsersService) -> APIRouter:
-    routes = APIRouter(route_class=ServiceRoute, tags=["Accounts"])
+def _account_routes(service: UsersService) -> ServiceRouter:
+    routes = ServiceRouter("Accounts")
 
     @routes.post(
         "/users/register",
@@ -121,8 +121,8 @@ def _account_routes(service: UsersService) -> APIRouter:
     return routes
 
 
-def _session_routes(service: UsersService) -> APIRouter:
-    routes = APIRouter(route_class=ServiceRoute, tags=["Sessions"])
+def _session_routes(service: UsersService) -> ServiceRouter:
+    routes = ServiceRouter("Sessions")
 
     @routes.post(
         "/users/logout",
@@ -158,8 +158,8 @@ def _session_routes(service: UsersService) -> APIRouter:
     return routes
 
 
-def _user_routes(service: UsersService) -> APIRouter:
-    routes = APIRouter(route_class=ServiceRoute, tags=["Users"])
+def _user_routes(service: UsersService) -> ServiceRouter:
+    routes = ServiceRouter("Users")
 
     @routes.get(
         "/users",
@@ -224,8 +224,8 @@ def _user_routes(service: UsersService) -> APIRouter:
     return routes
 
 
-def _key_routes(published_keys: dict[str, VerifyingKey]) -> APIRouter:
-    routes = APIRouter(route_class=ServiceRoute, tags=["Keys"])
+def _key_routes(published_keys: dict[str, VerifyingKey]) -> ServiceRouter:
+    routes = ServiceRouter("Keys")
     document = jwk_set(published_keys.values())
 
     @routes.get(

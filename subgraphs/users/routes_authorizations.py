@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from subgraphs.shared.app import (
     AnyCaller,
@@ -28,7 +28,7 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.idempotency import Outcome
 from subgraphs.shared.money import parse_amount, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_for, problem_responses
-from subgraphs.shared.routing import ID_SCHEMA, After, Limit, ServiceRoute
+from subgraphs.shared.routing import ID_SCHEMA, After, Limit, ServiceRouter
 from subgraphs.shared.timestamps import parse_timestamp
 from subgraphs.users.bodies import (
     AuthorizationBody,
@@ -85,16 +85,16 @@ Cascade = Annotated[
 ]
 
 
-def authorization_routes(use_cases: UseCases) -> APIRouter:
+def authorization_routes(use_cases: UseCases) -> ServiceRouter:
     """The documented routes of authorizations; two of them also answer stocks."""
-    routes = APIRouter()
-    routes.include_router(_reading_routes(use_cases))
-    routes.include_router(_changing_routes(use_cases))
-    return routes
+    return ServiceRouter().join(
+        _reading_routes(use_cases),
+        _changing_routes(use_cases),
+    )
 
 
-def _reading_routes(use_cases: UseCases) -> APIRouter:
-    routes = APIRouter(route_class=ServiceRoute, tags=["Authorizations"])
+def _reading_routes(use_cases: UseCases) -> ServiceRouter:
+    routes = ServiceRouter("Authorizations")
 
     @routes.get(
         "/authorizations",
@@ -133,8 +133,8 @@ def _reading_routes(use_cases: UseCases) -> APIRouter:
     return routes
 
 
-def _changing_routes(use_cases: UseCases) -> APIRouter:
-    routes = APIRouter(route_class=ServiceRoute, tags=["Authorizations"])
+def _changing_routes(use_cases: UseCases) -> ServiceRouter:
+    routes = ServiceRouter("Authorizations")
 
     @routes.post(
         "/authorizations",

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from subgraphs.shared.app import IdempotencyKeyHeader, UserCaller, add_next_link, caller_of
 from subgraphs.shared.auth import require_service
@@ -22,7 +22,7 @@ from subgraphs.shared.errors import (
 )
 from subgraphs.shared.months import parse_month
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
-from subgraphs.shared.routing import ID_SCHEMA, After, Limit, ServiceRoute
+from subgraphs.shared.routing import ID_SCHEMA, After, Limit, ServiceRouter
 from subgraphs.shared.tables_as_csv import CSV_RESPONSE, MonthText, csv_response, wants_csv
 from subgraphs.wallet.bodies import (
     STATEMENT_COLUMNS,
@@ -55,16 +55,16 @@ OfKind = Annotated[TransactionKind | None, Query(description="Only lines of this
 OfType = Annotated[TransactionType | None, Query(description="Only what was created so: `kind` by its other name.")]
 
 
-def routes(service: WalletService) -> APIRouter:
+def routes(service: WalletService) -> ServiceRouter:
     """The wallet's routes over its service."""
-    router = APIRouter()
-    router.include_router(_balance_routes(service))
-    router.include_router(_transaction_routes(service))
-    return router
+    return ServiceRouter().join(
+        _balance_routes(service),
+        _transaction_routes(service),
+    )
 
 
-def _balance_routes(service: WalletService) -> APIRouter:
-    router = APIRouter(route_class=ServiceRoute, tags=["Balance"])
+def _balance_routes(service: WalletService) -> ServiceRouter:
+    router = ServiceRouter("Balance")
 
     @router.get("/balance", summary="Returns a user's balance", responses=problem_responses(*SIGNED_IN))
     async def get_balance(caller: UserCaller) -> BalancesBody:
@@ -97,8 +97,8 @@ def _balance_routes(service: WalletService) -> APIRouter:
     return router
 
 
-def _transaction_routes(service: WalletService) -> APIRouter:
-    router = APIRouter(route_class=ServiceRoute, prefix="/transactions", tags=["Transactions"])
+def _transaction_routes(service: WalletService) -> ServiceRouter:
+    router = ServiceRouter("Transactions", prefix="/transactions")
 
     @router.get(
         "",
