@@ -1,5 +1,6 @@
 """The committed build of the explorer belongs to the committed sources, and needs nothing from elsewhere."""
 
+import gzip
 import hashlib
 import json
 import re
@@ -42,6 +43,21 @@ def test_page_loads_only_what_lies_beside_it() -> None:
         addresses += re.findall(r"url\(\s*['\"]?([^'\")]+)", sheet.read_text())
     assert len(addresses) >= 3
     assert [each for each in addresses if not each.startswith(("./", "data:", "#"))] == []
+
+
+def test_what_is_compressed_is_the_file_beside_it() -> None:
+    """Every file of a kilobyte or more is there in both codings, much smaller where it is text, and gzip's is the
+    same; Brotli's a browser reads, in the tests beside this one."""
+    plain = [
+        path
+        for path in _files_below(OUTPUT)
+        if path.suffix not in {".br", ".gz", ".md"} and path.stat().st_size >= 1024
+    ]
+    assert len(plain) > 10
+    for path in plain:
+        zipped = path.with_name(f"{path.name}.gz").read_bytes()
+        assert gzip.decompress(zipped) == path.read_bytes()
+        assert path.with_name(f"{path.name}.br").stat().st_size <= len(zipped) < path.stat().st_size
 
 
 def _files_below(path: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Page, ViewportSize, expect
+from playwright.async_api import Browser, Page, Request, ViewportSize, expect
 
 from tests.browser.conftest import find_browser
 from tests.system.brokerages import Brokerage
@@ -95,6 +95,20 @@ async def test_schema_is_documented(visit: Visit) -> None:
     """The book icon shows the whole graph's types."""
     await visit.page.get_by_role("button", name="Show Documentation Explorer").click()
     await expect(visit.page.locator(".graphiql-doc-explorer")).to_contain_text("StockHolding")
+
+
+async def test_first_load_is_small(browser: Browser, brokerage: Brokerage) -> None:
+    """A page that nothing is kept of takes less than 2.5 MB off the network, workers and schema included."""
+    page = await browser.new_page(viewport=SIZE)
+    requests: list[Request] = []
+    page.on("requestfinished", lambda request: requests.append(request))  # it takes no built-in
+    await page.goto(f"{brokerage.urls['router']}/graphql")
+    await expect(page.locator(".graphiql-query-editor .view-lines")).to_contain_text("mutation")
+    await page.wait_for_load_state("networkidle")
+    sizes = [await request.sizes() for request in requests]
+    taken = sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes)
+    assert any("graphql.worker" in request.url for request in requests)
+    assert 500_000 < taken < 2_500_000
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_what_must_be_there_is_there(distributions: Distributions) -> None:
     explorer = "trifolio/server/explorer_files"
     assert {f"{explorer}/index.html", f"{explorer}/THIRD-PARTY-LICENSES.md"} <= files
     assets = {Path(name).suffix for name in files if name.startswith(f"{explorer}/graphql-assets/")}
-    assert assets == {".css", ".js", ".svg", ".ttf"}
+    assert assets == {".css", ".js", ".svg", ".ttf", ".br", ".gz"}
 
 
 def test_nothing_of_the_application_is_there(distributions: Distributions) -> None:

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,7 +22,7 @@ from trifolio.executor.local import LocalTransport
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
 from trifolio.gateway import Router
 from trifolio.limits import Limits
-from trifolio.server.explorer import ASSETS, CONTENT_SECURITY_POLICY, load_explorer
+from trifolio.server.explorer import ASSETS, CONTENT_SECURITY_POLICY, FILES, load_explorer
 from trifolio.server.log import JsonFormatter
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -159,6 +160,51 @@ async def test_a_browser_gets_the_explorer(explored: Served) -> None:
     assert (await explored.client.head("/graphql", headers=browser)).headers["etag"] == page.headers["etag"]
     kept = await explored.client.get("/graphql", headers={**browser, "if-none-match": page.headers["etag"]})
     assert (kept.status_code, kept.content) == (304, b"")
+
+
+def _largest_asset() -> Path:
+    """The script that most of the explorer's bytes are in."""
+    return max((FILES / ASSETS).glob("*.js"), key=lambda path: path.stat().st_size)
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "expected"),
+    [
+        ("gzip, deflate, br, zstd", "br"),
+        ("gzip", "gzip"),
+        ("br;q=0, GZIP;q=0.5", "gzip"),
+        ("*", "br"),
+        ("*;q=0", None),
+        ("identity", None),
+        ("", None),
+        ("br;q=x", None),
+    ],
+)
+async def test_the_explorers_files_come_compressed(
+    explored: Served, accept_encoding: str, expected: str | None
+) -> None:
+    """A file comes in the smallest coding that the client takes, and says which; each has a tag of its own, by which
+    the client is told that it has that one."""
+    path = _largest_asset()
+    suffix = {"br": ".br", "gzip": ".gz", None: ""}[expected]
+    asked = {"accept-encoding": accept_encoding}
+    async with explored.client.stream("GET", f"/{ASSETS}/{path.name}", headers=asked) as asset:
+        sent = b"".join([piece async for piece in asset.aiter_raw()])
+    assert asset.headers.get("content-encoding") == expected
+    assert asset.headers["vary"] == "accept-encoding"
+    assert asset.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert sent == path.with_name(path.name + suffix).read_bytes()
+    tagged = {"if-none-match": asset.headers["etag"]}
+    statuses = [
+        (await explored.client.head(f"/{ASSETS}/{path.name}", headers={**each, **tagged})).status_code
+        for each in (asked, {"accept-encoding": "br" if expected == "gzip" else "gzip"})
+    ]
+    assert statuses == [304, 200]
+
+
+async def test_a_coded_file_has_no_address_of_its_own(explored: Served) -> None:
+    """What the build has compressed is reached through the file that it is of."""
+    assert (await explored.client.get(f"/{ASSETS}/{_largest_asset().name}.br")).status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -732,6 +732,7 @@ def _header(scope: Scope, wanted: bytes) -> str | None:
 
 
 def _send_file(file: StaticFile, headers: Headers) -> Reply:
+    file = file.accepted(headers.get("accept-encoding", ""))
     if headers.get("if-none-match") == file.etag.decode():
         return Reply(304, (file.headers[1:]), b"")
     return Reply(200, file.headers, file.body)

@@ -2,18 +2,20 @@
 
 The files are a pinned build (its recipe is in the repository); nothing is loaded from anywhere else, and the
 content-security-policy says so to the browser. Every file is read once, at start, so that a request can only name what
-is in the table: there is no path to traverse.
+is in the table: there is no path to traverse. The build has compressed them, too, so that no request compresses
+anything.
 """
 
 import hashlib
 import json
 import mimetypes
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from trifolio.errors import ConfigError
+from trifolio.server.http import takes_coding
 
 FILES: Final = Path(__file__).parent / "explorer_files"
 ASSETS: Final = "graphql-assets"
@@ -24,7 +26,7 @@ _SETTINGS: Final = "explorer.json"
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; worker-src 'self'; img-src 'self' data:;"
-    " font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+    " font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 )
 _SECURITY_HEADERS: Final = (
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
@@ -35,6 +37,7 @@ _SECURITY_HEADERS: Final = (
 # Assets carry a hash of their content in their names, so a browser may keep them for good; the page names them.
 _ASSET_CACHING: Final = b"public, max-age=31536000, immutable"
 _PAGE_CACHING: Final = b"no-cache"
+_VARY: Final = (b"vary", b"accept-encoding")
 
 _FALLBACK: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>GraphQL endpoint</title></head><body>
@@ -45,6 +48,11 @@ installation; any GraphQL client can read the schema from here by introspection.
 """
 
 
+_CODINGS: Final = (("br", ".br"), ("gzip", ".gz"))
+"""Content codings, the smallest first, and what the names of files in them end with."""
+_CODED: Final = tuple(suffix for _, suffix in _CODINGS)
+
+
 @dataclass(frozen=True, slots=True)
 class StaticFile:
     """One file, ready to send."""
@@ -52,6 +60,15 @@ class StaticFile:
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...]
     etag: bytes
+    coded: Mapping[str, "StaticFile"] = field(default_factory=dict)
+    """The same in content codings, the smallest first."""
+
+    def accepted(self, accept_encoding: str) -> "StaticFile":
+        """The file as a client takes it: the smallest of its codings, or plain."""
+        for coding, file in self.coded.items():
+            if takes_coding(accept_encoding, coding):
+                return file
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +89,13 @@ def load_explorer(folder: Path = FILES, *, title: str = "", examples: Path | Non
     if not page.is_file():
         return Explorer(_static_file(_FALLBACK.encode(), "index.html", _PAGE_CACHING), {})
     assets = {
-        path.name: _static_file(path.read_bytes(), path.name, _ASSET_CACHING)
+        path.name: _read_file(path, _ASSET_CACHING)
         for path in sorted((folder / ASSETS).glob("*"))
-        if path.is_file()
+        if path.is_file() and path.suffix not in _CODED
     }
     settings = json.dumps({"title": title, "examples": [] if examples is None else _examples(examples)})
     assets[_SETTINGS] = _static_file(settings.encode(), _SETTINGS, _PAGE_CACHING)
-    return Explorer(_static_file(page.read_bytes(), page.name, _PAGE_CACHING), assets)
+    return Explorer(_read_file(page, _PAGE_CACHING), assets)
 
 
 def _examples(folder: Path) -> list[dict[str, str]]:
@@ -97,7 +114,20 @@ def _variables(operation: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _static_file(body: bytes, name: str, caching: bytes) -> StaticFile:
+def _read_file(path: Path, caching: bytes) -> StaticFile:
+    """A file of the build, with what the build has made of it in content codings."""
+    coded = {}
+    for coding, suffix in _CODINGS:
+        beside = path.with_name(path.name + suffix)
+        if beside.is_file():
+            coded[coding] = _static_file(beside.read_bytes(), path.name, caching, coding)
+    plain = _static_file(path.read_bytes(), path.name, caching)
+    if not coded:
+        return plain
+    return replace(plain, headers=(*plain.headers, _VARY), coded=coded)
+
+
+def _static_file(body: bytes, name: str, caching: bytes, coding: str = "") -> StaticFile:
     media_type = _MEDIA_TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'.encode()
     headers = (
@@ -105,6 +135,7 @@ def _static_file(body: bytes, name: str, caching: bytes) -> StaticFile:
         (b"cache-control", caching),
         (b"etag", etag),
         *_SECURITY_HEADERS,
+        *(((b"content-encoding", coding.encode()), _VARY) if coding else ()),
     )
     return StaticFile(body, headers, etag)
 

@@ -246,6 +246,13 @@ def prefers_html(accept: str) -> bool:
 
 
 @lru_cache(maxsize=256)
+def takes_coding(accept_encoding: str, coding: str) -> bool:
+    """Whether a client says that it takes content in a coding (RFC 9110, section 12.5.3)."""
+    qualities = {name: _quality_in(parameters) for name, parameters in _items(accept_encoding)}
+    return bool(qualities.get(coding, qualities.get("*")))
+
+
+@lru_cache(maxsize=256)
 def negotiate_parts(accept: str) -> PartsFormat | None:
     """The format of an answer in parts that `accept` asks for by name; None where it asks for none of ours."""
     wanted: list[tuple[float, PartsFormat]] = []
