@@ -42,6 +42,7 @@ from trifolio.executor import (
     PreparedPlan,
     SubgraphRequest,
     SubgraphResponse,
+    Trace,
     Transport,
     answer_event,
     execute,
@@ -60,6 +61,7 @@ from trifolio.response import Response, ResponsePart
 from trifolio.sharing import Sharing
 from trifolio.subscription import Subscriptions
 from trifolio.supergraph import Supergraph
+from trifolio.traces import asks_for_trace, with_trace
 from trifolio.turns import Turns
 from trifolio.variables import (
     VariableDefinitions,
@@ -154,6 +156,7 @@ class Engine:
         own_timeouts = {name: own.timeout_ms for name, own in config.subgraphs.items() if own.timeout_ms is not None}
         self._hooks = Hooks(plugins, limits, own_timeouts) if plugins else None
         self._rejects = config.authorization.mode == "reject"
+        self._traces = config.traces
         self._deciding_headers = self._read_deciding_headers() if config.sharing.queries else None
         """The headers that an answer may depend on; None: answers are not shared."""
         self.shared_answers: Sharing[Any] | None = None if self._deciding_headers is None else Sharing()
@@ -316,7 +319,7 @@ class Engine:
         are all reached over HTTP, so that it is known what they can read of the client's headers.
         """
         names = self._deciding_headers
-        if names is None:
+        if names is None or (self._traces and asks_for_trace(headers)):
             return None
         key = self._key(query, operation_name, headers, incremental=False)
         operation = self._plans.get(key)
@@ -480,6 +483,7 @@ class Engine:
                 check_conditions(operation.conditions, coerced)
             if operation.shut and self._rejects:
                 self._reject(operation, coerced, request)
+            trace = self._trace(operation, started, is_cached) if self._traces and asks_for_trace(headers) else None
             around = None
             if self._hooks is not None and request is not None and deadline is not None:
                 headers, context = request.headers, request.context
@@ -488,11 +492,12 @@ class Engine:
                 if not events:
                     raise OperationError(ErrorCode.SUBSCRIPTION_NEEDS_STREAM)
                 ended = partial(self._subscription_ended, operation, started, is_cached)
-                return self._subscribe(operation, variables or _EMPTY, coerced, headers, context, request, ended)
+                return self._subscribe(operation, variables or _EMPTY, coerced, headers, context, request, ended, trace)
             executing = self._execute(
-                operation, variables or _EMPTY, coerced, headers, context, around, deadline, as_text
+                operation, variables or _EMPTY, coerced, headers, context, around, deadline, as_text, trace
             )
             response = await (self._to_its_end(executing) if operation.kind == "mutation" else executing)
+            response = response if trace is None else with_trace(response, trace)
         except RouterError as refusal:
             response = Response(None, refusal.errors(), _alone(refusal), headers=refusal.headers)
         except Exception as bug:  # noqa: BLE001  # the last resort: any bug is logged with its request's id
@@ -502,6 +507,9 @@ class Engine:
                 return replace(response, later=_Observed(response, self._observer, operation, started, is_cached))
             self._observer.operation_ended(_ended(operation, response.errors, started, is_cached))
         return response
+
+    def _trace(self, operation: PreparedOperation, started: float, is_cached: bool) -> Trace:
+        return Trace(operation.plan.plan, is_cached, self.config.limits.trace_variables_bytes_max, started)
 
     async def _to_its_end(self, executing: Coroutine[Any, Any, Response]) -> Response:
         """What a mutation comes to. Who gives it up does not end it: half of its effects would be worse than all."""
@@ -527,13 +535,16 @@ class Engine:
         around: Around | None,
         deadline: float | None,
         as_text: bool,
+        trace: Trace | None,
     ) -> Response:
         limits = self.config.limits
         try:
             if deadline is None:
                 deadline = asyncio.get_running_loop().time() + limits.operation_timeout_ms / 1000
             if operation.plan.plan.deferred:
-                return await self._execute_in_parts(operation, variables, coerced, headers, context, around, deadline)
+                return await self._execute_in_parts(
+                    operation, variables, coerced, headers, context, around, deadline, trace
+                )
             with Deadline(deadline):
                 answer = await execute(
                     operation.plan,
@@ -548,6 +559,7 @@ class Engine:
                     around=around,
                     in_turns=self._turns.go_on,
                     as_text=as_text,
+                    trace=trace,
                 )
         except TimeoutError:
             return _timed_out()
@@ -563,6 +575,7 @@ class Engine:
         context: object,
         around: Around | None,
         deadline: float,
+        trace: Trace | None,
     ) -> Response:
         limits = self.config.limits
         first = await execute_in_parts(
@@ -578,6 +591,7 @@ class Engine:
             observer=self._observer,
             around=around,
             in_turns=self._turns.go_on,
+            trace=trace,
         )
         self._fallbacks += first.answer.fallbacks
         return Response(first.answer.data, first.answer.errors, pending=first.pending, later=first.later)
@@ -593,8 +607,10 @@ class Engine:
         context: object,
         request: RequestContext | None,
         ended: Callable[[RouterError | None], None],
+        trace: Trace | None,
     ) -> Response:
-        """Begin a subscription; `ended` is told its end. Raises RouterError where it cannot be had."""
+        """Begin a subscription; `ended` is told its end, and with a `trace` each event has its own. Raises RouterError
+        where it cannot be had."""
         limits, loop = self.config.limits, asyncio.get_running_loop()
         fetch = operation.plan.fetches[0].fetch
 
@@ -605,6 +621,7 @@ class Engine:
 
         async def answer(event: SubgraphResponse) -> Response:
             deadline = loop.time() + limits.operation_timeout_ms / 1000
+            own = None if trace is None else Trace(trace.plan, trace.is_cached, trace.variables_bytes_max)
             try:
                 with Deadline(deadline):
                     answered = await answer_event(
@@ -619,13 +636,15 @@ class Engine:
                         observer=self._observer,
                         around=around(deadline),
                         in_turns=self._turns.go_on,
+                        trace=own,
                     )
             except TimeoutError:
                 return replace(_timed_out(), refusal=None)
             except Exception as bug:  # noqa: BLE001  # as in `_answer`; the next event may fare better
                 return replace(_failed(bug, headers), refusal=None)
             self._fallbacks += answered.fallbacks
-            return Response(answered.data, answered.errors)
+            response = Response(answered.data, answered.errors)
+            return response if own is None else with_trace(response, own)
 
         sent = {name: variables[name] for name in fetch.variables if name in variables}
         asked = SubgraphRequest(fetch.subgraph, "subscription", fetch.operation, sent, headers, context)

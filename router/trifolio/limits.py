@@ -153,6 +153,11 @@ class Limits:
     """15 s, and who has not been heard is asked; who is not heard for as long again is gone. Proxies close what is
     silent for 30 s or more."""
 
+    # ---- traces ----
+
+    trace_variables_bytes_max: int = 20_000
+    """20 kB of a fetch's variables in a trace: some hundred representations, as many as anybody reads."""
+
     # ---- plug-ins ----
 
     plugin_start_timeout_ms: int = 30_000

@@ -76,7 +76,9 @@ class Subscription:
             told[MISSED] = event.missed
         if isinstance(event.response, SubgraphEvent) and event.response.is_resumed:
             told[RESUMED] = True
-        return replace(response, extensions={"subscription": told}) if told else response
+        if not told:
+            return response
+        return replace(response, extensions={**(response.extensions or {}), "subscription": told})
 
     async def aclose(self) -> None:
         """Leave: nobody listens any more."""

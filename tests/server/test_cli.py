@@ -451,23 +451,25 @@ async def test_serve_shows_the_schema_where_it_is_told_to(
 @pytest.mark.parametrize(
     ("text", "given", "expected"),
     [
-        (None, {}, (True, True)),
-        ("access_log: false\n", {}, (True, True)),
-        ("introspection: false\nexplorer: false\n", {}, (False, False)),
-        ("explorer: false\n", {"introspection": False, "explorer": None}, (False, False)),
-        ("introspection: false\n", {"introspection": True}, (True, True)),
+        (None, {}, (True, True, True)),
+        ("access_log: false\n", {}, (True, True, True)),
+        ("introspection: false\nexplorer: false\n", {}, (False, False, True)),
+        ("explorer: false\n", {"introspection": False, "explorer": None}, (False, False, True)),
+        ("introspection: false\n", {"introspection": True}, (True, True, True)),
+        ("traces: false\n", {}, (True, True, False)),
+        ("traces: true\n", {"traces": False}, (True, True, False)),
     ],
 )
 def test_dev_shows_the_schema_unless_it_is_told_not_to(
-    tmp_path: Path, text: str | None, given: dict[str, bool | None], expected: tuple[bool, bool]
+    tmp_path: Path, text: str | None, given: dict[str, bool | None], expected: tuple[bool, bool, bool]
 ) -> None:
-    """Under `dev` both switches are on where neither the settings nor an option say no."""
+    """Under `dev` the switches are on where neither the settings nor an option say no."""
     path = None
     if text is not None:
         path = tmp_path / "router.yaml"
         path.write_text(text)
     config = read_settings(path, given, development=True)
-    assert (config.introspection, config.explorer) == expected
+    assert (config.introspection, config.explorer, config.traces) == expected
 
 
 async def test_dev_serves_running_subgraphs(folder: Path) -> None:

@@ -51,6 +51,11 @@ def add_serving(parser: argparse.ArgumentParser) -> None:
         "--host", type=host, default="127.0.0.1", help="the address to listen on (default: %(default)s)"
     )
     parser.add_argument("--port", type=port, default=4000, help="the port; 0 takes a free one (default: %(default)s)")
-    for switch, what in (("introspection", "the schema to whoever asks"), ("explorer", "GraphiQL to browsers")):
+    switches = (
+        ("introspection", "the schema to whoever asks"),
+        ("explorer", "GraphiQL to browsers"),
+        ("traces", "its plan and fetches to a request that asks"),
+    )
+    for switch, what in switches:
         help_text = f"show {what}, or not (default: as router.yaml says; else off, under dev on)"
         parser.add_argument(f"--{switch}", action=argparse.BooleanOptionalAction, default=None, help=help_text)

@@ -29,8 +29,8 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"{path} cannot be read: {error}") from error
 
 
-SWITCHES: Final = ("introspection", "explorer")
-"""What shows the schema to whoever asks: off for strangers, on for developers, and where somebody says so."""
+SWITCHES: Final = ("introspection", "explorer", "traces")
+"""What shows the schema or plans to whoever asks: off for strangers, on for developers, and where somebody says so."""
 
 
 def read_settings(path: Path | None, given: Mapping[str, bool | None], *, development: bool = False) -> Config:
@@ -56,4 +56,5 @@ def read_settings(path: Path | None, given: Mapping[str, bool | None], *, develo
         config,
         introspection=switched("introspection", config.introspection),
         explorer=switched("explorer", config.explorer),
+        traces=switched("traces", config.traces),
     )

@@ -257,6 +257,9 @@ class Config(Checked):
     explorer_examples: Path | None = None
     """A folder of operations that open as its tabs, in the order of their file names: `20-orders.graphql`, and beside
     it `20-orders.json` with the variables, if there are any."""
+    traces: bool = False
+    """Whether a request with `trifolio-trace: 1` is told its plan and fetches in `extensions.trace`, with what they ask
+    of subgraphs: keys and required fields, too, which the API may not have. Under `dev` it is, unless this says no."""
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     """Where Prometheus finds the counters."""
     csrf_protection: bool = True

@@ -1,6 +1,7 @@
 """From a plan to an answer: fetches run as a graph, their results merge into one tree, the answer is read off it."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,7 @@ from trifolio.executor.introspection import NOTHING, Introspected, introspect
 from trifolio.executor.places import Place, tell
 from trifolio.executor.prepare import PreparedFetch, PreparedPlan, prepare
 from trifolio.executor.schedule import run
+from trifolio.executor.traces import Trace, TracedExecution
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse, Transport
 from trifolio.executor.tree import MergedTree
 from trifolio.limits import Limits
@@ -31,6 +33,7 @@ __all__ = [
     "Send",
     "SubgraphRequest",
     "SubgraphResponse",
+    "Trace",
     "Transport",
     "answer_event",
     "execute",
@@ -60,6 +63,7 @@ async def execute(
     around: Around | None = None,
     in_turns: InTurns | None = None,
     as_text: bool = False,
+    trace: Trace | None = None,
 ) -> Answer:
     """Answer one request with a prepared plan.
 
@@ -67,7 +71,7 @@ async def execute(
     and @include. `schema` is the API schema, asked for introspection alone; `around` stands before the transports.
     Nothing that a subgraph does raises: it becomes null with an error. Cancelling the call cancels every fetch in
     flight. What takes long to compute is handed to `in_turns`, where there is one. With `as_text` the answer's data
-    may come as JSON text.
+    may come as JSON text. `trace` is told of each fetch, where there is one.
 
     Raises:
         WorkExceeded: what is asked of the schema takes too much.
@@ -76,6 +80,8 @@ async def execute(
     if introspected is not NOTHING:
         introspected = await _introspected(prepared, tree, schema, variables, limits, in_turns)
     execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program, around)
+    if trace is not None:
+        execution = _traced(execution, trace)
     if as_text:
         execution.structs = prepared.structs.begin(limits.answer_values_max)
     await run(prepared, execution.perform)
@@ -100,6 +106,7 @@ async def answer_event(
     observer: Observer | None = None,
     around: Around | None = None,
     in_turns: InTurns | None = None,
+    trace: Trace | None = None,
 ) -> Answer:
     """Answer one event of a subscription: it is what the plan's first fetch brought, the others are performed for it.
 
@@ -107,6 +114,8 @@ async def answer_event(
     """
     tree, program = MergedTree(limits.answer_values_max), prepared.code.program()
     execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program, around)
+    if trace is not None:
+        execution = _traced(execution, trace)
 
     async def perform(fetch: PreparedFetch) -> None:
         if fetch is prepared.fetches[0]:
@@ -175,6 +184,7 @@ async def execute_in_parts(
     observer: Observer | None = None,
     around: Around | None = None,
     in_turns: InTurns | None = None,
+    trace: Trace | None = None,
 ) -> "FirstAnswer":
     """Answer one request with a plan that has deferred parts: the first answer, and what comes later.
 
@@ -187,7 +197,15 @@ async def execute_in_parts(
     introspected = await _introspected(prepared, tree, schema, variables, limits, in_turns)
     program = prepared.code.program()
     execution = Execution(transports, variables, coerced, headers, context, limits, observer, tree, program, around)
+    if trace is not None:
+        execution = _traced(execution, trace)
     return await deliver(prepared, execution, introspected, deadline, in_turns)
+
+
+def _traced(execution: Execution, trace: Trace) -> Execution:
+    """The same, which has done nothing yet, as one that tells of its fetches."""
+    given = {each.name: getattr(execution, each.name) for each in fields(execution)}
+    return TracedExecution(**given, trace=trace)
 
 
 async def _introspected(
