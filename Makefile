@@ -87,8 +87,9 @@ imports: $(STAMP)
 bench: $(BENCH_STAMP)
 	$(BIN)/python -m bench $(ARGS)
 
-# Apollo's composition and gateway on our schemas, and its client on our answers in parts; then random subgraphs, as the
-# composer and the planners of others judge them. It needs Node 20: make interop ARGS="--sets 20000"
+# Apollo's composition and gateway on our schemas, and clients of others on our answers in parts and our subscriptions;
+# then random subgraphs, as the composer and the planners of others judge them. It needs Node 20:
+# make interop ARGS="--sets 20000"
 interop: $(STAMP)
 	$(BIN)/python -m bench.interop
 	$(BIN)/python -m tests.composer --judges --sets 1000 $(ARGS)

@@ -4,6 +4,8 @@
 2. `@apollo/query-planner` and `@graphql-hive/router-query-planner` load our supergraph and all of the composer cases.
 3. `@apollo/gateway` serves our supergraph.graphql, and answers as our router does, over the same running services.
 4. `@apollo/client` reads our answers in parts, in both formats, to what the operations answer without @defer.
+5. `graphql-ws`, `graphql-sse`, `@apollo/client`, `urql` and Python's `gql` subscribe, and get the same hundred events
+   each, whatever the protocol by which the router subscribes at the subgraph.
 
 Random sets of subgraphs are judged by the first two: `python -m tests.composer --judges`.
 """
@@ -23,6 +25,7 @@ from typing import Any
 import httpx
 
 from bench.interop.client import client_problems
+from bench.interop.subscribing import subscription_problems
 from brokerage import SERVICE_NAMES
 from brokerage.demo import fetch_token, seed
 from brokerage.development import ROOT, SUPERGRAPH, Development
@@ -77,6 +80,8 @@ def main() -> int:
     print(f"planners of Apollo and Hive: {len(failures)} supergraphs not loaded", *failures, sep="\n  ")
     problems = asyncio.run(client_problems(HERE))
     print(f"@apollo/client: {len(problems)} problems", *problems, sep="\n  ")
+    unheard = asyncio.run(subscription_problems(HERE))
+    print(f"clients that subscribe: {len(unheard)} problems", *unheard, sep="\n  ")
     with tempfile.TemporaryDirectory(prefix="trifolio-interop-") as folder:
         development = Development(Path(folder), port=PORT)
         development.prepare()
@@ -85,7 +90,7 @@ def main() -> int:
         # Prices stand still, so that two answers can be compared.
         os.environ["TRIFOLIO_FEED"] = "manual"
         differences = asyncio.run(compare_answers(development))
-    return 1 if errors or failures or problems or differences else 0
+    return 1 if errors or failures or problems or unheard or differences else 0
 
 
 def composition_errors() -> list[str]:
