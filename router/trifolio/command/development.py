@@ -3,7 +3,8 @@
 Every second each subgraph is asked for its SDL. What composes is served from then on; what does not is told in one line
 per problem, and the last supergraph that did stays in place. A subgraph that is down keeps its last SDL; one that has
 not been seen yet is left out. Each problem is told once, and so is its end. A schema that is named by `python:` is
-executed in this process while nothing listens at its URL, or where it has none.
+executed in this process while nothing listens at its URL, or where it has none. Subscriptions to what was served before
+end with `SUBSCRIPTION_DRAINED`, and so their clients come to what is served from then on.
 """
 
 import asyncio
@@ -69,6 +70,14 @@ class DevServer:
             await self._current.app(scope, receive, send)
         elif scope["type"] == "http":
             await _say_not_ready(send)
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: a 403
+
+    def end_streams(self) -> None:
+        """End every subscription with SUBSCRIPTION_DRAINED, and the WebSockets behind them."""
+        for serving in (*self._retired, *([self._current] if self._current else [])):
+            serving.app.end_streams()
 
     def wants_body(self, method: str, path: str) -> bool:
         """Whether it is an operation in a body."""
@@ -140,6 +149,7 @@ class DevServer:
                 await router.close()
             return
         if self._current is not None:
+            self._current.app.end_streams()  # whose clients subscribe again, to what is served now
             self._retired.append(self._current)
         self._current = _Serving(router, router.asgi())
         _log.info("serving %s%s", names, f", {told(schemas)}" if schemas else "")

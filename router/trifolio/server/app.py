@@ -123,6 +123,7 @@ class App:
         if engine.config.metrics.public:
             self._handlers["/metrics"] = self._show_metrics
         self._sockets: set[GraphQLSocket] = set()
+        self._ends_streams = False
         self._beside: AbstractAsyncContextManager[object] = nullcontext()
         engine.add_observer(self._metrics)
         engine.add_observer(FailureLog())
@@ -150,6 +151,7 @@ class App:
 
     def end_streams(self) -> None:
         """End every subscription with SUBSCRIPTION_DRAINED, and begin none any more; WebSockets end behind them."""
+        self._ends_streams = True
         self._engine.end_subscriptions()
         for socket in self._sockets:
             socket.drain()
@@ -276,7 +278,8 @@ class App:
     def _takes_socket(self, scope: Scope, headers: Headers) -> bool:
         """Whether there is room, and a page that asks is one that may: browsers send cookies along with a handshake,
         whoever asks. Raises RouterError where there is nothing at its path."""
-        if len(self._sockets) >= self.limits.websockets_max or self._handler(scope) != self._graphql:
+        is_full = self._ends_streams or len(self._sockets) >= self.limits.websockets_max
+        if is_full or self._handler(scope) != self._graphql:
             return False
         origin = headers.get("origin")
         if origin is None or not self._config.csrf_protection:

@@ -12,6 +12,7 @@ without a whole request makes room: a client that works is not shut out by those
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 from math import ceil
 from typing import Any, Final, Protocol
@@ -51,8 +52,8 @@ class Connection(Protocol):
 class Connections:
     """The connections that one server has at the moment."""
 
-    def __init__(self, edge: Edge) -> None:
-        """`edge` is what serves them all."""
+    def __init__(self, edge: Edge, end_streams: Callable[[], None] | None = None) -> None:
+        """`edge` is what serves them all; `end_streams` ends what has no end of its own, where it has such a thing."""
         limits = edge.limits
         self.edge = edge
         self.limits = limits
@@ -60,6 +61,7 @@ class Connections:
         """Now, in ticks."""
         self.is_closing = False
         """Whether the server is about to stop."""
+        self.end_streams = end_streams
         self.refused = 0
         """How many connections were refused, as there were too many."""
         self.held_bytes = 0
@@ -84,6 +86,13 @@ class Connections:
     def __len__(self) -> int:
         """How many there are."""
         return len(self._all)
+
+    def close(self) -> None:
+        """The server is about to stop: what has no end of its own is told to end, once."""
+        if not self.is_closing:
+            self.is_closing = True
+            if self.end_streams is not None:
+                self.end_streams()
 
     def admit(self, connection: Connection, address: str | None) -> bool:
         """Whether a connection may stay; another may have to go for it."""
@@ -173,7 +182,7 @@ def connections_of(server: Any, app: object) -> Connections:
     """The connections of a server that serves `app`; `server` is what all its connections share."""
     found = _by_server.get(server)
     if found is None:
-        found = _by_server[server] = Connections(edge_of(app))
+        found = _by_server[server] = Connections(edge_of(app), getattr(app, "end_streams", None))
         watch = getattr(app, "watch", None)
         if watch is not None:
             watch(found)

@@ -1,8 +1,8 @@
 """What the HTTP protocol asks of an application that it serves, beside ASGI: limits, refusals, whether the end is near.
 
-Any ASGI application can be served. One that has what `Edge` has is asked for it, and
-one with a method `watch` is shown the connections, a `Held`, that it is served on; for every other
-there are the defaults of this module.
+Any ASGI application can be served. One that has what `Edge` has is asked for it, and one with a method `watch` is shown
+the connections, a `Held`, that it is served on. One with a method `end_streams` is called when the server is about to
+stop, to end what has no end of its own, WebSockets as well. For every other there are the defaults of this module.
 """
 
 from typing import Final, Protocol

@@ -46,7 +46,7 @@ class Server(uvicorn.Server):
             listener.listen(BACKLOG)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept whoever has connected, close the sockets, end what has no end of its own, and end as uvicorn does."""
+        """Accept whoever has connected, close the sockets, and end as uvicorn does."""
         accepted = [each for listener in sockets or () for each in _accept_all(listener)]
         for server in self.servers:
             server.close()
@@ -60,9 +60,6 @@ class Server(uvicorn.Server):
             with contextlib.suppress(OSError):  # it has gone again
                 await loop.connect_accepted_socket(self._make_protocol, connection)
         await asyncio.sleep(0)
-        end_streams = getattr(self.config.loaded_app, "end_streams", None)
-        if end_streams is not None:
-            end_streams()
         await super().shutdown(sockets)
 
     def _make_protocol(self) -> asyncio.Protocol:

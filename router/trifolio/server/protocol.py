@@ -492,7 +492,7 @@ class HttpProtocol(ClientConnection):
 
     def shutdown(self) -> None:
         """The server is about to stop (uvicorn calls this): requests under way are answered, and then it is over."""
-        self._connections.is_closing = True
+        self._connections.close()
         if self._is_unused():
             self._loop.call_soon(self._loop.call_soon, self._end_unused)
 

@@ -253,8 +253,9 @@ class WebSocketProtocol(ClientConnection):
 
     def shutdown(self) -> None:
         """The server is about to stop (uvicorn calls this); what has been told to end does so by itself."""
-        self._connections.is_closing = True
-        if not self._is_closed:
+        connections = self._connections
+        connections.close()
+        if not self._is_closed and (connections.end_streams is None or not self._is_accepted):
             self._end(GOING_AWAY, "")
 
     def on_deadline(self) -> None:
