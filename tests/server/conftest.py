@@ -47,7 +47,9 @@ OWN_WEBSOCKET = "trifolio.server.websocket:WebSocketProtocol"
 
 
 @asynccontextmanager
-async def listening(app: Any, *, ws: Any = OWN_WEBSOCKET) -> AsyncIterator[str]:
+async def listening(
+    app: Any, *, ws: Any = OWN_WEBSOCKET, http: Any = "trifolio.server.protocol:HttpProtocol"
+) -> AsyncIterator[str]:
     """Serve an ASGI application on a free port of this machine; yields its address."""
     config = uvicorn.Config(
         app,
@@ -56,7 +58,7 @@ async def listening(app: Any, *, ws: Any = OWN_WEBSOCKET) -> AsyncIterator[str]:
         log_config=None,
         access_log=False,
         server_header=False,
-        http="trifolio.server.protocol:HttpProtocol",
+        http=http,
         loop="asyncio",
         ws=ws,
         proxy_headers=False,
