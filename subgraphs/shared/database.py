@@ -30,7 +30,7 @@ import logging
 import random
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
@@ -48,13 +48,13 @@ from sqlalchemy.schema import Table
 from sqlalchemy.sql import Executable, Select
 
 from subgraphs.shared.errors import UNAVAILABLE, Refusal
+from subgraphs.shared.statements import Parameters, Statements
 
 LOGGER = logging.getLogger(__name__)
 
 T = TypeVar("T")
 SelectT = TypeVar("SelectT", bound=Select[Any])
 Clock = Callable[[], int]
-Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 SQLITE_BUSY_MS_MAX = 5_000
 """How long to wait for another process that holds the SQLite file; our own transactions take milliseconds."""
@@ -405,12 +405,13 @@ def _sqlite_code(error: Exception) -> int:
 class _SqliteConnection:
     dialect: Literal["sqlite", "postgresql"] = "sqlite"
 
-    def __init__(self, connection: SyncConnection, clock: Clock | None) -> None:
+    def __init__(self, connection: SyncConnection, statements: Statements, clock: Clock | None) -> None:
         self._connection = connection
+        self._statements = statements
         self._clock = clock or _system_clock
 
     async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
-        return self._connection.execute(statement, parameters)
+        return self._statements.execute(self._connection, statement, parameters)
 
     async def now(self) -> int:
         return self._clock()
@@ -429,6 +430,7 @@ class _SqliteBackend:
         self._reader_engine, self._writer_engine = _sqlite_engine(url), _sqlite_engine(url)
         # Each engine has its own dialect object, whose hook is empty; a listener's statement costs four times as much.
         self._writer_engine.dialect.do_begin = _begin_immediate  # type: ignore[assignment]  # the hook's place
+        self._statements = Statements(self._reader_engine.dialect)
         self._file = str(make_url(url).database)
         self._reader: SyncConnection | None = None
         self._writer: SyncConnection | None = None
@@ -445,7 +447,7 @@ class _SqliteBackend:
             reader = self._reader
             if reader is None:
                 reader = await _patiently(self._open_reader)
-            yield _SqliteConnection(reader, self._clock)
+            yield _SqliteConnection(reader, self._statements, self._clock)
         finally:
             self._ended()
 
@@ -458,7 +460,7 @@ class _SqliteBackend:
                 if writer is None:
                     writer = await _patiently(self._open_writer)
                 with await _patiently(functools.partial(_begin, writer)):
-                    yield _SqliteConnection(writer, self._clock)
+                    yield _SqliteConnection(writer, self._statements, self._clock)
             finally:
                 self._ended()
 

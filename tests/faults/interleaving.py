@@ -14,7 +14,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.sql import Executable
 
-from subgraphs.shared.database import Connection, Database, Parameters
+from subgraphs.shared.database import Connection, Database
+from subgraphs.shared.statements import Parameters
 
 T = TypeVar("T")
 
