@@ -188,7 +188,7 @@ ClientAddress = Annotated[str, Depends(current_address)]
 def _lifespan(parts: ServiceParts, clock: ClockWatch) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        loops = (*parts.background, _watching(clock), *_hourly(parts))
+        loops = (*parts.background, parts.database.carry_wakes, _watching(clock), *_hourly(parts))
         tasks = [asyncio.create_task(_forever(work)) for work in loops]
         try:
             yield

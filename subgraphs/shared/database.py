@@ -22,15 +22,22 @@ Serialization failures and deadlocks are retried. A server that restarts is wait
 `POSTGRES_AWAY_MS_MAX` after it was first found away, and a transaction that lost its connection before its commit runs
 again. So a restart fails only what was reading, or committing, when it began. A server that stays away is not waited
 for by every request anew; and `/ready` says so at once.
+
+Wakes (`wakening`). What a transaction asks to be woken is woken once it is committed. On PostgreSQL other replicas hear
+of it by NOTIFY, which a connection of its own sends, with all that was committed meanwhile in one statement, after the
+commits and not within them: a transaction that notifies holds a lock of the whole server while it commits, so orders
+would wait for one another's disks. A process that is killed between the two has woken nobody, and readers find what it
+did when they next look.
 """
 
 import asyncio
 import functools
 import logging
 import random
+import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
@@ -43,12 +50,13 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 from sqlalchemy.schema import Table
 from sqlalchemy.sql import Executable, Select
 
 from subgraphs.shared.errors import UNAVAILABLE, Refusal
 from subgraphs.shared.statements import Parameters, Statements
+from subgraphs.shared.wakening import Wakening
 
 LOGGER = logging.getLogger(__name__)
 
@@ -70,6 +78,12 @@ POSTGRES_AWAY_MS_MAX = 5_000
 POSTGRES_AWAY_RETRY_MS = 50
 POSTGRES_CONNECT_TIMEOUT_S = 5
 """Of a host that does not even refuse; the driver's own is a minute."""
+
+WAKES_CHANNEL = "trifolio_wakes"
+WAKES_BYTES_MAX = 7_000
+"""What one NOTIFY carries: PostgreSQL takes less than 8,000 bytes. A user's topic has 37."""
+WAKES_RETRY_S = 1.0
+"""How long after its end the connection that carries wakes is made again."""
 
 _UNDEFINED_TABLE = "42P01"
 _PRIMARY_CODE = 0xFF
@@ -106,10 +120,22 @@ class UnusableUrl(ValueError):
     """A database's URL that is none, or another kind's. The text shows nothing of a password."""
 
 
+class LastWork(Protocol):
+    """What a transaction does when all else is done, right before its commit."""
+
+    async def finish(self, connection: "Connection", /) -> None:
+        """Does it."""
+        ...
+
+
 class Connection(Protocol):
     """One connection inside `reading()` or `write()`. Times are milliseconds since the epoch, UTC."""
 
     dialect: Literal["sqlite", "postgresql"]
+    last: dict[object, LastWork]
+    """What a transaction does last, by whoever put it there."""
+    wakes: set[str]
+    """The topics that are woken once the transaction is committed."""
 
     async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
         """Runs one statement. Consume the result before the next await."""
@@ -152,6 +178,8 @@ class Database:
 
     def __init__(self, backend: "_SqliteBackend | _PostgresBackend") -> None:
         self._backend = backend
+        self.wakening = Wakening()
+        """Who waits for what transactions change; see `Connection.wakes`."""
         self._schema_fault: Callable[[str | None], str | None] | None = None
         self._schema_is_known = True
         self._broken: str | None = None
@@ -271,7 +299,12 @@ class Database:
             try:
                 async with self._backend.writing() as connection:
                     result = await work(connection)
+                    for last in connection.last.values():
+                        await last.finish(connection)
                     worked = True
+                if connection.wakes:
+                    self.wakening.wake(connection.wakes)
+                    self._backend.tell(connection.wakes)
                 return result
             except DBAPIError as error:
                 # Whether a commit was done whose connection broke, nobody knows here.
@@ -280,6 +313,17 @@ class Database:
                     raise
             await asyncio.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311  # spreads retries, no secret
         raise AssertionError("the last attempt returns or raises")
+
+    async def carry_wakes(self) -> None:
+        """Brings wakes to other replicas, and theirs here, for as long as it is let; it never raises by itself."""
+        while True:
+            try:
+                await self._backend.carry_wakes(self.wakening)
+            except Exception as error:
+                if _fault_in(error) is None:
+                    raise
+                LOGGER.warning("wakes do not reach other replicas: %s", _fault_in(error))
+            await asyncio.sleep(WAKES_RETRY_S)
 
     @asynccontextmanager
     async def advisory_lock(self, name: str) -> AsyncIterator[AdvisoryLock]:
@@ -409,6 +453,8 @@ class _SqliteConnection:
         self._connection = connection
         self._statements = statements
         self._clock = clock or _system_clock
+        self.last: dict[object, LastWork] = {}
+        self.wakes: set[str] = set()
 
     async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
         return self._statements.execute(self._connection, statement, parameters)
@@ -467,6 +513,13 @@ class _SqliteBackend:
     def has_lost(self, _error: DBAPIError) -> bool:
         """A file is not lost as a connection is."""
         return False
+
+    def tell(self, topics: Collection[str]) -> None:
+        """Nobody else writes to the file."""
+
+    async def carry_wakes(self, _wakening: Wakening) -> None:
+        """Waits for ever: all readers are here."""
+        await asyncio.Event().wait()
 
     def reopen(self, *, damaged: bool) -> None:
         """Takes new connections as soon as nobody uses the old ones: the file may be another one by then."""
@@ -527,6 +580,8 @@ class _PostgresConnection:
     def __init__(self, connection: AsyncConnection, clock: Clock | None) -> None:
         self._connection = connection
         self._clock = clock
+        self.last: dict[object, LastWork] = {}
+        self.wakes: set[str] = set()
 
     async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
         return await self._connection.execute(statement, parameters)
@@ -566,6 +621,14 @@ class _PostgresBackend:
             },
         )
         event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
+        self._wakes_engine = create_async_engine(
+            url, poolclass=NullPool, hide_parameters=True, connect_args={"timeout": POSTGRES_CONNECT_TIMEOUT_S}
+        ).execution_options(isolation_level="AUTOCOMMIT")
+        self._origin = secrets.token_hex(4)
+        """Who has sent a notification: what this process has woken itself, it does not wake again."""
+        self._untold: set[str] = set()
+        self._has_untold = asyncio.Event()
+        self._carries = False
         self._reconnecting = asyncio.Lock()
         """Held by the one who looks whether a server that was away is back."""
         self._away_since: float | None = None
@@ -617,6 +680,38 @@ class _PostgresBackend:
         """Whether the connection broke, so that whatever its transaction has done is undone."""
         return error.connection_invalidated or sqlstate_of(error) in _AWAY_SQLSTATES
 
+    def tell(self, topics: Collection[str]) -> None:
+        """Notes what other replicas are to be told of; while none of them can be, they look by themselves."""
+        if self._carries:
+            self._untold.update(topics)
+            self._has_untold.set()
+
+    async def carry_wakes(self, wakening: Wakening) -> None:
+        """Tells and hears over one connection, until it ends."""
+
+        def hear(_connection: object, _pid: int, _channel: str, payload: str) -> None:
+            origin, *topics = payload.split("\n")
+            if origin != self._origin:
+                wakening.wake(topics)
+
+        async with self._wakes_engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            await driver.add_listener(WAKES_CHANNEL, hear)
+            # What was committed while nobody listened may be anybody's.
+            wakening.wake_all()
+            self._carries = True
+            driver.add_termination_listener(lambda _connection: self._has_untold.set())
+            try:
+                while not driver.is_closed():
+                    await self._has_untold.wait()
+                    self._has_untold.clear()
+                    topics, self._untold = self._untold, set()
+                    for payload in _payloads(self._origin, topics):
+                        await connection.execute(_POSTGRES_NOTIFY, {"channel": WAKES_CHANNEL, "payload": payload})
+            finally:
+                self._carries = False
+                self._untold.clear()
+
     @asynccontextmanager
     async def advisory_lock(self, name: str) -> AsyncIterator[AdvisoryLock]:
         key = crc32(name.encode())
@@ -649,6 +744,20 @@ class _PostgresBackend:
 
     async def close(self) -> None:
         await self._engine.dispose()
+        await self._wakes_engine.dispose()
+
+
+def _payloads(origin: str, topics: Collection[str]) -> list[str]:
+    """What notifications say: the sender, and as many topics as one carries, each on a line."""
+    payloads: list[str] = []
+    lines, size = [origin], 0
+    for topic in sorted(topics):
+        if size + len(topic) + 1 > WAKES_BYTES_MAX:
+            payloads.append("\n".join(lines))
+            lines, size = [origin], 0
+        lines.append(topic)
+        size += len(topic) + 1
+    return [*payloads, "\n".join(lines)] if len(lines) > 1 else payloads
 
 
 def _refuse_closed(connection: Any, _record: object, _fairy: object) -> None:
@@ -670,6 +779,7 @@ _SQLITE_PROBE = (
     text("DROP TABLE probe"),
     text("UPDATE alembic_version SET version_num = version_num"),
 )
+_POSTGRES_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 _POSTGRES_NOW = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 
 

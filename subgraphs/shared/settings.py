@@ -57,6 +57,9 @@ class ServiceSettings(BaseSettings):
     """Where the page of error codes is published, for the `type` of problems; the service's own page, if absent."""
     refusal_retention_days: int = Field(default=30, ge=1)
     """How long a refusal answers its Idempotency-Key; an accepted request's key lives as long as its object."""
+    events_kept_days: int = Field(default=7, ge=1)
+    """How long an event can be caught up with: who was away for longer is told that some are missing, and reads anew
+    what they show. An order leaves some eight events of about 150 bytes."""
     access_log: bool = True
     """Whether every request gets a line in the log: method, path, status, time, request id, caller and operation."""
     in_process: bool = False

@@ -77,6 +77,7 @@ def create_app(
         settings.fees,
         broker_orders_max=settings.broker_orders_per_minute_max,
         refusal_retention_days=settings.refusal_retention_days,
+        events_kept_days=settings.events_kept_days,
     )
     peers = Peers(
         wallet=WalletPeer(Peer("wallet", settings.wallet_url, transport, signer)),

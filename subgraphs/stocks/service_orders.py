@@ -3,7 +3,7 @@
 Nothing here needs another service; `saga` puts it together with what does.
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, replace
 
 from subgraphs.shared.auth import Caller, require_user
@@ -19,6 +19,7 @@ from subgraphs.shared.errors import (
 )
 from subgraphs.shared.idempotency import IdempotencyKey, claim, forget_refusals, keep_refusal, stored_answer
 from subgraphs.shared.months import LINES_MAX, Month
+from subgraphs.shared.outbox import Change
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
 from subgraphs.stocks import service_shares, store, store_orders, store_statements
 from subgraphs.stocks.rules import (
@@ -38,8 +39,8 @@ from subgraphs.stocks.rules_orders import (
 from subgraphs.stocks.rules_pricing import FeeSchedule
 from subgraphs.stocks.rules_sessions import Sessions
 from subgraphs.stocks.rules_statements import Statement, statement_of
-from subgraphs.stocks.steps import DRIVER, end, record_act, turn
-from subgraphs.stocks.tables import idempotency_keys
+from subgraphs.stocks.steps import DRIVER, ORDER_EVENT, end, note_change, record_act, turn
+from subgraphs.stocks.tables import idempotency_keys, outbox
 
 ORDER_LIST = "orders"
 """The list's name in its cursors."""
@@ -68,12 +69,14 @@ class OrdersService:
         *,
         broker_orders_max: int = 30,
         refusal_retention_days: int = 30,
+        events_kept_days: int = 7,
     ) -> None:
         self._database = database
         self._sessions = sessions
         self._fees = fees
         self._broker_orders_max = broker_orders_max
         self._refusal_retention_days = refusal_retention_days
+        self._events_kept_days = events_kept_days
 
     # ---- reading ----
 
@@ -98,6 +101,22 @@ class OrdersService:
         user = require_user(caller)
         async with self._database.reading() as connection:
             return await store_orders.orders_by_id(connection, ids, user.id)
+
+    def changes(self, caller: Caller, after: str | None) -> AsyncGenerator[Change[Order], None]:
+        """The orders that the caller owns or placed, each when it changes, for ever: see `Outbox.follow`.
+
+        Args:
+            after: the cursor of the last change that the caller knows; without it, from now on.
+
+        Raises:
+            Refusal: `unauthenticated`, `forbidden`, `invalid-cursor`, at once.
+        """
+        user = require_user(caller)
+
+        async def load(ids: Iterable[str]) -> dict[str, Order]:
+            return await self.orders_by_id(user, ids)
+
+        return outbox.follow(self._database, user.id, ORDER_EVENT, outbox.position(after), load)
 
     async def statement(self, caller: Caller, month: Month, *, of_user: str | None = None) -> Statement:
         """The trades of a user's own orders in a month.
@@ -162,6 +181,7 @@ class OrdersService:
                 return Placement(await _found(connection, key), fresh=False)
             details = {"side": order.side, "stockId": stock.id, "authorizationId": order.authorization_id}
             await record_act(connection, order, "order.placed", caller, now, details)
+            note_change(connection, order, now)
             short = await service_shares.reserve(connection, order, now)
             if short is not None:
                 await record_act(connection, order, "order.rejected", DRIVER, now, {"reason": short.code})
@@ -189,7 +209,8 @@ class OrdersService:
             return await _found(connection, key)
 
     async def forget(self) -> None:
-        """Deletes refusals that are kept no longer, and counts of minutes that are over."""
+        """Deletes refusals and events that are kept no longer, and counts of minutes that are over."""
+        await outbox.purge(self._database, days=self._events_kept_days)
         await forget_refusals(self._database, idempotency_keys, days=self._refusal_retention_days)
 
         async def work(connection: Connection) -> None:

@@ -5,7 +5,7 @@ holding and of its own row, taken in that order.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from subgraphs.shared.errors import (
     Refusal,
 )
 from subgraphs.shared.money import format_quantity, parse_quantity
+from subgraphs.shared.outbox import Change
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
 from subgraphs.stocks import store
 from subgraphs.stocks.rules import (
@@ -41,7 +42,7 @@ from subgraphs.stocks.rules import (
     Stock,
 )
 from subgraphs.stocks.rules_sessions import start_of
-from subgraphs.stocks.tables import audit_log
+from subgraphs.stocks.tables import audit_log, outbox
 
 DAYS_MAX = 30
 """Trading days of a stock's history that one answer carries."""
@@ -174,6 +175,22 @@ class StocksService:
         user = require_user(caller)
         async with self._database.reading() as connection:
             return await store.holdings_by_id(connection, ids, user.id)
+
+    def changes(self, caller: Caller, after: str | None) -> AsyncGenerator[Change[Holding], None]:
+        """The caller's holdings, each when it changes, for ever: see `Outbox.follow`.
+
+        Args:
+            after: the cursor of the last change that the caller knows; without it, from now on.
+
+        Raises:
+            Refusal: `unauthenticated`, `forbidden`, `invalid-cursor`, at once.
+        """
+        user = require_user(caller)
+
+        async def load(ids: Iterable[str]) -> dict[str, Holding]:
+            return await self.holdings_by_id(user, ids)
+
+        return outbox.follow(self._database, user.id, store.HOLDING_EVENT, outbox.position(after), load)
 
     async def commitment(self, caller: Caller, authorization_id: str) -> tuple[Commitment, Stock]:
         """What remains of a mandate over shares, for its two parties; raises Refusal `not-found` for any other."""

@@ -33,7 +33,10 @@ from subgraphs.stocks.rules_orders import (
     settlement_of,
     side_price,
 )
-from subgraphs.stocks.tables import audit_log
+from subgraphs.stocks.tables import audit_log, outbox
+
+ORDER_EVENT = "order"
+"""What events of orders are called: its investor gets them, and the broker who placed it."""
 
 DRIVER = Caller(kind="service", id="stocks")
 """Who acts, in the audit log, where a driver moves an order on or time decides."""
@@ -111,12 +114,14 @@ class OrderSteps:
                 return await _found(connection, order.id)
             if rejection is not None:
                 await record_act(connection, moved, DECISIONS[state], DRIVER, now, _reason(rejection))
+                note_change(connection, order, now)
                 return moved
             assert order.price is not None
             fill = Fill(order.price, order.price_seq, settlement_of(order, order.price), now)
             basis = await service_shares.exchange(connection, order, fill, now)
             await store_orders.insert_fill(connection, order, fill, basis=basis)
             await record_act(connection, order, "order.executed", DRIVER, now, _filled(order, fill))
+            note_change(connection, order, now)
             return replace(moved, fill=fill, executed_at=now)
 
         return await self._database.write(work)
@@ -139,6 +144,7 @@ class OrderSteps:
                 await service_shares.release(connection, order, rollover_id, now, opening=True)
             went_on = {} if rollover_id is None else {"rolloverAuthorizationId": rollover_id}
             await record_act(connection, order, "order.completed", DRIVER, now, went_on)
+            note_change(connection, order, now)
             return completed
 
         return await self._database.write(work)
@@ -265,6 +271,7 @@ async def _set_working(connection: Connection, order: Order, now: int) -> Order:
         stop_seq=order.stop_seq,
         answer=order.answer,
     )
+    note_change(connection, order, now)
     return order
 
 
@@ -293,6 +300,7 @@ async def turn(
     values = {"answer": given_up.answer, **_reason(rejection), **lease}
     await store_orders.save_order(connection, order.id, state, now, **values)
     await record_act(connection, order, DECISIONS[state], actor, now, _reason(rejection))
+    note_change(connection, order, now)
     return given_up
 
 
@@ -304,11 +312,18 @@ async def record_act(
     await record(connection, audit_log, entry, at=now)
 
 
+def note_change(connection: Connection, order: Order, now: int) -> None:
+    """Tells whoever may see the order that it has changed, in what clients see of it."""
+    for viewer_id in (order.user_id, order.placed_by):
+        outbox.note(connection, viewer_id, ORDER_EVENT, order.id, now)
+
+
 async def end(connection: Connection, order: Order, now: int) -> Order:
     """The terminal commit of an order that was given up, or REJECTED at T0."""
     state = ENDED_STATES.get(order.state, OrderState.REJECTED)
     final = _answered(replace(order, state=state, settled_at=now, updated_at=now))
     await store_orders.save_order(connection, order.id, state, now, **_final_values(final))
+    note_change(connection, order, now)
     return final
 
 

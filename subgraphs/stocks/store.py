@@ -27,7 +27,19 @@ from subgraphs.stocks.rules import (
     Stock,
     holding_id_of,
 )
-from subgraphs.stocks.tables import bars, commitment_operations, day_bars, holdings, share_commitments, stocks, ticks
+from subgraphs.stocks.tables import (
+    bars,
+    commitment_operations,
+    day_bars,
+    holdings,
+    outbox,
+    share_commitments,
+    stocks,
+    ticks,
+)
+
+HOLDING_EVENT = "holding"
+"""What events of holdings are called."""
 
 STORED_INTERVALS = (Interval.MINUTE, Interval.HOUR)
 """The intervals of `bars`; a day's bar is a trading day."""
@@ -94,13 +106,17 @@ _LOCKED_OWN_HOLDING: Mapping[str, Executable] = {
 }
 _HOLDINGS_OF = _SELECT_HOLDING.where(holdings.c.user_id == _BY_KEY, _HELD).order_by(stocks.c.symbol)
 _UPDATE_HOLDING = update(holdings).where(holdings.c.id == _BY_KEY)
-_SHIFT_HOLDING = _UPDATE_HOLDING.where(holdings.c.free + bindparam("by_free") >= 0).values(
-    free=holdings.c.free + bindparam("by_free"),
-    committed=holdings.c.committed + bindparam("by_committed"),
-    reserved=holdings.c.reserved + bindparam("by_reserved"),
-    cost=holdings.c.cost + bindparam("by_cost"),
-    version=holdings.c.version + 1,
-    updated_at=bindparam("now"),
+_SHIFT_HOLDING = (
+    _UPDATE_HOLDING.where(holdings.c.free + bindparam("by_free") >= 0)
+    .values(
+        free=holdings.c.free + bindparam("by_free"),
+        committed=holdings.c.committed + bindparam("by_committed"),
+        reserved=holdings.c.reserved + bindparam("by_reserved"),
+        cost=holdings.c.cost + bindparam("by_cost"),
+        version=holdings.c.version + 1,
+        updated_at=bindparam("now"),
+    )
+    .returning(holdings.c.user_id)
 )
 _UPDATE_COMMITMENT = update(share_commitments).where(share_commitments.c.authorization_id == _BY_KEY)
 
@@ -351,6 +367,12 @@ async def save_holding(connection: Connection, holding: Holding, now: int) -> No
         "updated_at": now,
     }
     await connection.execute(_UPDATE_HOLDING, values)
+    _note(connection, holding.user_id, holding.id, now)
+
+
+def _note(connection: Connection, user_id: str, holding_id: str, now: int) -> None:
+    if user_id != MARKET:
+        outbox.note(connection, user_id, HOLDING_EVENT, holding_id, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,7 +399,11 @@ async def shift_holding(connection: Connection, holding_id: str, shift: Shift, n
         "by_cost": shift.cost,
         "now": now,
     }
-    return (await connection.execute(_SHIFT_HOLDING, values)).rowcount == 1
+    row = await row_of(connection, _SHIFT_HOLDING, values)
+    if row is None:
+        return False
+    _note(connection, row[0], holding_id, now)
+    return True
 
 
 async def commitments_by_id(connection: Connection, ids: Iterable[str], viewer_id: str) -> dict[str, Commitment]:

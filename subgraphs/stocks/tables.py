@@ -7,12 +7,14 @@ share_commitments   what remains under each stockholding authorization; `commitm
 orders              the log of each order's saga;  fills: its one execution
 broker_orders       how many a broker placed in which minute, for the limit
 idempotency_keys    of requests to place an order: that there is one, or why there is none
+events              who is to be told that an order or a holding has changed;  event_counters: how many times
 """
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
 from subgraphs.shared.audit import audit_table
 from subgraphs.shared.idempotency import idempotency_table
+from subgraphs.shared.outbox import Outbox
 
 metadata = MetaData(
     naming_convention={
@@ -203,3 +205,4 @@ broker_orders = Table(
 
 idempotency_keys = idempotency_table(metadata)
 audit_log = audit_table(metadata)
+outbox = Outbox(metadata, "stocks events")

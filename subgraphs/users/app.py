@@ -1,11 +1,11 @@
 """Puts the users service together from its settings."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 
-from subgraphs.shared.app import Close, ServiceParts, build_app
+from subgraphs.shared.app import Background, Close, ServiceParts, build_app
 from subgraphs.shared.auth import LocalKeys, ServiceSigner, TokenVerifier
 from subgraphs.shared.database import Database
 from subgraphs.shared.errors import codes_in
@@ -66,9 +66,7 @@ def create_app(
         database=opened,
         metrics=[_unfinished(use_cases), ended.metric],
         background=(use_cases.saga.driver.run, ended.run) if settings.loops else (),
-        hourly=(use_cases.accounts.forget_expired_sessions, use_cases.accounts.forget_refusals)
-        if settings.loops
-        else (),
+        hourly=_hourly(use_cases) if settings.loops else (),
         closing=closing,
         problem=AuthorizationProblem,
         error_codes=codes_in(rules, rules_authorizations),
@@ -85,7 +83,7 @@ def from_environment() -> FastAPI:
 
 
 def _use_cases(settings: Settings, database: Database, passwords: Passwords, peers: Peers) -> UseCases:
-    authorizations = AuthorizationsService(database)
+    authorizations = AuthorizationsService(database, events_kept_days=settings.events_kept_days)
     accounts = UsersService(
         database,
         passwords=passwords,
@@ -95,6 +93,11 @@ def _use_cases(settings: Settings, database: Database, passwords: Passwords, pee
     )
     saga = AuthorizationSaga(database, authorizations, peers, request_drive_ms=settings.request_drive_ms)
     return UseCases(accounts, authorizations, saga)
+
+
+def _hourly(use_cases: UseCases) -> Sequence[Background]:
+    accounts = use_cases.accounts
+    return accounts.forget_expired_sessions, accounts.forget_refusals, use_cases.authorizations.forget_events
 
 
 def _unfinished(use_cases: UseCases) -> Metric:

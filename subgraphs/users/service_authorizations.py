@@ -5,7 +5,7 @@ changes who belongs to a family (a rollover, a revoke, an expiry) first locks th
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
@@ -22,6 +22,7 @@ from subgraphs.shared.idempotency import (
     keep_refusal,
     stored_answer,
 )
+from subgraphs.shared.outbox import Change
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
 from subgraphs.users import store as users_store
 from subgraphs.users import store_authorizations as store
@@ -42,7 +43,7 @@ from subgraphs.users.rules_authorizations import (
 )
 from subgraphs.users.steps import CREATE_ROUTE, lease_of
 from subgraphs.users.store_authorizations import Lease
-from subgraphs.users.tables import audit_log, idempotency_keys
+from subgraphs.users.tables import audit_log, idempotency_keys, outbox
 
 AUTHORIZATION_LIST = "authorizations"
 """The list's name in its cursors."""
@@ -69,8 +70,9 @@ class Creation:
 class AuthorizationsService:
     """The transactions of authorizations."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, events_kept_days: int = 7) -> None:
         self._database = database
+        self._events_kept_days = events_kept_days
 
     async def authorization(self, caller: Caller, authorization_id: str) -> Authorization:
         """An authorization that the caller gave or received; raises Refusal `not-found` for any other."""
@@ -99,6 +101,28 @@ class AuthorizationsService:
         async with self._database.reading() as connection:
             found = await store.list_authorizations(connection, caller.id, wanted, kind, key, size + 1)
         return page_of(found, [encode_cursor(AUTHORIZATION_LIST, each.created_at, each.id) for each in found], size)
+
+    def changes(self, caller: Caller, after: str | None) -> AsyncGenerator[Change[Authorization], None]:
+        """The authorizations that the caller gave or received, each when it changes, for ever: see `Outbox.follow`.
+
+        That a window begins changes nothing that is stored, and is no event.
+
+        Args:
+            after: the cursor of the last change that the caller knows; without it, from now on.
+
+        Raises:
+            Refusal: `unauthenticated`, `forbidden`, `invalid-cursor`, at once.
+        """
+        user = require_user(caller)
+
+        async def load(ids: Collection[str]) -> dict[str, Authorization]:
+            return await self.authorizations_by_id(user, list(ids))
+
+        return outbox.follow(self._database, user.id, store.AUTHORIZATION_EVENT, outbox.position(after), load)
+
+    async def forget_events(self) -> None:
+        """Deletes events that are kept no longer."""
+        await outbox.purge(self._database, days=self._events_kept_days)
 
     async def verified_authorization(self, caller: Caller, authorization_id: str) -> Authorization:
         """Any authorization, for stocks, which checks it before a broker's order; raises Refusal `not-found`."""

@@ -37,7 +37,10 @@ from subgraphs.users.rules_authorizations import (
     StatusFilter,
     begins_later,
 )
-from subgraphs.users.tables import authorizations, rollovers, users
+from subgraphs.users.tables import authorizations, outbox, rollovers, users
+
+AUTHORIZATION_EVENT = "authorization"
+"""What events of authorizations are called; both parties get them."""
 
 _investor = users.alias("investor")
 _broker = users.alias("broker")
@@ -50,6 +53,8 @@ def _party_columns(party: FromClause, prefix: str) -> list[ColumnElement[Any]]:
     email = case((party.c.id == bindparam("viewer_id"), party.c.email), else_=null())
     return [*public, email.label(f"{prefix}_email")]
 
+
+_PARTIES = (authorizations.c.investor_id, authorizations.c.broker_id)
 
 # Statements of every request are built once: building one costs more than running it.
 _ANY = (
@@ -76,6 +81,12 @@ class Lease:
 async def insert_authorization(connection: Connection, row: Mapping[str, object]) -> None:
     """Inserts a row of the table `authorizations`, by its column names."""
     await connection.execute(insert(authorizations).values(dict(row)))
+    _note(connection, str(row["id"]), (str(row["investor_id"]), str(row["broker_id"])), int(str(row["created_at"])))
+
+
+def _note(connection: Connection, authorization_id: str, parties: tuple[str, str], now: int) -> None:
+    for party in parties:
+        outbox.note(connection, party, AUTHORIZATION_EVENT, authorization_id, now)
 
 
 async def find_authorizations(
@@ -129,7 +140,10 @@ async def end_family(connection: Connection, root_id: str, only_id: str | None, 
     if only_id is not None:
         live = and_(live, authorizations.c.id == only_id)
     values = {"state": "REVOKING", "version": authorizations.c.version + 1, "updated_at": lease.now, **_taken(lease)}
-    rows = await connection.execute(update(authorizations).where(live).values(values).returning(authorizations.c.id))
+    ended = update(authorizations).where(live).values(values)
+    rows = (await connection.execute(ended.returning(authorizations.c.id, *_PARTIES))).all()
+    for row in sorted(rows):
+        _note(connection, row.id, (row.investor_id, row.broker_id), lease.now)
     return sorted(row.id for row in rows)
 
 
@@ -141,8 +155,12 @@ async def expire(connection: Connection, authorization_id: str, now: int) -> str
         authorizations.c.ends_at <= now,
     )
     values = {"state": "EXPIRING", "version": authorizations.c.version + 1, "updated_at": now, "drive_at": now}
-    ended = update(authorizations).where(over).values(values).returning(authorizations.c.investor_id)
-    investor_id: str | None = (await connection.execute(ended)).scalar_one_or_none()
+    ended = update(authorizations).where(over).values(values).returning(*_PARTIES)
+    row = (await connection.execute(ended)).one_or_none()
+    if row is None:
+        return None
+    _note(connection, authorization_id, (row.investor_id, row.broker_id), now)
+    investor_id: str = row.investor_id
     return investor_id
 
 
@@ -200,7 +218,7 @@ async def settle(
         "drive_attempts": 0,
     }
     shown = (
-        authorizations.c.investor_id,
+        *_PARTIES,
         authorizations.c.idempotency_key,
         authorizations.c.amount,
         authorizations.c.version,
@@ -208,7 +226,10 @@ async def settle(
         authorizations.c.created_at,
         authorizations.c.updated_at,
     )
-    return (await connection.execute(update(authorizations).where(held).values(values).returning(*shown))).one_or_none()
+    row = (await connection.execute(update(authorizations).where(held).values(values).returning(*shown))).one_or_none()
+    if row is not None:
+        _note(connection, authorization_id, (row.investor_id, row.broker_id), row.updated_at)
+    return row
 
 
 async def insert_rollover(connection: Connection, rollover: Rollover, fingerprint: str, now: int) -> bool:
@@ -258,8 +279,12 @@ async def extend_active(connection: Connection, root_id: str, rollover: Rollover
         "version": authorizations.c.version + 1,
         "updated_at": now,
     }
-    statement = update(authorizations).where(same).values(values).returning(authorizations.c.id)
-    extended: str | None = (await connection.execute(statement)).scalar_one_or_none()
+    statement = update(authorizations).where(same).values(values).returning(authorizations.c.id, *_PARTIES)
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        return None
+    _note(connection, row.id, (row.investor_id, row.broker_id), now)
+    extended: str = row.id
     return extended
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
 
 from subgraphs.shared.audit import audit_table
 from subgraphs.shared.idempotency import idempotency_table
+from subgraphs.shared.outbox import Outbox
 
 metadata = MetaData(
     naming_convention={
@@ -153,3 +154,4 @@ rollovers = Table(
 
 idempotency_keys = idempotency_table(metadata)
 audit_log = audit_table(metadata)
+outbox = Outbox(metadata, "users events")

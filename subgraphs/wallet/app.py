@@ -54,7 +54,11 @@ def create_app(
         ended=ended,
         seconds=seconds,
     )
-    service = WalletService(opened, refusal_retention_days=settings.refusal_retention_days)
+    service = WalletService(
+        opened,
+        refusal_retention_days=settings.refusal_retention_days,
+        events_kept_days=settings.events_kept_days,
+    )
     app = build_app(
         ServiceParts(
             title="Wallet",
@@ -65,7 +69,7 @@ def create_app(
             database=opened,
             metrics=(ended.metric,),
             background=(ended.run,),
-            hourly=(service.forget_refusals,),
+            hourly=(service.forget,),
             closing=(transport.close,) if database is not None else (transport.close, opened.close),
             error_codes=codes_in(rules),
         ),

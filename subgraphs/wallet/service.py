@@ -5,7 +5,7 @@ takes locks is the same for all of them: the operation's own row, its gate, then
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +26,7 @@ from subgraphs.shared.idempotency import (
 )
 from subgraphs.shared.money import decimals_of, format_amount, parse_amount
 from subgraphs.shared.months import LINES_MAX, Month
+from subgraphs.shared.outbox import Change
 from subgraphs.shared.pagination import Page, decode_cursor, encode_cursor, page_limit, page_of
 from subgraphs.wallet import store
 from subgraphs.wallet.rules import (
@@ -53,7 +54,7 @@ from subgraphs.wallet.rules_operations import (
     hold_id_of,
 )
 from subgraphs.wallet.rules_statements import Statement, statement_of
-from subgraphs.wallet.tables import audit_log, idempotency_keys
+from subgraphs.wallet.tables import audit_log, idempotency_keys, outbox
 
 CREATE_ROUTE = "POST /transactions"
 """The namespace of idempotency keys: the same key means the same transaction through either face."""
@@ -84,9 +85,10 @@ class Moved:
 class WalletService:
     """The wallet's use cases over its database."""
 
-    def __init__(self, database: Database, *, refusal_retention_days: int = 30) -> None:
+    def __init__(self, database: Database, *, refusal_retention_days: int = 30, events_kept_days: int = 7) -> None:
         self._database = database
         self._refusal_retention_days = refusal_retention_days
+        self._events_kept_days = events_kept_days
 
     # ---- reading ----
 
@@ -105,6 +107,22 @@ class WalletService:
         decimals_of(currency)
         found = [balance for balance in await self.balances(caller, of_user=of_user) if balance.currency == currency]
         return found[0] if found else Balance(currency)
+
+    def changes(self, caller: Caller, after: str | None) -> AsyncGenerator[Change[Balance], None]:
+        """The caller's balances, each when it changes, for ever: see `Outbox.follow`.
+
+        Args:
+            after: the cursor of the last change that the caller knows; without it, from now on.
+
+        Raises:
+            Refusal: `unauthenticated`, `forbidden`, `invalid-cursor`, at once.
+        """
+        user = require_user(caller)
+
+        async def load(_currencies: Collection[str]) -> dict[str, Balance]:
+            return {balance.currency: balance for balance in await self.balances(user)}
+
+        return outbox.follow(self._database, user.id, store.BALANCE_EVENT, outbox.position(after), load)
 
     async def transactions(
         self,
@@ -194,8 +212,9 @@ class WalletService:
             transaction, replayed = _read_transaction(stored), True
         return Moved(transaction, claimed.key, replayed)
 
-    async def forget_refusals(self) -> None:
-        """Deletes refusals that are kept no longer."""
+    async def forget(self) -> None:
+        """Deletes refusals and events that are kept no longer."""
+        await outbox.purge(self._database, days=self._events_kept_days)
         await forget_refusals(self._database, idempotency_keys, days=self._refusal_retention_days)
 
     # ---- system operations ----

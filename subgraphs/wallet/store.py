@@ -25,7 +25,10 @@ from subgraphs.wallet.rules import (
     TransactionKind,
     commitment_account_id,
 )
-from subgraphs.wallet.tables import IS_OPEN, accounts, operations, postings, transactions
+from subgraphs.wallet.tables import IS_OPEN, accounts, operations, outbox, postings, transactions
+
+BALANCE_EVENT = "balance"
+"""What events of balances are called; a currency's code is the entity's id."""
 
 # ---- operations ----
 
@@ -159,6 +162,9 @@ async def record_postings(
             for line in lines
         ],
     )
+    for line in lines:
+        if line.account.owner_id is not None:
+            outbox.note(connection, line.account.owner_id, BALANCE_EVENT, line.account.currency, at)
 
 
 async def set_state(connection: Connection, account_id: str, state: AccountState, *, at: int) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import (
 
 from subgraphs.shared.audit import audit_table
 from subgraphs.shared.idempotency import idempotency_table
+from subgraphs.shared.outbox import Outbox
 
 metadata = MetaData()
 
@@ -95,3 +96,4 @@ transactions = Table(
 
 idempotency_keys = idempotency_table(metadata)
 audit_log = audit_table(metadata)
+outbox = Outbox(metadata, "wallet events")

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import ColumnElement, Table, and_, exists, or_, select
 
 from brokerage.audit import audit
 from subgraphs.shared.database import Database
+from subgraphs.shared.outbox import Outbox
 from subgraphs.stocks import tables as stocks_tables
 from subgraphs.stocks.rules_orders import UNDRIVEN_STATES, OrderState
 from subgraphs.users import tables as users_tables
@@ -16,12 +18,13 @@ from subgraphs.users.rules_authorizations import State
 from subgraphs.wallet import tables as wallet_tables
 
 TABLES: Mapping[str, tuple[Table, ...]] = {
-    "users": (users_tables.authorizations, users_tables.rollovers),
+    "users": (users_tables.authorizations, users_tables.rollovers, users_tables.outbox.events),
     "wallet": (
         wallet_tables.accounts,
         wallet_tables.operations,
         wallet_tables.postings,
         wallet_tables.transactions,
+        wallet_tables.outbox.events,
     ),
     "stocks": (
         stocks_tables.stocks,
@@ -29,12 +32,19 @@ TABLES: Mapping[str, tuple[Table, ...]] = {
         stocks_tables.share_commitments,
         stocks_tables.orders,
         stocks_tables.fills,
+        stocks_tables.outbox.events,
     ),
 }
+OUTBOXES: Mapping[str, Outbox] = {
+    "users": users_tables.outbox,
+    "wallet": wallet_tables.outbox,
+    "stocks": stocks_tables.outbox,
+}
 PASSING_COLUMNS = frozenset(
-    {"position", "attempts", "drive_attempts", "drive_at", "lease_owner", "version", "lease_until"}
+    {"position", "attempts", "drive_attempts", "drive_at", "lease_owner", "version", "lease_until", "number", "at"}
 )
-"""Columns that say when or how often something was tried, not what came of it; so do all whose names end in `_at`."""
+"""Columns that say when or how often something was tried, not what came of it; so do all whose names end in `_at`. The
+number of an event says which of two changes came first: that the numbers have no gaps, `gaps` says."""
 POLL_S = 0.02
 STEADY_AUTHORIZATIONS: frozenset[State] = frozenset({"ACTIVE", "FAILED", "REVOKED", "EXPIRED"})
 
@@ -99,4 +109,22 @@ async def at_rest(databases: Mapping[str, Database], clock: Callable[[], int], w
 async def violations_of(databases: Mapping[str, Database]) -> tuple[str, ...]:
     """Every broken invariant of a brokerage at rest."""
     found = await audit(databases["users"], databases["wallet"], databases["stocks"], quiet=True)
-    return tuple(str(violation) for violation in found)
+    return (*(str(violation) for violation in found), *await gaps(databases))
+
+
+async def gaps(databases: Mapping[str, Database]) -> tuple[str, ...]:
+    """The owners whose events are not numbered from 1 to where their counter stands."""
+    found: list[str] = []
+    for service, outbox in OUTBOXES.items():
+        events, numbers, last = outbox.events.c, defaultdict[str, list[int]](list), dict[str, int]()
+        async with databases[service].reading() as connection:
+            for row in (await connection.execute(select(events.owner_id, events.number))).all():
+                numbers[row.owner_id].append(row.number)
+            for row in (await connection.execute(select(outbox.counters))).all():
+                last[row.owner_id] = row.number
+        found += [
+            f"{service}: the events of {owner} are not 1 to {last.get(owner, 0)}"
+            for owner in sorted({*numbers, *last})
+            if sorted(numbers[owner]) != list(range(1, last.get(owner, 0) + 1))
+        ]
+    return tuple(found)

@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.sql import Executable
 
-from subgraphs.shared.database import Connection, Database
+from subgraphs.shared.database import Connection, Database, LastWork
 from subgraphs.shared.statements import Parameters
 
 T = TypeVar("T")
@@ -67,6 +67,8 @@ class _LaneConnection:
     def __init__(self, connection: Connection, lane: Lane) -> None:
         self._connection = connection
         self._lane = lane
+        self.last: dict[object, LastWork] = {}
+        self.wakes = connection.wakes
 
     async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
         await self._lane.gate()
@@ -86,7 +88,10 @@ class LaneDatabase(Database):
 
         async def stepped(connection: Connection) -> T:
             self.lane.pid = (await connection.execute(select(func.pg_backend_pid()))).scalar_one()
-            result = await work(_LaneConnection(connection, self.lane))
+            on_lane = _LaneConnection(connection, self.lane)
+            result = await work(on_lane)
+            for last in on_lane.last.values():
+                await last.finish(on_lane)
             await self.lane.gate()
             return result
 
