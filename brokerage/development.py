@@ -230,6 +230,7 @@ class Development:
             service: {
                 "url": f"{self.urls[service]}/graphql",
                 "secret": {"file": str((self.folder / "secrets" / f"{service}_router_secret").resolve())},
+                "subscriptions": {"protocol": "sse"},
             }
             for service in SERVICE_NAMES
         }

@@ -8,7 +8,8 @@ belongs to is read off the services' own routes: the documented REST paths do no
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -46,6 +47,18 @@ class InMemorySubgraph(Protocol):
     ) -> dict[str, Any]:
         """The response to one request."""
 
+    def subscribe(
+        self,
+        query: str,
+        variables: dict[str, Any] | None,
+        operation_name: str | None,
+        *,
+        authorization: str | None,
+        client_address: str,
+        request_id: str,
+    ) -> AsyncGenerator[dict[str, Any] | None, None]:
+        """The responses to one subscription; None is a heartbeat."""
+
 
 class ServiceTransport:
     """Asks a service in this process through its own front: callers, limits and masked errors."""
@@ -55,19 +68,29 @@ class ServiceTransport:
 
     async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
         """Execute the request's operation."""
-        payload = await self._subgraph.execute(
-            request.operation,
-            dict(request.variables),
-            None,
-            authorization=request.headers.get("authorization"),
-            # The router's word, with the proxies taken off that it was told of.
-            client_address=request.headers.get("x-forwarded-for", ""),
-            request_id=request.headers.get("x-request-id", ""),
-        )
+        payload = await self._subgraph.execute(request.operation, dict(request.variables), None, **_sender(request))
         return SubgraphResponse(payload=payload)
+
+    async def subscribe(self, request: SubgraphRequest, /) -> AsyncGenerator[SubgraphResponse, None]:
+        """Execute the request's subscription, event by event."""
+        responses = self._subgraph.subscribe(request.operation, dict(request.variables), None, **_sender(request))
+        async with aclosing(responses):
+            async for payload in responses:
+                if payload is not None:
+                    yield SubgraphResponse(payload=payload)
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def _sender(request: SubgraphRequest) -> dict[str, Any]:
+    """Who sent a request, and from where."""
+    return {
+        "authorization": request.headers.get("authorization"),
+        # The router's word, with the proxies taken off that it was told of.
+        "client_address": request.headers.get("x-forwarded-for", ""),
+        "request_id": request.headers.get("x-request-id", ""),
+    }
 
 
 class OneProcess:
@@ -88,11 +111,18 @@ class OneProcess:
         self.draining = False
         self.watch = front.watch
         self.refuse = front.refuse
+        self._end_subscriptions = front.end_streams
         self._lifespan = Starlette(lifespan=self._live)
 
     def wants_body(self, method: str, path: str) -> bool:
         """Whether the method is one whose requests have bodies."""
         return method not in BODILESS_METHODS
+
+    def end_streams(self) -> None:
+        """Ends what has no end of its own: the router's subscriptions, and the services' streams."""
+        self._end_subscriptions()
+        for app in self._services.values():
+            app.state.streams.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""

@@ -32,6 +32,7 @@ from subgraphs.shared.migrations import migrate
 from subgraphs.shared.problems import problem_of_status
 from subgraphs.shared.request_log import add_request_fields
 from subgraphs.shared.settings import ServiceSettings
+from subgraphs.shared.streaming import Streams
 from trifolio.errors import RouterError
 from trifolio.limits import Limits
 from trifolio.server.descriptors import with_descriptors
@@ -39,8 +40,9 @@ from trifolio.server.edge import PlainEdge, RawHeaders
 from trifolio.server.listening import Server
 from trifolio.server.log import JsonFormatter
 
-LIMITS = Limits(body_bytes_max=1_048_576)
-"""What clients may send and hold open: as at the router, but bodies of 1 MiB, the largest that a service reads."""
+LIMITS = Limits(body_bytes_max=1_048_576, connections_per_address_max=12_000)
+"""What clients may send and hold open: as at the router, but bodies of 1 MiB, the largest that a service reads, and of
+one address as many connections as a router has subscriptions, each of which has a connection of its own."""
 PRIVATE_UMASK = 0o077
 """What a process of the brokerage writes is for its own user: databases, logs, keys."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -82,7 +84,13 @@ class Edge(PlainEdge):
         self.limits = with_descriptors(LIMITS)
         state = getattr(app, "state", None)
         self.trusted_proxies = getattr(state, "trusted_proxies", 0)
+        self._streams: Streams | None = getattr(state, "streams", None)
         self._problem_types: str = getattr(state, "problem_types", ERROR_PAGE_PATH)
+
+    def end_streams(self) -> None:
+        """Ends what has no end of its own."""
+        if self._streams is not None:
+            self._streams.end()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """One ASGI connection."""
@@ -184,7 +192,8 @@ def _server(app: Any, host: str, port: int, log: Path | None = None) -> _Server:
         server_header=False,
         # Who the client is, is believed beside the router's secret only.
         proxy_headers=False,
-        ws="none",
+        # Of services alone nobody answers one; the router in the same process does.
+        ws="trifolio.server.websocket:WebSocketProtocol" if hasattr(app, "refuse") else "none",
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
     )
     # What is there at the start stays: the garbage collector need not look at it again and again.

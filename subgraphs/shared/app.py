@@ -34,6 +34,7 @@ from subgraphs.shared.openapi import PROBES, finish_document
 from subgraphs.shared.problems import Problem, install_problem_handlers, problem_response, problem_responses
 from subgraphs.shared.request_log import logged_request, note_request
 from subgraphs.shared.settings import ServiceSettings
+from subgraphs.shared.streaming import Streams
 
 LOGGER = logging.getLogger(__name__)
 ACCESS_LOGGER = logging.getLogger("subgraphs.access")
@@ -74,6 +75,7 @@ class ServiceParts:
     subgraph: Subgraph[Any]
     verifier: TokenVerifier
     database: Database
+    streams: Streams
     metrics: Sequence[Metric] = ()
     background: Sequence[Background] = ()
     hourly: Sequence[Background] = ()
@@ -85,7 +87,8 @@ class ServiceParts:
 def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     """The service's application.
 
-    For a router in the same process `app.state` has `subgraph`, which answers GraphQL in memory, `metrics`, and
+    Whoever serves it calls `app.state.streams.end` before it waits for requests to end. For a router in the same
+    process `app.state` has `subgraph`, which answers GraphQL in memory, `metrics`, and
     `require_usable`, which raises what /ready answers.
     """
     suffix, clock = f"/{settings.service}" if settings.in_process else "", ClockWatch()
@@ -106,12 +109,13 @@ def build_app(parts: ServiceParts, settings: ServiceSettings) -> FastAPI:
     app.state.problem_types = settings.problem_types_url or f"{ERROR_PAGE_PATH}{suffix}"
     app.state.verifier, app.state.subgraph = parts.verifier, parts.subgraph
     app.state.require_usable = parts.database.require_usable
-    app.state.metrics = parts.metrics
+    app.state.metrics = (*parts.metrics, _streams_metric(parts.streams))
+    app.state.streams = parts.streams
     secrets = settings.router_secret_values()
     app.state.router_secrets = tuple(secret.encode() for secret in secrets)
     app.state.trusted_proxies = settings.trusted_proxies or 0
     install_problem_handlers(app)
-    health = _health_routes(parts.database, (*parts.metrics, _clock_metric(clock)))
+    health = _health_routes(parts.database, (*app.state.metrics, _clock_metric(clock)))
     app.router.routes += [*parts.routes.routes, *health.routes]
     requests = partial(
         _Requests,
@@ -215,6 +219,11 @@ def _clock_metric(clock: ClockWatch) -> Metric:
 
     text = "Steps of this machine's clock by more than 5 seconds; nothing stops for them, but somebody should look."
     return Metric("trifolio_clock_steps_total", "counter", text, steps)
+
+
+def _streams_metric(streams: Streams) -> Metric:
+    text = "Streams that are open: subscriptions, and server-sent events."
+    return Metric("trifolio_streams", "gauge", text, streams.count)
 
 
 def _watching(clock: ClockWatch) -> Background:

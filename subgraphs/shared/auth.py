@@ -221,13 +221,7 @@ class TokenVerifier:
         token = token.strip()
         if scheme.lower() != "bearer" or not token or len(token) > TOKEN_CHARACTERS_MAX:
             raise Refusal(INVALID_TOKEN, "Send Authorization: Bearer <token>.")
-        remembered = self._verified.get(token)
-        if remembered is None:
-            remembered = await self._verify(token)
-            if len(self._verified) >= VERIFIED_TOKENS_MAX:
-                self._verified.clear()
-            self._verified[token] = remembered
-        caller, not_before, expires = remembered
+        caller, not_before, expires = await self._remembered(token)
         now = self._seconds()
         if now >= expires + CLOCK_SKEW_S:
             self._verified.pop(token, None)
@@ -237,6 +231,28 @@ class TokenVerifier:
         if caller.session is not None and caller.session in self._ended:
             raise Refusal(INVALID_TOKEN, "The session has ended. Log in again.")
         return caller
+
+    async def left_s(self, authorization: str | None) -> float | None:
+        """For how many seconds the header goes on naming its caller, as far as is known; None without a header.
+
+        Raises:
+            Refusal: as `caller` does, once it no longer does.
+        """
+        if authorization is None:
+            return None
+        await self.caller(authorization)
+        _, _, expires = await self._remembered(authorization.partition(" ")[2].strip())
+        return max(expires + CLOCK_SKEW_S - self._seconds(), 0.0)
+
+    async def _remembered(self, token: str) -> tuple[Caller, float, float]:
+        """Whose token it is, and from when to when: verified once."""
+        remembered = self._verified.get(token)
+        if remembered is None:
+            remembered = await self._verify(token)
+            if len(self._verified) >= VERIFIED_TOKENS_MAX:
+                self._verified.clear()
+            self._verified[token] = remembered
+        return remembered
 
     async def _verify(self, token: str) -> tuple[Caller, float, float]:
         try:

@@ -11,13 +11,19 @@ An entity is a type with a classmethod
 
 that takes nothing from a representation but its key and decides in SQL what the viewer may see. A representation that
 is no object, lacks its type or names no entity fails alone.
+
+A subscription is executed by Strawberry, event by event. Over HTTP it is asked for by `Accept: text/event-stream` and
+answered in graphql-sse's mode of distinct connections, which is the endpoint's own POST, with its secret and its
+headers; Strawberry's handler of WebSockets would need a handshake and a second way to say who asks. What ends a stream
+for a reason, such as a token that expires, is a last event without data.
 """
 
 import functools
 import hmac
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -34,6 +40,7 @@ from graphql import (
     ValidationRule,
     parse,
 )
+from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ParserCache, ValidationCache
@@ -43,6 +50,7 @@ from strawberry.federation.schema import FederationAny
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import ExecutionContext
+from strawberry.types.graphql import OperationType
 
 from subgraphs.shared.auth import ANONYMOUS, Caller, TokenVerifier, require_user
 from subgraphs.shared.errors import (
@@ -59,12 +67,14 @@ from subgraphs.shared.graphql_execution import CompiledOperations
 from subgraphs.shared.graphql_types import SCALARS
 from subgraphs.shared.request_log import logged_request, note_request
 from subgraphs.shared.statuses import status_of
+from subgraphs.shared.streaming import Streams
 from subgraphs.shared.texts import text_refusal
 
 S = TypeVar("S")
 _QUALITY = re.compile(r"[01](\.\d{0,3})?")
 LOGGER = logging.getLogger(__name__)
 
+ONE_ANSWER = frozenset({OperationType.QUERY, OperationType.MUTATION})
 FEDERATION_VERSION: Literal["2.9"] = "2.9"
 DOCUMENT_TOKENS_MAX = 10_000
 """A federated portfolio query has about 100 tokens; the router batches, so a request may hold several."""
@@ -82,6 +92,10 @@ ROUTER_SECRET_HEADER = b"x-router-secret"
 JSON_TYPE = "application/json"
 RESPONSE_TYPE = "application/graphql-response+json"
 """GraphQL's own media type: under it a status says whether a request was executed (GraphQL over HTTP, section 6)."""
+EVENTS_TYPE = "text/event-stream"
+EVENTS_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+"""Nobody in between keeps events, or waits until there are more of them."""
+HEARTBEAT = b":\n\n"
 CLIENT_ADDRESS_HEADER = b"x-forwarded-for"
 ADDRESS_CHARACTERS_MAX = 64
 
@@ -145,6 +159,10 @@ class SubgraphSchema(strawberry.federation.Schema):
             ],
         )
 
+    async def execute(self, *args: Any, **options: Any) -> Any:
+        """As the base does, but what has one answer alone: a subscription raises InvalidOperationTypeError."""
+        return await super().execute(*args, **{"allowed_operation_types": ONE_ANSWER, **options})
+
     async def entities_resolver(  # type: ignore[override]  # the base resolves one at a time, in place
         self, info: strawberry.Info, representations: list[FederationAny]
     ) -> list[FederationAny]:
@@ -206,6 +224,8 @@ def client_error(error: GraphQLError, request_id: str) -> dict[str, Any]:
     original = error.original_error
     while isinstance(original, GraphQLError) and original.original_error is not None:
         original = original.original_error
+    if isinstance(original, MissingQueryError | CannotGetOperationTypeError | InvalidOperationTypeError):
+        original = Refusal(MALFORMED_REQUEST, "Send an operation of this kind; its name if there are several.")
     if isinstance(original, Exception):
         original = text_refusal(original) or original
     shown: dict[str, Any] = {"message": error.message}
@@ -236,8 +256,9 @@ def _document_code(error: GraphQLError) -> str:
 class Subgraph(Generic[S]):
     """A schema with its service: answers one GraphQL request, over HTTP or in memory."""
 
-    def __init__(self, schema: SubgraphSchema, service: S, verifier: TokenVerifier) -> None:
+    def __init__(self, schema: SubgraphSchema, service: S, verifier: TokenVerifier, streams: Streams) -> None:
         self.schema = schema
+        self._streams = streams
         self._operations = CompiledOperations(schema, rules=schema.rules, tokens_max=DOCUMENT_TOKENS_MAX)
         self._service = service
         self._verifier = verifier
@@ -283,6 +304,51 @@ class Subgraph(Generic[S]):
             response["errors"] = [client_error(error, request_id) for error in result.errors]
         return response
 
+    async def subscribe(
+        self,
+        query: str,
+        variables: dict[str, Any] | None = None,
+        operation_name: str | None = None,
+        *,
+        authorization: str | None = None,
+        client_address: str = "",
+        request_id: str = "",
+    ) -> AsyncGenerator[dict[str, Any] | None, None]:
+        """The responses to one subscription, one per event, and None for each heartbeat; arguments as for `execute`.
+
+        What refuses it or ends it for a reason is the last response; it has no data.
+        """
+        identity = await self._identity(authorization)
+        known = identity if isinstance(identity, Caller) else ANONYMOUS
+        note_request(caller_kind=known.kind, caller_id=known.id, operation=operation_text(query))
+        context = RequestContext(self._service, identity, client_address, request_id)
+        bearer = authorization if isinstance(identity, Caller) else None
+        try:
+            with self._streams.place(f"{known.kind} {known.id or client_address}"):
+                events = self._events(query, variables, context, operation_name)
+                async with aclosing(self._streams.paced(events, lambda: self._verifier.left_s(bearer))) as paced:
+                    async for response in paced:
+                        yield response
+        except Refusal as refusal:
+            error = client_error(GraphQLError(refusal.detail, original_error=refusal), request_id)
+            yield {"data": None, "errors": [error]}
+
+    async def _events(
+        self, query: str, variables: dict[str, Any] | None, context: RequestContext[S], operation_name: str | None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        try:
+            results: Any = await self.schema.subscribe(query, variables, context, operation_name=operation_name)
+            async with aclosing(results):
+                async for result in results:
+                    response: dict[str, Any] = {"data": result.data}
+                    if result.errors:
+                        response["errors"] = [client_error(error, context.request_id) for error in result.errors]
+                    yield response
+        except (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError):
+            yield _refused(MALFORMED_REQUEST, "Send a subscription, and its name if there are several operations.")
+        except GraphQLError as error:  # Strawberry raises here what it has as a result elsewhere: a text that is none
+            yield {"data": None, "errors": [client_error(error, context.request_id)]}
+
     async def _identity(self, authorization: str | None) -> Caller | Refusal:
         try:
             return await self._verifier.caller(authorization)
@@ -314,16 +380,22 @@ class GraphQLEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one HTTP request."""
         headers = dict(scope["headers"])
-        media_type = preferred_type(headers.get(b"accept", b"").decode("latin-1"))
-        code, body = await self._answer(scope, headers, receive, media_type)
+        accept = headers.get(b"accept", b"").decode("latin-1")
+        request = await self._request(scope, headers, receive)
+        if isinstance(request, _Request) and wants_events(accept):
+            await self._stream(request, scope, receive, send)
+            return
+        media_type = preferred_type(accept)
+        code, body = await self._answer(request, media_type) if isinstance(request, _Request) else request
         described = ((b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode()))
         start = {"type": "http.response.start", "status": code, "headers": described}
         await send(start)
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(
-        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, media_type: str
-    ) -> tuple[int, bytes]:
+    async def _request(
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
+    ) -> "_Request | tuple[int, bytes]":
+        """The router's request; or what refuses what is none."""
         if not shows_secret(headers, self._secrets):
             return _http_refusal(UNAUTHENTICATED, "This endpoint answers the router only.")
         if scope["method"] != "POST":
@@ -333,21 +405,52 @@ class GraphQLEndpoint:
         body = await _read_body(receive)
         if body is None:
             return _http_refusal(BODY_TOO_LARGE, f"Send at most {GRAPHQL_BODY_BYTES_MAX} bytes.")
-        request = _read_request(body)
-        if request is None:
+        operation = _read_request(body)
+        if operation is None:
             return _http_refusal(
                 MALFORMED_REQUEST, 'Send {"query": "...", "variables": {...}, "operationName": "..."}.'
             )
         authorization = headers.get(b"authorization")
-        response = await self._subgraph.execute(
-            *request,
-            authorization=None if authorization is None else authorization.decode("latin-1"),
-            client_address=_told_address(scope, headers),
-            request_id=scope.get("state", {}).get("request_id", ""),
+        return _Request(
+            operation,
+            {
+                "authorization": None if authorization is None else authorization.decode("latin-1"),
+                "client_address": _told_address(scope, headers),
+                "request_id": scope.get("state", {}).get("request_id", ""),
+            },
         )
+
+    async def _answer(self, request: "_Request", media_type: str) -> tuple[int, bytes]:
+        response = await self._subgraph.execute(*request.operation, **request.sender)
         if media_type == RESPONSE_TYPE and not _is_executed(response):
             return status_of(MALFORMED_REQUEST), orjson.dumps({"errors": response["errors"]})
         return 200, orjson.dumps(response)
+
+    async def _stream(self, request: "_Request", scope: Scope, receive: Receive, send: Send) -> None:
+        """Server-sent events, until the subscription ends or whoever asked has gone."""
+        responses = self._subgraph.subscribe(*request.operation, **request.sender)
+
+        async def written() -> AsyncGenerator[bytes, None]:
+            async with aclosing(responses):
+                async for response in responses:
+                    yield HEARTBEAT if response is None else b"event: next\ndata: " + orjson.dumps(response) + b"\n\n"
+            yield b"event: complete\ndata:\n\n"
+
+        response = StreamingResponse(written(), media_type=EVENTS_TYPE, headers=EVENTS_HEADERS)
+        await response(scope, receive, send)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What the router has sent: text, variables and name of an operation; and who and where it comes from."""
+
+    operation: tuple[str, dict[str, Any] | None, str | None]
+    sender: dict[str, Any]
+
+
+def wants_events(accept: str) -> bool:
+    """Whether an Accept header asks for server-sent events."""
+    return any(each.partition(";")[0].strip().lower() == EVENTS_TYPE for each in accept.split(","))
 
 
 def _is_executed(response: Mapping[str, Any]) -> bool:

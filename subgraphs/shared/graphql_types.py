@@ -81,6 +81,26 @@ CHANGES = (
 )
 """The description of Mutation, which every subgraph extends."""
 
+TELLS = (
+    "What is told as it happens. `cursor` says where an event stands: whoever was away subscribes again with the last "
+    "one as `after`, and is told first of all that has happened meanwhile, in order and once."
+)
+"""The description of Subscription, which every subgraph extends."""
+CURSOR = "Where the event stands, for `after`."
+"""The description of `cursor` of every event."""
+MISSED = (
+    "Whether events before this one are no longer kept, or never were: read anew what you show. There is nothing else "
+    "in such an event."
+)
+"""The description of `missed` of every event."""
+
+AfterEvent = Annotated[
+    str | None,
+    strawberry.argument(
+        description="`cursor` of the last event that you have: you get what came after it. Without it, from now on."
+    ),
+]
+"""The argument `after` of every subscription to one's own."""
 After = Annotated[
     str | None,
     strawberry.argument(description="`endCursor` of the page before; without it, the first page."),

@@ -60,6 +60,11 @@ class ServiceSettings(BaseSettings):
     events_kept_days: int = Field(default=7, ge=1)
     """How long an event can be caught up with: who was away for longer is told that some are missing, and reads anew
     what they show. An order leaves some eight events of about 150 bytes."""
+    streams_max: int = Field(default=10_000, ge=1)
+    """How many streams (subscriptions, server-sent events) one process has at a time: each is a connection, and some
+    20 kB."""
+    streams_per_caller_max: int = Field(default=1_000, ge=1)
+    """How many of them one user has, or one address without a token: behind one may be an office of hundreds."""
     access_log: bool = True
     """Whether every request gets a line in the log: method, path, status, time, request id, caller and operation."""
     in_process: bool = False

@@ -14,8 +14,11 @@ is PostgreSQL (`database`).
 """
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 LOOK_S = 10.0
 """10 seconds: how late a reader is at most that was not woken, as another process was killed between its commit and the
@@ -74,6 +77,26 @@ class Wakening:
                 if not waiters:
                     del self._waiting[topic]
 
-    def __len__(self) -> int:
-        """How many topics somebody waits for."""
-        return len(self._waiting)
+    @property
+    def waiters(self) -> int:
+        """How many readers wait, each counted once for each of its topics."""
+        return sum(map(len, self._waiting.values()))
+
+
+class SharedRead(Generic[T]):
+    """What readers that are woken together read once, for all of them."""
+
+    def __init__(self, read: Callable[[], Awaitable[T]]) -> None:
+        self._read = read
+        self._coming: asyncio.Task[T] | None = None
+
+    async def get(self) -> T:
+        """What there is now: a read that begins after this call, or that another call has asked for and not begun."""
+        if self._coming is None:
+            self._coming = asyncio.create_task(self._begin())
+        return await asyncio.shield(self._coming)
+
+    async def _begin(self) -> T:
+        await asyncio.sleep(0)  # whoever was woken as well asks by then
+        self._coming = None
+        return await self._read()

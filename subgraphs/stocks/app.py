@@ -12,6 +12,7 @@ from subgraphs.shared.graphql import Subgraph
 from subgraphs.shared.metrics import Metric
 from subgraphs.shared.peers import Peer
 from subgraphs.shared.sessions import EndedSessions, RemoteIssuer
+from subgraphs.shared.streaming import Streams
 from subgraphs.shared.transport import HttpTransport, Transport
 from subgraphs.stocks import rules
 from subgraphs.stocks.bodies import OrderProblem
@@ -88,12 +89,14 @@ def create_app(
     feeder = Feeder(market, _source(settings, clock), opened, interval_ms=settings.feed_interval_ms)
     use_cases = UseCases(StocksService(opened), orders, market, saga)
     background: tuple[Background, ...] = (saga.driver.run, feeder.run, ended.run) if settings.loops else ()
+    streams = Streams(streams_max=settings.streams_max, per_caller_max=settings.streams_per_caller_max)
     app = build_app(
         ServiceParts(
             title="Stocks",
             description=DESCRIPTION,
             routes=routes(use_cases),
-            subgraph=Subgraph(schema, use_cases, verifier),
+            subgraph=Subgraph(schema, use_cases, verifier, streams),
+            streams=streams,
             verifier=verifier,
             database=opened,
             metrics=(*_metrics(saga), ended.metric),

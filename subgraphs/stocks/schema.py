@@ -1,5 +1,7 @@
 """The GraphQL face: stocks, a user's holdings and orders, what remains of a mandate, and the mutations on orders."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated
 
 import strawberry
@@ -8,11 +10,15 @@ from subgraphs.shared.errors import INVALID_REQUEST, Refusal
 from subgraphs.shared.graphql import SubgraphSchema
 from subgraphs.shared.graphql_types import (
     CHANGES,
+    CURSOR,
     ERRORS,
     IDEMPOTENCY_KEY,
+    MISSED,
     READS,
     REPLAYED,
+    TELLS,
     After,
+    AfterEvent,
     Connection,
     DecimalText,
     First,
@@ -211,6 +217,62 @@ class Mutation:
         return SetCommitmentPayload(stockholding=None if holding is None else holding_node(holding), errors=errors)
 
 
+@strawberry.type(description="That an order has changed.")
+class OrderEvent:
+    """A change of an order that the caller owns or has placed."""
+
+    cursor: str = strawberry.field(description=CURSOR)
+    missed: bool = strawberry.field(description=MISSED)
+    order: Order | None = strawberry.field(description="The order as it stands; null if `missed`.")
+
+
+@strawberry.type(description="That a holding has changed.")
+class HoldingEvent:
+    """A change of one of the caller's holdings."""
+
+    cursor: str = strawberry.field(description=CURSOR)
+    missed: bool = strawberry.field(description=MISSED)
+    holding: StockHolding | None = strawberry.field(
+        description="The holding as it stands, empty or not; null if `missed`."
+    )
+
+
+@strawberry.type(description=TELLS)
+class Subscription:
+    """The subscriptions of stocks."""
+
+    @strawberry.subscription(description="Each stock when its price has moved, with its newest price. For everybody.")
+    async def price_ticked(
+        self,
+        info: Info,
+        symbols: Annotated[
+            list[str] | None,
+            strawberry.argument(description="The stocks with these symbols alone, at most 100; without it, all."),
+        ] = None,
+    ) -> AsyncGenerator[Stock, None]:
+        """Prices as they come; public."""
+        async with aclosing(info.context.service.market.ticked(symbols)) as ticked:
+            async for stock in ticked:
+                yield stock_node(stock)
+
+    @strawberry.subscription(description="Each order that the caller owns or has placed, when it changes.")
+    async def order_changed(self, info: Info, after: AfterEvent = None) -> AsyncGenerator[OrderEvent, None]:
+        """The caller's orders as they move on."""
+        async with aclosing(info.context.service.orders.changes(info.context.user, after)) as changes:
+            async for change in changes:
+                order = change.entity
+                node = None if order is None else (await order_nodes(info, [order]))[order.id]
+                yield OrderEvent(cursor=change.cursor, missed=change.missed, order=node)
+
+    @strawberry.subscription(description="Each of the caller's holdings, when shares of it come, go or are set aside.")
+    async def holding_changed(self, info: Info, after: AfterEvent = None) -> AsyncGenerator[HoldingEvent, None]:
+        """The caller's holdings as they change."""
+        async with aclosing(info.context.service.stocks.changes(info.context.user, after)) as changes:
+            async for change in changes:
+                node = None if change.entity is None else holding_node(change.entity)
+                yield HoldingEvent(cursor=change.cursor, missed=change.missed, holding=node)
+
+
 async def _place(info: Info, input: PlaceOrderInput) -> PlacedOrder:
     caller, use_cases = info.context.user, info.context.service
     intent = OrderIntent(
@@ -239,5 +301,8 @@ async def _recommit(info: Info, input: SetCommitmentInput) -> Holding:
 
 
 schema = SubgraphSchema(
-    query=Query, mutation=Mutation, types=[User, Authorization, Stock, StockHolding, Order, Statement]
+    query=Query,
+    mutation=Mutation,
+    subscription=Subscription,
+    types=[User, Authorization, Stock, StockHolding, Order, Statement],
 )

@@ -5,13 +5,14 @@ before it and whose condition it crosses is triggered by compare-and-set. An ord
 lock and looks at the ticks it has missed, so no order ever misses a tick, and none is triggered twice.
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 
 from subgraphs.shared.audit import AuditEntry, record
 from subgraphs.shared.auth import Caller, require_service
 from subgraphs.shared.database import Connection, Database
-from subgraphs.shared.errors import INVALID_PRICE, FieldError, Refusal
+from subgraphs.shared.errors import INVALID_PRICE, INVALID_REQUEST, FieldError, Refusal
+from subgraphs.shared.wakening import SharedRead
 from subgraphs.stocks import store, store_orders
 from subgraphs.stocks.companies import Company
 from subgraphs.stocks.rules import INTERVAL_MS, MARKET_CLOSED, UNKNOWN_STOCK, Day, Interval, Kept, Quote, Stock, Tick
@@ -21,6 +22,10 @@ from subgraphs.stocks.rules_sessions import Sessions, date_of
 from subgraphs.stocks.tables import audit_log
 
 DEFAULT_KEPT = Kept()
+TICKED = "ticked"
+"""What is woken when any price has moved; with a space and a symbol, when that stock's has."""
+SYMBOLS_MAX = 100
+"""100 symbols: what one subscriber names; who wants more gets all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class MarketService:
         self._database = database
         self._kept = kept
         self.sessions = sessions
+        self._prices = SharedRead(self._read_prices)
 
     async def list_companies(self, companies: Iterable[Company]) -> None:
         """Lists the companies that are not listed yet, each at its first price, with all its shares in the market."""
@@ -63,6 +69,36 @@ class MarketService:
         """Each symbol's last stored tick: where a feed goes on."""
         async with self._database.reading() as connection:
             return await store.stored_seqs(connection)
+
+    async def ticked(self, symbols: Sequence[str] | None) -> AsyncGenerator[Stock, None]:
+        """The stocks with those symbols, or all, each when its price has moved, for ever; public.
+
+        A price that is no longer the newest when somebody gets to it is left out. All who are woken together read once.
+
+        Raises:
+            Refusal: `invalid-request` for no symbols or too many, `unknown-stock`; before the first stock.
+        """
+        if symbols is not None and not 1 <= len(symbols) <= SYMBOLS_MAX:
+            message = f"Name 1 to {SYMBOLS_MAX} symbols, or none at all for every stock."
+            raise Refusal(INVALID_REQUEST, message, fields=(FieldError("symbols", message),))
+        topics = [TICKED] if symbols is None else [f"{TICKED} {symbol}" for symbol in symbols]
+        with self._database.wakening.waiting(*topics) as waiter:
+            prices = await self._prices.get()
+            if symbols is not None and not prices.keys() >= set(symbols):
+                raise Refusal(UNKNOWN_STOCK)
+            seen = {symbol: prices[symbol].quote.seq for symbol in symbols or prices}
+            while True:
+                await waiter.wait()
+                prices = await self._prices.get()
+                for symbol in symbols or sorted(prices):
+                    stock = prices[symbol]
+                    if stock.quote.seq > seen.get(symbol, -1):
+                        seen[symbol] = stock.quote.seq
+                        yield stock
+
+    async def _read_prices(self) -> dict[str, Stock]:
+        async with self._database.reading() as connection:
+            return await store.all_stocks(connection)
 
     async def now(self) -> int:
         """The database's time in milliseconds."""
@@ -148,6 +184,7 @@ async def _store(connection: Connection, stock: Stock, quote: Quote) -> StoredTi
     day = stock.day.with_price(quote.last) if same_day else Day.opened(date, quote.last)
     previous_close = stock.previous_close if same_day else stock.day.close
     await store.store_tick(connection, stock, quote, day, previous_close)
+    connection.wakes.update((TICKED, f"{TICKED} {stock.symbol}"))
     triggered = []
     for order_id in await store_orders.crossed_ids(connection, stock.id, quote):
         order = await store_orders.lock_order(connection, order_id)

@@ -143,6 +143,11 @@ async def stocks_after(connection: Connection, symbol: str | None, limit: int) -
     return [_stock(row) for row in await rows_of(connection, statement)]
 
 
+async def all_stocks(connection: Connection) -> dict[str, Stock]:
+    """Every stock, by symbol."""
+    return {row[1]: _stock(row) for row in await rows_of(connection, _SELECT_STOCK)}
+
+
 async def stock_by_id(connection: Connection, stock_id: str) -> Stock | None:
     """A stock with its latest price."""
     row = await row_of(connection, _STOCK_BY_ID, {"key": stock_id})

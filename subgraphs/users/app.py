@@ -13,6 +13,7 @@ from subgraphs.shared.graphql import Subgraph
 from subgraphs.shared.metrics import Metric
 from subgraphs.shared.peers import Peer
 from subgraphs.shared.sessions import EndedSessions
+from subgraphs.shared.streaming import Streams
 from subgraphs.shared.transport import HttpTransport, Transport
 from subgraphs.users import rules, rules_authorizations
 from subgraphs.users.bodies import AuthorizationProblem
@@ -57,11 +58,13 @@ def create_app(
     closing: list[Close] = [passwords.close, transport.close]
     if database is None:
         closing.append(opened.close)
+    streams = Streams(streams_max=settings.streams_max, per_caller_max=settings.streams_per_caller_max)
     parts = ServiceParts(
         title="Users",
         description="User accounts, and the authorizations that investors give to brokers.",
         routes=routes_of(use_cases, settings.published_keys()),
-        subgraph=Subgraph(schema, use_cases, verifier),
+        subgraph=Subgraph(schema, use_cases, verifier, streams),
+        streams=streams,
         verifier=verifier,
         database=opened,
         metrics=[_unfinished(use_cases), ended.metric],

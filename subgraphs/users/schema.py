@@ -3,6 +3,8 @@
 `python -m subgraphs.users.schema` writes `schema.graphql` beside this file; a test proves that it is up to date.
 """
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated
 
 import strawberry
@@ -10,11 +12,15 @@ import strawberry
 from subgraphs.shared.graphql import RequestContext, SubgraphSchema, once_per_operation, write_sdl
 from subgraphs.shared.graphql_types import (
     CHANGES,
+    CURSOR,
     ERRORS,
     IDEMPOTENCY_KEY,
+    MISSED,
     READS,
     REPLAYED,
+    TELLS,
     After,
+    AfterEvent,
     Connection,
     DecimalText,
     FirstOrDefault,
@@ -340,8 +346,39 @@ async def _revoke_authorization(context: RequestContext[UseCases], given: Revoke
     return Authorization.of(await context.service.saga.revoke(context.user, given.id, cascade=given.cascade))
 
 
+@strawberry.type(description="That a mandate has changed.")
+class AuthorizationEvent:
+    """A change of a mandate that the caller gave or was given."""
+
+    cursor: str = strawberry.field(description=CURSOR)
+    missed: bool = strawberry.field(description=MISSED)
+    authorization: Authorization | None = strawberry.field(description="The mandate as it stands; null if `missed`.")
+
+
+@strawberry.type(description=TELLS)
+class Subscription:
+    """The subscriptions of users."""
+
+    @strawberry.subscription(
+        description="Each mandate that the caller gave or was given, when it changes. That its window begins is no "
+        "event."
+    )
+    async def authorization_changed(
+        self, info: Info, after: AfterEvent = None
+    ) -> AsyncGenerator[AuthorizationEvent, None]:
+        """The caller's mandates as they change."""
+        async with aclosing(info.context.service.authorizations.changes(info.context.user, after)) as changes:
+            async for change in changes:
+                node = None if change.entity is None else Authorization.of(change.entity)
+                yield AuthorizationEvent(cursor=change.cursor, missed=change.missed, authorization=node)
+
+
 schema = SubgraphSchema(
-    Query, mutation=Mutation, types=[User, Authorization], rules=[once_per_operation("register", "login", "refresh")]
+    Query,
+    mutation=Mutation,
+    subscription=Subscription,
+    types=[User, Authorization],
+    rules=[once_per_operation("register", "login", "refresh")],
 )
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from subgraphs.shared.errors import codes_in
 from subgraphs.shared.graphql import Subgraph
 from subgraphs.shared.peers import Peer
 from subgraphs.shared.sessions import EndedSessions, RemoteIssuer
+from subgraphs.shared.streaming import Streams
 from subgraphs.shared.transport import HttpTransport, Transport
 from subgraphs.wallet import rules
 from subgraphs.wallet.routes import routes
@@ -59,12 +60,14 @@ def create_app(
         refusal_retention_days=settings.refusal_retention_days,
         events_kept_days=settings.events_kept_days,
     )
+    streams = Streams(streams_max=settings.streams_max, per_caller_max=settings.streams_per_caller_max)
     app = build_app(
         ServiceParts(
             title="Wallet",
             description=DESCRIPTION,
             routes=routes(service),
-            subgraph=Subgraph(schema, service, verifier),
+            subgraph=Subgraph(schema, service, verifier, streams),
+            streams=streams,
             verifier=verifier,
             database=opened,
             metrics=(ended.metric,),

@@ -1,6 +1,7 @@
 """The GraphQL face: a user's balances and transactions, deposits and withdrawals, and what remains of a mandate."""
 
-from collections.abc import Collection
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
 from enum import Enum
 from typing import Annotated, Any, Literal, cast
 
@@ -12,12 +13,16 @@ from subgraphs.shared.errors import NOT_FOUND, Refusal
 from subgraphs.shared.graphql import RequestContext, SubgraphSchema
 from subgraphs.shared.graphql_types import (
     CHANGES,
+    CURSOR,
     ERRORS,
     FOR_THE_USER_ALONE,
     IDEMPOTENCY_KEY,
+    MISSED,
     READS,
     REPLAYED,
+    TELLS,
     After,
+    AfterEvent,
     Connection,
     DecimalText,
     First,
@@ -363,4 +368,30 @@ def _authorization(authorization_id: str, commitment: rules.Commitment | None) -
     return Authorization(id=strawberry.ID(authorization_id), remaining_capital=money)
 
 
-schema = SubgraphSchema(query=Query, mutation=Mutation, types=[User, Authorization, Transaction])
+@strawberry.type(description="That a balance has changed.")
+class BalanceEvent:
+    """A change of the caller's money in one currency."""
+
+    cursor: str = strawberry.field(description=CURSOR)
+    missed: bool = strawberry.field(description=MISSED)
+    balance: Balance | None = strawberry.field(description="The balance as it stands; null if `missed`.")
+
+
+@strawberry.type(description=TELLS)
+class Subscription:
+    """The subscriptions of the wallet."""
+
+    @strawberry.subscription(
+        description="Each of the caller's balances, when money of its currency comes, goes or is set aside."
+    )
+    async def balance_changed(self, info: Info, after: AfterEvent = None) -> AsyncGenerator[BalanceEvent, None]:
+        """The caller's balances as they change."""
+        async with aclosing(info.context.service.changes(info.context.user, after)) as changes:
+            async for change in changes:
+                node = None if change.entity is None else _balance(change.entity)
+                yield BalanceEvent(cursor=change.cursor, missed=change.missed, balance=node)
+
+
+schema = SubgraphSchema(
+    query=Query, mutation=Mutation, subscription=Subscription, types=[User, Authorization, Transaction]
+)

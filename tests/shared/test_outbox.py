@@ -161,7 +161,7 @@ async def test_a_follower_hears_from_now_on(database: Database, monkeypatch: pyt
     await change(database, ("ann", "order", "o2"))
     assert await follower.next() == at(5, "O2")
     await follower.close()
-    assert len(database.wakening) == 0
+    assert database.wakening.waiters == 0
 
 
 async def test_a_follower_catches_up_with_more_than_one_read(database: Database) -> None:

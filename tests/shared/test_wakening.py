@@ -50,7 +50,7 @@ async def test_a_wake_reaches_those_who_wait_for_its_topic() -> None:
         assert await both.wait(PATIENCE_S)
         assert not await other.wait(SHORT_S)
         assert not await both.wait(SHORT_S), "a wake ends one wait"
-    assert len(wakening) == 0
+    assert wakening.waiters == 0
 
 
 async def test_a_wake_that_comes_while_the_reader_reads_is_kept() -> None:

@@ -11,6 +11,7 @@ from graphql import NoSchemaIntrospectionCustomRule
 
 from subgraphs.shared.auth import ANONYMOUS, Caller
 from subgraphs.shared.graphql import GraphQLEndpoint, Subgraph, SubgraphSchema
+from subgraphs.shared.streaming import Streams
 from subgraphs.stocks.schema import schema as stocks
 from subgraphs.users.schema import schema as users
 from subgraphs.wallet.schema import schema as wallet
@@ -69,12 +70,18 @@ class Nobody:
         """An anonymous caller."""
         return ANONYMOUS
 
+    async def left_s(self, _authorization: str | None) -> float | None:
+        """For ever."""
+        return None
+
 
 class Served:
     """A service's endpoint, and nothing of the service."""
 
     def __init__(self, schema: SubgraphSchema) -> None:
-        self._endpoint = GraphQLEndpoint(Subgraph(schema, None, Nobody()), [SECRET])  # type: ignore[arg-type] # it is one
+        streams = Streams(streams_max=1, per_caller_max=1)
+        subgraph = Subgraph(schema, None, Nobody(), streams)  # type: ignore[arg-type] # it is one
+        self._endpoint = GraphQLEndpoint(subgraph, [SECRET])
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One ASGI connection."""
