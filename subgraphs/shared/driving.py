@@ -8,6 +8,10 @@ because every move may be repeated; leases keep them apart because that is cheap
     request   row -> move -> move -> ... done, or no time left for another call: postponed, and the loop has it
     loop      end what is overdue; lease what is due; the same for each row, without waiting: postponed where it stops
 
+Between its rounds the loop waits until a row is due, as rows say when, and no longer than `LOOP_PAUSE_MS_MAX`: for what
+nobody has told it of, such as a mandate whose end has come, or a row that a process which was killed has left. What
+makes a row due at once, such as a price that triggers an order, wakes it (`wakening`).
+
 What differs from saga to saga, which move follows which state, is the saga's: see the table in each `saga.py`.
 """
 
@@ -18,6 +22,7 @@ from typing import Generic, Protocol, TypeVar
 
 from subgraphs.shared.clocks import Patience, Seconds
 from subgraphs.shared.peers import PEER_TIMEOUT_S, PeerRefused, PeerUnavailable
+from subgraphs.shared.wakening import Wakening
 
 RowT = TypeVar("RowT")
 
@@ -27,7 +32,10 @@ LEASE_MS = 2_000
 REQUEST_DRIVE_MS = LEASE_MS
 """How long a request drives its row before it answers 202; the row is leased to it for as long."""
 
-LOOP_INTERVAL_MS = 100
+LOOP_PAUSE_MS_MIN = 50
+"""50 ms: a row that is due and that another replica has in its hands is looked for again after that."""
+LOOP_PAUSE_MS_MAX = 1_000
+"""1 second: how late what time alone decides may be seen. A round that finds nothing is three short reads."""
 
 ROWS_PER_STEP_MAX = 32
 """Rows that one round of the loop drives side by side."""
@@ -64,6 +72,10 @@ class Saga(Protocol[RowT]):
         """Ends the lease; the row is due again after the pause."""
         ...
 
+    async def due_in_ms(self) -> int | None:
+        """How long it is until a row is due that nobody has; None where there is none."""
+        ...
+
     def key(self, row: RowT) -> str:
         """The row's id."""
         ...
@@ -78,16 +90,20 @@ class Saga(Protocol[RowT]):
 
 
 class Driver(Generic[RowT]):
-    """Drives the rows of one saga. `step` is one round of the loop, `run` the loop."""
+    """Drives the rows of one saga. `step` is one round of the loop, `run` the loop, which a wake of `topic` hurries."""
 
     def __init__(
         self,
         saga: Saga[RowT],
+        wakening: Wakening,
+        topic: str,
         *,
         request_drive_ms: int = REQUEST_DRIVE_MS,
         monotonic: Seconds = time.monotonic,
     ) -> None:
         self._saga = saga
+        self._wakening = wakening
+        self._topic = topic
         self._request_drive_ms = request_drive_ms
         self.patience = Patience(monotonic=monotonic)
         """How long each row that a peer keeps waiting has waited."""
@@ -103,6 +119,7 @@ class Driver(Generic[RowT]):
                 return row
             if last_start is None or time.monotonic() + pause_ms / 1_000 >= last_start:
                 await self._saga.postpone(row, RETRY_MS_MIN)
+                self._wakening.wake([self._topic])
                 return row
             await asyncio.sleep(pause_ms / 1_000)
             pause_ms *= 2
@@ -121,10 +138,13 @@ class Driver(Generic[RowT]):
         return len(due)
 
     async def run(self) -> None:
-        """Steps for ever, with a short pause between the rounds."""
-        while True:
-            await self.step()
-            await asyncio.sleep(LOOP_INTERVAL_MS / 1_000)
+        """Steps for ever: when a row is due, when it is woken, and after a pause in any case."""
+        with self._wakening.waiting(self._topic) as waiter:
+            while True:
+                await self.step()
+                due_ms = await self._saga.due_in_ms()
+                pause_ms = LOOP_PAUSE_MS_MAX if due_ms is None else min(due_ms, LOOP_PAUSE_MS_MAX)
+                await waiter.wait(max(pause_ms, LOOP_PAUSE_MS_MIN) / 1_000)
 
     async def _drive(self, row: RowT, *, until: float | None = None) -> tuple[RowT, bool]:
         """Moves a row from state to state; and whether it came to where no driver is needed.

@@ -60,7 +60,7 @@ from subgraphs.stocks.rules_orders import (
     brings_something,
 )
 from subgraphs.stocks.service_orders import OrdersService, Placement
-from subgraphs.stocks.steps import OrderQueue, OrderSteps, Rollover
+from subgraphs.stocks.steps import ORDER_IS_DUE, OrderQueue, OrderSteps, Rollover
 
 LOGGER = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class OrderSaga:
         self._orders = orders
         self._peers = peers
         self.steps, self.queue = steps, queue
-        self.driver = Driver(self, request_drive_ms=request_drive_ms)
+        self.driver = Driver(self, database.wakening, ORDER_IS_DUE, request_drive_ms=request_drive_ms)
         self._just_verified: set[str] = set()
         """Orders whose first attempt to reserve is still to come, in the request that has verified their mandates."""
         self.alarms = 0
@@ -177,6 +177,10 @@ class OrderSaga:
     async def postpone(self, row: Order, pause_ms: int) -> None:
         """Gives it back to the loop."""
         await self.queue.postpone(row.id, pause_ms)
+
+    async def due_in_ms(self) -> int | None:
+        """When the next one is due."""
+        return await self.queue.due_in_ms()
 
     def key(self, row: Order) -> str:
         """Its id."""

@@ -19,6 +19,7 @@ from subgraphs.stocks.rules import INTERVAL_MS, MARKET_CLOSED, UNKNOWN_STOCK, Da
 from subgraphs.stocks.rules_orders import Order, OrderState, OrderType, limit_met, side_price
 from subgraphs.stocks.rules_pricing import spread_around
 from subgraphs.stocks.rules_sessions import Sessions, date_of
+from subgraphs.stocks.steps import ORDER_IS_DUE
 from subgraphs.stocks.tables import audit_log
 
 DEFAULT_KEPT = Kept()
@@ -190,6 +191,8 @@ async def _store(connection: Connection, stock: Stock, quote: Quote) -> StoredTi
         order = await store_orders.lock_order(connection, order_id)
         if order is not None and order.state is OrderState.WORKING and await _cross(connection, order, quote):
             triggered.append(order_id)
+    if triggered:
+        connection.wakes.add(ORDER_IS_DUE)
     return StoredTick(stock.symbol, quote, tuple(triggered))
 
 

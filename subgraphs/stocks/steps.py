@@ -35,6 +35,8 @@ from subgraphs.stocks.rules_orders import (
 )
 from subgraphs.stocks.tables import audit_log, outbox
 
+ORDER_IS_DUE = "an order is due"
+"""What is woken when an order needs a driver at once."""
 ORDER_EVENT = "order"
 """What events of orders are called: its investor gets them, and the broker who placed it."""
 
@@ -214,6 +216,12 @@ class OrderQueue:
         """Whether an order waits for a driver: a cheap look before taking a lease."""
         async with self._database.reading() as connection:
             return await store_orders.any_due(connection, await connection.now())
+
+    async def due_in_ms(self) -> int | None:
+        """How long it is until an order is due that nobody drives; None where no order needs a driver."""
+        async with self._database.reading() as connection:
+            due_at = await store_orders.next_due_at(connection)
+            return None if due_at is None else max(due_at - await connection.now(), 0)
 
     async def count_unfinished(self) -> int:
         """How many orders a driver has still to move on, due or not."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, and_, bindparam, case, delete, or_, select, update
+from sqlalchemy import BindParameter, and_, bindparam, case, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import Executable
 
@@ -87,8 +87,21 @@ _BY_KEY: BindParameter[Any] = bindparam("key")
 _BY_OWNER: BindParameter[Any] = bindparam("owner_id")
 _HELD = holdings.c.free + holdings.c.committed + holdings.c.reserved > 0
 
-# The statements of an order's way are built once: that spares two thirds of what they cost.
+# The statements of an order's way, and of a price's, are built once: that spares two thirds of what they cost.
 _STOCK_BY_ID = _SELECT_STOCK.where(stocks.c.id == _BY_KEY)
+_STOCK_BY_SYMBOL = _SELECT_STOCK.where(stocks.c.symbol == _BY_KEY)
+# On PostgreSQL the weaker lock does not make new orders wait, whose foreign keys look at the stock.
+_LOCKED_STOCK: Mapping[tuple[str, bool], Executable] = {
+    ("sqlite", False): _STOCK_BY_ID,
+    ("sqlite", True): _STOCK_BY_SYMBOL,
+    ("postgresql", False): _STOCK_BY_ID.with_for_update(key_share=True),
+    ("postgresql", True): _STOCK_BY_SYMBOL.with_for_update(key_share=True),
+}
+_SEQS_BY_SYMBOL = select(stocks.c.symbol, stocks.c.seq)
+_UPDATE_STOCK = update(stocks).where(stocks.c.id == _BY_KEY)
+_INSERT_TICK = insert(ticks)
+_UPDATE_DAY = update(day_bars).where(day_bars.c.stock_id == _BY_KEY, day_bars.c.day == bindparam("date"))
+_INSERT_DAY = insert(day_bars)
 _STOCKS_BY_ID = _SELECT_STOCK.where(stocks.c.id.in_(_BY_IDS))
 _HOLDING_TO_LOCK = _SELECT_HOLDING.where(holdings.c.id == _BY_KEY)
 _HOLDINGS_TO_LOCK = _SELECT_HOLDING.where(holdings.c.id.in_(_BY_IDS)).order_by(holdings.c.id)
@@ -168,18 +181,14 @@ async def stocks_by_symbol(connection: Connection, symbols: Iterable[str]) -> di
 
 async def lock_stock(connection: Connection, *, symbol: str | None = None, stock_id: str | None = None) -> Stock | None:
     """The stock, locked: nobody stores a tick of it, and no automated order on it starts working, meanwhile."""
-    where = stocks.c.symbol == symbol if symbol is not None else stocks.c.id == stock_id
-    statement = _SELECT_STOCK.where(where)
-    if connection.dialect == "postgresql":
-        # The weaker lock does not make new orders wait, whose foreign keys look at the stock.
-        statement = statement.with_for_update(key_share=True)
-    row = await row_of(connection, statement)
+    statement = _LOCKED_STOCK[connection.dialect, symbol is not None]
+    row = await row_of(connection, statement, {"key": stock_id if symbol is None else symbol})
     return None if row is None else _stock(row)
 
 
 async def stored_seqs(connection: Connection) -> dict[str, int]:
     """Each symbol's last stored tick."""
-    return {row[0]: row[1] for row in await rows_of(connection, select(stocks.c.symbol, stocks.c.seq))}
+    return {row[0]: row[1] for row in await rows_of(connection, _SEQS_BY_SYMBOL)}
 
 
 async def latest_seqs(connection: Connection) -> dict[str, int]:
@@ -211,14 +220,14 @@ async def store_tick(connection: Connection, stock: Stock, quote: Quote, day: Da
     """Stores one tick of the (locked) stock: the tick itself, the stock's quote, and its day."""
     await _insert_tick(connection, stock.id, quote)
     values = {**_quote_values(quote, day), "previous_close": previous_close}
-    await connection.execute(update(stocks).where(stocks.c.id == stock.id).values(values))
+    await connection.execute(_UPDATE_STOCK, {"key": stock.id, **values})
     await _save_day(connection, stock.id, day)
     await _save_bars(connection, stock.id, quote)
 
 
 async def _insert_tick(connection: Connection, stock_id: str, quote: Quote) -> None:
     tick = {"seq": quote.seq, "bid": quote.bid, "ask": quote.ask, "last": quote.last, "at": quote.at}
-    await connection.execute(ticks.insert().values(stock_id=stock_id, **tick))
+    await connection.execute(_INSERT_TICK, {"stock_id": stock_id, **tick})
 
 
 async def _save_bars(connection: Connection, stock_id: str, quote: Quote) -> None:
@@ -233,12 +242,12 @@ async def _save_bars(connection: Connection, stock_id: str, quote: Quote) -> Non
 @functools.cache
 def _save_bar(dialect: str) -> Executable:
     """A bar's first price, or one more."""
-    insert = sqlite.insert(bars) if dialect == "sqlite" else postgresql.insert(bars)
-    new = insert.excluded
+    added = sqlite.insert(bars) if dialect == "sqlite" else postgresql.insert(bars)
+    new = added.excluded
     high = case((new.high > bars.c.high, new.high), else_=bars.c.high)
     low = case((new.low < bars.c.low, new.low), else_=bars.c.low)
     changed = {"high": high, "low": low, "close": new.close}
-    return insert.on_conflict_do_update(index_elements=list(bars.primary_key), set_=changed)
+    return added.on_conflict_do_update(index_elements=list(bars.primary_key), set_=changed)
 
 
 async def bars_of(connection: Connection, stock_id: str, interval: Interval, limit: int) -> list[Bar]:
@@ -270,9 +279,8 @@ async def ticks_of(
 
 async def _save_day(connection: Connection, stock_id: str, day: Day) -> None:
     bar = {"open": day.open, "high": day.high, "low": day.low, "close": day.close}
-    key = and_(day_bars.c.stock_id == stock_id, day_bars.c.day == day.date)
-    if not (await connection.execute(update(day_bars).where(key).values(bar))).rowcount:
-        await connection.execute(day_bars.insert().values(stock_id=stock_id, day=day.date, **bar))
+    if not (await connection.execute(_UPDATE_DAY, {"key": stock_id, "date": day.date, **bar})).rowcount:
+        await connection.execute(_INSERT_DAY, {"stock_id": stock_id, "day": day.date, **bar})
 
 
 def _quote_values(quote: Quote, day: Day) -> dict[str, Any]:

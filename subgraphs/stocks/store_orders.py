@@ -3,7 +3,22 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from subgraphs.shared.database import Connection, insert_or_ignore
@@ -269,6 +284,14 @@ async def any_due(connection: Connection, now: int) -> bool:
     return await row_of(connection, statement) is not None
 
 
+async def next_due_at(connection: Connection) -> int | None:
+    """When the first of the orders that a driver has to move on is due and no longer leased; None without any."""
+    lease, attempt = orders.c.lease_until, orders.c.next_attempt_at
+    due_at = func.min(case((lease > attempt, lease), else_=attempt))
+    row = await row_of(connection, select(due_at).where(orders.c.state.in_(_DRIVEN)))
+    return None if row is None else row[0]
+
+
 async def count_unfinished(connection: Connection) -> int:
     """How many orders a driver has still to move on."""
     statement = select(func.count()).select_from(orders).where(orders.c.state.in_(_DRIVEN))
@@ -318,9 +341,15 @@ async def stale_ids(connection: Connection, placed_before: int, limit: int) -> l
 
 async def crossed_ids(connection: Connection, stock_id: str, quote: Quote) -> list[str]:
     """WORKING orders on a stock, placed before the tick and not over at its time, whose condition it crosses; by id."""
+    tick = {"stock": stock_id, "seq": quote.seq, "at": quote.at, "bid": quote.bid, "ask": quote.ask}
+    return [row[0] for row in await rows_of(connection, _CROSSED, tick)]
+
+
+def _select_crossed() -> Select[Any]:
+    bid, ask = bindparam("bid", type_=BigInteger), bindparam("ask", type_=BigInteger)
     buying, stop_hit = orders.c.side == Side.BUY.value, orders.c.stop_seq.is_not(None)
-    limit_met = or_(and_(buying, orders.c.limit_price >= quote.ask), and_(~buying, orders.c.limit_price <= quote.bid))
-    stop_reached = or_(and_(buying, orders.c.stop_price <= quote.ask), and_(~buying, orders.c.stop_price >= quote.bid))
+    limit_met = or_(and_(buying, orders.c.limit_price >= ask), and_(~buying, orders.c.limit_price <= bid))
+    stop_reached = or_(and_(buying, orders.c.stop_price <= ask), and_(~buying, orders.c.stop_price >= bid))
     crossed = or_(
         and_(orders.c.type == OrderType.LIMIT.value, limit_met),
         and_(orders.c.type == OrderType.STOP.value, stop_reached),
@@ -329,13 +358,16 @@ async def crossed_ids(connection: Connection, stock_id: str, quote: Quote) -> li
         ),
     )
     statement = select(orders.c.id).where(
-        orders.c.stock_id == stock_id,
+        orders.c.stock_id == bindparam("stock"),
         orders.c.state == OrderState.WORKING.value,
-        orders.c.after_seq < quote.seq,
-        orders.c.expires_at > quote.at,
+        orders.c.after_seq < bindparam("seq", type_=BigInteger),
+        orders.c.expires_at > bindparam("at", type_=BigInteger),
         crossed,
     )
-    return [row[0] for row in await rows_of(connection, statement.order_by(orders.c.id))]
+    return statement.order_by(orders.c.id)
+
+
+_CROSSED = _select_crossed()
 
 
 async def needed_seqs(connection: Connection) -> dict[str, int]:

@@ -49,6 +49,10 @@ EXPIRED_PER_STEP_MAX = 100
 SWEEPER_LOCK = "authorizations sweeper"
 
 
+AUTHORIZATION_IS_DUE = "an authorization is due"
+"""What is woken when an authorization needs a driver at once."""
+
+
 class AuthorizationSaga:
     """Creates and revokes authorizations; `driver` drives them, from here and in its loop."""
 
@@ -66,7 +70,7 @@ class AuthorizationSaga:
         self._steps = AuthorizationSteps(database)
         self.queue = AuthorizationQueue(database)
         """Which authorizations wait for a driver."""
-        self.driver = Driver(self, request_drive_ms=request_drive_ms)
+        self.driver = Driver(self, database.wakening, AUTHORIZATION_IS_DUE, request_drive_ms=request_drive_ms)
 
     async def create(self, caller: Caller, request: MandateRequest, *, key: str | None) -> Creation:
         """Creates an authorization and drives it until its answer is final or the request's time is up.
@@ -138,6 +142,10 @@ class AuthorizationSaga:
     async def postpone(self, row: Leased, pause_ms: int) -> None:
         """Gives the lease back."""
         await self.queue.postpone(row.authorization.id, row.owner, pause_ms)
+
+    async def due_in_ms(self) -> int | None:
+        """When the next one is due."""
+        return await self.queue.due_in_ms()
 
     def key(self, row: Leased) -> str:
         """Its id."""

@@ -121,6 +121,12 @@ class AuthorizationQueue:
 
         return await self._database.write(work)
 
+    async def due_in_ms(self) -> int | None:
+        """How long it is until an authorization is due that nobody drives; None where none needs a driver."""
+        async with self._database.reading() as connection:
+            due_at = await store.next_due_at(connection)
+            return None if due_at is None else max(due_at - await connection.now(), 0)
+
     async def count_unfinished(self) -> int:
         """How many authorizations a driver has still to open or to end, due or not."""
         async with self._database.reading() as connection:

@@ -288,6 +288,15 @@ async def extend_active(connection: Connection, root_id: str, rollover: Rollover
     return extended
 
 
+async def next_due_at(connection: Connection) -> int | None:
+    """When the first of the authorizations that a driver has to move on is due and no longer leased."""
+    lease, drive_at = authorizations.c.lease_until, authorizations.c.drive_at
+    due_at = func.min(case((lease > drive_at, lease), else_=drive_at))
+    statement = select(due_at).where(authorizations.c.state.in_(DRIVEN_STATES))
+    found: int | None = (await connection.execute(statement)).scalar_one()
+    return found
+
+
 async def count_unfinished(connection: Connection) -> int:
     """How many authorizations a driver has still to open or to end."""
     statement = select(func.count()).select_from(authorizations).where(authorizations.c.state.in_(DRIVEN_STATES))
