@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from trifolio.server.connections import ENDED_AT_ONCE, ENDED_EVERY_S, NEVER, Connections
+from trifolio.server.connections import ENDED_AT_ONCE, ENDED_EVERY_S, NEVER, TICK_S, Connections
 from trifolio.server.edge import PlainEdge
 
 
@@ -67,6 +67,35 @@ def test_a_crowd_that_is_late_is_ended_in_small_groups(monkeypatch: pytest.Monke
     timers.take(ENDED_EVERY_S)()
     assert set(ended) == set(crowd)
     assert not [delay for delay, _ in timers.waiting if delay == ENDED_EVERY_S]
+
+
+def test_a_bug_with_one_connection_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock goes on, and so does the line of those that are late."""
+    timers = Timers()
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: timers)
+    connections = Connections(PlainEdge())
+    ended: list[Held] = []
+
+    class Fails(Held):
+        """Cannot be ended."""
+
+        def on_deadline(self) -> None:
+            """Fail."""
+            super().on_deadline()
+            raise ValueError("a bug")
+
+    crowd = [Fails(ended) for _ in range(3)]
+    for each in crowd:
+        connections.admit(each, None)
+    tick = timers.waiting[0][1]
+    timers.waiting.clear()
+    with pytest.raises(ValueError, match="a bug"):
+        tick()
+    for _ in crowd[1:]:
+        with pytest.raises(ValueError, match="a bug"):
+            timers.take(ENDED_EVERY_S)()
+    assert set(ended) == set(crowd)
+    assert [delay for delay, _ in timers.waiting] == [TICK_S]
 
 
 def test_who_has_moved_on_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -270,6 +270,29 @@ async def test_who_breaks_off_is_gone() -> None:
     assert len(world.server.connections) == 0
 
 
+async def test_who_sends_no_more_and_does_not_read_is_gone() -> None:
+    """The end of what a client sends is its end, whatever it has not read; nothing is sent behind it."""
+    world = World(websocket_ping_ms=1_000)
+    await world.begin()
+    world.wire.reads = False
+    protocol: Any = world.wire.protocol
+    protocol.eof_received()
+    await settle()
+    assert world.told.heard == [1006]
+    await world.server.pass_time(3_000)
+    assert world.wire.closed
+    assert len(world.server.connections) == 0
+
+
+async def test_the_log_has_no_line_per_connection(caplog: pytest.LogCaptureFixture) -> None:
+    """What the library tells of each is nothing that failed."""
+    with caplog.at_level("INFO", "trifolio.error"):
+        world = World()
+        await world.begin()
+        await world.say(Frame(Opcode.CLOSE, b""))
+    assert caplog.records == []
+
+
 async def test_an_address_has_so_many_connections() -> None:
     """WebSockets count with the others."""
     world = World(connections_per_address_max=1)

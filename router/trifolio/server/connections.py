@@ -148,20 +148,24 @@ class Connections:
     def _end_late(self) -> None:
         """End some of those that are late; the loop is there for others before the next ones."""
         now = self.tick
-        for each in list(islice(self._late, ENDED_AT_ONCE)):
-            del self._late[each]
-            if now >= each.write_deadline:
-                each.on_write_deadline()
-            elif now >= each.deadline:
-                each.on_deadline()
-        if self._late:
-            asyncio.get_running_loop().call_later(ENDED_EVERY_S, self._end_late)
+        try:
+            for each in list(islice(self._late, ENDED_AT_ONCE)):
+                del self._late[each]
+                if now >= each.write_deadline:
+                    each.on_write_deadline()
+                elif now >= each.deadline:
+                    each.on_deadline()
+        finally:  # a bug with one is no reason to leave the others
+            if self._late:
+                asyncio.get_running_loop().call_later(ENDED_EVERY_S, self._end_late)
 
     def _on_timer(self) -> None:
         self._timer = None
-        self.advance()
-        if self._all:
-            self._timer = asyncio.get_running_loop().call_later(TICK_S, self._on_timer)
+        try:
+            self.advance()
+        finally:
+            if self._all:
+                self._timer = asyncio.get_running_loop().call_later(TICK_S, self._on_timer)
 
     def _forget_address(self, address: str | None) -> None:
         if self._address_counts and address is not None:

@@ -47,6 +47,8 @@ INTERNAL_ERROR: Final = 1011
 TRY_AGAIN: Final = 1013
 
 _log: Final = logging.getLogger("trifolio.error")
+_wire_log: Final = logging.getLogger("trifolio.error.websocket")
+_wire_log.setLevel(logging.WARNING)  # the library tells of every connection that it opens and closes
 
 
 class WebSocketProtocol(ClientConnection):
@@ -64,7 +66,7 @@ class WebSocketProtocol(ClientConnection):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = self._connections.limits
-        self._wire = ServerProtocol(max_size=self._limits.websocket_message_bytes_max, logger=_log)
+        self._wire = ServerProtocol(max_size=self._limits.websocket_message_bytes_max, logger=_wire_log)
         self._request: Request | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_accepted = self._is_closed = False
@@ -285,7 +287,8 @@ class WebSocketProtocol(ClientConnection):
                 transport.close()
             elif not transport.is_closing():
                 transport.write_eof()
-        if self._wire.state is State.CLOSING and not self._is_closed:  # the client has begun the end, or broken a rule
+        # The client has begun the end, or broken a rule; or it sends nothing any more, and has not read all there is.
+        if self._wire.state in (State.CLOSING, State.CLOSED) and not self._is_closed and self._is_accepted:
             self._is_closed = True
             self.deadline = self._connections.tick + ticks(LINGER_MS)
             self._messages.append({"type": "websocket.disconnect", "code": self._wire.close_code or ABNORMAL})
