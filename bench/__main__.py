@@ -4,6 +4,7 @@
     make bench ARGS="answers connections"                 some parts
     make bench ARGS="--seconds 5 --requests 1000000"      longer, for figures to be quoted
     make bench ARGS="beside --peers grafbase,apollo"      beside other routers, in turns (needs Node; see peers.toml)
+    make bench ARGS="subscribers --subscribers 1000"      subscriptions over sockets, each with an event a second
     make bench ARGS="--publish"                           and write docs/performance.md with its plots
     make bench ARGS="page"                                write the page again, of the figures that are published
 
@@ -38,13 +39,14 @@ from bench.brokerage import measure_brokerage
 from bench.machine import about
 from bench.page import write_page
 from bench.processes import NotMeasured
+from bench.subscribers import measure_subscribers
 from bench.targets import OURS, PEERS, Mocks, Target, install_peers, mocks, read_peers
 
 WORKLOADS = {"answers": ANSWERS, "connections": CONNECTIONS, "entities": ENTITIES, "sizes": SIZES}
 ALONE = (*WORKLOADS, "pace", "memory", "start")
 PARTS = (*ALONE, "portfolio", "order")
 """What is measured where nobody says what."""
-ON_DEMAND = ("beside", "page")
+ON_DEMAND = ("beside", "page", "subscribers")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,6 +96,9 @@ async def _measure(options: argparse.Namespace, folder: Path, report: Report) ->
                     settings = {"pairs": options.pairs, "seconds": options.seconds, "report": report}
                     what = f"{workload.title}, beside {target.title}"
                     await told(what, measure_beside(target, [workload], running, **settings))
+    if "subscribers" in parts:
+        seconds = options.seconds * 4  # an event a second is few
+        await told("subscribers", measure_subscribers(options.subscribers, seconds, report, folder))
     if {*parts} & {"portfolio", "order"}:
         routers = [OURS, *_apollo()] if "portfolio" in parts else []
         settings = {"seconds": options.seconds, "orders": options.orders, "parts": parts, "routers": routers}
@@ -141,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pairs", type=int, default=5, help="turns beside another, and starts (default: %(default)s)")
     parser.add_argument("--requests", type=int, default=20_000, help="for the memory (default: %(default)s)")
     parser.add_argument("--orders", type=int, default=200, help="by one client, and by 16 (default: %(default)s)")
+    parser.add_argument("--subscribers", type=int, default=5_000, help="of each way (default: %(default)s)")
     parser.add_argument("--peers", default="", metavar="NAME,...", help="other routers, as peers.toml calls them")
     parser.add_argument("--peers-file", type=Path, default=PEERS, metavar="FILE", help="instead of peers.toml")
     parser.add_argument("--publish", action="store_true", help="write the page and its plots, too")
@@ -166,6 +172,7 @@ def _line(figure: Figure) -> str:
         "p99_ms": "p99 {:.1f} ms",
         "p99_9_ms": "p99.9 {:.1f} ms",
         "rss_mb": "{:.0f} MB",
+        "kb_each": "{:.1f} kB each",
         "raw_cpu_ms": "raw saga {:.3f}",
         "start_s": "started in {:.1f} s",
         "median_ms": "{:.0f} ms",
