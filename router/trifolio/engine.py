@@ -646,6 +646,7 @@ class Engine:
             response = Response(answered.data, answered.errors)
             return response if own is None else with_trace(response, own)
 
+        joins = self.config.sharing.subscriptions and (self._hooks is None or not self._hooks.sees_fetches)
         sent = {name: variables[name] for name in fetch.variables if name in variables}
         asked = SubgraphRequest(fetch.subgraph, "subscription", fetch.operation, sent, headers, context)
         opening = around(loop.time() + limits.operation_timeout_ms / 1000)
@@ -653,12 +654,27 @@ class Engine:
             asked,
             answer,
             around=opening,
-            joins=self.config.sharing.subscriptions and (self._hooks is None or not self._hooks.sees_fetches),
+            joins=joins,
+            alike=self._alike(operation, variables, headers) if joins and self._hooks is None else None,
             client=_client(headers, request),
             left_s=_left_of_token(request),
             on_end=ended,
         )
         return Response(None, events=subscription)
+
+    def _alike(
+        self, operation: PreparedOperation, variables: Mapping[str, object], headers: Mapping[str, str]
+    ) -> Hashable | None:
+        """All that the answer to an event follows from, beside the event; None where that is not known."""
+        names: set[str] = set()
+        for each in operation.plan.fetches[1:]:
+            forwarded = getattr(self.transports.get(each.fetch.subgraph), "forwarded_headers", None)
+            if forwarded is None:
+                return None
+            names.update(forwarded)
+        sent = tuple([headers.get(name) for name in sorted(names)])
+        # Its number tells an operation from any other that is there at the same time, and a subscription keeps its own.
+        return id(operation), encode_json(dict(variables)), sent
 
     def _subscription_ended(
         self, operation: PreparedOperation, started: float, is_cached: bool, reason: RouterError | None

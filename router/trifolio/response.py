@@ -6,7 +6,7 @@ subscription's response is only the beginning: `events` has one response for eac
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from trifolio.errors import AnswerError, PathKey, RouterError
@@ -54,6 +54,9 @@ class Response:
     events: Events | None = None
     """A subscription's answers, which come after this response: it has no data itself."""
 
+    encoded: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    """What `encode_once` has made."""
+
     def to_json(self) -> dict[str, object]:
         """The response as JSON data: errors first, no `data` where the operation was refused."""
         body: dict[str, object] = {}
@@ -71,6 +74,12 @@ class Response:
             told = encode_json([error.to_json() for error in self.errors]) if self.errors else b""
             return (b'{"errors":' + told + b',"data":' if told else b'{"data":') + self.text + b"}"
         return encode_json(self.to_json())
+
+    def encode_once(self) -> bytes:
+        """The same, kept: an event's answer may be for many."""
+        if self.encoded is None:
+            self.encoded = self.encode()
+        return self.encoded
 
 
 @dataclass(frozen=True, slots=True)

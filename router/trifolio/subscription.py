@@ -3,13 +3,14 @@
 Whatever ends one (the subgraph, the client, a token that expires, the router's own end) passes through `Subscription`,
 so that the subgraph's side is released exactly once, and the client is told the reason where there is one to tell.
 `Subscriptions` are all that one router has: it counts them, and has those of one caller that are the same at a subgraph
-read one feed.
+read one feed; an event of such a feed is answered once for all whose answer is the same.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from trifolio.config import Config
@@ -17,9 +18,10 @@ from trifolio.errors import ErrorCode, RouterError
 from trifolio.executor import Around, Transport
 from trifolio.executor.encoding import encode_json
 from trifolio.executor.events import open_events, subscribing
-from trifolio.executor.feeds import Feed, Listener, Room, WhenFull
+from trifolio.executor.feeds import Event, Feed, Listener, Room, WhenFull
 from trifolio.executor.transport import SubgraphEvent, SubgraphRequest, SubgraphResponse
 from trifolio.response import Response
+from trifolio.sharing import Sharing
 
 MISSED: Final = "missed"
 """The key of an event's `extensions.subscription` that says how many events before it were left out."""
@@ -35,10 +37,12 @@ class Subscription:
         listener: Listener,
         answer: Callable[[SubgraphResponse], Awaitable[Response]],
         on_end: Callable[["Subscription", RouterError | None], None],
+        alike: Hashable | None,
     ) -> None:
         """`answer` makes an answer of an event and raises nothing; `on_end` is told the end, once, and the reason."""
         self._listener = listener
         self._answer = answer
+        self._alike = alike
         self._on_end: Callable[[Subscription, RouterError | None], None] | None = on_end
         self._timer: asyncio.TimerHandle | None = None
         self.answered = 0
@@ -60,7 +64,7 @@ class Subscription:
     async def __anext__(self) -> Response:
         try:
             event = await self._listener.__anext__()
-            response = await self._answer(event.response)
+            response = await self._response(event)
             if self._listener.is_cut_off:
                 event = await self._listener.__anext__()
         except RouterError as reason:
@@ -79,6 +83,20 @@ class Subscription:
         if not told:
             return response
         return replace(response, extensions={**(response.extensions or {}), "subscription": told})
+
+    async def _response(self, event: Event) -> Response:
+        """The answer to an event: made now, or by another whose answer is the same."""
+        beside, alike = event.beside, self._alike
+        if beside is None or alike is None:
+            return await self._answer(event.response)
+        known = beside.get(alike)
+        if isinstance(known, Response):
+            return known
+        sharing: Sharing[Response] = known if isinstance(known, Sharing) else Sharing()
+        beside[alike] = sharing
+        response, _ = await sharing.share(alike, partial(self._answer, event.response))
+        beside[alike] = response
+        return response
 
     async def aclose(self) -> None:
         """Leave: nobody listens any more."""
@@ -141,6 +159,7 @@ class Subscriptions:
         *,
         around: Around | None,
         joins: bool,
+        alike: Hashable | None,
         client: object,
         left_s: float,
         on_end: Callable[[RouterError | None], None],
@@ -148,7 +167,8 @@ class Subscriptions:
         """One more, for `left_s` seconds at most; `client` is who is counted, None where nobody knows.
 
         `answer` makes an answer of an event and raises nothing. With `joins`, it reads what the same caller's equal
-        request brings already. Raises RouterError where it cannot be had.
+        request brings already. `alike` is all that the answer to an event follows from, beside the event: it is made
+        once for those that are alike; None: it is made for this one. Raises RouterError where it cannot be had.
         """
         limits = self._limits
         subscribing(self._transports, request.subgraph)
@@ -171,7 +191,8 @@ class Subscriptions:
             self._events_missed += subscription.missed
             on_end(reason)
 
-        subscription = Subscription(self._feed(request, around, joins=joins).listen(self._room), answer, has_ended)
+        listener = self._feed(request, around, joins=joins).listen(self._room)
+        subscription = Subscription(listener, answer, has_ended, alike)
         subscription.end_at(asyncio.get_running_loop().time() + left_s, RouterError(ErrorCode.SUBSCRIPTION_EXPIRED))
         self._open.add(subscription)
         self._by_client[client] += 1

@@ -203,7 +203,7 @@ def test_sent_as_by_sqlalchemy(name: str) -> None:
         sent.append((text, [tuple(each) for each in values] if many else tuple(values)))
 
     statement = CONSTANTS[name]
-    compiled: SQLCompiler = statement.compile(dialect=engine.dialect)  # type: ignore[attr-defined]
+    compiled: SQLCompiler = statement.compile(dialect=engine.dialect)  # type: ignore[attr-defined]  # of every clause
     named = {
         name: [f"{name} 1", f"{name} 2"] if bind.expanding else f"value of {name}"
         for name, bind in compiled.binds.items()

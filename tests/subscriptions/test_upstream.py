@@ -189,6 +189,40 @@ async def test_equal_subscriptions_are_one(protocol: str) -> None:
 
 
 @BY_EACH
+async def test_an_event_is_answered_once_for_all_who_are_alike(protocol: str) -> None:
+    """What the answer follows from is the operation, its variables, and the headers that other subgraphs get: those who
+    share all of it share the answer, and one who leaves takes nobody along."""
+    async with elsewhere(protocol, sharing=SharingConfig(subscriptions=True)) as (world, _):
+        forwarding = world.router.transports["companies"]
+        forwarding.forwarded_headers = ("x-tenant",)  # type: ignore[attr-defined]  # as those over HTTP have it
+        own, other = {"authorization": "a", "x-tenant": "1"}, {"authorization": "a", "x-tenant": "2"}
+        aliased = "subscription { ticked { symbol price as: company } }"
+        asked = [(TICKED, own), (TICKED, own), (TICKED, own), (TICKED, other), (aliased, own)]
+        parts = [world.router.stream(query, headers=headers) for query, headers in asked]
+        waiting = [asyncio.ensure_future(anext(each)) for each in parts]
+        await world.exchange.has(1)
+        assert (world.router.state.subscriptions, world.router.state.upstream_subscriptions) == (5, 1)
+        for price in range(4):
+            world.told.fetches.clear()
+            world.exchange.tell(price=float(price))
+            if price == 2:  # the one who would answer it has gone
+                waiting.pop(0).cancel()
+                leaving = parts.pop(0)
+            found = [await each for each in waiting]
+            assert [price_of(each) for each in found] == [price] * len(found)
+            assert found[-1].data == {"ticked": {"symbol": "A", "price": price, "as": "Alpha"}}
+            assert [each.subgraph for each in world.told.fetches] == ["companies"] * 3
+            waiting = [asyncio.ensure_future(anext(each)) for each in parts]
+        await leaving.aclose()
+        for each in waiting:
+            each.cancel()
+        await asyncio.wait(waiting)
+        for stream in parts:
+            await stream.aclose()
+        assert (world.router.state.subscriptions, world.router.state.upstream_subscriptions) == (0, 0)
+
+
+@BY_EACH
 async def test_nobody_there_is_told_at_once(protocol: str) -> None:
     """At the beginning nothing is tried again: the client is there to decide."""
     world = Upstream("http://127.0.0.1:1/graphql", protocol)

@@ -13,12 +13,13 @@ Why it is right. A burst is only late, as the feed waits; a listener that is slo
 patience left when it has been so for a while, as its queue is never empty, and from then on nobody waits for it. The
 first listener starts the feed, the last one that leaves ends it, and with it the subgraph's subscription.
 
-What it costs. A task per feed, a queue per listener, a future for each time a listener waits.
+What it costs. A task per feed, a queue per listener, a future for each time a listener waits. What several listeners
+make of one event they keep beside it (`Event.beside`), so that it is made once.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
@@ -59,6 +60,8 @@ class Event:
     """The subgraph's event."""
     missed: int = 0
     """How many events before it the listener did not get."""
+    beside: dict[Hashable, object] | None = None
+    """What listeners keep for one another; all who get the same event have the same. None: there is one alone."""
 
 
 class Feed:
@@ -115,11 +118,12 @@ class Feed:
 
     async def _hand_on(self, event: SubgraphResponse) -> None:
         listeners = tuple(self._listeners)
+        beside: dict[Hashable, object] | None = {} if len(listeners) > 1 and event.body is not None else None
         copies = [_copy(event) for _ in listeners[1:]]  # before anybody has the first, and changes it
         for listener, own in zip(listeners, (event, *copies), strict=True):
             if listener.is_full(own):
                 await listener.wait_for_room()
-            listener.put(own)
+            listener.put(own, beside)
         await asyncio.sleep(0)  # a source that never waits must not keep the loop
 
     def _end(self) -> None:
@@ -167,8 +171,8 @@ class Listener:
         else:
             self._patience_s -= loop.time() - started
 
-    def put(self, event: SubgraphResponse) -> None:
-        """Another event: kept, or dealt with as one that has no room."""
+    def put(self, event: SubgraphResponse, beside: dict[Hashable, object] | None = None) -> None:
+        """Another event, and what is kept beside it: kept, or dealt with as one that has no room."""
         if self._is_over:
             return
         if self.is_full(event):
@@ -182,7 +186,7 @@ class Listener:
             self._missed = sum(1 + each.missed for each in self._waiting)
             self._waiting.clear()
             self._bytes = 0
-        self._waiting.append(Event(event, self._missed))
+        self._waiting.append(Event(event, self._missed, beside))
         self._missed = 0
         self._bytes += _size(event)
         self._wake()
@@ -227,9 +231,8 @@ class Listener:
         await self._feed.leave(self)
 
     async def _wait(self) -> None:
-        if self._progress is None:
-            self._progress = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._progress)
+        self._progress = asyncio.get_running_loop().create_future()
+        await self._progress
 
     def _wake(self) -> None:
         progress, self._progress = self._progress, None

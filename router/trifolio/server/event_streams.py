@@ -59,8 +59,8 @@ class EventsFormat(Enum):
 
     def event(self, response: Response) -> bytes:
         """The answer to one event, or the reason of the end."""
-        body = response.to_json()
         if self is EventsFormat.SSE:
-            return b"event: next\ndata: " + encode_json(body) + b"\n\n"
-        told = {"payload": body} if response.refusal is None else {"payload": None, **body}
-        return _PART_HEAD + encode_json(told) + _BOUNDARY
+            return b"event: next\ndata: " + response.encode_once() + b"\n\n"
+        if response.refusal is None:
+            return _PART_HEAD + b'{"payload":' + response.encode_once() + b"}" + _BOUNDARY
+        return _PART_HEAD + encode_json({"payload": None, **response.to_json()}) + _BOUNDARY

@@ -289,6 +289,7 @@ class _Answering:
     def __init__(self, identity: str, send: Callable[[str], Awaitable[None]]) -> None:
         self._identity = identity
         self._send = send
+        self._next = b'{"type":"next","id":' + encode_json(identity) + b',"payload":'
         self.is_refused = False
         """Whether an error was the last message."""
         self.sent = 0
@@ -316,7 +317,7 @@ class _Answering:
             await self._send(_error(self._identity, answer.errors))
             return
         self.sent += 1
-        await self._send(_text({"type": "next", "id": self._identity, "payload": answer.to_json()}))
+        await self._send((self._next + answer.encode_once() + b"}").decode())
 
 
 def _text(message: Mapping[str, object]) -> str:
