@@ -674,7 +674,8 @@ class Engine:
             names.update(forwarded)
         sent = tuple([headers.get(name) for name in sorted(names)])
         # Its number tells an operation from any other that is there at the same time, and a subscription keeps its own.
-        return id(operation), encode_json(dict(variables)), sent
+        # As a text, as what the encoder returns keeps the kilobytes that it had set aside.
+        return id(operation), encode_json(dict(variables)).decode(), sent
 
     def _subscription_ended(
         self, operation: PreparedOperation, started: float, is_cached: bool, reason: RouterError | None

@@ -250,15 +250,8 @@ class App:
 
     async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket: operations, where it may be one for them."""
-        scope = {"query_string": b"", **scope}
-        try:
-            given = read_headers(scope, self.limits)
-            headers = {name.lower(): value for name, value in given.items()}  # some servers leave them as they came
-            headers["x-forwarded-for"] = client_address(scope, headers, self._config.trusted_proxies) or ""
-            may_be = self._takes_socket(scope, headers)
-        except RouterError:
-            may_be = False
-        if not may_be:
+        headers = self._socket_headers(scope)
+        if headers is None:
             await receive()
             await send({"type": "websocket.close", "code": 1008})  # before it is accepted: a 403
             return
@@ -274,6 +267,17 @@ class App:
         finally:
             self._metrics.websockets -= 1
             self._sockets.discard(socket)
+
+    def _socket_headers(self, scope: Scope) -> dict[str, str] | None:
+        """A handshake's headers with names in lower case; None where there may be no WebSocket for it."""
+        scope = {"query_string": b"", **scope}
+        try:
+            given = read_headers(scope, self.limits)
+            headers = {name.lower(): value for name, value in given.items()}  # some servers leave them as they came
+            headers["x-forwarded-for"] = client_address(scope, headers, self._config.trusted_proxies) or ""
+            return headers if self._takes_socket(scope, headers) else None
+        except RouterError:
+            return None
 
     def _takes_socket(self, scope: Scope, headers: Headers) -> bool:
         """Whether there is room, and a page that asks is one that may: browsers send cookies along with a handshake,

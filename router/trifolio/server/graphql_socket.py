@@ -89,18 +89,19 @@ class GraphQLSocket:
     def __init__(
         self,
         engine: Engine,
-        headers: Mapping[str, str],
+        headers: dict[str, str],
         receive: Receive,
         send: Send,
         *,
         path: str,
         counts: Counts,
     ) -> None:
-        """`headers` are the handshake's; `send` raises ClientDisconnected where the client takes nothing."""
+        """`headers` are the handshake's, to which it adds; `send` raises ClientDisconnected where the client takes
+        nothing."""
         self._counts = counts
         self._engine = engine
         self._limits = engine.config.limits
-        self._headers = dict(headers)
+        self._headers = headers
         self._init_names = frozenset(map(str.lower, engine.config.subscriptions.init_headers))
         self._receive = receive
         self._send_message = send

@@ -17,7 +17,6 @@ Specification: RFC 6455; ASGI, WebSocket 2.4.
 
 import asyncio
 import logging
-from collections import deque
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import unquote
@@ -70,7 +69,7 @@ class WebSocketProtocol(ClientConnection):
         self._request: Request | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_accepted = self._is_closed = False
-        self._messages: deque[Message] = deque()
+        self._messages: list[Message] = []  # a deque is 0.7 kB even if it is empty
         self._arrived: asyncio.Future[None] | None = None
         self._frames: list[bytes] = []
         self._is_text = False
@@ -204,7 +203,7 @@ class WebSocketProtocol(ClientConnection):
                 return {"type": "websocket.disconnect", "code": ABNORMAL}
             self._arrived = self._loop.create_future()
             await self._arrived
-        message = self._messages.popleft()
+        message = self._messages.pop(0)
         self._update_reading()
         return message
 
@@ -234,6 +233,9 @@ class WebSocketProtocol(ClientConnection):
             self._response.headers["Sec-WebSocket-Protocol"] = message["subprotocol"]
         self._wire.send_response(self._response)
         self._flush()
+        for known in (self._request, self._response):  # the library keeps both as long as the connection lasts
+            if known is not None:
+                known.headers.clear()
         self.deadline = self._connections.tick + self._ping_ticks
 
     def _end(self, code: int, reason: str) -> None:
