@@ -647,6 +647,7 @@ class Engine:
             return response if own is None else with_trace(response, own)
 
         joins = self.config.sharing.subscriptions and (self._hooks is None or not self._hooks.sees_fetches)
+        answers_once = joins and self._hooks is None and trace is None  # a trace is of one answer, and for who asked
         sent = {name: variables[name] for name in fetch.variables if name in variables}
         asked = SubgraphRequest(fetch.subgraph, "subscription", fetch.operation, sent, headers, context)
         opening = around(loop.time() + limits.operation_timeout_ms / 1000)
@@ -655,7 +656,7 @@ class Engine:
             answer,
             around=opening,
             joins=joins,
-            alike=self._alike(operation, variables, headers) if joins and self._hooks is None else None,
+            alike=self._alike(operation, variables, headers) if answers_once else None,
             client=_client(headers, request),
             left_s=_left_of_token(request),
             on_end=ended,

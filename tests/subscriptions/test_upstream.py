@@ -189,6 +189,23 @@ async def test_equal_subscriptions_are_one(protocol: str) -> None:
 
 
 @BY_EACH
+async def test_a_trace_is_for_who_asked(protocol: str) -> None:
+    """Of equal subscriptions whose events are answered once, one that asks for traces is answered alone."""
+    async with elsewhere(protocol, traces=True, sharing=SharingConfig(subscriptions=True)) as (world, _):
+        world.router.transports["companies"].forwarded_headers = ()  # type: ignore[attr-defined]  # as those over HTTP
+        asked = ({}, {"trifolio-trace": "1"}, {}, {"trifolio-trace": "1"})
+        parts = [world.router.stream(TICKED, headers=headers) for headers in asked]
+        waiting = [asyncio.ensure_future(anext(each)) for each in parts]
+        await world.exchange.has(1)
+        world.exchange.tell(price=1.0)
+        told = [(await each).extensions for each in waiting]
+        assert [told[0], told[2]] == [None, None]
+        assert [len(extensions["trace"]["fetches"]) for extensions in (told[1], told[3]) if extensions] == [2, 2]
+        for each in parts:
+            await each.aclose()
+
+
+@BY_EACH
 async def test_an_event_is_answered_once_for_all_who_are_alike(protocol: str) -> None:
     """What the answer follows from is the operation, its variables, and the headers that other subgraphs get: those who
     share all of it share the answer, and one who leaves takes nobody along."""
