@@ -235,7 +235,7 @@ class Development:
             for service in SERVICE_NAMES
         }
         # JSON is YAML.
-        explorer = {"introspection": True, "explorer": True, "explorer_title": "Trifolio"}
+        explorer = {"introspection": True, "explorer": True, "traces": True, "explorer_title": "Trifolio"}
         explorer["explorer_examples"] = str(EXAMPLES)
         # No load balancer is in front that would have to notice the end first.
         others: dict[str, object] = {"limits": {"lame_duck_ms": 1}, "metrics": {"public": True}}

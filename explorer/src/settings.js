@@ -1,7 +1,7 @@
-const DEFAULTS = { title: "Trifolio router", examples: [] };
+const DEFAULTS = { title: "Trifolio router", examples: [], traces: false };
 
 /**
- * What the deployment says about itself: a title and example operations.
+ * What the deployment says about itself: a title, example operations, and whether it tells traces.
  * A router without such a file still gets a working page.
  */
 export async function loadSettings() {

@@ -727,7 +727,9 @@ async def _disconnected(receive: Receive) -> None:
 
 
 def _explorer(config: Config) -> Explorer | None:
-    return load_explorer(title=config.explorer_title, examples=config.explorer_examples) if config.explorer else None
+    if not config.explorer:
+        return None
+    return load_explorer(title=config.explorer_title, examples=config.explorer_examples, traces=config.traces)
 
 
 def _header(scope: Scope, wanted: bytes) -> str | None:

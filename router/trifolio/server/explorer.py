@@ -22,7 +22,7 @@ ASSETS: Final = "graphql-assets"
 """The folder of the assets, which the page names relative to itself."""
 
 _SETTINGS: Final = "explorer.json"
-"""What the page asks for at its start: its title, and the examples that open as tabs."""
+"""What the page asks for at its start: its title, the examples that open as tabs, and whether there are traces."""
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; worker-src 'self'; img-src 'self' data:;"
@@ -79,11 +79,13 @@ class Explorer:
     assets: Mapping[str, StaticFile]
 
 
-def load_explorer(folder: Path = FILES, *, title: str = "", examples: Path | None = None) -> Explorer:
+def load_explorer(
+    folder: Path = FILES, *, title: str = "", examples: Path | None = None, traces: bool = False
+) -> Explorer:
     """Read the files; where there is no page, the explorer is a page that says what the endpoint is.
 
-    The page is called `title` and opens the operations in the folder `examples` as tabs. Raises ConfigError where they
-    cannot be read.
+    The page is called `title`, opens the operations in the folder `examples` as tabs, and asks for `traces` where they
+    are permitted. Raises ConfigError where the examples cannot be read.
     """
     page = folder / "index.html"
     if not page.is_file():
@@ -93,7 +95,8 @@ def load_explorer(folder: Path = FILES, *, title: str = "", examples: Path | Non
         for path in sorted((folder / ASSETS).glob("*"))
         if path.is_file() and path.suffix not in _CODED
     }
-    settings = json.dumps({"title": title, "examples": [] if examples is None else _examples(examples)})
+    shown = [] if examples is None else _examples(examples)
+    settings = json.dumps({"title": title, "examples": shown, "traces": traces})
     assets[_SETTINGS] = _static_file(settings.encode(), _SETTINGS, _PAGE_CACHING)
     return Explorer(_read_file(page, _PAGE_CACHING), assets)
 
