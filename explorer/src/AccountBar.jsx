@@ -7,6 +7,15 @@ const TICK_MS = 5000;
 export function AccountBar({ accounts }) {
   const { token, offered, name, refreshToken, isOwn } = useSession();
   const [form, setForm] = useState(null);
+  const [now, setNow] = useState(() => Date.now());
+  useEffect(() => {
+    setNow(Date.now());
+    const timer = window.setInterval(() => setNow(Date.now()), TICK_MS);
+    return () => window.clearInterval(timer);
+  }, [token]);
+  const expiresAt = describeToken(token)?.expiresAt;
+  const isRefreshed = Boolean(refreshToken && accounts?.refresh);
+  const isOver = !token || (!isRefreshed && expiresAt && expiresAt.getTime() <= now);
   return (
     <div className="explorer-account">
       <form className="explorer-token" onSubmit={(event) => event.preventDefault()}>
@@ -31,29 +40,23 @@ export function AccountBar({ accounts }) {
           {isOwn ? "Log out" : "Forget"}
         </button>
       ) : null}
-      {accounts && !token ? (
+      {accounts && isOver ? (
         <button type="button" onClick={() => setForm("login")}>
           Log in
         </button>
       ) : null}
-      {accounts?.register && !token ? (
+      {accounts?.register && isOver ? (
         <button type="button" className="plain" onClick={() => setForm("register")}>
           Register
         </button>
       ) : null}
-      <TokenState token={token} name={name} isRefreshed={Boolean(refreshToken && accounts?.refresh)} />
+      <TokenState token={token} name={name} now={now} isRefreshed={isRefreshed} />
       {form && accounts ? <AccountForm kind={form} accounts={accounts} onClose={() => setForm(null)} /> : null}
     </div>
   );
 }
 
-function TokenState({ token, name, isRefreshed }) {
-  const [now, setNow] = useState(() => Date.now());
-  useEffect(() => {
-    setNow(Date.now());
-    const timer = window.setInterval(() => setNow(Date.now()), TICK_MS);
-    return () => window.clearInterval(timer);
-  }, [token]);
+function TokenState({ token, name, now, isRefreshed }) {
   if (!token) return <output className="explorer-token-state">not logged in</output>;
   const claims = describeToken(token);
   const who = name ? <b>{name}</b> : null;

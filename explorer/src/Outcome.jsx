@@ -14,7 +14,7 @@ export function Outcome({ traces }) {
     ...(isStream ? [["events", run.kind === "subscription" ? "Events" : "Parts"]] : []),
   ];
   return (
-    <section className="outcome" aria-label="Outcome">
+    <section className={`outcome${run.phase === "running" || run.phase === "streaming" ? " busy" : ""}`} aria-label="Outcome">
       <div className="outcome-line">
         <output aria-label="Status">{said(run)}</output>
         {panels.map(([name, title]) => (
@@ -68,12 +68,12 @@ function HeadersPanel({ headers }) {
 function EventsPanel({ events }) {
   return (
     <ol className="outcome-events" aria-label="Newest first" tabIndex={0}>
-      {events.map(({ number, at, answer }) => (
+      {events.map(({ number, at, text }) => (
         <li key={number}>
           <span>
             {number} · {at.toLocaleTimeString()}
           </span>
-          <code>{JSON.stringify(answer)}</code>
+          <code>{text}</code>
         </li>
       ))}
     </ol>

@@ -2,7 +2,8 @@
 
 /**
  * GraphiQL's tabs as screen readers and keyboards expect them: what is a tab is the button that opens it, and not the
- * item around it, in which there is a second button. The Delete key closes the tab that has the focus.
+ * item around it, in which there is a second button. The Delete key closes the tab that has the focus, arrows go from tab
+ * to tab.
  */
 export function mendTabs(root) {
   const mend = () => {
@@ -26,8 +27,17 @@ export function mendTabs(root) {
     }
   };
   const onKey = (event) => {
-    const item = event.key === "Delete" ? event.target.closest?.(".graphiql-tab") : null;
-    item?.querySelector(".graphiql-tab-close")?.click();
+    const item = event.target.closest?.(".graphiql-tab");
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!item || !(step || event.key === "Delete")) return;
+    const buttons = [...root.querySelectorAll(".graphiql-tab-button")];
+    const at = buttons.indexOf(item.querySelector(".graphiql-tab-button"));
+    if (step) {
+      buttons[(at + step + buttons.length) % buttons.length].focus();
+    } else {
+      buttons[at === 0 ? 1 : at - 1]?.focus();
+      item.querySelector(".graphiql-tab-close")?.click();
+    }
   };
   const observer = new MutationObserver(mend);
   observer.observe(root, { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-selected", "tabindex"] });

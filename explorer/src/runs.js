@@ -2,6 +2,7 @@ import { useSyncExternalStore } from "react";
 
 /** What became of the operation that was run last: for the line below the answer, and the panels behind it. */
 const EVENTS_MAX = 100;
+const EVENT_CHARACTERS_MAX = 5000; // what is longer is cut: the newest is shown whole, as the answer
 const NOTHING = { phase: "none", kind: "query", bytes: 0, ms: 0, headers: [], events: [], eventCount: 0, trace: null };
 
 let current = NOTHING;
@@ -43,11 +44,16 @@ export function beginRun(kind) {
       tell({
         ...withTrace(trace),
         eventCount: current.eventCount + 1,
-        events: [{ number: current.eventCount + 1, at: new Date(), answer }, ...current.events].slice(0, EVENTS_MAX),
+        events: [{ number: current.eventCount + 1, at: new Date(), text: shortened(answer) }, ...current.events].slice(0, EVENTS_MAX),
       }),
     ended: () => current.phase !== "failed" && tell({ phase: "ended" }),
     failed: (message) => tell({ phase: "failed", statusText: message }),
   };
+}
+
+function shortened(answer) {
+  const text = JSON.stringify(answer);
+  return text.length > EVENT_CHARACTERS_MAX ? `${text.slice(0, EVENT_CHARACTERS_MAX)}…` : text;
 }
 
 function withTrace(trace) {

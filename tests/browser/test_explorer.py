@@ -1,6 +1,7 @@
 """The explorer in a real browser, served by the real router over the real brokerage."""
 
 import asyncio
+import base64
 import json
 import re
 from collections.abc import AsyncIterator
@@ -156,7 +157,11 @@ async def test_a_session_from_login_to_logout(visit: Visit) -> None:
 
 
 async def test_what_was_wrong_is_said_in_the_form(visit: Visit) -> None:
-    """A wrong password is told where it was typed; Escape closes the form, and nobody is logged in."""
+    """Who has a token that is over can log in again. A wrong password is told where it was typed; Escape closes the
+    form, and everything is as it was."""
+    claims = base64.urlsafe_b64encode(b'{"sub": "alice", "exp": 1}').decode().rstrip("=")
+    await visit.page.get_by_label("Access token").fill(f"eyJhbGciOiJub25lIn0.{claims}.none")
+    await expect(visit.page.locator(STATE)).to_have_text("expired: log in again")
     await visit.page.get_by_role("button", name="Log in").click()
     form = visit.page.get_by_role("dialog")
     await form.get_by_label("Email").fill("alice@example.com")
@@ -165,7 +170,7 @@ async def test_what_was_wrong_is_said_in_the_form(visit: Visit) -> None:
     await expect(form.get_by_role("alert")).not_to_be_empty()
     await visit.page.keyboard.press("Escape")
     await expect(form).to_have_count(0)
-    await expect(visit.page.locator(STATE)).to_have_text("not logged in")
+    await expect(visit.page.locator(STATE)).to_have_text("expired: log in again")
 
 
 async def test_a_script_in_a_name_is_text(visit: Visit) -> None:
@@ -374,7 +379,11 @@ async def test_the_keyboard_is_enough(visit: Visit) -> None:
     await expect(visit.page.get_by_role("region", name="Fetch")).to_contain_text("_entities")
     before = await visit.page.get_by_role("tab").count()
     await _tab_to(visit.page, "Portfolio")
+    await visit.page.keyboard.press("ArrowRight")
+    assert await visit.page.evaluate(_FOCUSED) == "Transactions"
     await visit.page.keyboard.press("Delete")
+    await expect(visit.page.get_by_role("tab", name="Transactions")).to_have_count(0)
+    assert await visit.page.evaluate(_FOCUSED) == "Portfolio"
     await expect(visit.page.get_by_role("tab")).to_have_count(before - 1)
 
 
