@@ -387,7 +387,7 @@ def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
         elif not message.get("more_body", False):
             await send({"type": "http.response.body", "body": b""})
 
-    return {**scope, "method": "GET"}, send_head
+    return {**scope, "method": "GET", "state": {**scope.get("state", {}), "head": True}}, send_head
 
 
 def _limited(receive: Receive) -> Receive:

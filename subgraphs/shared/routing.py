@@ -91,7 +91,7 @@ class ServiceRoute(APIRoute):
         async def handler(request: Request) -> Response:
             response = await answer(_StrictRequest(request.scope, request.receive))
             reads = request.method == "GET" and response.status_code == HTTP_OK
-            return _conditional(request, response) if reads else response
+            return _conditional(request, response) if reads and hasattr(response, "body") else response
 
         return handler
 

@@ -51,11 +51,7 @@ class Streams:
             Refusal: `too-many-requests` where the caller has as many as one may; `unavailable` where all are taken, or
                 the process is about to end.
         """
-        if self._held[caller] >= self._per_caller_max:
-            message = f"You have {self._per_caller_max} streams already. End one of them."
-            raise Refusal(TOO_MANY_REQUESTS, message, retry_after_s=RETRY_AFTER_S)
-        if self._has_ended or self._held.total() >= self._streams_max:
-            raise Refusal(UNAVAILABLE, "There is no place for another stream.", retry_after_s=RETRY_AFTER_S)
+        self.require_place(caller)
         self._held[caller] += 1
         try:
             yield
@@ -63,6 +59,14 @@ class Streams:
             self._held[caller] -= 1
             if not self._held[caller]:
                 del self._held[caller]
+
+    def require_place(self, caller: str) -> None:
+        """Raises what `place` raises where there is none now, for answers that begin before their stream does."""
+        if self._held.get(caller, 0) >= self._per_caller_max:
+            message = f"You have {self._per_caller_max} streams already. End one of them."
+            raise Refusal(TOO_MANY_REQUESTS, message, retry_after_s=RETRY_AFTER_S)
+        if self._has_ended or self._held.total() >= self._streams_max:
+            raise Refusal(UNAVAILABLE, "There is no place for another stream.", retry_after_s=RETRY_AFTER_S)
 
     def end(self) -> None:
         """Ends all streams, and lets none begin any more."""

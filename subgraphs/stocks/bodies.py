@@ -359,6 +359,11 @@ def quote_document(quote: Quote) -> Document:
     }
 
 
+def tick_document(stock: Stock) -> Document:
+    """A stock's latest quote, with what it is of."""
+    return {"stockId": stock.id, "symbol": stock.symbol, **quote_document(stock.quote)}
+
+
 def stock_document(stock: Stock) -> Document:
     """A stock with its latest quote and day."""
     return {

@@ -6,18 +6,20 @@ from typing import Annotated
 from fastapi import Path, Query, Request, Response
 
 from subgraphs.shared.app import AnyCaller, UserCaller
-from subgraphs.shared.auth import Caller, require_service, require_user
+from subgraphs.shared.auth import ANONYMOUS, Caller, require_service, require_user
 from subgraphs.shared.bodies import MomentText, PageBody, body_of, read_body
 from subgraphs.shared.errors import (
     INVALID_CURSOR,
     INVALID_QUANTITY,
     NOT_FOUND,
     PRECONDITION_FAILED,
+    TOO_MANY_REQUESTS,
 )
 from subgraphs.shared.etags import format_etag, parse_if_match
 from subgraphs.shared.money import format_price, parse_price, parse_quantity
 from subgraphs.shared.problems import SIGNED_IN, problem_responses
 from subgraphs.shared.routing import ID_SCHEMA, After, IfMatch, Limit, ServiceRouter, json_response, page_response
+from subgraphs.shared.server_sent_events import EVENTS_RESPONSE, EventStream, LastEventId, events_response
 from subgraphs.shared.timestamps import format_timestamp, parse_timestamp
 from subgraphs.stocks.bodies import (
     CommitmentBody,
@@ -35,10 +37,12 @@ from subgraphs.stocks.bodies import (
     quote_document,
     remaining_document,
     stock_document,
+    tick_document,
 )
 from subgraphs.stocks.routes_orders import order_routes
-from subgraphs.stocks.rules import COMMITMENT_CLOSED, INSUFFICIENT_SHARES, UNKNOWN_AUTHORIZATION, Holding
+from subgraphs.stocks.rules import COMMITMENT_CLOSED, INSUFFICIENT_SHARES, UNKNOWN_AUTHORIZATION, UNKNOWN_STOCK, Holding
 from subgraphs.stocks.service import UseCases
+from subgraphs.stocks.service_market import PriceChange
 from subgraphs.stocks.service_stocks import CommitmentRequest
 
 StockId = Annotated[str, Path(alias="stockId", description="The stock's id.", json_schema_extra=ID_SCHEMA)]
@@ -50,6 +54,13 @@ AuthorizationId = Annotated[
 ]
 InvestorId = Annotated[str | None, Query(alias="investorId", include_in_schema=False)]
 """Users asks for the holding of the investor who gives a mandate."""
+Symbols = Annotated[
+    str | None,
+    Query(
+        description="The stocks with these symbols alone, with commas between them; without it, all.",
+        json_schema_extra={"pattern": "^[A-Z]+(,[A-Z]+)*$"},
+    ),
+]
 From = Annotated[
     MomentText | None, Query(alias="from", description="The first moment whose prices are wanted, RFC 3339.")
 ]
@@ -79,6 +90,26 @@ def _stock_routes(use_cases: UseCases) -> ServiceRouter:
         """All stocks by symbol, with their latest prices. Public."""
         page = await use_cases.stocks.stocks(after=after, limit=limit)
         return page_response(request, [stock_document(stock) for stock in page.items], page.next_cursor)
+
+    @router.get(
+        "/ticks/stream",
+        summary="Returns prices as they move, as a stream",
+        response_class=EventStream,
+        responses={**problem_responses(INVALID_CURSOR, UNKNOWN_STOCK, TOO_MANY_REQUESTS), **EVENTS_RESPONSE},
+    )
+    async def stream_ticks(request: Request, symbols: Symbols = None, last_event_id: LastEventId = None) -> Response:
+        """Server-sent events `tick`, each a price with its `stockId` and `symbol`. Public.
+
+        Of several moves of a price while nobody reads, the last is told. With `Last-Event-ID` come first the prices
+        that have moved since. In GraphQL this is `priceTicked`.
+        """
+        wanted = None if symbols is None else symbols.split(",")
+        changes = await use_cases.market.ticked(wanted, after=last_event_id)
+
+        async def write(change: PriceChange) -> tuple[str, str, object]:
+            return change.cursor, "tick", tick_document(change.stock)
+
+        return events_response(request, ANONYMOUS, changes, write)
 
     @router.get(
         "/{stockId}",

@@ -20,8 +20,10 @@ from subgraphs.shared.errors import (
 from subgraphs.shared.ids import ID_PATTERN
 from subgraphs.shared.money import parse_price, parse_quantity
 from subgraphs.shared.months import parse_month
+from subgraphs.shared.outbox import Change
 from subgraphs.shared.problems import SIGNED_IN, problem_for, problem_responses
 from subgraphs.shared.routing import ID_SCHEMA, After, Limit, ServiceRouter, json_response, page_response
+from subgraphs.shared.server_sent_events import EVENTS_RESPONSE, EventStream, LastEventId, events_response
 from subgraphs.shared.tables_as_csv import CSV_RESPONSE, MonthText, csv_response, wants_csv
 from subgraphs.shared.timestamps import parse_timestamp
 from subgraphs.stocks.bodies import (
@@ -53,7 +55,7 @@ from subgraphs.stocks.rules import (
     UNKNOWN_STOCK,
 )
 from subgraphs.stocks.rules_intents import CLIENT_ORDER_ID_CHARACTERS_MAX, OrderIntent, checked
-from subgraphs.stocks.rules_orders import OrderFilter, OrderStatus, Side
+from subgraphs.stocks.rules_orders import Order, OrderFilter, OrderStatus, Side
 from subgraphs.stocks.service import PlacedOrder, UseCases
 
 PLACING_CODES: tuple[ErrorCode, ...] = (
@@ -139,6 +141,27 @@ def order_routes(use_cases: UseCases) -> ServiceRouter:
             return csv_response(f"trades-{month}.csv", STATEMENT_COLUMNS, statement_rows(statement))
         response.headers["Vary"] = "Accept"
         return StatementBody.of(statement)
+
+    @router.get(
+        "/stream",
+        summary="Returns a user's orders as they change, as a stream",
+        response_class=EventStream,
+        responses={**problem_responses(*SIGNED_IN, INVALID_CURSOR, TOO_MANY_REQUESTS), **EVENTS_RESPONSE},
+    )
+    async def stream_orders(request: Request, caller: UserCaller, last_event_id: LastEventId = None) -> Response:
+        """Server-sent events `order`, each an order that the caller owns or has placed, as it stands, when it changes.
+
+        With `Last-Event-ID` comes first all that has changed since, once and in order; where some of it is no longer
+        kept, an event `missed` says so: read anew what you show. The stream ends with its token, with an event `end`
+        that has a `code`. In GraphQL this is `orderChanged`.
+        """
+
+        async def write(change: Change[Order]) -> tuple[str, str, object]:
+            if change.entity is None:
+                return change.cursor, "missed", {}
+            return change.cursor, "order", order_document(change.entity)
+
+        return events_response(request, caller, use_cases.orders.changes(caller, last_event_id), write)
 
     @router.get(
         "/{orderId}",

@@ -251,9 +251,9 @@ class Subscription:
         ] = None,
     ) -> AsyncGenerator[Stock, None]:
         """Prices as they come; public."""
-        async with aclosing(info.context.service.market.ticked(symbols)) as ticked:
-            async for stock in ticked:
-                yield stock_node(stock)
+        async with aclosing(await info.context.service.market.ticked(symbols)) as ticked:
+            async for change in ticked:
+                yield stock_node(change.stock)
 
     @strawberry.subscription(description="Each order that the caller owns or has placed, when it changes.")
     async def order_changed(self, info: Info, after: AfterEvent = None) -> AsyncGenerator[OrderEvent, None]:

@@ -12,6 +12,7 @@ from subgraphs.shared.audit import AuditEntry, record
 from subgraphs.shared.auth import Caller, require_service
 from subgraphs.shared.database import Connection, Database
 from subgraphs.shared.errors import INVALID_PRICE, INVALID_REQUEST, FieldError, Refusal
+from subgraphs.shared.pagination import CursorKey, decode_cursor, encode_cursor
 from subgraphs.shared.wakening import SharedRead
 from subgraphs.stocks import store, store_orders
 from subgraphs.stocks.companies import Company
@@ -25,6 +26,8 @@ from subgraphs.stocks.tables import audit_log
 DEFAULT_KEPT = Kept()
 TICKED = "ticked"
 """What is woken when any price has moved; with a space and a symbol, when that stock's has."""
+TICKS_STREAM = "prices"
+"""What the cursors of price changes are marked with."""
 SYMBOLS_MAX = 100
 """100 symbols: what one subscriber names; who wants more gets all."""
 
@@ -36,6 +39,14 @@ class StoredTick:
     symbol: str
     quote: Quote
     triggered: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PriceChange:
+    """A stock whose price has moved, and where that stands among all moves."""
+
+    cursor: str
+    stock: Stock
 
 
 class MarketService:
@@ -71,23 +82,37 @@ class MarketService:
         async with self._database.reading() as connection:
             return await store.stored_seqs(connection)
 
-    async def ticked(self, symbols: Sequence[str] | None) -> AsyncGenerator[Stock, None]:
+    async def ticked(
+        self, symbols: Sequence[str] | None, *, after: str | None = None
+    ) -> AsyncGenerator[PriceChange, None]:
         """The stocks with those symbols, or all, each when its price has moved, for ever; public.
 
         A price that is no longer the newest when somebody gets to it is left out. All who are woken together read once.
 
+        Args:
+            after: the cursor of the last change that the caller knows: first come all whose price has moved since.
+
         Raises:
-            Refusal: `invalid-request` for no symbols or too many, `unknown-stock`; before the first stock.
+            Refusal: `invalid-cursor`, `unknown-stock`, and `invalid-request` for no symbols or too many.
         """
+        known = None if after is None else decode_cursor(after, TICKS_STREAM, int, str, int)
         if symbols is not None and not 1 <= len(symbols) <= SYMBOLS_MAX:
             message = f"Name 1 to {SYMBOLS_MAX} symbols, or none at all for every stock."
             raise Refusal(INVALID_REQUEST, message, fields=(FieldError("symbols", message),))
+        if symbols is not None and not (await self._prices.get()).keys() >= set(symbols):
+            raise Refusal(UNKNOWN_STOCK)
+        return self._follow(symbols, known)
+
+    async def _follow(
+        self, symbols: Sequence[str] | None, known: CursorKey | None
+    ) -> AsyncGenerator[PriceChange, None]:
         topics = [TICKED] if symbols is None else [f"{TICKED} {symbol}" for symbol in symbols]
         with self._database.wakening.waiting(*topics) as waiter:
             prices = await self._prices.get()
-            if symbols is not None and not prices.keys() >= set(symbols):
-                raise Refusal(UNKNOWN_STOCK)
             seen = {symbol: prices[symbol].quote.seq for symbol in symbols or prices}
+            for symbol in seen if known is not None else ():
+                if known is not None and _moved_since(prices[symbol], known):
+                    yield _price_change(prices[symbol])
             while True:
                 await waiter.wait()
                 prices = await self._prices.get()
@@ -95,7 +120,7 @@ class MarketService:
                     stock = prices[symbol]
                     if stock.quote.seq > seen.get(symbol, -1):
                         seen[symbol] = stock.quote.seq
-                        yield stock
+                        yield _price_change(stock)
 
     async def _read_prices(self) -> dict[str, Stock]:
         async with self._database.reading() as connection:
@@ -177,6 +202,16 @@ class MarketService:
             return deleted
 
         return await self._database.write(work)
+
+
+def _price_change(stock: Stock) -> PriceChange:
+    return PriceChange(encode_cursor(TICKS_STREAM, stock.quote.at, stock.symbol, stock.quote.seq), stock)
+
+
+def _moved_since(stock: Stock, known: CursorKey) -> bool:
+    """Whether a price is of the moment of the known one or of a later one, and not the known one itself."""
+    at, symbol, seq = known
+    return stock.quote.at >= int(at) and (stock.symbol, stock.quote.seq) != (symbol, seq)
 
 
 async def _store(connection: Connection, stock: Stock, quote: Quote) -> StoredTick:

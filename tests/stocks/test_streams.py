@@ -300,3 +300,118 @@ async def test_what_is_no_subscription_is_refused(desk: Desk, query: str) -> Non
     assert answers[0]["errors"]
     plain = await desk.stocks.state.subgraph.execute(TICKS)
     assert plain["errors"][0]["extensions"]["code"] == "MALFORMED_REQUEST"
+
+
+async def read_events(desk: Desk, caller: Caller | None, path: str, after: str | None, count: int) -> list[list[str]]:
+    """The lines of so many events of a REST stream, without heartbeats; the client goes then."""
+    response_start: list[dict[str, Any]] = []
+    found: list[list[str]] = []
+    gone, waits = asyncio.Event(), True
+
+    async def receive() -> dict[str, Any]:
+        nonlocal waits
+        if waits:
+            waits = False
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            response_start.append(message)
+        blocks = message.get("body", b"").decode().split("\n\n")
+        found.extend(block.split("\n") for block in blocks if block not in ("", ":"))
+        if len(found) >= count:
+            gone.set()
+
+    headers = {"host": "stocks", **desk.bearer(caller, "stocks")}
+    if after is not None:
+        headers["last-event-id"] = after
+    path, _, query = path.partition("?")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("192.0.2.1", 5),
+        "server": ("stocks", 80),
+    }
+    async with asyncio.timeout(PATIENCE_S):
+        await desk.stocks(scope, receive, send)
+    assert response_start[0]["status"] == 200, found
+    assert (b"content-type", b"text/event-stream; charset=utf-8") in response_start[0]["headers"]
+    return found[:count]
+
+
+async def test_orders_over_rest(desk: Desk) -> None:
+    """Each change has an id, from which a client goes on; who left has no place any more."""
+    buyer = investor()
+    await desk.deposit(buyer)
+    orders = [(await desk.place(buyer)).json()["id"] for _ in range(2)]
+    start = encode_cursor("stocks events", 0)
+    found = await read_events(desk, buyer, "/orders/stream", start, 6)
+    assert [event[1] for event in found] == ["event: order"] * 6
+    told = [orjson.loads(event[2].removeprefix("data: "))["id"] for event in found]
+    assert told == [orders[0]] * 3 + [orders[1]] * 3
+    third = found[2][0].removeprefix("id: ")
+    assert await read_events(desk, buyer, "/orders/stream", third, 3) == found[3:]
+    ((_, name, data),) = await read_events(desk, buyer, "/orders/stream", encode_cursor("stocks events", 99), 1)
+    assert (name, data) == ("event: missed", "data: {}")
+    assert await desk.stocks.state.streams.count() == 0
+    for path, after in (("/orders/stream", "nonsense"), ("/stocks/ticks/stream", start)):
+        refused = await desk.send(buyer, "GET", path, headers={"last-event-id": after})
+        assert (refused.status_code, refused.json()["code"]) == (400, "invalid-cursor")
+
+
+async def test_prices_over_rest(desk: Desk) -> None:
+    """After the last id that a client has come the prices that have moved since, of the stocks that it names."""
+    before = await read_events_of_ticks(desk, "/stocks/ticks/stream?symbols=ALBA", None)
+    desk.clock.advance(1)
+    for symbol in ("ALBA", "HANA"):
+        await desk.tick("90.0000", "90.2000", symbol, last="90.1000")
+    ((id_, name, data),) = await read_events(desk, None, "/stocks/ticks/stream?symbols=ALBA,BRNO", before, 1)
+    tick = orjson.loads(data.removeprefix("data: "))
+    assert (name, tick["symbol"], tick["last"]) == ("event: tick", "ALBA", "90.1000")
+    assert id_ != f"id: {before}"
+    for query in ("?symbols=NONE", "?symbols="):
+        assert (await desk.send(None, "GET", f"/stocks/ticks/stream{query}")).status_code == 422
+    assert (await desk.send(None, "HEAD", "/stocks/ticks/stream")).status_code == 200
+
+
+async def read_events_of_ticks(desk: Desk, path: str, after: str | None) -> str:
+    """The id of the next tick, which is posted again and again until it is told."""
+    reading = asyncio.ensure_future(read_events(desk, None, path, after, 1))
+    while not reading.done():
+        await desk.tick("80.0000", "80.2000", last="80.1000")
+        await asyncio.wait({reading}, timeout=0.05)
+    return reading.result()[0][0].removeprefix("id: ")
+
+
+async def test_a_stream_over_rest_ends_with_its_token(desk: Desk) -> None:
+    """A caller hears why; and one who has as many streams as one may is refused before anything begins."""
+    buyer = investor()
+    reading = asyncio.ensure_future(read_events(desk, buyer, "/orders/stream", None, 1))
+    waiting = desk.databases["stocks"].wakening
+    while not waiting.waiters:  # noqa: ASYNC110  # nothing says so
+        await asyncio.sleep(0.005)
+    desk.clock.advance(USER_TOKEN_LIFETIME_S + 120)
+    waiting.wake_all()
+    await desk.deposit(buyer)
+    await desk.place(buyer)
+    ((name, data),) = await reading
+    assert (name, orjson.loads(data.removeprefix("data: "))["code"]) == ("event: end", "expired-token")
+
+
+async def test_a_caller_without_a_place_is_refused_over_rest(make_desk: DeskFactory) -> None:
+    """With its status, as nothing has begun."""
+    desk = await make_desk(streams_max=1)
+    held = await listening(desk, "stocks", None, TICKS)
+    refused = await desk.send(investor(), "GET", "/orders/stream")
+    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    await held.close()

@@ -1,5 +1,6 @@
 """Every route and every root field of stocks, walked by every kind of caller: who gets what of alice's."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from subgraphs.shared.auth import Caller
 from subgraphs.shared.database import Connection
 from subgraphs.shared.errors import Refusal
+from subgraphs.shared.pagination import encode_cursor
 from subgraphs.stocks import store, store_orders
 from subgraphs.stocks.schema import schema
 from tests.stocks.conftest import ALBA, STOCKS, USERS, Desk
@@ -90,6 +92,7 @@ BOTHS = {**ALICES, **dict.fromkeys(BROKERS, OK)}
 NEW_ORDER = {"stockId": ALBA, "side": "sell", "quantity": "1", "authorizationId": "{mandate}"}
 ROUTES: dict[tuple[str, str], tuple[dict[str, str] | None, dict[str, str]]] = {
     ("GET", "/stocks"): (None, PUBLIC),
+    ("GET", "/stocks/ticks/stream"): (None, PUBLIC),
     ("GET", "/stocks/{stockId}"): (None, PUBLIC),
     ("GET", "/stocks/{stockId}/ticks"): (None, PUBLIC),
     ("GET", "/stockholdings"): (None, OWN_LISTS),
@@ -101,6 +104,7 @@ ROUTES: dict[tuple[str, str], tuple[dict[str, str] | None, dict[str, str]]] = {
     ),
     ("GET", "/orders"): (None, OWN_LISTS),
     ("GET", "/orders/statement"): (None, OWN_LISTS),
+    ("GET", "/orders/stream"): (None, OWN_LISTS),
     ("GET", "/orders/{orderId}"): (None, BOTHS),
     ("POST", "/orders"): (NEW_ORDER, PLACED),
     ("PUT", "/orders/{orderId}"): ({"status": "cancelled"}, ALICES),
@@ -132,7 +136,9 @@ async def test_every_route_knows_its_callers(desk: Desk, caller: str) -> None:
         target = path.format(stockId=ALBA, **ids)
         given = body and {name: value.format(mandate=scene.mandate) for name, value in body.items()}
         query = "?month=2026-01" if path.endswith("/statement") else ""
-        response = await desk.send(scene.callers[caller], method, target + query, given)
+        # Of a stream the beginning is enough: its headers, without what never ends.
+        asked = "HEAD" if path.endswith("/stream") and expected[caller] == OK else method
+        response = await desk.send(scene.callers[caller], asked, target + query, given)
         assert verdict(response) == expected[caller], (method, path, response.text)
 
 
@@ -202,6 +208,8 @@ async def test_users_reads_the_holding_of_the_investor_it_names(desk: Desk) -> N
 
 
 UPPER = {code: code.replace("-", "_").upper() for code in (*PLACED.values(), *ALICES.values()) if code != OK}
+GONE = encode_cursor("stocks events", 10**6)
+"""A cursor that a subscription answers at once: what comes after it never was."""
 FIELDS: dict[str, tuple[str, dict[str, str]]] = {
     "stocks": ("{ stocks { edges { node { id } } } }", PUBLIC),
     "stock": ('{ stock(symbol: "ALBA") { id } }', PUBLIC),
@@ -219,12 +227,30 @@ FIELDS: dict[str, tuple[str, dict[str, str]]] = {
         PLACED,
     ),
     "cancelOrder": ("mutation($own: ID!) { cancelOrder(input: {id: $own}) { order { id } errors { code } } }", ALICES),
+    "priceTicked": ("subscription { priceTicked { symbol } }", PUBLIC),
+    "orderChanged": ("subscription($gone: String) { orderChanged(after: $gone) { missed } }", OWN_LISTS),
+    "holdingChanged": ("subscription($gone: String) { holdingChanged(after: $gone) { missed } }", OWN_LISTS),
     "setCommitment": (
         """mutation($holding: ID!, $mandate: ID!) { setCommitment(input: {stockholdingId: $holding,
           authorizationId: $mandate, committedAmount: "3"}) { stockholding { id } errors { code } } }""",
         ALICES,
     ),
 }
+
+
+async def first_event(desk: Desk, caller: Caller | None, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """What a subscription tells first; of prices, one that is posted meanwhile."""
+    authorization = desk.bearer(caller, "stocks").get("authorization")
+    answers = desk.stocks.state.subgraph.subscribe(
+        query, variables, authorization=authorization, client_address="192.0.2.1"
+    )
+    coming = asyncio.ensure_future(anext(answers))
+    while "priceTicked" in query and not coming.done():
+        await desk.tick("83.9580", "84.0420")
+        await asyncio.wait({coming}, timeout=0.05)
+    answer: dict[str, Any] = await coming
+    await answers.aclose()
+    return answer
 
 
 def shown(answer: dict[str, Any], field: str) -> str:
@@ -242,7 +268,7 @@ def shown(answer: dict[str, Any], field: str) -> str:
 async def test_every_root_field_knows_its_callers(desk: Desk, caller: str) -> None:
     """Each root field gives each caller what REST gives."""
     scene = await set_scene(desk, caller)
-    roots = [schema.query, schema.mutation]
+    roots = [schema.query, schema.mutation, schema.subscription]
     names = {
         schema.config.name_converter.from_field(field)
         for root in roots
@@ -255,10 +281,14 @@ async def test_every_root_field_knows_its_callers(desk: Desk, caller: str) -> No
         "holding": scene.holding,
         "mandate": scene.mandate,
         "stock": ALBA,
+        "gone": GONE,
         "representations": [{"__typename": "StockHolding", "id": scene.holding}],
     }
     for field, (query, expected) in FIELDS.items():
         used = {name: value for name, value in variables.items() if f"${name}:" in query}
-        answer = await desk.graphql(scene.callers[caller], query, **used)
+        if query.startswith("subscription"):
+            answer = await first_event(desk, scene.callers[caller], query, used)
+        else:
+            answer = await desk.graphql(scene.callers[caller], query, **used)
         wanted = expected[caller]
         assert shown(answer, field) == UPPER.get(wanted, wanted), (field, answer)
