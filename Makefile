@@ -49,6 +49,7 @@ long: $(STAMP)
 	TRIFOLIO_COMPILED_OPERATIONS=10000 $(BIN)/python -m pytest tests/shared/test_graphql_execution.py
 	$(BIN)/python -m tests.composer --sets 20000
 	TRIFOLIO_SCHEMATHESIS_EXAMPLES=100 $(BIN)/python -m pytest tests/openapi/test_schemathesis.py
+	TRIFOLIO_EVERY_POINT=1 $(BIN)/python -m pytest tests/faults/test_listeners.py
 
 # What attackers send, for longer than the suite does; then against a router on a socket, whose event loop is measured:
 # make attack ARGS="--number 50000 --seconds 3600". It fails where the loop stands still, or memory grows.

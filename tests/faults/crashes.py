@@ -25,6 +25,7 @@ from subgraphs.shared.database import Database
 from tests.conftest import DatabaseFactory, fresh_urls
 from tests.faults.books import FATES, POLL_S, Books, Row, at_rest, is_quiet, read_books, violations_of
 from tests.faults.crash_points import Control
+from tests.faults.listeners import listening
 from tests.faults.people import Clients, Person
 from tests.faults.processes import SERVICES, World, Zygote, service_of
 from tests.faults.restarts import Load, OnceMore, Restart, endure, service_restarts
@@ -197,6 +198,23 @@ class Stage:
                 await at_rest(databases, world.clock)
             killed = bool(world.restarts)
             return Outcome(await read_books(databases), await violations_of(databases), recovery_s, killed)
+
+    async def crash_heard(self, scenario: Scenario, point: Point) -> tuple[bool, list[str]]:
+        """One such run while everybody listens to all subscriptions: whether it was killed, and what was misheard."""
+        async with self._world(await self.prepared(scenario), ACTED_AT_MS) as (world, clients, databases, prepared):
+            urls = {service: world.url(service) for service in SERVICES}
+            async with listening(urls, databases, prepared.people) as audience:
+                world.control.arm(True)
+                for service in SERVICES:
+                    world.start(service, kill_at=point.number if service == point.service else None)
+                acting = asyncio.create_task(_act(clients, scenario, clients, prepared.ids))
+                await _death(world, point.service, acting, databases)
+                world.control.arm(False)
+                async with world.kept(point.service):
+                    await acting
+                    await at_rest(databases, world.clock)
+                    misheard = await audience.misheard()
+                return bool(world.restarts), misheard
 
     async def storm(self, *, seconds: float, seed: int) -> Weather:
         """Many clients and random kills for `seconds`, on the base that every scenario starts from."""
