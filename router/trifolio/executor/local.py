@@ -9,11 +9,14 @@ import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from copy import copy
 from dataclasses import fields, replace
 from functools import lru_cache
 from typing import Any, Final, Protocol, Self
 
 from graphql import DocumentNode, ExecutionResult, GraphQLError, GraphQLSchema, execute, parse, subscribe, validate
+from graphql.execution.executor import Executor
+from graphql.execution.executor_throwing_on_incremental import ExecutorThrowingOnIncremental
 
 from trifolio.errors import ErrorCode, InternalText, SubgraphError
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
@@ -249,6 +252,8 @@ DOCUMENTS_MAX: Final = 1_000
 
 
 def _execute_core(schema: GraphQLSchema) -> _Ways:
+    executor_class = _forgetful(ExecutorThrowingOnIncremental)
+
     @lru_cache(DOCUMENTS_MAX)
     def read(operation: str) -> DocumentNode | list[GraphQLError]:
         """The document, or what is wrong with it."""
@@ -281,13 +286,43 @@ def _execute_core(schema: GraphQLSchema) -> _Ways:
             root_value=root_value,
             context_value=context,
             variable_values=dict(request.variables),
+            executor_class=executor_class,
         )
         return await events if inspect.isawaitable(events) else events
 
     return execute_request, subscribe_to
 
 
+def _forgetful(executor_class: Any) -> Any:
+    """Executors that keep nothing of an event when it is over.
+
+    graphql-core hands what it has found out about the selections of one event on to the next, which makes lists of its
+    own and finds nothing there: a subscription would hold a kilobyte more with every event.
+    """
+
+    class Forgetful(executor_class):  # type: ignore[misc]  # a class that is not known before
+        def build_per_event_executor(self, payload: Any) -> Any:
+            executor = super().build_per_event_executor(payload)
+            executor._relevant_sub_fields = {}
+            return executor
+
+    return Forgetful
+
+
+def _subscribable(schema: ExecutableSchema) -> ExecutableSchema:
+    """The schema with such executors, where it is one of those that say which they take: Strawberry's."""
+    executor_class = getattr(schema, "execution_context_class", None)
+    if not (isinstance(executor_class, type) and issubclass(executor_class, Executor)):
+        return schema
+    own: Any = copy(schema)
+    own.execution_context_class = _forgetful(executor_class)
+    subscribable: ExecutableSchema = own
+    return subscribable
+
+
 def _execute_schema(schema: ExecutableSchema) -> _Ways:
+    subscribable = _subscribable(schema)
+
     async def execute_request(request: SubgraphRequest, context: Any, root_value: Any) -> Any:
         return await schema.execute(
             request.operation,
@@ -297,7 +332,7 @@ def _execute_schema(schema: ExecutableSchema) -> _Ways:
         )
 
     async def subscribe_to(request: SubgraphRequest, context: Any, root_value: Any) -> Any:
-        ask: Callable[..., Awaitable[Any]] | None = getattr(schema, "subscribe", None)
+        ask: Callable[..., Awaitable[Any]] | None = getattr(subscribable, "subscribe", None)
         if ask is None:
             internal = InternalText(f"a {type(schema).__name__} cannot be subscribed to")
             raise SubgraphError(ErrorCode.SUBGRAPH_UNREACHABLE, request.subgraph, internal=internal)
