@@ -284,6 +284,31 @@ async def test_who_sends_no_more_and_does_not_read_is_gone() -> None:
     assert len(world.server.connections) == 0
 
 
+async def test_what_comes_before_it_is_accepted_waits() -> None:
+    """Behind the handshake at once: nothing is answered before the handshake is, and then everything in its order."""
+    world = World()
+    masked = [each.serialize(mask=True, extensions=[]) for each in (Frame(Opcode.PING, b"x"), text(b"early"))]
+    close = Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True, extensions=[])
+    written = await world.server.send(world.wire, get("/", *OFFER) + b"".join(masked) + close)
+    assert written.startswith(b"HTTP/1.1 101 ")
+    frames = written.partition(b"\r\n\r\n")[2]
+    assert frames == b"\x8a\x01x" + b"\x88\x02\x03\xe8"
+    assert world.told.heard == ["early", 1000]
+
+
+async def test_who_ends_before_it_is_accepted_is_gone() -> None:
+    """Nothing is written behind the end of what the client sends."""
+    world = World()
+    protocol: Any = world.wire.protocol
+    protocol.data_received(get("/", *OFFER))
+    own: Any = world.wire.protocol
+    own.eof_received()
+    own.connection_lost(None)
+    await settle()
+    assert world.wire.written == b""
+    assert len(world.server.connections) == 0
+
+
 async def test_the_log_has_no_line_per_connection(caplog: pytest.LogCaptureFixture) -> None:
     """What the library tells of each is nothing that failed."""
     with caplog.at_level("INFO", "trifolio.error"):

@@ -36,6 +36,8 @@ from trifolio.server.protocol import LINGER_MS
 
 WAITING_MAX: Final = 8
 """8 messages wait for the application: it takes them as they come, but while it answers one."""
+EARLY_BYTES_MAX: Final = 65_536
+"""64 KiB may come before the application has accepted, which takes it no time."""
 FRAMES_MAX: Final = 1_000
 """1,000 frames of one message: they may be empty, and then no other limit counts them."""
 GOING_AWAY: Final = 1001
@@ -74,6 +76,9 @@ class WebSocketProtocol(ClientConnection):
         self._frames: list[bytes] = []
         self._is_text = False
         self._partial_bytes = 0
+        self._has_asked = False
+        self._early = b""
+        """Frames that have come before the application has said that there is a WebSocket."""
         self._heard = True
         self._is_stuck = False
         """Whether a message had begun when the last ping was sent, and has not come whole since."""
@@ -90,24 +95,28 @@ class WebSocketProtocol(ClientConnection):
         """The client has gone: the application is told."""
         super().connection_lost(exc)
         self._is_closed = True
-        self._messages.append({"type": "websocket.disconnect", "code": self._wire.close_code or ABNORMAL})
-        resolve(self._arrived)
+        self._has_gone()
 
     def eof_received(self) -> None:
-        """The client sends nothing any more, with an end before it or without."""
-        if self._transport is not None:
+        """The client sends nothing any more, with an end before it or without; before it is accepted, it has gone."""
+        if self._transport is not None and self._is_accepted:
             self._wire.receive_eof()
             self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """Frames, or parts of some."""
+        """The handshake, frames, or parts of some; frames that are early wait until there is a WebSocket."""
         self._heard = True
+        if not self._is_accepted:
+            head, end, early = (b"", b"", data) if self._has_asked else data.partition(b"\r\n\r\n")
+            self._early += early
+            data = head + end
+            self._has_asked = True
         self._wire.receive_data(data)
         self._partial_bytes += len(data)
         for event in self._wire.events_received():
             self._take(event)
-        self._hold(self._partial_bytes if self._is_accepted else 0)
-        if self._connections.held_bytes > self._limits.held_bytes_max:
+        self._hold(self._partial_bytes if self._is_accepted else len(self._early))
+        if self._connections.held_bytes > self._limits.held_bytes_max and self._is_accepted:
             self._wire.fail(TRY_AGAIN, "too much at once")
         self._flush()
         self._update_reading()
@@ -237,6 +246,9 @@ class WebSocketProtocol(ClientConnection):
             if known is not None:
                 known.headers.clear()
         self.deadline = self._connections.tick + self._ping_ticks
+        early, self._early = self._early, b""
+        self._partial_bytes = 0
+        self.data_received(early)
 
     def _end(self, code: int, reason: str) -> None:
         """Say that it is over, and wait a little for the client to say so, too."""
@@ -293,12 +305,18 @@ class WebSocketProtocol(ClientConnection):
         if self._wire.state in (State.CLOSING, State.CLOSED) and not self._is_closed and self._is_accepted:
             self._is_closed = True
             self.deadline = self._connections.tick + ticks(LINGER_MS)
-            self._messages.append({"type": "websocket.disconnect", "code": self._wire.close_code or ABNORMAL})
-            resolve(self._arrived)
+            self._has_gone()
+
+    def _has_gone(self) -> None:
+        """Tell the application, with the client's word for it where there is one."""
+        said = self._wire.close_rcvd
+        self._messages.append({"type": "websocket.disconnect", "code": ABNORMAL if said is None else said.code})
+        resolve(self._arrived)
 
     def _update_reading(self) -> None:
         """Read on exactly where what is read can be dealt with."""
-        pause = not self._is_closed and (len(self._messages) >= WAITING_MAX or self._is_writing_paused)
+        is_full = len(self._messages) >= WAITING_MAX or len(self._early) >= EARLY_BYTES_MAX
+        pause = not self._is_closed and (is_full or self._is_writing_paused)
         if pause is not self._is_paused:
             self._pause_reading(pause)
 
