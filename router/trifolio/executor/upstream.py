@@ -14,6 +14,7 @@ Specifications: graphql-ws's and graphql-sse's PROTOCOL.md; Apollo's "HTTP multi
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from email.message import Message
@@ -67,6 +68,12 @@ class _Part(msgspec.Struct):
 _MESSAGES: Final = msgspec.json.Decoder(_Message)
 _PARTS: Final = msgspec.json.Decoder(_Part)
 _NOTHING: Final = (b"", b"null")
+_ID: Final = "1"
+"""The id of the one operation of a WebSocket."""
+_RETURN: Final = ord("\r")
+_LINE_END: Final = re.compile(rb"[\r\n]")
+_MARK: Final = b"\xef\xbb\xbf"
+"""The byte order mark, with which a stream of events may begin."""
 
 
 class _BrokenError(Exception):
@@ -215,10 +222,12 @@ class UpstreamTransport:
         except TimeoutError as error:
             raise self._failure(request, ErrorCode.SUBGRAPH_TIMEOUT, "no connection_ack") from error
         body = request_body(request.operation, request.variables).decode()
-        await connection.send(f'{{"type":"subscribe","id":"1","payload":{body}}}')
+        await connection.send(f'{{"type":"subscribe","id":"{_ID}","payload":{body}}}')
         yield None
         while True:
             message = await self._hear(connection, request)
+            if message.id not in (None, _ID):  # of an operation that there is not
+                continue
             if message.type == "next":
                 yield bytes(message.payload)
             elif message.type == "complete":
@@ -302,14 +311,22 @@ class UpstreamTransport:
 
     async def _read_sse(self, response: httpx.Response, request: SubgraphRequest) -> AsyncGenerator[bytes, None]:
         """Server-sent events (HTML, section 9.2.6), in graphql-sse's meaning."""
-        buffer, searched = bytearray(), 0
+        buffer, searched, is_first, was_return = bytearray(), 0, True, False
         name, data, size = b"", list[bytes](), 0
         async for chunk in self._chunks(response, request):
             buffer += chunk
-            while (end := buffer.find(b"\n", searched)) >= 0:
-                line = bytes(buffer[:end]).removesuffix(b"\r")
+            while True:
+                if was_return and buffer:  # both together are one line's end, in whatever pieces they come
+                    del buffer[: buffer.startswith(b"\n")]
+                    was_return = False
+                found = _LINE_END.search(buffer, searched)
+                if found is None:
+                    break
+                end = found.start()
+                line, was_return, searched = bytes(buffer[:end]), buffer[end] == _RETURN, 0
                 del buffer[: end + 1]
-                searched = 0
+                if is_first:
+                    line, is_first = line.removeprefix(_MARK), False
                 key, _, value = line.partition(b":")
                 value = value.removeprefix(b" ")
                 if key == b"event":
