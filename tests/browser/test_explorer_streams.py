@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from playwright.async_api import Browser, BrowserContext, Route, expect
 
+from bench.pixel import OTHERS, measure
 from tests.browser.conftest import find_browser
 from tests.browser.visits import ANSWER, STATE, WIDE, Visit, visiting
 from tests.parts.world import World as PartsWorld
@@ -92,6 +93,13 @@ async def test_the_end_of_a_subscription_is_said(browser: Browser) -> None:
         await expect(visit.page.locator(ANSWER)).to_contain_text("SUBSCRIPTION_DRAINED")
         await expect(visit.page.get_by_role("button", name="Execute query")).to_be_visible()
     await world.router.close()
+
+
+async def test_a_page_keeps_up_beside_199_others() -> None:
+    """Where it is measured how long a change takes into a page, the page draws the last, and nobody misses any."""
+    took, others = await measure(5)
+    assert 1 <= len(took) <= 5
+    assert others == [5] * OTHERS
 
 
 async def test_markup_in_an_event_is_text(browser: Browser) -> None:

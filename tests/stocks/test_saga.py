@@ -187,7 +187,7 @@ async def test_after_the_pivot_a_refusal_raises_an_alarm_and_is_sent_again(desk:
     assert await metrics(desk) == {**ALARMED, "trifolio_orders_unfinished": 0}
 
 
-ALARMED = {"trifolio_order_alarms_total": 1, "trifolio_clock_steps_total": 0}
+ALARMED = {"trifolio_order_alarms_total": 1, "trifolio_clock_steps_total": 0, "trifolio_streams": 0}
 
 
 @pytest.mark.parametrize(("status", "alarms"), [(None, 0), (500, 0), (503, 0), (429, 0), (401, 1), (403, 1), (422, 1)])
