@@ -48,7 +48,7 @@ async def test_every_example_works_on_the_first_click(visit: Visit) -> None:
     await visit.log_in()
     names = [re.findall(r"^(?:query|mutation|subscription) (\w+)", path.read_text(), re.M)[0] for path in EXAMPLES]
     assert await visit.page.get_by_role("tab").all_inner_texts() == names
-    assert len(names) >= 7
+    assert len(names) >= 8
     for name in names[1:]:
         await visit.open_tab(name)
         async with visit.page.expect_response(lambda response: response.request.method == "POST"):
@@ -56,6 +56,11 @@ async def test_every_example_works_on_the_first_click(visit: Visit) -> None:
         answer = await visit.answered()
         assert "errors" not in answer, name
         assert [value["errors"] for value in answer["data"].values() if "errors" in value] in ([], [[]]), name
+    await expect(visit.page.get_by_label("Status")).to_contain_text(
+        re.compile(r"([3-9]|\d\d) events · open"), timeout=30_000
+    )
+    await visit.page.get_by_role("button", name="Stop query").click()
+    await expect(visit.page.get_by_role("button", name="Execute query")).to_be_visible()
 
 
 async def test_an_example_opens_in_a_tab_of_its_own(visit: Visit) -> None:
