@@ -11,7 +11,8 @@ parameters have; from then on its text goes to the driver, with the values in th
     {"key": 7, "to": "completed"}  ->  ("completed", 7)                                      each execution
 
 Why it is right. Text and order are those that SQLAlchemy compiles and would itself send. What is more than a text is
-left to it: parameters that are lists, values that are converted on their way or made by a default, execution options.
+left to it: parameters that are lists, values that are converted on their way or made by a default, rows that several
+executions return, execution options.
 So is every first execution, and one that lacks a parameter, for SQLAlchemy says best what is wrong. Rows have the same
 names; only a column object is no key of theirs.
 
@@ -99,9 +100,10 @@ class Statements:
         assert isinstance(compiled, SQLCompiler)
         binds = compiled.binds
         converts = any(self._converts(each.type) for each in binds.values())
-        columns = getattr(statement, "exported_columns", ())
+        columns = list(getattr(statement, "exported_columns", ()))
         if (
             converts
+            or (many and columns)
             or compiled.post_compile_params
             or compiled.literal_execute_params
             or compiled.insert_prefetch

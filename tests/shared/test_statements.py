@@ -136,6 +136,14 @@ def test_more_than_a_text(
     assert list(forms.values()) == [None]
 
 
+def test_many_that_return_rows(statements: Statements, connection: Connection) -> None:
+    """What several executions return comes together, which takes more than a text."""
+    add = insert(_NOTES).returning(_NOTES.c.id)
+    for first in ("c", "e", "g"):
+        rows: list[dict[str, object]] = [{"id": first}, {"id": chr(ord(first) + 1)}]
+        assert sorted(statements.execute(connection, add, rows).scalars()) == [row["id"] for row in rows]
+
+
 def test_defaults_are_made(statements: Statements, connection: Connection) -> None:
     """A column's default is there in every row, whoever executes."""
     add = insert(_DEFAULTED)
@@ -210,7 +218,8 @@ def test_sent_as_by_sqlalchemy(name: str) -> None:
         if bind.required
     }
     with engine.connect() as connection:
-        for parameters in (named, [named, named]) if getattr(statement, "is_dml", False) else (named,):
+        returns = list(getattr(statement, "exported_columns", ()))
+        for parameters in (named,) if returns else (named, [named, named]):
             sent.clear()
             statements = Statements(engine.dialect)
             for _ in range(3):
