@@ -29,6 +29,7 @@ from tests.faults.listeners import listening
 from tests.faults.people import Clients, Person
 from tests.faults.processes import SERVICES, World, Zygote, service_of
 from tests.faults.restarts import Load, OnceMore, Restart, endure, service_restarts
+from tests.faults.routers import running_router
 from tests.faults.scenarios import (
     ACTED_AT_MS,
     BASE_AT_MS,
@@ -224,15 +225,28 @@ class Stage:
             return await rage(world, clients, databases, seconds=seconds, seed=seed)
 
     async def restarts(self, restarts: Mapping[str, Restart], *, seconds: float, seed: int) -> Load:
-        """A load while every process, and before them what `restarts` names, is restarted."""
+        """A load while every process, and before them what `restarts` names, is restarted; and everybody listens.
+
+        They listen to all subscriptions at the services, and at a router that is killed in its turn.
+        """
         async with self._world(await self.base(), ACTED_AT_MS) as (world, clients, databases, prepared):
             self._start_replicas(world)
             await _answering(clients)
             urls = {service: world.url(service) for service in SERVICES}
-            careful = OnceMore(urls, prepared.people, Load(seed))
-            async with careful:
-                every = {**restarts, **service_restarts(world)}
-                return await endure(world, careful, databases, every, seconds=seconds)
+            async with AsyncExitStack() as stack:
+                careful = OnceMore(urls, prepared.people, Load(seed))
+                await stack.enter_async_context(careful)
+                router = await stack.enter_async_context(running_router(urls, self.folder))
+                joined = dict.fromkeys(SERVICES, router.url)
+                audiences = [
+                    await stack.enter_async_context(listening(places, databases, prepared.people))
+                    for places in (urls, joined)
+                ]
+                every = {**restarts, "the router (crash)": router.crash, **service_restarts(world)}
+                load = await endure(world, careful, databases, every, seconds=seconds)
+                load.misheard = [each for audience in audiences for each in await audience.misheard()]
+                load.heard = sum(len(each.heard) for audience in audiences for each in audience.listeners)
+                return load
 
     async def storm_with_backups(
         self, number: int, *, seconds: float, seed: int

@@ -9,11 +9,13 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import orjson
 
 from subgraphs.shared.database import Database
+from subgraphs.shared.outbox import Event
 from subgraphs.shared.pagination import encode_cursor
 from subgraphs.shared.settings import DEVELOPMENT_ROUTER_SECRET
 from tests.faults.books import OUTBOXES
@@ -62,13 +64,16 @@ class Listener:
                     self.connections += response.status_code == httpx.codes.OK
                     async for line in response.aiter_lines():
                         if line.startswith("data: {"):
-                            self._note(orjson.loads(line.removeprefix("data: ")), entity)
+                            answer = orjson.loads(line.removeprefix("data: "))
+                            if _is_resumed(answer):
+                                break  # a router has lost the service meanwhile: from the last cursor on, once more
+                            self._note(answer, entity)
             except httpx.TransportError:
                 pass  # it is killed, or not there yet
             await asyncio.sleep(AGAIN_S)
 
-    def _note(self, answer: dict[str, dict[str, dict[str, object]] | None], entity: str) -> None:
-        data = answer["data"]
+    def _note(self, answer: Mapping[str, Any], entity: str) -> None:
+        data = answer.get("data")
         if data is None:
             return  # such as that keys cannot be fetched while users is away
         event = data[self.subscription]
@@ -78,11 +83,27 @@ class Listener:
 
     async def told(self, databases: Mapping[str, Database]) -> list[tuple[str, str]]:
         """What it should have heard."""
+        events: list[Event] = []
         async with databases[self.service].reading() as connection:
-            events = await OUTBOXES[self.service].after(connection, self.person.id, self.start)
+            while True:
+                last = events[-1].number if events else self.start
+                found = await OUTBOXES[self.service].after(connection, self.person.id, last)
+                if not found:
+                    break
+                events += found
         kind = SUBSCRIPTIONS[self.subscription][1]
         name = f"{self.service} events"
         return [(encode_cursor(name, event.number), event.entity_id) for event in events if event.kind == kind]
+
+
+def _difference(told: list[tuple[str, str]], heard: list[tuple[str, str]]) -> str:
+    """Where what was heard is first another than what was to be told, and what the two have there and behind it."""
+    same = next((at for at, (one, other) in enumerate(zip(told, heard, strict=False)) if one != other), len(heard))
+    return f"{len(heard)} heard of {len(told)}; from {same} on {heard[same : same + 3]}, not {told[same : same + 3]}"
+
+
+def _is_resumed(answer: Mapping[str, Any]) -> bool:
+    return bool(answer.get("extensions", {}).get("subscription", {}).get("resumed"))
 
 
 class Audience:
@@ -100,7 +121,7 @@ class Audience:
         while any(len(each.heard) < len(told) for each, told in pairs) and time.monotonic() < deadline:  # noqa: ASYNC110  # many hear
             await asyncio.sleep(AGAIN_S)
         return [
-            f"{each.subscription} to {each.person.name}: heard {each.heard}, not {told}"
+            f"{each.subscription} to {each.person.name}: {_difference(told, each.heard)}"
             for each, told in pairs
             if each.heard != told
         ]

@@ -51,7 +51,11 @@ Restart = Callable[[], Awaitable[None]]
 
 @dataclass
 class Load:
-    """What became of a load: `unanswered` names the requests that failed twice, `changed` the answers that differ."""
+    """What became of a load: `unanswered` names the requests that failed twice, `changed` the answers that differ.
+
+    `heard` counts the events that listeners were told of, `misheard` says which of them heard anything else than was
+    written for them.
+    """
 
     seed: int
     restarted: list[str] = field(default_factory=list)
@@ -61,6 +65,8 @@ class Load:
     unanswered: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     violations: tuple[str, ...] = ()
+    heard: int = 0
+    misheard: list[str] = field(default_factory=list)
 
     async def is_answered(self) -> None:
         """Waits until nobody sends a request again."""
@@ -71,7 +77,8 @@ class Load:
     def __str__(self) -> str:
         return (
             f"restarts (seed {self.seed}) of {', '.join(self.restarted)}: {self.requests} requests, "
-            f"{self.sent_again} sent again, {len(self.unanswered)} unanswered, {len(self.violations)} violations"
+            f"{self.sent_again} sent again, {len(self.unanswered)} unanswered, {len(self.violations)} violations; "
+            f"{self.heard} events heard, {len(self.misheard)} misheard"
         )
 
 

@@ -19,12 +19,14 @@ SEED = int(os.environ.get("TRIFOLIO_STORM_SEED", "20261127"))
 
 
 def assert_promise(load: Load, figures: list[str]) -> None:
-    """Nobody was left without an answer or got another one later, and the books are right."""
+    """Nobody was left without an answer or got another one later, the books are right, and each heard all once."""
     figures.append(str(load))
     assert load.unanswered == []
     assert load.changed == []
     assert load.violations == ()
     assert load.sent_again < load.requests
+    assert load.heard
+    assert load.misheard == []
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)

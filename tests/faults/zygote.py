@@ -22,6 +22,7 @@ from typing import Any
 
 import uvicorn
 
+from subgraphs.shared.streaming import Streams
 from tests.faults.crash_points import Control, CrashPoints
 from tests.faults.prebuilt import Prebuilt, kind_of, prebuilt, redirect
 
@@ -95,9 +96,22 @@ def _serve(start: dict[str, Any], built: Prebuilt, listening: socket.socket) -> 
     CrashPoints(Control(Path(start["control"])), Path(start["trace"]), start["kill_at"]).install()
     redirect(start["database"])
     built.addresses.urls = start["urls"]
-    config = uvicorn.Config(built.apps[start["service"]], log_config=None, access_log=False, lifespan="on")
-    uvicorn.Server(config).run(sockets=[listening])
+    app = built.apps[start["service"]]
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")
+    _Server(config, app.state.streams).run(sockets=[listening])
     os._exit(0)
+
+
+class _Server(uvicorn.Server):
+    """What a service is served by ends its streams before it waits for requests to end."""
+
+    def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
+        super().__init__(config)
+        self._streams = streams
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._streams.end()
+        await super().shutdown(sockets)
 
 
 if __name__ == "__main__":
