@@ -6,8 +6,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -216,24 +216,36 @@ def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) ->
 # ---- serve ----
 
 
+@contextmanager
+def minding_interrupts() -> Iterator[None]:
+    """What is started within the block ends with SIGINT, even if these tests are a job in the background, which ignores
+    it, and with it whatever it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @asynccontextmanager
 async def started(
     *arguments: str | Path, command: str = "serve", **environment: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """`python -m trifolio serve` (or dev) as a process on a free port; yields it with the address that it prints."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "trifolio",
-        command,
-        "--port",
-        "0",
-        *map(str, arguments),
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stderr=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
-    )
+    with minding_interrupts():
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "trifolio",
+            command,
+            "--port",
+            "0",
+            *map(str, arguments),
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stderr=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+        )
     assert process.stderr is not None
     try:
         address = re.search(rb"http://[^\s\"]+", await process.stderr.readline())
