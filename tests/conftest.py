@@ -27,6 +27,8 @@ from subgraphs.shared.migrations import migrate
 REQUIRED = frozenset(filter(None, os.environ.get("TRIFOLIO_REQUIRE", "").split(",")))
 """What must really run, as in TRIFOLIO_REQUIRE=browser,postgres: its absence is a failure and no skip."""
 
+POSTGRES_CONNECTIONS_MAX = 300
+"""Several worlds share a server: each of a world's services has up to eleven, and a killed one's last for a moment."""
 POSTGRES_BYTES_MAX = 2_000_000_000
 """More than all databases that exist at a time; a new one is 8 MB, and making it takes five times as long on a disk."""
 
@@ -96,9 +98,16 @@ def running_postgres(*, crashes: bool = False) -> Iterator[Any]:
             raise
         pytest.skip(f"PostgreSQL does not start here: {error}")
     # Nothing here outlives the session, so no test waits for a disk.
-    for setting in ("fsync = off", f"synchronous_commit = {'on' if crashes else 'off'}", "full_page_writes = off"):
+    settings = (
+        "fsync = off",
+        f"synchronous_commit = {'on' if crashes else 'off'}",
+        "full_page_writes = off",
+        f"max_connections = {POSTGRES_CONNECTIONS_MAX}",
+    )
+    for setting in settings:
         _run_sql(running.get_uri(), f"ALTER SYSTEM SET {setting}")
-    _run_sql(running.get_uri(), "SELECT pg_reload_conf()")
+    running.stop()
+    running.ensure_postgres_running()
     yield running
     running.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
