@@ -114,10 +114,8 @@ MUTANTS = (
         (
             Edit(
                 "subgraphs/shared/driving.py",
-                '        """Steps for ever, with a short pause between the rounds."""\n        while True:\n'
-                "            await self.step()",
-                '        """Steps for ever, with a short pause between the rounds."""\n        while True:\n'
-                "            await asyncio.sleep(0)",
+                "                await self.step()\n                due_ms = await self._saga.due_in_ms()",
+                "                due_ms = await self._saga.due_in_ms()",
             ),
         ),
         (f"{CRASHES}::test_client_gone",),
@@ -154,9 +152,9 @@ MUTANTS = (
         (
             Edit(
                 "subgraphs/stocks/store_orders.py",
-                "        orders.c.state == OrderState.WORKING.value,\n        orders.c.after_seq < quote.seq,\n"
-                "        orders.c.expires_at > quote.at,\n        crossed,",
-                "        orders.c.after_seq < quote.seq,\n        orders.c.expires_at > quote.at,\n        crossed,",
+                "        orders.c.state == OrderState.WORKING.value,\n"
+                '        orders.c.after_seq < bindparam("seq", type_=BigInteger),\n',
+                '        orders.c.after_seq < bindparam("seq", type_=BigInteger),\n',
             ),
             Edit(
                 "subgraphs/stocks/service_market.py",
