@@ -117,6 +117,11 @@ class RequestContext(Generic[S]):
         return self.identity
 
     @property
+    def known(self) -> Caller:
+        """Who asks, as far as is known: nobody where the token was not accepted."""
+        return self.identity if isinstance(self.identity, Caller) else ANONYMOUS
+
+    @property
     def user(self) -> Caller:
         """The logged-in user who asks; raises Refusal `unauthenticated` or `forbidden`."""
         return require_user(self.caller)
@@ -291,10 +296,7 @@ class Subgraph(Generic[S]):
         client_address: str,
         request_id: str,
     ) -> dict[str, Any]:
-        identity = await self._identity(authorization)
-        known = identity if isinstance(identity, Caller) else ANONYMOUS
-        note_request(caller_kind=known.kind, caller_id=known.id, operation=operation_text(query))
-        context = RequestContext(self._service, identity, client_address, request_id)
+        context = await self._context(query, authorization, client_address, request_id)
         try:
             result = await self._operations.execute(query, variables, context, operation_name)
         except (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError):
@@ -318,13 +320,11 @@ class Subgraph(Generic[S]):
 
         What refuses it or ends it for a reason is the last response; it has no data.
         """
-        identity = await self._identity(authorization)
-        known = identity if isinstance(identity, Caller) else ANONYMOUS
-        note_request(caller_kind=known.kind, caller_id=known.id, operation=operation_text(query))
-        context = RequestContext(self._service, identity, client_address, request_id)
-        bearer = authorization if isinstance(identity, Caller) else None
+        context = await self._context(query, authorization, client_address, request_id)
+        bearer = authorization if isinstance(context.identity, Caller) else None
+        holder = context.known
         try:
-            with self._streams.place(f"{known.kind} {known.id or client_address}"):
+            with self._streams.place(f"{holder.kind} {holder.id or client_address}"):
                 events = self._events(query, variables, context, operation_name)
                 async with aclosing(self._streams.paced(events, lambda: self._verifier.left_s(bearer))) as paced:
                     async for response in paced:
@@ -349,11 +349,18 @@ class Subgraph(Generic[S]):
         except GraphQLError as error:  # Strawberry raises here what it has as a result elsewhere: a text that is none
             yield {"data": None, "errors": [client_error(error, context.request_id)]}
 
-    async def _identity(self, authorization: str | None) -> Caller | Refusal:
+    async def _context(
+        self, query: str, authorization: str | None, client_address: str, request_id: str
+    ) -> RequestContext[S]:
+        """What resolvers get; who asks for what is noted for the log."""
+        identity: Caller | Refusal
         try:
-            return await self._verifier.caller(authorization)
+            identity = await self._verifier.caller(authorization)
         except Refusal as refusal:
-            return refusal
+            identity = refusal
+        context = RequestContext(self._service, identity, client_address, request_id)
+        note_request(caller_kind=context.known.kind, caller_id=context.known.id, operation=operation_text(query))
+        return context
 
 
 @functools.lru_cache(DOCUMENTS_CACHED_MAX)

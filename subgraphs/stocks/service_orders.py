@@ -5,6 +5,7 @@ Nothing here needs another service; `saga` puts it together with what does.
 
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from subgraphs.shared.auth import Caller, require_user
 from subgraphs.shared.database import Connection, Database
@@ -112,10 +113,7 @@ class OrdersService:
             Refusal: `unauthenticated`, `forbidden`, `invalid-cursor`, at once.
         """
         user = require_user(caller)
-
-        async def load(ids: Iterable[str]) -> dict[str, Order]:
-            return await self.orders_by_id(user, ids)
-
+        load = partial(self.orders_by_id, user)
         return outbox.follow(self._database, user.id, ORDER_EVENT, outbox.position(after), load)
 
     async def statement(self, caller: Caller, month: Month, *, of_user: str | None = None) -> Statement:

@@ -7,6 +7,7 @@ holding and of its own row, taken in that order.
 import hashlib
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -186,10 +187,7 @@ class StocksService:
             Refusal: `unauthenticated`, `forbidden`, `invalid-cursor`, at once.
         """
         user = require_user(caller)
-
-        async def load(ids: Iterable[str]) -> dict[str, Holding]:
-            return await self.holdings_by_id(user, ids)
-
+        load = partial(self.holdings_by_id, user)
         return outbox.follow(self._database, user.id, store.HOLDING_EVENT, outbox.position(after), load)
 
     async def commitment(self, caller: Caller, authorization_id: str) -> tuple[Commitment, Stock]:

@@ -5,8 +5,9 @@ changes who belongs to a family (a rollover, a revoke, an expiry) first locks th
 """
 
 import uuid
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import orjson
 
@@ -79,7 +80,7 @@ class AuthorizationsService:
         found = await self.authorizations_by_id(caller, [authorization_id])
         return _found(found, authorization_id)
 
-    async def authorizations_by_id(self, caller: Caller, ids: Sequence[str]) -> dict[str, Authorization]:
+    async def authorizations_by_id(self, caller: Caller, ids: Iterable[str]) -> dict[str, Authorization]:
         """Those of the authorizations that exist and that the caller is a party of, by id."""
         require_user(caller)
         async with self._database.reading() as connection:
@@ -114,10 +115,7 @@ class AuthorizationsService:
             Refusal: `unauthenticated`, `forbidden`, `invalid-cursor`, at once.
         """
         user = require_user(caller)
-
-        async def load(ids: Collection[str]) -> dict[str, Authorization]:
-            return await self.authorizations_by_id(user, list(ids))
-
+        load = partial(self.authorizations_by_id, user)
         return outbox.follow(self._database, user.id, store.AUTHORIZATION_EVENT, outbox.position(after), load)
 
     async def forget_events(self) -> None:

@@ -1,6 +1,6 @@
 """Every SQL statement about authorizations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,11 +90,11 @@ def _note(connection: Connection, authorization_id: str, parties: tuple[str, str
 
 
 async def find_authorizations(
-    connection: Connection, viewer_id: str | None, ids: Sequence[str]
+    connection: Connection, viewer_id: str | None, ids: Iterable[str]
 ) -> dict[str, Authorization]:
     """The authorizations of these ids that the viewer is a party of, by id; `viewer_id` None sees all (a service)."""
     statement = _FIND_ANY if viewer_id is None else _FIND_VIEWED
-    rows = await connection.execute(statement, {"viewer_id": viewer_id, "ids": ids})
+    rows = await connection.execute(statement, {"viewer_id": viewer_id, "ids": list(ids)})
     return {found.id: found for found in await _authorizations(connection, rows.all())}
 
 
