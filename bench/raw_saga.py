@@ -11,9 +11,8 @@ import sqlite3
 import statistics
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,12 @@ from sqlalchemy.engine import Engine
 
 from subgraphs.shared.migrations import migrate
 from subgraphs.stocks.companies import COMPANIES
+from tests.driver_statements import heard_by
 from tests.faults.in_process import SERVICES, Brokerage, Person, running
 
 STOCK = COMPANIES[0]
 RECORDED = 3
 """Orders that are really placed: one to warm up, two to tell an order's own ids from others'."""
-_INSERT_EVENTS = "INSERT INTO events (owner_id, number, "
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{64}")
 """An id or a fingerprint."""
 
@@ -59,8 +58,7 @@ def measure_raw_saga(folder: Path, times: int) -> RawSaga:
     first, second = asyncio.run(_recorded_orders(urls))
     own = sorted(_ids_of(first) - _ids_of(second))
     databases = {statement.database: _open(statement.database) for statement in first}
-    # The owner's events are numbered without a gap, and the two orders have used up their numbers.
-    repetitions = [_numbered(_renamed(first, own), number) for number in range(RECORDED - 1, RECORDED - 1 + times)]
+    repetitions = [_renamed(first, own) for _ in range(times)]
     costs = [_run(databases, repetition) for repetition in repetitions]
     statement = "SELECT count(*) FROM orders WHERE state = 'completed'"
     completed = databases[str(folder / "stocks.db")].execute(statement).fetchone()[0]
@@ -95,9 +93,7 @@ async def _recorded(brokerage: Brokerage, alice: Person) -> list[Statement]:
         if _writes(connection):
             written.append(Statement(_file_of(connection), "BEGIN IMMEDIATE", ()))
 
-    def execute(
-        connection: Connection, _cursor: object, text: str, parameters: Any, _context: object, many: bool
-    ) -> None:
+    def execute(connection: Connection, text: str, parameters: Any, many: bool) -> None:
         if _writes(connection):
             written.append(Statement(_file_of(connection), text, parameters, many))
 
@@ -105,10 +101,11 @@ async def _recorded(brokerage: Brokerage, alice: Person) -> list[Statement]:
         if _writes(connection):
             written.append(Statement(_file_of(connection), "COMMIT", ()))
 
-    listeners: dict[str, Callable[..., None]] = {"begin": begin, "before_cursor_execute": execute, "commit": commit}
+    listeners = {"begin": begin, "commit": commit}
     for name, listener in listeners.items():
         event.listen(Engine, name, listener)
-    await _buy(brokerage, alice)
+    with heard_by(execute):
+        await _buy(brokerage, alice)
     for name, listener in listeners.items():
         event.remove(Engine, name, listener)
     return written
@@ -129,26 +126,6 @@ def _ids_of(statements: Sequence[Statement]) -> set[str]:
 def _renamed(statements: Sequence[Statement], own: Sequence[str]) -> list[Statement]:
     fresh = {name: str(uuid.uuid4()) if "-" in name else uuid.uuid4().hex * 2 for name in own}
     return [Statement(each.database, each.text, _with_names(each.parameters, fresh), each.many) for each in statements]
-
-
-def _numbered(statements: Sequence[Statement], number: int) -> list[Statement]:
-    """The same with the numbers that events have in the `number`th order behind it, where one owner places them all."""
-    per_order: Counter[str] = Counter()
-    for each in statements:
-        if each.text.startswith(_INSERT_EVENTS):
-            per_order[each.database] += len(each.parameters) if each.many else 1
-    return [
-        replace(each, parameters=_shifted(each, number * per_order[each.database]))
-        if each.text.startswith(_INSERT_EVENTS)
-        else each
-        for each in statements
-    ]
-
-
-def _shifted(statement: Statement, by: int) -> Any:
-    rows = statement.parameters if statement.many else [statement.parameters]
-    shifted = [(owner, number + by, *others) for owner, number, *others in rows]
-    return shifted if statement.many else shifted[0]
 
 
 def _with_names(value: Any, names: dict[str, str]) -> Any:

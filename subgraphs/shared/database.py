@@ -46,7 +46,6 @@ from zlib import crc32
 from sqlalchemy import URL, Engine, RootTransaction, create_engine, event, func, make_url, select, text
 from sqlalchemy import Connection as SyncConnection
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -55,7 +54,7 @@ from sqlalchemy.schema import Table
 from sqlalchemy.sql import Executable, Select
 
 from subgraphs.shared.errors import UNAVAILABLE, Refusal
-from subgraphs.shared.statements import Parameters, Statements
+from subgraphs.shared.statements import Executed, Parameters, Statements
 from subgraphs.shared.wakening import Wakening
 
 LOGGER = logging.getLogger(__name__)
@@ -137,7 +136,7 @@ class Connection(Protocol):
     wakes: set[str]
     """The topics that are woken once the transaction is committed."""
 
-    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Executed:
         """Runs one statement. Consume the result before the next await."""
         ...
 
@@ -456,7 +455,7 @@ class _SqliteConnection:
         self.last: dict[object, LastWork] = {}
         self.wakes: set[str] = set()
 
-    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Executed:
         return self._statements.execute(self._connection, statement, parameters)
 
     async def now(self) -> int:
@@ -583,7 +582,7 @@ class _PostgresConnection:
         self.last: dict[object, LastWork] = {}
         self.wakes: set[str] = set()
 
-    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Executed:
         return await self._connection.execute(statement, parameters)
 
     async def now(self) -> int:

@@ -23,6 +23,7 @@ A key lives as long as the object that it created. A refusal created nothing: it
 and one caller leaves at most `REFUSALS_PER_MINUTE_MAX` on one route.
 """
 
+import functools
 import hashlib
 import uuid
 from dataclasses import dataclass
@@ -36,10 +37,13 @@ from sqlalchemy import (
     Index,
     MetaData,
     Row,
+    Select,
     String,
     Table,
     Text,
+    Update,
     and_,
+    bindparam,
     delete,
     func,
     select,
@@ -163,7 +167,7 @@ async def claim(
     values = {**row, "created_at": await connection.now()}
     if (await connection.execute(insert_or_ignore(connection, table), values)).rowcount:
         return None
-    stored = (await connection.execute(locked(select(table).where(_is(table, key)), connection))).one()
+    stored = (await connection.execute(locked(_stored(table), connection), _of(key))).one()
     return _checked(stored, key)
 
 
@@ -175,7 +179,7 @@ async def stored_answer(connection: Connection, table: Table, key: IdempotencyKe
     Raises:
         Refusal: as `claim` does.
     """
-    stored = (await connection.execute(select(table).where(_is(table, key)))).one_or_none()
+    stored = (await connection.execute(_stored(table), _of(key))).one_or_none()
     return None if stored is None else _checked(stored, key)
 
 
@@ -187,8 +191,7 @@ async def store_result(
     Args:
         only_if_open: leaves an answer that is final already as it is.
     """
-    statement = update(table).where(_is(table, key)).values(result=result)
-    await connection.execute(statement.where(table.c.result.is_(None)) if only_if_open else statement)
+    await connection.execute(_store_result(table, only_if_open=only_if_open), {**_of(key), "new_result": result})
 
 
 async def keep_refusal(database: Database, table: Table, key: IdempotencyKey, refusal: Refusal) -> StoredAnswer:
@@ -206,7 +209,7 @@ async def keep_refusal(database: Database, table: Table, key: IdempotencyKey, re
             now = await connection.now()
             await _check_rate(connection, table, key, now)
             values = {"refusal": _written(refusal), "refused_at": now}
-            await connection.execute(update(table).where(_is(table, key)).values(values))
+            await connection.execute(update(table).where(_is(table)).values(values), _of(key))
         return earlier
 
     earlier = await database.write(work)
@@ -274,5 +277,23 @@ def _read(text: str, key: str) -> Refusal:
     )
 
 
-def _is(table: Table, key: IdempotencyKey) -> ColumnElement[bool]:
-    return and_(table.c.namespace == key.namespace, table.c.key == key.key)
+# Built once per table: what is executed again is sent faster (`statements`).
+
+
+@functools.cache
+def _stored(table: Table) -> Select[Any]:
+    return select(table).where(_is(table))
+
+
+@functools.cache
+def _store_result(table: Table, *, only_if_open: bool) -> Update:
+    statement = update(table).where(_is(table)).values(result=bindparam("new_result", type_=Text))
+    return statement.where(table.c.result.is_(None)) if only_if_open else statement
+
+
+def _is(table: Table) -> ColumnElement[bool]:
+    return and_(table.c.namespace == bindparam("in_namespace"), table.c.key == bindparam("of_key"))
+
+
+def _of(key: IdempotencyKey) -> dict[str, str]:
+    return {"in_namespace": key.namespace, "of_key": key.key}

@@ -1,16 +1,17 @@
 """Events: who is to be told that something has changed, written in the transaction that changes it.
 
 How it works. A transaction notes what it changes and for whom; its last statements, right before the commit, number the
-events of each owner and write them. An owner's counter is a row that these statements lock. So the numbers of an owner
-have no gaps and are in the order of the commits: who has read up to N has missed nothing with a lower number, whatever
-is under way. An event that is rolled back never had a number, and a change that is committed has its event.
+events of each owner and write them: one statement for each. On PostgreSQL it locks the owner's counter; on SQLite a
+transaction that writes is alone, so that the last event's number is enough. So the numbers of an owner have no gaps and
+are in the order of the commits: who has read up to N has missed nothing with a lower number, whatever is under way. An
+event that is rolled back never had a number, and a change that is committed has its event.
 
 Readers read what comes after N, again whenever the owner's topic is woken (`wakening`). An event says what has changed
 and not how: a reader shows the entity as it stands, which is at least as new as the event. Old events are deleted; a
 reader that finds a gap where it goes on knows that it has missed some.
 
     events          (owner, number), what kind of entity, its id, when
-    event_counters  the last number of each owner
+    event_counters  the last number of each owner; on SQLite, of those whose last event is deleted
 
 Locks: counters come last, in the order of the owners' ids, and nothing is waited for after them.
 """
@@ -19,6 +20,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import orjson
 from sqlalchemy import (
     BigInteger,
     BindParameter,
@@ -29,7 +31,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
-    insert,
+    func,
     select,
     text,
     tuple_,
@@ -98,10 +100,10 @@ class Outbox:
         )
         events, counters = self.events.c, self.counters.c
         counted = sqlite.insert(self.counters)
-        self._count = counted.on_conflict_do_update(
-            index_elements=[counters.owner_id], set_={"number": counters.number + counted.excluded.number}
-        ).returning(counters.number)
-        self._insert = insert(self.events)
+        self._keep_count = counted.on_conflict_do_update(
+            index_elements=[counters.owner_id],
+            set_={"number": func.max(counters.number, counted.excluded.number)},
+        )
         self._latest = select(counters.number).where(counters.owner_id == _OWNER)
         self._after = (
             select(events.number, events.kind, events.entity_id)
@@ -111,7 +113,8 @@ class Outbox:
         )
         old = select(events.owner_id, events.number).where(events.at < bindparam("before")).order_by(events.at)
         key = tuple_(events.owner_id, events.number)
-        self._purge = delete(self.events).where(key.in_(old.limit(EVENTS_PER_PURGE_MAX)))
+        purge = delete(self.events).where(key.in_(old.limit(EVENTS_PER_PURGE_MAX)))
+        self._purge = purge.returning(events.owner_id, events.number)
 
     # ---- writing ----
 
@@ -128,18 +131,13 @@ class Outbox:
         self, connection: Connection, owner_id: str, entities: Collection[tuple[str, str]], at: int
     ) -> None:
         """Writes events of one owner, each a kind and an entity's id, under the lock of the owner's counter."""
+        values: dict[str, object] = {"owner": owner_id, "at": at}
         if connection.dialect == "postgresql":
             kinds, ids = zip(*entities, strict=True)
-            values = {"owner": owner_id, "count": len(entities), "kinds": list(kinds), "ids": list(ids), "at": at}
+            values |= {"count": len(entities), "kinds": list(kinds), "ids": list(ids)}
             await connection.execute(_POSTGRES_WRITE, values)
-            return
-        counted = await connection.execute(self._count, {"owner_id": owner_id, "number": len(entities)})
-        first = counted.scalar_one() - len(entities) + 1
-        rows = [
-            {"owner_id": owner_id, "number": number, "kind": kind, "entity_id": entity_id, "at": at}
-            for number, (kind, entity_id) in enumerate(entities, first)
-        ]
-        await connection.execute(self._insert, rows)
+        else:
+            await connection.execute(_SQLITE_WRITE, {**values, "entities": orjson.dumps([*entities]).decode()})
 
     # ---- reading ----
 
@@ -149,7 +147,8 @@ class Outbox:
 
     async def latest(self, connection: Connection, owner_id: str) -> int:
         """The number of the owner's last event, 0 before the first."""
-        number: int | None = (await connection.execute(self._latest, {"owner": owner_id})).scalar_one_or_none()
+        latest = self._latest if connection.dialect == "postgresql" else _SQLITE_LATEST
+        number: int | None = (await connection.execute(latest, {"owner": owner_id})).scalar_one_or_none()
         return number or 0
 
     async def after(self, connection: Connection, owner_id: str, number: int) -> list[Event]:
@@ -204,7 +203,13 @@ class Outbox:
 
         async def work(connection: Connection) -> int:
             before = await connection.now() - days * DAY_MS
-            return (await connection.execute(self._purge, {"before": before})).rowcount
+            gone = (await connection.execute(self._purge, {"before": before})).all()
+            if gone and connection.dialect == "sqlite":
+                last: dict[str, int] = {}
+                for event in gone:
+                    last[event.owner_id] = max(event.number, last.get(event.owner_id, 0))
+                await connection.execute(self._keep_count, [{"owner_id": key, "number": last[key]} for key in last])
+            return len(gone)
 
         while await database.write(work) == EVENTS_PER_PURGE_MAX:
             pass
@@ -241,3 +246,28 @@ _POSTGRES_WRITE = text(
     """
 )
 """Counts and writes in one statement: on PostgreSQL each is a round trip."""
+
+_SQLITE_LATEST = text(
+    """
+    SELECT max(
+        coalesce((SELECT max(number) FROM events WHERE owner_id = :owner), 0),
+        coalesce((SELECT number FROM event_counters WHERE owner_id = :owner), 0)
+    )
+    """
+)
+_SQLITE_WRITE = text(
+    """
+    INSERT INTO events (owner_id, number, kind, entity_id, at)
+    SELECT
+        :owner,
+        1 + noted.key + max(
+            coalesce((SELECT max(number) FROM events WHERE owner_id = :owner), 0),
+            coalesce((SELECT number FROM event_counters WHERE owner_id = :owner), 0)
+        ),
+        json_extract(noted.value, '$[0]'),
+        json_extract(noted.value, '$[1]'),
+        :at
+    FROM json_each(:entities) AS noted
+    """
+)
+"""The numbers are of the table as it was: what is inserted into a table that it is read from, SQLite reads first."""

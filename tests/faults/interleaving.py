@@ -11,11 +11,10 @@ from itertools import chain, cycle
 from typing import Any, Literal, TypeVar
 
 from sqlalchemy import func, select, text
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.sql import Executable
 
 from subgraphs.shared.database import Connection, Database, LastWork
-from subgraphs.shared.statements import Parameters
+from subgraphs.shared.statements import Executed, Parameters
 
 T = TypeVar("T")
 
@@ -70,7 +69,7 @@ class _LaneConnection:
         self.last: dict[object, LastWork] = {}
         self.wakes = connection.wakes
 
-    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Executed:
         await self._lane.gate()
         return await self._connection.execute(statement, parameters)
 

@@ -4,7 +4,7 @@ import gc
 import importlib
 import pkgutil
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -22,14 +22,16 @@ from sqlalchemy import (
     insert,
     select,
     text,
+    tuple_,
     update,
 )
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 
 import subgraphs
 from subgraphs.shared.statements import FORMS_MAX, Parameters, Statements
+from tests.driver_statements import heard_by
 
 _METADATA = MetaData()
 _NOTES = Table(
@@ -68,6 +70,23 @@ def _thrice(statements: Statements, connection: Connection, statement: Executabl
     found = [statements.execute(connection, statement, parameters).all() for _ in range(3)]
     assert found[0] == found[1] == found[2]
     assert [row._asdict() for row in found[0]] == [row._asdict() for row in found[2]]
+
+
+def _sent_without_sqlalchemy(
+    statements: Statements, connection: Connection, statement: Executable, parameters: Parameters
+) -> list[tuple[str, Any]]:
+    """The texts and values that one execution sends to the driver itself."""
+    by_all: list[tuple[str, Any]] = []
+    by_sqlalchemy: list[str] = []
+
+    def note(_connection: object, _cursor: object, text: str, *_: object) -> None:
+        by_sqlalchemy.append(text)
+
+    event.listen(connection, "before_cursor_execute", note)
+    with heard_by(lambda _connection, text, values, _many: by_all.append((text, values))):
+        statements.execute(connection, statement, parameters)
+    event.remove(connection, "before_cursor_execute", note)
+    return [each for each in by_all if each[0] not in by_sqlalchemy]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +139,6 @@ def test_many(statements: Statements, connection: Connection) -> None:
 @pytest.mark.parametrize(
     ("statement", "parameters"),
     [
-        (select(_NOTES.c.id).where(_NOTES.c.id.in_(bindparam("ids", expanding=True))), {"ids": ["a", "b"]}),
         (select(_NOTES.c.id, _NOTES.c.details), {}),
         (select(_NOTES.c.id).where(_NOTES.c.details == bindparam("details", type_=JSON)), {"details": {"a": 1}}),
         (select(_NOTES.c.id).limit(bindparam("most", type_=BigInteger, literal_execute=True)), {"most": 1}),
@@ -130,10 +148,79 @@ def test_many(statements: Statements, connection: Connection) -> None:
 def test_more_than_a_text(
     statements: Statements, connection: Connection, statement: Executable, parameters: Mapping[str, Any]
 ) -> None:
-    """Lists, converted values, literals and options are SQLAlchemy's, each time."""
+    """Converted values, literals and options are SQLAlchemy's, each time."""
     _thrice(statements, connection, statement, parameters)
-    forms = statements._forms[statement]
-    assert list(forms.values()) == [None]
+    assert _sent_without_sqlalchemy(statements, connection, statement, parameters) == []
+
+
+@pytest.mark.parametrize("ids", [["a", "b"], ["b"], [], ("a", "nobody"), ["a"] * 5])
+def test_lists(statements: Statements, connection: Connection, ids: Sequence[str]) -> None:
+    """A list is as long as it is, each time."""
+    statement = select(_NOTES.c.id, _NOTES.c.size).where(
+        _NOTES.c.size < bindparam("below"), _NOTES.c.id.in_(bindparam("ids", expanding=True)), _NOTES.c.size > 0
+    )
+    for others in (["a"], ["b", "a"]):
+        statements.execute(connection, statement, {"ids": others, "below": 9})
+    _thrice(statements, connection, statement, {"ids": ids, "below": 9})
+    sent = _sent_without_sqlalchemy(statements, connection, statement, {"below": 2, "ids": ids})
+    assert [values for _, values in sent] == [(2, *ids, 0)]
+
+
+def test_lists_of_what_changes(statements: Statements, connection: Connection) -> None:
+    """An update of what a list names changes that alone, and says how many there were."""
+    statement = update(_NOTES).where(_NOTES.c.id.in_(bindparam("ids", expanding=True))).values(text=bindparam("to"))
+    found = [
+        statements.execute(connection, statement, {"ids": ids, "to": to}).rowcount
+        for ids, to in ((["a"], "1"), (["a", "b"], "2"), (["b", "c"], "3"), ([], "4"))
+    ]
+    assert found == [1, 2, 1, 0]
+    assert connection.execute(select(_NOTES.c.text).order_by(_NOTES.c.id)).scalars().all() == ["2", "3"]
+
+
+@pytest.mark.parametrize("values", [[("a", 1), ("b", 2)], [["a", 1]]])
+def test_lists_of_rows(statements: Statements, connection: Connection, values: Sequence[Any]) -> None:
+    """A list whose values are several in the text is SQLAlchemy's."""
+    pairs = tuple_(_NOTES.c.id, _NOTES.c.size).in_(bindparam("pairs", expanding=True))
+    statement = select(_NOTES.c.id).where(pairs).order_by(_NOTES.c.id)
+    _thrice(statements, connection, statement, {"pairs": values})
+    assert _sent_without_sqlalchemy(statements, connection, statement, {"pairs": values}) == []
+
+
+def test_what_fails_is_told_as_by_sqlalchemy(statements: Statements, connection: Connection) -> None:
+    """A broken rule is the same exception each time, and leaves the transaction as it was."""
+    add = insert(_NOTES)
+    told = []
+    for _ in range(3):
+        with pytest.raises(IntegrityError) as raised:
+            statements.execute(connection, add, {"id": "a", "size": 3})
+        told.append((str(raised.value), raised.value.orig.args, raised.value.params))  # type: ignore[union-attr]  # of the driver
+    assert told[0] == told[1] == told[2]
+    assert connection.in_transaction()
+    assert connection.execute(select(_NOTES.c.size).where(_NOTES.c.id == "a")).scalar_one() == 1
+
+
+def test_values_are_hidden_where_the_engine_hides_them() -> None:
+    """What fails shows no parameter in its text, however it was sent."""
+    engine = create_engine("sqlite://", hide_parameters=True)
+    statements = Statements(engine.dialect)
+    add = insert(_NOTES)
+    with engine.connect() as connection:
+        for _ in range(3):
+            for rows in ({"id": "secret"}, [{"id": "secret"}, {"id": "secret too"}]):
+                with pytest.raises(DBAPIError) as raised:  # there is no table
+                    statements.execute(connection, add, rows)
+                assert "secret" not in str(raised.value)
+    engine.dispose()
+
+
+def test_no_statement_stays_open(statements: Statements, connection: Connection) -> None:
+    """Who reads only the first row leaves nothing that would keep the file from others."""
+    statement = select(_NOTES.c.id)
+    for _ in range(3):
+        assert statements.execute(connection, statement, None).first() is not None
+    connection.commit()
+    with connection.engine.connect() as other:
+        other.exec_driver_sql("DROP TABLE notes")
 
 
 def test_many_that_return_rows(statements: Statements, connection: Connection) -> None:
@@ -166,7 +253,9 @@ def test_forms_are_bounded(statements: Statements, connection: Connection) -> No
     for number in range(FORMS_MAX + 2):
         for _ in range(2):
             statements.execute(connection, add, {f"c{number}": "x"})
-    assert len(statements._forms[add]) == FORMS_MAX
+    constant = statements._constants[add]
+    assert constant is not None
+    assert len(constant.forms) == FORMS_MAX
     assert len(connection.execute(select(_WIDE)).all()) == 2 * (FORMS_MAX + 2)
 
 
@@ -179,7 +268,7 @@ def test_statements_go(statements: Statements, connection: Connection) -> None:
     connection.engine.clear_compiled_cache()
     gc.collect()
     assert gone() is None
-    assert len(statements._forms) == 0
+    assert len(statements._constants) == 0
 
 
 def _constants() -> Iterator[tuple[str, Executable]]:
@@ -206,8 +295,7 @@ def test_sent_as_by_sqlalchemy(name: str) -> None:
     engine = create_engine("sqlite://")
     sent: list[tuple[str, Any]] = []
 
-    @event.listens_for(engine, "before_cursor_execute")
-    def note(_connection: object, _cursor: object, text: str, values: Any, _context: object, many: bool) -> None:
+    def note(_connection: object, text: str, values: Any, many: bool) -> None:
         sent.append((text, [tuple(each) for each in values] if many else tuple(values)))
 
     statement = CONSTANTS[name]
@@ -223,6 +311,6 @@ def test_sent_as_by_sqlalchemy(name: str) -> None:
             sent.clear()
             statements = Statements(engine.dialect)
             for _ in range(3):
-                with pytest.raises(DBAPIError):  # there are no tables
+                with heard_by(note), pytest.raises(DBAPIError):  # there are no tables
                     statements.execute(connection, statement, parameters)
             assert sent[0] == sent[1] == sent[2]

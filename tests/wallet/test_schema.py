@@ -1,17 +1,15 @@
 """The GraphQL face as the router uses it: entities, visibility, mutations and their payload errors."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from subgraphs.shared.auth import ANONYMOUS, Caller
 from subgraphs.shared.graphql import sdl_is_current
 from subgraphs.wallet import schema as schema_module
 from subgraphs.wallet.rules_operations import Close, Commit, Credit, Hold
 from subgraphs.wallet.service import WalletService
+from tests.driver_statements import heard_by
 from tests.wallet.conftest import STOCKS, USERS, Client, broker, investor, new_id
 
 ENTITIES = """
@@ -42,21 +40,6 @@ async def deposit(client: Client, caller: Caller, amount: str = "100.00", key: s
     """Deposits dollars; the mutation's payload."""
     sent = {"currency": "USD", "amount": amount, "idempotencyKey": key or new_id()}
     return (await client.graphql(caller, DEPOSIT, input=sent))["data"]["deposit"]
-
-
-@contextmanager
-def recorded(statements: list[str]) -> Iterator[None]:
-    """Collects the SELECTs of every engine."""
-
-    def listen(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.lstrip().upper().startswith("SELECT"):
-            statements.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", listen)
-    try:
-        yield
-    finally:
-        event.remove(Engine, "before_cursor_execute", listen)
 
 
 def codes(response: Any) -> list[tuple[str, list[Any] | None]]:
@@ -268,7 +251,7 @@ async def test_entities_of_one_type_cost_one_statement(client: Client, wallet: W
     for mandate in mandates:
         await wallet.apply(USERS, Commit(mandate, alice.id, bob.id, "USD", 100))
     statements: list[str] = []
-    with recorded(statements):
+    with heard_by(lambda _connection, text, *_: statements.append(text)):
         response = await client.graphql(
             alice, ENTITIES, representations=[representation("Authorization", mandate) for mandate in mandates]
         )
