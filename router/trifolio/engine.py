@@ -50,7 +50,7 @@ from trifolio.executor import (
     prepare,
 )
 from trifolio.executor.encoding import encode_json
-from trifolio.executor.structs import StructsRoom
+from trifolio.executor.struct_answer import StructsRoom
 from trifolio.hiding import SelectedFields, selected_fields, without_fields
 from trifolio.observer import EngineState, Observer, Observers, OperationEnded, OperationPlanned
 from trifolio.parts import Parts

@@ -23,7 +23,7 @@ from trifolio.errors import ErrorCode, PlanningError
 from trifolio.executor import Answer, PreparedPlan, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
 from trifolio.executor.encoding import decode_json, encode_json
 from trifolio.executor.local import LocalTransport
-from trifolio.executor.structs import StructsRoom
+from trifolio.executor.struct_answer import StructsRoom
 from trifolio.limits import Limits
 from trifolio.planner import plan
 from trifolio.query_plan import Plan

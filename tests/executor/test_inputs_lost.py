@@ -7,7 +7,7 @@ import pytest
 from tests.executor.shop import Canned
 from trifolio.composer import Subgraph, compose
 from trifolio.executor import execute, prepare
-from trifolio.executor.structs import StructsRoom
+from trifolio.executor.struct_answer import StructsRoom
 from trifolio.planner import plan
 from trifolio.supergraph import Supergraph
 

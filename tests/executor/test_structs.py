@@ -17,7 +17,7 @@ from trifolio.conditions import Condition
 from trifolio.errors import ErrorCode, InternalText, SubgraphError
 from trifolio.executor import Answer, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
 from trifolio.executor.prepare import STRUCT_FIELDS_MAX, PreparedPlan
-from trifolio.executor.structs import LEAVES_MAX, PAUSE_ANSWERS, StructsRoom
+from trifolio.executor.struct_answer import LEAVES_MAX, PAUSE_ANSWERS, StructsRoom
 from trifolio.limits import Limits
 from trifolio.planner import plan as plan_operation
 from trifolio.query_plan import Fetch, LeafShape, ListShape, ObjectShape, OutputField, Plan, Selection, TypenameShape

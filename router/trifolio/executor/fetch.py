@@ -11,7 +11,7 @@ from trifolio.executor.asking import Ask, absorb, ask, ask_generated, fail, skip
 from trifolio.executor.codegen import Program
 from trifolio.executor.encoding import decode_json
 from trifolio.executor.prepare import PreparedFetch
-from trifolio.executor.structs import StructAnswer
+from trifolio.executor.struct_answer import StructAnswer
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse, Transport
 from trifolio.executor.tree import MergedTree
 from trifolio.limits import Limits

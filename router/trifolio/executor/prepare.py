@@ -14,7 +14,8 @@ from trifolio.executor.brought import BroughtOnDemand
 from trifolio.executor.codegen import FIELDS_MAX, OnDemand, count_fields, selections_below
 from trifolio.executor.completion import make_room
 from trifolio.executor.introspection import NOTHING, Introspected, introspect
-from trifolio.executor.structs import StructsOnDemand, StructsRoom, generate_structs
+from trifolio.executor.struct_answer import StructsOnDemand, StructsRoom
+from trifolio.executor.structs import generate_structs
 from trifolio.executor.tree import Brings, Sources
 from trifolio.query_plan import Entry, Fetch, Plan
 from trifolio.work import Work

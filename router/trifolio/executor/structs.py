@@ -33,20 +33,17 @@ often; all plans share one room.
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
-from weakref import finalize
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, defstruct
 
 from trifolio.conditions import ALWAYS
-from trifolio.errors import AnswerError, PathKey
-from trifolio.executor.ask_text import UNEXPECTED, Group, UnexpectedError, is_simple, write_ask
+from trifolio.executor.ask_text import Group, UnexpectedError, is_simple, write_ask
 from trifolio.executor.brought import Brought, BroughtOnDemand
 from trifolio.executor.encoding import encode_json
 from trifolio.executor.source_text import Text
-from trifolio.executor.transport import SubgraphResponse
 from trifolio.query_plan import (
     Entry,
     Fetch,
@@ -62,190 +59,16 @@ from trifolio.query_plan import (
 
 LISTS_MAX: Final = 12
 """Lists inside lists of objects: CPython allows 20 nested loops."""
-LEAVES_MAX: Final = 8
-"""Answers in a row that could not be had so, after which it is not tried for a while."""
-PAUSE_ANSWERS: Final = 1_000
-"""For how many answers it is not tried then."""
 
-_ENCODE: Final = msgspec.json.Encoder().encode
-
-
-# ---- one answer ----
-
-
-class StructAnswer:
-    """The answer to one request in the making, as long as nothing is out of the ordinary."""
-
-    __slots__ = ("_absences", "_bytes_left", "_failed", "_owner", "_program", "_root")
-
-    def __init__(self, owner: "StructsOnDemand", program: "StructProgram", bytes_max: int) -> None:
-        self._owner = owner
-        self._program = program
-        self._bytes_left = bytes_max
-        self._root = program.root()
-        self._absences: dict[int, list[tuple[frozenset[str], tuple[AnswerError, ...]]]] = {}
-        """By the identity of an object, which keys it lacks and what is told of that."""
-        self._failed: frozenset[int] = frozenset()
-        """The ids of the fetches of which nothing came."""
-
-    def ask(self, fetch: Fetch) -> list[Group] | None:
-        """A group for every alias of an entity fetch; None where it is to be found out in another way."""
-        try:
-            return self._program.fetches[fetch.id].ask(self._root)
-        except UNEXPECTED:
-            return None
-
-    def absorb(self, fetch: Fetch, response: SubgraphResponse, targets: Sequence[Sequence[list[Struct]]]) -> bool:
-        """Take over what a fetch brought for the targets of each of its aliases.
-
-        False where that cannot be done; then nothing of this answer is to be used any more.
-        """
-        own = self._program.fetches[fetch.id]
-        try:
-            if response.body is None:
-                envelope = msgspec.convert(response.payload, own.decoder.type)
-                self._bytes_left -= len(_ENCODE(envelope))
-            else:
-                self._bytes_left -= len(response.body)
-                if self._bytes_left < 0:
-                    return False
-                envelope = own.decoder.decode(response.body)
-            if envelope.errors:
-                return False
-            self._bytes_left -= own.absorb(self._root, envelope.data, targets)
-        except (msgspec.MsgspecError, RecursionError, *UNEXPECTED):
-            return False
-        return self._bytes_left >= 0
-
-    def fail(self, fetch: Fetch, errors: tuple[AnswerError, ...], targets: Sequence[Sequence[list[Struct]]]) -> bool:
-        """Take note that nothing came for the targets of each alias. False as for `absorb`."""
-        lacking = self._program.fetches[fetch.id].lacking
-        if lacking is None:
-            return False
-        self._failed |= {fetch.id}
-        for keys, groups in zip(lacking, targets, strict=True):
-            attributes = tuple(map(_attribute, keys))
-            for place in (place for group in groups for place in group):
-                for attribute in attributes:
-                    setattr(place, attribute, None)
-                self._absences.setdefault(id(place), []).append((keys, errors))
-        return True
-
-    def errors(self, errors_max: int) -> tuple[AnswerError, ...]:
-        """What is told of what is missing, in the answer's order, up to so many."""
-        found: list[AnswerError] = []
-        if self._absences:
-            self._tell(self._program.shown, self._root, (), found, errors_max)
-        return tuple(found)
-
-    def _tell(
-        self, shown: "_Shown", place: Struct, path: tuple[PathKey, ...], found: list[AnswerError], errors_max: int
-    ) -> None:
-        lacking = self._absences.get(id(place), ())
-        for key, attribute, inner in shown.fields:
-            reasons = next((errors for keys, errors in lacking if key in keys), None) if lacking else None
-            if reasons is not None:
-                room = max(0, errors_max - len(found))
-                found += [replace(error, path=(*path, key)) for error in reasons[:room]]
-            elif inner is not None and not self._failed.isdisjoint(inner.fetches):
-                pending: list[tuple[Any, tuple[PathKey, ...]]] = [(getattr(place, attribute), (*path, key))]
-                while pending:
-                    value, here = pending.pop()
-                    if isinstance(value, list):
-                        pending += [(item, (*here, index)) for index, item in reversed(list(enumerate(value)))]
-                    elif value is not None:
-                        self._tell(inner, value, here, found, errors_max)
-
-    def encode(self) -> bytes | None:
-        """The data as JSON text, when every fetch has ended; None where it cannot be had."""
-        try:
-            self._program.finish(self._root)
-            text = _ENCODE(self._root)
-        except (msgspec.MsgspecError, RecursionError, *UNEXPECTED):
-            return None
-        self._owner.leaves = 0
-        return text
-
-    def leave(self) -> None:
-        """Take note that the answer could not be had so."""
-        self._owner.leave()
-
-
-class StructsRoom:
-    """How many output fields the structs of all plans may have together: each takes some 4 kB."""
-
-    __slots__ = ("fields_left",)
-
-    def __init__(self, fields_max: int) -> None:
-        self.fields_left = fields_max
-
-    def take(self, fields: int) -> bool:
-        """Whether there is room for so many more; then it is taken."""
-        if fields > self.fields_left:
-            return False
-        self.fields_left -= fields
-        return True
-
-    def give_back(self, fields: int) -> None:
-        """They are no longer there."""
-        self.fields_left += fields
-
-
-class StructsOnDemand:
-    """A plan's structs, made when the plan is used often, and left alone for a while where they are of no use."""
-
-    __slots__ = ("__weakref__", "_fields", "_left", "_make", "_program", "_room", "leaves")
-
-    def __init__(
-        self, make: "Callable[[], StructProgram | None]", *, fields: int, room: StructsRoom | None, after: int | None
-    ) -> None:
-        """They are made with `make` after so many answers, where there is `room` for their `fields`; None: never."""
-        self._make = make
-        self._fields = fields
-        self._room = room
-        self._left = None if room is None else after
-        self._program: StructProgram | None = None
-        self.leaves = 0
-        """Answers in a row that could not be had so."""
-
-    def begin(self, bytes_max: int) -> StructAnswer | None:
-        """An answer to begin with; None where the plan has no structs, or none now."""
-        if self._left is None:
-            return None if self._program is None else StructAnswer(self, self._program, bytes_max)
-        if self._left > 0:
-            self._left -= 1
-            return None
-        self._left = None
-        if self._program is None and self._room is not None:
-            self._program = self._made(self._room)
-        return self.begin(bytes_max)
-
-    def _made(self, room: StructsRoom) -> "StructProgram | None":
-        if not room.take(self._fields):
-            self._left = PAUSE_ANSWERS
-            return None
-        program = self._make()
-        if program is None:
-            room.give_back(self._fields)
-        else:
-            finalize(self, room.give_back, self._fields).atexit = False
-        return program
-
-    def leave(self) -> None:
-        """Take note of an answer that could not be had so."""
-        self.leaves += 1
-        if self.leaves >= LEAVES_MAX:
-            self.leaves, self._left = 0, PAUSE_ANSWERS
-
-
-# ---- the structs and functions of a plan ----
+ENCODE: Final = msgspec.json.Encoder().encode
+"""From a struct, or an envelope, to JSON text."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class Shown:
     """The fields that a client sees of an object, in order, with those of the objects inside."""
 
-    fields: "tuple[tuple[str, str, _Shown | None], ...]"
+    fields: "tuple[tuple[str, str, Shown | None], ...]"
     """For each its key, its attribute, and what is inside."""
     fetches: frozenset[int]
     """The ids of those that bring something for it, or for something inside."""
@@ -283,7 +106,7 @@ class StructProgram:
     """By fetch id: all of them."""
     finish: Callable[[Struct], None]
     """Take away what is not shown."""
-    shown: _Shown
+    shown: Shown
     """What is left."""
 
 
@@ -345,7 +168,7 @@ class _Making:
         for fetch, by_alias in self._on_demand.by_fetch:
             self._place_fetch(fetch, by_alias)
         root = self._make_struct(self._root)
-        text = Text(UnexpectedError=UnexpectedError, encode_json=encode_json, encode=_ENCODE, UNSET=UNSET)
+        text = Text(UnexpectedError=UnexpectedError, encode_json=encode_json, encode=ENCODE, UNSET=UNSET)
         decoders = {fetch.id: self._decoder(fetch) for fetch in plan.fetches}
         for fetch in plan.fetches:
             if fetch.is_entity_fetch:
@@ -448,10 +271,10 @@ class _Making:
         identity = tuple(fields)
         if identity not in self._structs:
             own: list[Any] = [
-                (_attribute(key), kind) if default is _REQUIRED else (_attribute(key), kind, default)
+                (attribute_of(key), kind) if default is _REQUIRED else (attribute_of(key), kind, default)
                 for key, kind, default in fields
             ]
-            names = {_attribute(key): key for key, _, _ in fields}
+            names = {attribute_of(key): key for key, _, _ in fields}
             # Nothing in an answer refers back to what is around it: there is no garbage to look for.
             self._structs[identity] = defstruct("Answer", own, rename=names, kw_only=True, gc=False)
         return self._structs[identity]
@@ -500,15 +323,15 @@ class _Making:
         with text.block(f"def absorb_{fetch.id}(root, data, targets):"):
             if not fetch.is_entity_fetch:
                 for key in self._brought[fetch.id, ""]:
-                    text.line(f"root.{_attribute(key)} = data.{_attribute(key)}")
+                    text.line(f"root.{attribute_of(key)} = data.{attribute_of(key)}")
                 text.line("return 0")
                 return
             text.line("repeated = 0")
             for number, alias in enumerate(dict.fromkeys(entry.alias for entry in fetch.entries)):
-                text.line(f"items, groups = data.{_attribute(alias)}, targets[{number}]")
+                text.line(f"items, groups = data.{attribute_of(alias)}, targets[{number}]")
                 with text.block("if len(items) != len(groups):"):
                     text.line("raise UnexpectedError")
-                attributes = [_attribute(key) for key in self._brought[fetch.id, alias]]
+                attributes = [attribute_of(key) for key in self._brought[fetch.id, alias]]
                 sets = [f"place.{each} = item.{each}" for each in attributes]
                 with text.block("for item, places in zip(items, groups):"):
                     if self._lacking(fetch) is not None:
@@ -554,13 +377,13 @@ class _Making:
     def _write_finish(self, text: Text, position: _Position, place: str, lists: int) -> None:
         """Statements that take away what is not shown of the object in `place`, and of those inside."""
         for key in position.hidden:
-            text.line(f"{place}.{_attribute(key)} = UNSET")
+            text.line(f"{place}.{attribute_of(key)} = UNSET")
         for key, inner in position.inner.items():
             if not _has_hidden(inner):
                 continue
             indent = text.indent
             value = text.name(key.strip("_") or "value")
-            text.line(f"{value} = {place}.{_attribute(key)}")
+            text.line(f"{value} = {place}.{attribute_of(key)}")
             shape = next(each.shape for each in position.selection.fields if each.key == key)
             depth = lists
             while isinstance(shape, ListShape):
@@ -588,11 +411,11 @@ def _ask_nothing(_: Struct) -> list[Group]:
     return []
 
 
-def _shown(position: _Position) -> _Shown:
+def _shown(position: _Position) -> Shown:
     inner = position.inner
     below = {key: _shown(each) for key, each in inner.items()}
-    fields = tuple((each.key, _attribute(each.key), below.get(each.key)) for each in position.selection.fields)
-    return _Shown(fields, frozenset(position.asked_by).union(*(each.fetches for each in below.values())))
+    fields = tuple((each.key, attribute_of(each.key), below.get(each.key)) for each in position.selection.fields)
+    return Shown(fields, frozenset(position.asked_by).union(*(each.fetches for each in below.values())))
 
 
 def _has_hidden(position: _Position) -> bool:
@@ -603,7 +426,7 @@ _REQUIRED: Final = "required"
 """In place of a default: the field has to come with the object."""
 
 
-def _attribute(key: str) -> str:
+def attribute_of(key: str) -> str:
     """The attribute for a key: no keyword, and none of a struct's own."""
     assert key.isascii(), key
     assert key.isidentifier(), key
@@ -611,7 +434,7 @@ def _attribute(key: str) -> str:
 
 
 def _by_attribute(text: Text, place: str, key: str) -> str:
-    return f"{place}.{_attribute(key)}"
+    return f"{place}.{attribute_of(key)}"
 
 
 # ---- types ----

@@ -1,0 +1,185 @@
+"""Answers made of a plan's structs: one in the making, and when a plan has structs at all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+from weakref import finalize
+
+import msgspec
+from msgspec import Struct
+
+from trifolio.errors import AnswerError, PathKey
+from trifolio.executor.ask_text import UNEXPECTED, Group
+from trifolio.executor.structs import ENCODE, Shown, StructProgram, attribute_of
+from trifolio.executor.transport import SubgraphResponse
+from trifolio.query_plan import Fetch
+
+LEAVES_MAX: Final = 8
+"""Answers in a row that could not be had so, after which it is not tried for a while."""
+PAUSE_ANSWERS: Final = 1_000
+"""For how many answers it is not tried then."""
+
+
+class StructAnswer:
+    """The answer to one request in the making, as long as nothing is out of the ordinary."""
+
+    __slots__ = ("_absences", "_bytes_left", "_failed", "_owner", "_program", "_root")
+
+    def __init__(self, owner: "StructsOnDemand", program: "StructProgram", bytes_max: int) -> None:
+        self._owner = owner
+        self._program = program
+        self._bytes_left = bytes_max
+        self._root = program.root()
+        self._absences: dict[int, list[tuple[frozenset[str], tuple[AnswerError, ...]]]] = {}
+        """By the identity of an object, which keys it lacks and what is told of that."""
+        self._failed: frozenset[int] = frozenset()
+        """The ids of the fetches of which nothing came."""
+
+    def ask(self, fetch: Fetch) -> list[Group] | None:
+        """A group for every alias of an entity fetch; None where it is to be found out in another way."""
+        try:
+            return self._program.fetches[fetch.id].ask(self._root)
+        except UNEXPECTED:
+            return None
+
+    def absorb(self, fetch: Fetch, response: SubgraphResponse, targets: Sequence[Sequence[list[Struct]]]) -> bool:
+        """Take over what a fetch brought for the targets of each of its aliases.
+
+        False where that cannot be done; then nothing of this answer is to be used any more.
+        """
+        own = self._program.fetches[fetch.id]
+        try:
+            if response.body is None:
+                envelope = msgspec.convert(response.payload, own.decoder.type)
+                self._bytes_left -= len(ENCODE(envelope))
+            else:
+                self._bytes_left -= len(response.body)
+                if self._bytes_left < 0:
+                    return False
+                envelope = own.decoder.decode(response.body)
+            if envelope.errors:
+                return False
+            self._bytes_left -= own.absorb(self._root, envelope.data, targets)
+        except (msgspec.MsgspecError, RecursionError, *UNEXPECTED):
+            return False
+        return self._bytes_left >= 0
+
+    def fail(self, fetch: Fetch, errors: tuple[AnswerError, ...], targets: Sequence[Sequence[list[Struct]]]) -> bool:
+        """Take note that nothing came for the targets of each alias. False as for `absorb`."""
+        lacking = self._program.fetches[fetch.id].lacking
+        if lacking is None:
+            return False
+        self._failed |= {fetch.id}
+        for keys, groups in zip(lacking, targets, strict=True):
+            attributes = tuple(map(attribute_of, keys))
+            for place in (place for group in groups for place in group):
+                for attribute in attributes:
+                    setattr(place, attribute, None)
+                self._absences.setdefault(id(place), []).append((keys, errors))
+        return True
+
+    def errors(self, errors_max: int) -> tuple[AnswerError, ...]:
+        """What is told of what is missing, in the answer's order, up to so many."""
+        found: list[AnswerError] = []
+        if self._absences:
+            self._tell(self._program.shown, self._root, (), found, errors_max)
+        return tuple(found)
+
+    def _tell(
+        self, shown: "Shown", place: Struct, path: tuple[PathKey, ...], found: list[AnswerError], errors_max: int
+    ) -> None:
+        lacking = self._absences.get(id(place), ())
+        for key, attribute, inner in shown.fields:
+            reasons = next((errors for keys, errors in lacking if key in keys), None) if lacking else None
+            if reasons is not None:
+                room = max(0, errors_max - len(found))
+                found += [replace(error, path=(*path, key)) for error in reasons[:room]]
+            elif inner is not None and not self._failed.isdisjoint(inner.fetches):
+                pending: list[tuple[Any, tuple[PathKey, ...]]] = [(getattr(place, attribute), (*path, key))]
+                while pending:
+                    value, here = pending.pop()
+                    if isinstance(value, list):
+                        pending += [(item, (*here, index)) for index, item in reversed(list(enumerate(value)))]
+                    elif value is not None:
+                        self._tell(inner, value, here, found, errors_max)
+
+    def encode(self) -> bytes | None:
+        """The data as JSON text, when every fetch has ended; None where it cannot be had."""
+        try:
+            self._program.finish(self._root)
+            text = ENCODE(self._root)
+        except (msgspec.MsgspecError, RecursionError, *UNEXPECTED):
+            return None
+        self._owner.leaves = 0
+        return text
+
+    def leave(self) -> None:
+        """Take note that the answer could not be had so."""
+        self._owner.leave()
+
+
+class StructsRoom:
+    """How many output fields the structs of all plans may have together: each takes some 4 kB."""
+
+    __slots__ = ("fields_left",)
+
+    def __init__(self, fields_max: int) -> None:
+        self.fields_left = fields_max
+
+    def take(self, fields: int) -> bool:
+        """Whether there is room for so many more; then it is taken."""
+        if fields > self.fields_left:
+            return False
+        self.fields_left -= fields
+        return True
+
+    def give_back(self, fields: int) -> None:
+        """They are no longer there."""
+        self.fields_left += fields
+
+
+class StructsOnDemand:
+    """A plan's structs, made when the plan is used often, and left alone for a while where they are of no use."""
+
+    __slots__ = ("__weakref__", "_fields", "_left", "_make", "_program", "_room", "leaves")
+
+    def __init__(
+        self, make: "Callable[[], StructProgram | None]", *, fields: int, room: StructsRoom | None, after: int | None
+    ) -> None:
+        """They are made with `make` after so many answers, where there is `room` for their `fields`; None: never."""
+        self._make = make
+        self._fields = fields
+        self._room = room
+        self._left = None if room is None else after
+        self._program: StructProgram | None = None
+        self.leaves = 0
+        """Answers in a row that could not be had so."""
+
+    def begin(self, bytes_max: int) -> StructAnswer | None:
+        """An answer to begin with; None where the plan has no structs, or none now."""
+        if self._left is None:
+            return None if self._program is None else StructAnswer(self, self._program, bytes_max)
+        if self._left > 0:
+            self._left -= 1
+            return None
+        self._left = None
+        if self._program is None and self._room is not None:
+            self._program = self._made(self._room)
+        return self.begin(bytes_max)
+
+    def _made(self, room: StructsRoom) -> "StructProgram | None":
+        if not room.take(self._fields):
+            self._left = PAUSE_ANSWERS
+            return None
+        program = self._make()
+        if program is None:
+            room.give_back(self._fields)
+        else:
+            finalize(self, room.give_back, self._fields).atexit = False
+        return program
+
+    def leave(self) -> None:
+        """Take note of an answer that could not be had so."""
+        self.leaves += 1
+        if self.leaves >= LEAVES_MAX:
+            self.leaves, self._left = 0, PAUSE_ANSWERS
