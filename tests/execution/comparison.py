@@ -191,6 +191,8 @@ class Comparison:
         """Operations that generated code has answered in the end, all of it."""
         self.structs = 0
         """Operations of which the answer was made of structs."""
+        self.conditional_structs = 0
+        """Those of them that give values to what @skip and @include look at."""
         self.uncovered = 0
         """Operations that generated code has left to the interpreter, though nothing was amiss with the data."""
         self.transports: Mapping[str, Transport] = {
@@ -217,21 +219,21 @@ class Comparison:
         refusals: list[str] | None = None,
     ) -> tuple[Answer, Answer, Answer, Answer]:
         """The router's answers to four equal requests: the plan is interpreted once, then its generated code runs, and
-        at last the answer is made of structs, where it can be.
+        at last the answer is made of structs, where it can be; before that with the other values of what @skip and
+        @include look at, which has structs of its own.
 
         `transports` stand in for some subgraphs; `refusals` takes up what subgraphs were asked and do not own.
         """
         self._world.salt = operation.salt
         prepared = prepare(self._plan(operation, labels), room=StructsRoom(10_000), structs_after=0)
-        first, second, third, fourth = [
-            await self._execute(
-                prepared, operation, Session(labels, operation.salt), transports, refusals, as_text=as_text
-            )
-            for as_text in (False, False, False, True)
+        first, second, third, _, fourth = [
+            await self._execute(prepared, each, Session(labels, operation.salt), transports, refusals, as_text=as_text)
+            for each, as_text in (*[(operation, False)] * 3, (operation.otherwise, True), (operation, True))
         ]
         self.generated += prepared.code.program() is not None and not third.fallbacks
         if fourth.text is not None:
             self.structs += 1
+            self.conditional_structs += operation.variables != operation.otherwise.variables
             data: Any = decode_json(fourth.text)
             fourth = replace(fourth, data=data, text=None)
         return first, second, third, fourth

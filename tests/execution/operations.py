@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -27,6 +27,8 @@ from graphql import (
 DEPTH_MAX = 5
 ATTEMPTS_MAX = 40
 VARIABLE_NAMES = ("a", "b", "representations", "r", "r0", "_r0", "first", "id", "input", "v")
+CONDITIONS = ("on", "off", "some")
+"""Variables that @skip and @include look at."""
 ALIASES = ("a", "b", "name", "id", "_name", "_e0", "_id_1", "typename")
 TEXTS = ("", "plain", 'a "quote" \\ and /', "ünïcødé 🎈", "$a {b}", "two\nlines")
 
@@ -39,6 +41,12 @@ class Operation:
     variables: dict[str, Any]
     salt: str = ""
     """Which data it is executed over."""
+
+    @property
+    def otherwise(self) -> "Operation":
+        """The same with the other values for what @skip and @include look at, where it gives any."""
+        flipped = {name: not value for name, value in self.variables.items() if name in CONDITIONS}
+        return replace(self, variables=self.variables | flipped)
 
 
 @dataclass
@@ -217,7 +225,7 @@ class _Generator:
         """A constant or a variable."""
         if self._chance(0.2):
             return self._random.choice(("true", "false"))
-        name = self._random.choice(("on", "off", "some"))
+        name = self._random.choice(CONDITIONS)
         if name not in self._definitions:
             default = f" = {self._random.choice(('true', 'false'))}" if self._chance(0.3) else ""
             self._definitions[name] = f"${name}: Boolean!{default}"

@@ -17,7 +17,7 @@ from trifolio.conditions import Condition
 from trifolio.errors import ErrorCode, InternalText, SubgraphError
 from trifolio.executor import Answer, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
 from trifolio.executor.prepare import STRUCT_FIELDS_MAX, PreparedPlan
-from trifolio.executor.struct_answer import LEAVES_MAX, PAUSE_ANSWERS, StructsRoom
+from trifolio.executor.struct_answer import COMBINATIONS_MAX, LEAVES_MAX, PAUSE_ANSWERS, StructsRoom
 from trifolio.limits import Limits
 from trifolio.planner import plan as plan_operation
 from trifolio.query_plan import Fetch, LeafShape, ListShape, ObjectShape, OutputField, Plan, Selection, TypenameShape
@@ -46,16 +46,18 @@ def text(answer: object) -> Canned:
 
 
 async def answered(
-    made: Plan | PreparedPlan, transports: Mapping[str, Transport], limits: Limits = LIMITS
+    made: Plan | PreparedPlan, transports: Mapping[str, Transport], limits: Limits = LIMITS, **variables: bool
 ) -> tuple[Answer, bool]:
     """The answer that is asked for as text, and whether it was made of structs; it is what dictionaries come to."""
+    sent = dict(variables)
     prepared = (
         made
         if isinstance(made, PreparedPlan)
         else prepare(made, interpretations=0, room=StructsRoom(10_000), structs_after=0)
     )
-    plain = await execute(prepared, transports=transports, limits=limits)
-    answer = await execute(prepared, transports=transports, limits=limits, as_text=True)
+    options: dict[str, Any] = {"transports": transports, "limits": limits, "variables": sent, "coerced": sent}
+    plain = await execute(prepared, **options)
+    answer = await execute(prepared, **options, as_text=True)
     assert json.dumps(answer.to_json()) == json.dumps(plain.to_json())
     return answer, answer.text is not None
 
@@ -182,9 +184,9 @@ async def test_what_is_of_no_use_is_not_tried_for_a_while() -> None:
     prepared = prepare(plan(), interpretations=0, room=StructsRoom(10_000), structs_after=0)
     for _ in range(LEAVES_MAX):
         assert not (await answered(prepared, AMISS["a subgraph that is away"]))[1]
-    assert prepared.structs.begin(1_000) is None
+    assert prepared.structs.begin({}, 1_000) is None
     for _ in range(PAUSE_ANSWERS - 1):
-        assert prepared.structs.begin(1_000) is None
+        assert prepared.structs.begin({}, 1_000) is None
     assert (await answered(prepared, subgraphs()))[1]
     for _ in range(LEAVES_MAX - 1):
         await answered(prepared, AMISS["a subgraph that is away"])
@@ -220,33 +222,132 @@ async def test_all_plans_share_one_room() -> None:
     gc.collect()
     assert room.fields_left == 9
     for _ in range(PAUSE_ANSWERS - 1):
-        assert second.structs.begin(1_000) is None
+        assert second.structs.begin({}, 1_000) is None
     assert [(await answered(second, subgraphs()))[1] for _ in range(2)] == [True, True]
-    unfit = prepare(NOT_STATIC["a condition"], interpretations=0, room=room, structs_after=0)
-    assert unfit.structs.begin(1_000) is None
+    unfit = prepare(NOT_STATIC["a field of some types"], interpretations=0, room=room, structs_after=0)
+    assert unfit.structs.begin({}, 1_000) is None
     assert room.fields_left == 4
 
 
-ON = Condition.literal("on", True)
+ON, OFF = Condition.literal("on", True), Condition.literal("off", False)
+
+
+def conditional() -> Plan:
+    """`{ products { id name @include(if: $on) @skip(if: $off) price @include(if: $on) stars @skip(if: $off) } }`, with
+    a request of its own for the price and an alias of its own for the stars."""
+    named = replace(leaf("name"), condition=ON.and_(OFF))
+    priced, starred = replace(leaf("price", "Int"), condition=ON), replace(leaf("stars", "Int"), condition=OFF)
+    whole = plan(fields=(leaf("id", "ID"), named, priced, starred))
+    products, reviews = whole.fetches
+    [entry] = reviews.entries
+    text = "{ products { __typename id weight ... @include(if: $on) { name @skip(if: $off) } } }"
+    prices = "query ($r: [_Any!]!) { _e: _entities(representations: $r) { ... on Product { price } } }"
+    stars = (
+        "query ($r: [_Any!]!, $s: [_Any!]!, $off: Boolean!) {"
+        " _e: _entities(representations: $r) { ... on Product { size } }"
+        " _f: _entities(representations: $s) @skip(if: $off) { ... on Product { stars } } }"
+    )
+    starring = replace(entry, alias="_f", variable="s", condition=OFF)
+    return replace(
+        whole,
+        fetches=(
+            replace(products, operation=f"query ($on: Boolean!, $off: Boolean!) {text}", variables=("on", "off")),
+            replace(reviews, operation=prices, condition=ON),
+            Fetch(2, "stars", "query", stars, (entry, starring), variables=("off",), depends_on=(0,)),
+        ),
+    )
+
+
+def subgraphs_under_conditions(*, on: bool, off: bool, stars: int = 1) -> dict[str, Canned]:
+    """What they answer where the variables have these values."""
+    shown = {key: value for key, value in LAMP.items() if key != "name" or (on and not off)}
+    starred = {"_e": [{"size": 3}]} | ({} if off else {"_f": [{"stars": stars}]})
+    return {
+        "products": text({"data": {"products": [shown]}}),
+        "reviews": text({"data": {"_e": [{"price": 7}]}}),
+        "stars": text({"data": starred}),
+    }
+
+
+COMBINATIONS = [(on, off) for on in (False, True) for off in (False, True)]
+
+
+async def test_every_combination_of_conditions_has_structs_of_its_own() -> None:
+    """What is asked and shown hangs on variables, and is static with their values: for fields, fragments, aliases and
+    requests."""
+    prepared = prepare(conditional(), interpretations=0, room=StructsRoom(10_000), structs_after=0)
+    for on, off in COMBINATIONS * 2:
+        transports = subgraphs_under_conditions(on=on, off=off)
+        answer, of_structs = await answered(prepared, transports, on=on, off=off)
+        assert of_structs
+        expected: dict[str, object] = {"id": "1"}
+        expected |= {"name": LAMP["name"]} if on and not off else {}
+        expected |= {"price": 7} if on else {}
+        expected |= {} if off else {"stars": 1}
+        assert answer.to_json() == {"data": {"products": [expected]}}
+        assert len(transports["reviews"].requests) == (2 if on else 0)
+
+
+async def test_a_variable_without_a_value_counts_as_false() -> None:
+    """As it does for whoever decides what is sent."""
+    prepared = prepare(conditional(), interpretations=0, room=StructsRoom(10_000), structs_after=0)
+    _, of_structs = await answered(prepared, subgraphs_under_conditions(on=False, off=False))
+    assert of_structs
+
+
+@pytest.mark.parametrize(("on", "off"), COMBINATIONS)
+async def test_what_was_not_asked_is_not_asked_with_dictionaries_either(on: bool, off: bool) -> None:
+    """A value is amiss, and other requests were left out: the answer is what it would have been without structs."""
+    transports = subgraphs_under_conditions(on=on, off=off, stars=2**31)
+    _, of_structs = await answered(conditional(), transports, on=on, off=off)
+    assert of_structs == off
+    transports = {**subgraphs_under_conditions(on=on, off=off), "stars": Canned(FAILURE)}
+    _, of_structs = await answered(conditional(), transports, on=on, off=off)
+    assert not of_structs
+
+
+async def test_as_many_combinations_are_kept_as_are_met() -> None:
+    """One more than there may be makes the one go that was met longest ago, with its place in the room."""
+    names = [f"v{number}" for number in range(5)]
+    fields = [replace(leaf(name, key="name"), key=name, condition=Condition.literal(name, True)) for name in names]
+    made = plan(fields=(leaf("id", "ID"), leaf("price", "Int"), leaf("stars", "Int"), *fields))
+    selected = " ".join(f"{name}: name @include(if: ${name})" for name in names)
+    products = replace(made.fetches[0], operation=f"{{ products {{ __typename id weight {selected} }} }}")
+    made = replace(made, fetches=(products, *made.fetches[1:]))
+    room = StructsRoom(1_000)
+    prepared = prepare(made, interpretations=0, room=room, structs_after=1)
+
+    async def met(number: int) -> bool:
+        values = {name: bool(number >> bit & 1) for bit, name in enumerate(names)}
+        shown = {name: "x" for name, value in values.items() if value}
+        return (await answered(prepared, subgraphs([{**LAMP, **shown}], REVIEWED[:1]), LIMITS, **values))[1]
+
+    assert [await met(0), await met(0), await met(1), await met(1)] == [False, True, False, True]
+    left = room.fields_left
+    assert not any([await met(number) for number in range(2, COMBINATIONS_MAX)])
+    assert await met(0)
+    assert not await met(COMBINATIONS_MAX)
+    gc.collect()
+    assert room.fields_left == left + (1_000 - left) // 2
+    assert [await met(0), await met(1), await met(1)] == [True, False, True]
+    assert room.fields_left == left
+
+
 NOT_STATIC: dict[str, Plan] = {
-    "a condition": plan(fields=(replace(leaf("id", "ID"), condition=ON),)),
     "a field of some types": plan(fields=(replace(leaf("id", "ID"), types=frozenset({"Product"})),)),
     "two fields from one value": plan(fields=(leaf("id", "ID"), leaf("other", "ID", key="id"))),
     "a field that nothing brings": plan(fields=(leaf("id", "ID"), leaf("size"))),
-    "a request under a condition": replace(
-        plan(), fetches=(plan().fetches[0], replace(plan().fetches[1], condition=ON))
-    ),
     "an impossible type": replace(plan(), selection=Selection((OutputField("products", "products", IMPOSSIBLE),))),
     "too many fields": plan(fields=tuple(leaf(f"id_{number}", "ID", key="id") for number in range(STRUCT_FIELDS_MAX))),
 }
 
 
 @pytest.mark.parametrize("name", NOT_STATIC)
-async def test_what_depends_on_a_request_or_its_data_has_no_structs(name: str) -> None:
+async def test_what_depends_on_the_data_has_no_structs(name: str) -> None:
     """The plan's shape is not known beforehand, so dictionaries have it all."""
     prepared = prepare(NOT_STATIC[name], interpretations=0, room=StructsRoom(10_000), structs_after=0)
     assert not (await answered(prepared, subgraphs()))[1]
-    assert prepared.structs.begin(1_000) is None
+    assert prepared.structs.begin({}, 1_000) is None
 
 
 FIELDS: list[tuple[LeafShape | TypenameShape | ListShape, object, bool]] = [

@@ -83,7 +83,7 @@ async def execute(
     if trace is not None:
         execution = _traced(execution, trace)
     if as_text:
-        execution.structs = prepared.structs.begin(limits.answer_values_max)
+        execution.structs = prepared.structs.begin(coerced, limits.answer_values_max)
     await run(prepared, execution.perform)
     if execution.structs is not None:
         text = execution.structs.encode()

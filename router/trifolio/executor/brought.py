@@ -7,19 +7,27 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
+from typing import Final
 
 from graphql import (
+    DirectiveNode,
     FieldNode,
     FragmentDefinitionNode,
     InlineFragmentNode,
     OperationDefinitionNode,
+    SelectionNode,
     SelectionSetNode,
+    VariableNode,
     parse,
 )
 from graphql.language import FragmentSpreadNode
 
+from trifolio.conditions import Literal
 from trifolio.executor.tree import Brings, KeyPath, Sources
 from trifolio.query_plan import Entry, Fetch, Plan
+
+NO_VALUES: Final[Mapping[str, bool]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,8 @@ class Brought:
     fields: "Mapping[str, Brought | None]"
     """By key; None for a leaf."""
     is_plain: bool
-    """Whether every object has all of it, and what is below: nothing hangs on a type or on a directive."""
+    """Whether every object has all of it, and what is below: nothing hangs on a type, or on a variable of which the
+    value is not given."""
 
     def containers(self) -> Iterator[KeyPath]:
         """The places below that hold objects or lists of objects."""
@@ -47,8 +56,10 @@ class BroughtOnDemand:
     objects have asked for the same.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, values: Mapping[str, bool] = NO_VALUES) -> None:
+        """Where `values` of the variables of @skip and @include are given, it is what is brought with these."""
         self._plan = plan
+        self._values = values
 
     @cached_property
     def brings(self) -> Mapping[int, tuple[Brings, ...]]:
@@ -91,7 +102,7 @@ class BroughtOnDemand:
     @cached_property
     def by_fetch(self) -> Sequence[tuple[Fetch, Mapping[str, Brought]]]:
         """Every fetch with what each of its aliases brings; a root fetch has one, the empty alias."""
-        return [(fetch, _read_operation(fetch)) for fetch in self._plan.fetches]
+        return [(fetch, _read_operation(fetch, self._values)) for fetch in self._plan.fetches]
 
 
 def _keys(entry: Entry, brought: Brought) -> frozenset[str]:
@@ -121,50 +132,78 @@ def _written(fetch: Fetch, alias: str, brought: Brought) -> set[KeyPath]:
     return _places(fetch, alias) | _containers(fetch, alias, brought)
 
 
-def _read_operation(fetch: Fetch) -> Mapping[str, Brought]:
+def _read_operation(fetch: Fetch, values: Mapping[str, bool]) -> Mapping[str, Brought]:
     document = parse(fetch.operation, no_location=True)
     fragments = {item.name.value: item for item in document.definitions if isinstance(item, FragmentDefinitionNode)}
     operation = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))
-    whole = _read(operation.selection_set, fragments, levels=0 if fetch.is_entity_fetch else None)
+    reader = _Reader(fragments, values)
+    whole = reader.read(operation.selection_set, levels=0 if fetch.is_entity_fetch else None)
     if not fetch.is_entity_fetch:
         return {"": whole}
+    brought = {entry.alias: Brought({}, is_plain=True) for entry in fetch.entries}  # where an alias is not asked for
     aliases = ((alias, below) for alias, below in whole.fields.items() if below is not None)
-    return {alias: Brought(below.fields, below.is_plain and whole.is_plain) for alias, below in aliases}
+    return brought | {alias: Brought(below.fields, below.is_plain and whole.is_plain) for alias, below in aliases}
 
 
-_Fragments = Mapping[str, FragmentDefinitionNode]
+class _Reader:
+    """Reads the selection sets of one operation."""
+
+    def __init__(self, fragments: Mapping[str, FragmentDefinitionNode], values: Mapping[str, bool]) -> None:
+        self._fragments = fragments
+        self._values = values
+
+    def read(self, selection_set: SelectionSetNode, *, levels: int | None) -> Brought:
+        """A selection set; `levels` below the root of an entity request, whose entities a fragment may be about: they
+        are all of its type."""
+        fields: dict[str, Brought | None] = {}
+        is_plain = True
+        for node in selection_set.selections:
+            is_there = self._is_there(node)
+            if is_there is False:
+                continue
+            is_plain = is_plain and is_there is True
+            more: Mapping[str, Brought | None]
+            if isinstance(node, FieldNode):
+                deeper = None if levels is None else levels + 1
+                below = None if node.selection_set is None else self.read(node.selection_set, levels=deeper)
+                more = {(node.alias or node.name).value: below}
+                is_plain = is_plain and (below is None or below.is_plain)
+            else:
+                inner, is_typed = self._inside(node)
+                of_entities = levels == 1 and len(selection_set.selections) == 1
+                below = self.read(inner, levels=None if is_typed else levels)
+                more = below.fields
+                is_plain = is_plain and (of_entities or not is_typed) and below.is_plain
+            for key, each in more.items():
+                fields[key] = _united(fields.get(key), each)
+        return Brought(fields, is_plain)
+
+    def _is_there(self, node: SelectionNode) -> bool | None:
+        """What the directives of a field or fragment come to; None where that is not known beforehand."""
+        known = True
+        for directive in node.directives or ():
+            literal = _literal(directive)
+            if literal is None or literal[0] not in self._values:
+                known = False
+            elif self._values[literal[0]] is not literal[1]:
+                return False
+        return True if known else None
+
+    def _inside(self, node: object) -> tuple[SelectionSetNode, bool]:
+        """What stands in a fragment, and whether that is for objects of a type."""
+        if isinstance(node, FragmentSpreadNode):
+            return self._fragments[node.name.value].selection_set, True
+        assert isinstance(node, InlineFragmentNode)
+        return node.selection_set, node.type_condition is not None
 
 
-def _read(selection_set: SelectionSetNode, fragments: _Fragments, *, levels: int | None) -> Brought:
-    """A selection set; `levels` below the root of an entity request, whose entities a fragment may be about: they are
-    all of its type."""
-    fields: dict[str, Brought | None] = {}
-    is_plain = True
-    for node in selection_set.selections:
-        is_plain = is_plain and not node.directives
-        more: Mapping[str, Brought | None]
-        if isinstance(node, FieldNode):
-            deeper = None if levels is None else levels + 1
-            below = None if node.selection_set is None else _read(node.selection_set, fragments, levels=deeper)
-            more = {(node.alias or node.name).value: below}
-            is_plain = is_plain and (below is None or below.is_plain)
-        else:
-            inner = _inside(node, fragments)
-            of_entities = levels == 1 and len(selection_set.selections) == 1
-            below = _read(inner, fragments, levels=None)
-            more = below.fields
-            is_plain = is_plain and of_entities and below.is_plain
-        is_plain = is_plain and fields.keys().isdisjoint(more)
-        for key, each in more.items():
-            fields[key] = _united(fields.get(key), each)
-    return Brought(fields, is_plain)
-
-
-def _inside(node: object, fragments: _Fragments) -> SelectionSetNode:
-    if isinstance(node, FragmentSpreadNode):
-        return fragments[node.name.value].selection_set
-    assert isinstance(node, InlineFragmentNode)
-    return node.selection_set
+def _literal(directive: DirectiveNode) -> Literal | None:
+    """The variable that @skip or @include looks at, and the value that lets through what it stands on."""
+    if directive.name.value not in ("skip", "include"):
+        return None
+    [argument] = directive.arguments or ()
+    value = argument.value
+    return (value.name.value, directive.name.value == "include") if isinstance(value, VariableNode) else None
 
 
 def _united(one: Brought | None, other: Brought | None) -> Brought | None:
@@ -174,4 +213,4 @@ def _united(one: Brought | None, other: Brought | None) -> Brought | None:
     fields = dict(one.fields)
     for key, each in other.fields.items():
         fields[key] = _united(fields.get(key), each)
-    return Brought(fields, is_plain=False)
+    return Brought(fields, one.is_plain and other.is_plain)

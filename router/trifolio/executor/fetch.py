@@ -45,17 +45,22 @@ class Execution:
     """What stands between this and the transports."""
     structs: StructAnswer | None = None
     """The answer as structs, as long as nothing is out of the ordinary: until then the tree stays empty."""
-    brought: tuple[tuple[PreparedFetch, SubgraphResponse | tuple[AnswerError, ...]], ...] = ()
-    """What came of the fetches that the structs have absorbed, in this order."""
+    brought: tuple[tuple[PreparedFetch, SubgraphResponse | tuple[AnswerError, ...] | None], ...] = ()
+    """What came of the fetches that the structs have absorbed, in this order; None where nothing was asked."""
 
     async def perform(self, prepared: PreparedFetch) -> None:
         """Send one fetch and merge its answer; whatever a subgraph or its transport does ends in the tree."""
         fetch = prepared.fetch
         if prepared.is_conditional and not fetch.condition.holds(self.coerced):
-            skip(self.tree, prepared)
+            if self.structs is None:
+                skip(self.tree, prepared)
+            else:
+                self.brought += ((prepared, None),)
             return
         asked = self._ask(prepared)
         if asked is None:
+            if self.structs is not None:
+                self.brought += ((prepared, None),)
             return
         if asked.representations > self.limits.representations_max:
             asked = self._in_tree(asked)
@@ -141,7 +146,12 @@ class Execution:
         left, self.structs = self.structs, None
         left.leave()
         for prepared, came in self.brought:
+            if came is None and prepared.is_conditional and not prepared.fetch.condition.holds(self.coerced):
+                skip(self.tree, prepared)
+                continue
             asked = self._ask(prepared)
+            if came is None:
+                continue
             assert asked is not None
             if isinstance(came, SubgraphResponse):
                 payload = _payload(came, prepared.fetch.subgraph)

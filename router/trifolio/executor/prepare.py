@@ -14,7 +14,7 @@ from trifolio.executor.brought import BroughtOnDemand
 from trifolio.executor.codegen import FIELDS_MAX, OnDemand, count_fields, selections_below
 from trifolio.executor.completion import make_room
 from trifolio.executor.introspection import NOTHING, Introspected, introspect
-from trifolio.executor.struct_answer import StructsOnDemand, StructsRoom
+from trifolio.executor.struct_answer import StructsByCombination, StructsRoom
 from trifolio.executor.structs import generate_structs
 from trifolio.executor.tree import Brings, Sources
 from trifolio.query_plan import Entry, Fetch, Plan
@@ -67,7 +67,7 @@ class PreparedPlan:
     """For every fetch, by its place in `fetches`, the places of those that wait for it."""
     code: OnDemand
     """The plan as Python."""
-    structs: StructsOnDemand
+    structs: StructsByCombination
     """The answer's shape, for plans that are used often."""
     introspected: Introspected | None
     """What the schema says; None where that is asked for each request, as it takes variables."""
@@ -111,6 +111,7 @@ def prepare(
         for other in fetch.depends_on:
             dependants[index_of[other]].append(index)
     brought = BroughtOnDemand(plan)
+    structs = _structs(plan, name, room, structs_after)
     fetches = tuple(_prepare_fetches(plan, brought))
     return PreparedPlan(
         plan=plan,
@@ -118,17 +119,32 @@ def prepare(
         name=name,
         dependants=tuple(map(tuple, dependants)),
         code=OnDemand(plan, name=name, after=interpretations),
-        structs=_structs(plan, brought, name, room, structs_after),
+        structs=structs,
         introspected=introspected,
-        held_bytes=_held_bytes(plan) + (0 if introspected is None else introspected.held_bytes),
+        held_bytes=_held_bytes(plan) + structs.held_bytes + (0 if introspected is None else introspected.held_bytes),
         _brought=brought,
     )
 
 
-def _structs(plan: Plan, brought: BroughtOnDemand, name: str, room: StructsRoom | None, after: int) -> StructsOnDemand:
+def _structs(plan: Plan, name: str, room: StructsRoom | None, after: int) -> StructsByCombination:
     fields = count_fields(plan.selection, STRUCT_FIELDS_MAX)
-    make = partial(generate_structs, plan, brought, name=name)
-    return StructsOnDemand(make, fields=fields, room=room if fields <= STRUCT_FIELDS_MAX else None, after=after)
+    if fields > STRUCT_FIELDS_MAX:
+        room = None
+    variables = () if room is None else _conditional_variables(plan)
+    generate = partial(generate_structs, plan, name=name)
+    return StructsByCombination(generate, variables, fields=fields, room=room, after=after)
+
+
+def _conditional_variables(plan: Plan) -> tuple[str, ...]:
+    """The variables that decide what is asked and what is shown."""
+    conditions = {fetch.condition for fetch in plan.fetches}
+    conditions.update(entry.condition for _, entry in plan.entries())
+    pending = [plan.selection]
+    while pending:
+        selection = pending.pop()
+        conditions.update(each.condition for each in selection.fields)
+        pending += selections_below(selection)
+    return tuple(sorted({name for each in conditions for name in each.variables}))
 
 
 _UNBOUNDED: Final = 10**9

@@ -1,7 +1,9 @@
 """Answers made of a plan's structs: one in the making, and when a plan has structs at all."""
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 from weakref import finalize
 
@@ -18,6 +20,8 @@ LEAVES_MAX: Final = 8
 """Answers in a row that could not be had so, after which it is not tried for a while."""
 PAUSE_ANSWERS: Final = 1_000
 """For how many answers it is not tried then."""
+COMBINATIONS_MAX: Final = 16
+"""16 combinations of what @skip and @include look at, for each plan: four variables, or the ones that clients use."""
 
 
 class StructAnswer:
@@ -136,6 +140,70 @@ class StructsRoom:
     def give_back(self, fields: int) -> None:
         """They are no longer there."""
         self.fields_left += fields
+
+
+class StructsByCombination:
+    """A plan's structs for each combination of values that the variables of its @skip and @include have.
+
+    What the plan shows and asks hangs on nothing else of the request, so that with such a combination it is static. As
+    many are kept as were met last.
+    """
+
+    __slots__ = ("_after", "_fields", "_generate", "_kept", "_room", "_static", "_variables")
+
+    def __init__(
+        self,
+        generate: "Callable[[Mapping[str, bool]], StructProgram | None]",
+        variables: Sequence[str],
+        *,
+        fields: int,
+        room: StructsRoom | None,
+        after: int | None,
+    ) -> None:
+        """They are made with `generate` for values of these variables; the rest as of `StructsOnDemand`."""
+        self._generate = generate
+        self._variables = variables
+        self._fields = fields
+        self._room = room
+        self._after = after
+        self._static = None if variables else self._with(())
+        self._kept: OrderedDict[tuple[bool, ...], StructsOnDemand] = OrderedDict()
+
+    @property
+    def held_bytes(self) -> int:
+        """What the combinations take in memory beside the structs, by estimate."""
+        combinations = min(COMBINATIONS_MAX, 1 << len(self._variables))
+        return combinations * (_COMBINATION_BYTES + _VALUE_BYTES * len(self._variables))
+
+    def begin(self, coerced: Mapping[str, object], bytes_max: int) -> StructAnswer | None:
+        """An answer to begin with for a request with these variables; None where there are no structs, or none now."""
+        if self._static is not None:
+            return self._static.begin(bytes_max)
+        values = tuple([bool(coerced.get(name, False)) for name in self._variables])
+        structs = self._kept.get(values)
+        if structs is None:
+            structs = self._kept[values] = self._with(values)
+            if len(self._kept) > COMBINATIONS_MAX:
+                self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(values)
+        return structs.begin(bytes_max)
+
+    def _with(self, values: tuple[bool, ...]) -> "StructsOnDemand":
+        make = partial(_generate_with, self._generate, self._variables, values)
+        return StructsOnDemand(make, fields=self._fields, room=self._room, after=self._after)
+
+
+_COMBINATION_BYTES: Final = 900
+_VALUE_BYTES: Final = 8
+
+
+def _generate_with(
+    generate: "Callable[[Mapping[str, bool]], StructProgram | None]",
+    variables: Sequence[str],
+    values: tuple[bool, ...],
+) -> "StructProgram | None":
+    return generate(dict(zip(variables, values, strict=True)))
 
 
 class StructsOnDemand:

@@ -23,17 +23,21 @@ is null, with the request's errors.
 
 What subgraphs in this process answer is converted to the same structs, without being written down.
 
-What it is not for: objects whose fields depend on their type or on a variable, two fields of the answer from one value,
-what the router says of the schema, and requests that ask with anything but plain values: such plans have no structs.
+What @skip and @include let through hangs on variables that are known before anything is asked: there is a set of
+structs for each combination of their values, made as if the operation had neither.
+
+What it is not for: objects whose fields depend on their type, two fields of the answer from one value, what the router
+says of the schema, and requests that ask with anything but plain values: such plans have no structs.
 
 Limits: an answer has at most as many bytes as it may have values (`answer_values_max`), so never more values; what
 is shown at several places counts as often. Cost: some 150 microseconds and 4 kB per field, once per plan that is used
-often; all plans share one room.
+often; all plans share one room. A combination counts as a plan of its own, and of each plan those that were met last
+are kept: a request with another is answered without structs.
 """
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -110,16 +114,30 @@ class StructProgram:
     """What is left."""
 
 
-def generate_structs(plan: Plan, brought: BroughtOnDemand, *, name: str) -> StructProgram | None:
-    """Make the structs of a plan and compile its functions; None where its shape is not known beforehand."""
+def generate_structs(plan: Plan, values: Mapping[str, bool], *, name: str) -> StructProgram | None:
+    """Make the structs of a plan and compile its functions, for requests whose variables have these values.
+
+    None where its shape is not known beforehand.
+    """
     try:
-        return _Making(plan, brought).program(name)
+        return _Making(plan, values).program(name)
     except _NotStaticError:
         return None
 
 
 class _NotStaticError(Exception):
-    """Raised where it takes a request, or its data, to know the answer's shape."""
+    """Raised where it takes more of a request, or its data, to know the answer's shape."""
+
+
+def _fetches_with(plan: Plan, values: Mapping[str, bool]) -> Iterator[Fetch]:
+    """The fetches that are sent where the variables have these values; what is not asked in them is asked nowhere."""
+    for fetch in plan.fetches:
+        if fetch.condition.holds(values):
+            entries = tuple(
+                replace(entry, condition=ALWAYS, paths=entry.paths if entry.condition.holds(values) else ())
+                for entry in fetch.entries
+            )
+            yield replace(fetch, condition=ALWAYS, entries=entries)
 
 
 _Source = tuple[int, str]
@@ -131,6 +149,8 @@ class _Position:
     """A place of the answer: one object, or the objects in a list."""
 
     selection: Selection
+    fields: Sequence[OutputField]
+    """Those of the selection that are shown."""
     made_by: _Source | None
     """What brings the objects themselves; None for the root."""
     brought: dict[str, _Source] = field(default_factory=dict)
@@ -145,17 +165,18 @@ class _Position:
     @property
     def hidden(self) -> list[str]:
         """Keys that the client does not see."""
-        shown = {each.key for each in self.selection.fields}
+        shown = {each.key for each in self.fields}
         return [key for key in self.brought if key not in shown]
 
 
 class _Making:
     """The structs of one plan in the making."""
 
-    def __init__(self, plan: Plan, on_demand: BroughtOnDemand) -> None:
-        self._plan = plan
-        self._on_demand = on_demand
-        self._root = _Position(plan.selection, None)
+    def __init__(self, plan: Plan, values: Mapping[str, bool]) -> None:
+        self._plan = replace(plan, fetches=tuple(_fetches_with(plan, values)))
+        self._values = values
+        self._on_demand = BroughtOnDemand(self._plan, values)
+        self._root = self._position(plan.selection, None)
         self._structs: dict[object, type[Struct]] = {}
         self._brought: dict[_Source, Mapping[str, Brought | None]] = {}
         self._items: dict[_Source, Any] = {}
@@ -191,8 +212,12 @@ class _Making:
 
     # ---- what is brought where ----
 
+    def _position(self, selection: Selection, made_by: _Source | None) -> _Position:
+        shown = [each for each in selection.fields if each.condition.holds(self._values)]
+        return _Position(selection, shown, made_by)
+
     def _place_fetch(self, fetch: Fetch, by_alias: Mapping[str, Brought]) -> None:
-        if fetch.condition != ALWAYS or not all(each.is_plain for each in by_alias.values()):
+        if not all(each.is_plain for each in by_alias.values()):
             raise _NotStaticError
         if fetch.is_entity_fetch:
             if not is_simple(fetch) or any(entry.fallbacks for entry in fetch.entries):
@@ -227,7 +252,7 @@ class _Making:
             raise _NotStaticError
 
     def _place(self, position: _Position, brought: Mapping[str, Brought | None], source: _Source) -> None:
-        shown = {each.key: each for each in position.selection.fields}
+        shown = {each.key: each for each in position.fields}
         for key, inner in brought.items():
             if key in position.brought:  # what is there may stay, or be completed: that is for the other way to say
                 raise _NotStaticError
@@ -236,7 +261,7 @@ class _Making:
                 selection = _selection_of(shown[key].shape) if key in shown else None
                 if selection is None:
                     raise _NotStaticError
-                position.inner[key] = _Position(selection, source)
+                position.inner[key] = self._position(selection, source)
                 self._place(position.inner[key], inner.fields, source)
 
     # ---- structs ----
@@ -249,8 +274,8 @@ class _Making:
         for inner in position.inner.values():
             inner.struct = self._make_struct(inner)
         fields: list[tuple[str, Any, object]] = []
-        for each in selection.fields:
-            if each.key != each.response_key or each.types is not None or each.condition != ALWAYS:
+        for each in position.fields:
+            if each.key != each.response_key or each.types is not None:
                 raise _NotStaticError
             constant = each.shape.constant if isinstance(each.shape, TypenameShape) else None
             if constant is None and each.key not in position.brought:
@@ -310,7 +335,7 @@ class _Making:
             return None
         for entry in fetch.entries:
             for position in self._positions(entry):
-                shown = {each.key: each.shape for each in position.selection.fields}
+                shown = {each.key: each.shape for each in position.fields}
                 if any(key not in shown or shown[key].non_null for key in self._brought[fetch.id, entry.alias]):
                     return None
         aliases = dict.fromkeys(entry.alias for entry in fetch.entries)
@@ -328,6 +353,8 @@ class _Making:
                 return
             text.line("repeated = 0")
             for number, alias in enumerate(dict.fromkeys(entry.alias for entry in fetch.entries)):
+                if (fetch.id, alias) not in self._items:  # nobody asks for it
+                    continue
                 text.line(f"items, groups = data.{attribute_of(alias)}, targets[{number}]")
                 with text.block("if len(items) != len(groups):"):
                     text.line("raise UnexpectedError")
@@ -384,7 +411,7 @@ class _Making:
             indent = text.indent
             value = text.name(key.strip("_") or "value")
             text.line(f"{value} = {place}.{attribute_of(key)}")
-            shape = next(each.shape for each in position.selection.fields if each.key == key)
+            shape = next(each.shape for each in position.fields if each.key == key)
             depth = lists
             while isinstance(shape, ListShape):
                 shape, depth = shape.item, depth + 1
@@ -414,7 +441,7 @@ def _ask_nothing(_: Struct) -> list[Group]:
 def _shown(position: _Position) -> Shown:
     inner = position.inner
     below = {key: _shown(each) for key, each in inner.items()}
-    fields = tuple((each.key, attribute_of(each.key), below.get(each.key)) for each in position.selection.fields)
+    fields = tuple((each.key, attribute_of(each.key), below.get(each.key)) for each in position.fields)
     return Shown(fields, frozenset(position.asked_by).union(*(each.fetches for each in below.values())))
 
 
