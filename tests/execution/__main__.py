@@ -60,7 +60,7 @@ async def fuzz(
 
     Which of them are answered in parts, `in_parts` says in turn.
     """
-    wrong = compared = generated = structs = conditional = uncovered = too_much = 0
+    wrong = compared = generated = structs = conditional = typed = uncovered = too_much = 0
     each = -(-operations // len(supergraphs))
     for name, sdl in supergraphs.items():
         try:
@@ -72,13 +72,14 @@ async def fuzz(
                 generated += comparison.generated
                 structs += comparison.structs
                 conditional += comparison.conditional_structs
+                typed += comparison.typed_structs
                 uncovered += comparison.uncovered
                 too_much += comparison.too_much
         except UnsuitableError as error:
             print(f"{name} is left out: {error}")
     print(f"{compared} operations, {len(supergraphs)} supergraphs, {wrong} wrong answers, seed {seed}")
     print(f"{generated} were answered by generated code in the end; {uncovered} were not, though nothing was amiss")
-    print(f"{structs} were answered by structs once more, {conditional} of them under @skip or @include")
+    print(f"{structs} were answered by structs once more: {conditional} under @skip or @include, {typed} by types")
     if too_much:
         print(f"{too_much} with @defer were answered at once, as their parts are too much to plan")
     return wrong

@@ -21,6 +21,7 @@ from tests.execution.subgraphs import build_subgraph, subgraph_names
 from tests.execution.world import World, digest
 from trifolio.errors import ErrorCode, PlanningError
 from trifolio.executor import Answer, PreparedPlan, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
+from trifolio.executor.codegen import selections_below
 from trifolio.executor.encoding import decode_json, encode_json
 from trifolio.executor.local import LocalTransport
 from trifolio.executor.struct_answer import StructsRoom
@@ -164,6 +165,17 @@ _TEXTS = {
 """What graphql-core says of a value that does not fit, and the router's code for it."""
 
 
+def _is_typed(made: Plan) -> bool:
+    """Whether it shows some fields of objects of some types alone."""
+    pending = [made.selection]
+    while pending:
+        selection = pending.pop()
+        if any(each.types is not None for each in selection.fields):
+            return True
+        pending += selections_below(selection)
+    return False
+
+
 def _shown(data: object, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """As much of a path as leads to something, a null at most."""
     for depth, key in enumerate(path):
@@ -193,6 +205,8 @@ class Comparison:
         """Operations of which the answer was made of structs."""
         self.conditional_structs = 0
         """Those of them that give values to what @skip and @include look at."""
+        self.typed_structs = 0
+        """Those of them that show some fields of objects of some types alone."""
         self.uncovered = 0
         """Operations that generated code has left to the interpreter, though nothing was amiss with the data."""
         self.transports: Mapping[str, Transport] = {
@@ -233,6 +247,7 @@ class Comparison:
         self.generated += prepared.code.program() is not None and not third.fallbacks
         if fourth.text is not None:
             self.structs += 1
+            self.typed_structs += _is_typed(prepared.plan)
             self.conditional_structs += operation.variables != operation.otherwise.variables
             data: Any = decode_json(fourth.text)
             fourth = replace(fourth, data=data, text=None)

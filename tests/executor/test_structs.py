@@ -224,7 +224,7 @@ async def test_all_plans_share_one_room() -> None:
     for _ in range(PAUSE_ANSWERS - 1):
         assert second.structs.begin({}, 1_000) is None
     assert [(await answered(second, subgraphs()))[1] for _ in range(2)] == [True, True]
-    unfit = prepare(NOT_STATIC["a field of some types"], interpretations=0, room=room, structs_after=0)
+    unfit = prepare(NOT_STATIC["two fields from one value"], interpretations=0, room=room, structs_after=0)
     assert unfit.structs.begin({}, 1_000) is None
     assert room.fields_left == 4
 
@@ -334,7 +334,6 @@ async def test_as_many_combinations_are_kept_as_are_met() -> None:
 
 
 NOT_STATIC: dict[str, Plan] = {
-    "a field of some types": plan(fields=(replace(leaf("id", "ID"), types=frozenset({"Product"})),)),
     "two fields from one value": plan(fields=(leaf("id", "ID"), leaf("other", "ID", key="id"))),
     "a field that nothing brings": plan(fields=(leaf("id", "ID"), leaf("size"))),
     "an impossible type": replace(plan(), selection=Selection((OutputField("products", "products", IMPOSSIBLE),))),
@@ -375,6 +374,122 @@ async def test_values_of_every_kind(
     key = "__typename" if isinstance(shape, TypenameShape) else "name"
     made = plan(fields=(OutputField(key, key, shape, coordinate="Product.name"),))
     assert (await answered(made, subgraphs([{**LAMP, key: value}], REVIEWED[:1])))[1] == of_structs
+
+
+FEED = {
+    "feed": """
+        type Query { feed: [Item!]! }
+        interface Item { id: ID!, title: String }
+        type Post implements Item @key(fields: "id") { id: ID!, title: String, body: String!, by: User }
+        type Photo implements Item @key(fields: "id") { id: ID!, title: String, url: String!, by: User }
+        type Ad implements Item { id: ID!, title: String }
+        type User @key(fields: "id") { id: ID! }
+    """,
+    "likes": """
+        type Post @key(fields: "id") { id: ID!, likes: Int! }
+        type Photo @key(fields: "id") { id: ID!, likes: Int!, dislikes: Int }
+    """,
+    "users": """
+        type User @key(fields: "id") { id: ID!, name: String }
+    """,
+}
+
+
+def planned(subgraphs: Mapping[str, str], operation: str) -> Plan:
+    """The plan of an operation over subgraphs."""
+    header = '@link(url: "https://specs.apollo.dev/federation/v2.3", import: ["@key"])'
+    result = compose(
+        [Subgraph(name, f"http://{name}", f"extend schema {header} {sdl}") for name, sdl in subgraphs.items()]
+    )
+    assert result.supergraph is not None, result.diagnostics
+    return plan_operation(operation, Supergraph.parse(result.supergraph))
+
+
+def feed(*items: Mapping[str, Any], likes: object = (), names: object = ()) -> dict[str, Canned]:
+    """The subgraphs of the feed, with these items."""
+    return {
+        "feed": text({"data": {"feed": items}}),
+        "likes": text({"data": {"_entities": likes}}),
+        "users": text({"data": {"_entities": names}}),
+    }
+
+
+POST = {"__typename": "Post", "id": "1", "title": "a", "body": "b"}
+PHOTO = {"__typename": "Photo", "id": "2", "title": None, "url": "u"}
+AD = {"__typename": "Ad", "title": "c"}
+BODIES = "{ feed { title ... on Post { body } ... on Photo { url __typename } } }"
+
+
+async def test_objects_have_the_fields_of_their_type() -> None:
+    """Each in the client's order; what tells the type is shown where that was asked for."""
+    answer, of_structs = await answered(planned(FEED, BODIES), feed(POST, PHOTO, AD, POST))
+    assert of_structs
+    post = {"title": "a", "body": "b"}
+    photo = {"title": None, "url": "u", "__typename": "Photo"}
+    assert json.dumps(answer.to_json()["data"]) == json.dumps({"feed": [post, photo, {"title": "c"}, post]})
+
+
+NOT_OF_ITS_TYPE: dict[str, Mapping[str, Any]] = {
+    "lacks what its type has": {key: value for key, value in POST.items() if key != "body"},
+    "has what another type has": {**AD, "url": "u"},
+    "is of an unknown type": {**POST, "__typename": "Shop"},
+    "says no type": {key: value for key, value in POST.items() if key != "__typename"},
+    "has a null where its type has none": {**POST, "body": None},
+}
+
+
+@pytest.mark.parametrize("name", NOT_OF_ITS_TYPE)
+async def test_an_object_that_is_not_as_its_type_says_is_left_to_dictionaries(name: str) -> None:
+    """Nothing is shown of an object that its type has not, and nothing is missing in silence."""
+    answer, of_structs = await answered(planned(FEED, BODIES), feed(PHOTO, NOT_OF_ITS_TYPE[name]))
+    assert not of_structs
+    assert str(answer.data).count("url") <= 1
+
+
+async def test_entities_are_asked_for_objects_of_some_types() -> None:
+    """What comes for these is theirs alone, whatever the first subgraph says of others."""
+    made = planned(FEED, "{ feed { ... on Post { body likes } ... on Photo { id url likes } } }")
+    transports = feed(POST, AD, PHOTO, likes=[{"likes": 5}, {"likes": 7}])
+    answer, of_structs = await answered(made, transports)
+    assert of_structs
+    photo = {"id": "2", "url": "u", "likes": 7}
+    assert json.dumps(answer.to_json()["data"]) == json.dumps({"feed": [{"body": "b", "likes": 5}, {}, photo]})
+    [asked, again] = transports["likes"].requests
+    assert asked.variables == again.variables
+    keys = [{key: each[key] for key in ("__typename", "id")} for each in (POST, PHOTO)]
+    assert asked.variables["representations"] == keys
+    _, of_structs = await answered(made, feed(POST, {**AD, "likes": 9}, PHOTO, likes=[{"likes": 5}, {"likes": 7}]))
+    assert not of_structs
+
+
+async def test_objects_inside_those_of_some_types() -> None:
+    """Their hidden keys go, at each of the types that have them; where nothing came of them, who has them is told."""
+    made = planned(FEED, "{ feed { ... on Post { by { name } } ... on Photo { by { name } url } } }")
+    post, photos = {**POST, "by": {"id": "8"}}, [{**PHOTO, "by": by} for by in (None, {"id": "9"})]
+    items: list[Mapping[str, Any]] = [post, AD, *photos]
+    answer, of_structs = await answered(made, feed(*items, names=[{"name": "Ann"}, {"name": None}]))
+    assert of_structs
+    shown = [{"by": {"name": "Ann"}}, {}, {"by": None, "url": "u"}, {"by": {"name": None}, "url": "u"}]
+    assert json.dumps(answer.to_json()["data"]) == json.dumps({"feed": shown})
+    answer, of_structs = await answered(made, {**feed(*items), "users": Canned(FAILURE)})
+    assert (of_structs, [error.path for error in answer.errors]) == (
+        True,
+        [("feed", 0, "by", "name"), ("feed", 3, "by", "name")],
+    )
+
+
+UNORDERED = {
+    "fields in contrary orders": "{ feed { ... on Post { title id } ... on Photo { id title } } }",
+    "a key that is something else for each type": "{ feed { ... on Post { x: body } ... on Photo { x: url } } }",
+    "entities of which some have more": "{ feed { ... on Post { likes } ... on Photo { likes dislikes } } }",
+}
+
+
+@pytest.mark.parametrize("name", UNORDERED)
+async def test_types_that_do_not_go_together_have_no_structs(name: str) -> None:
+    """There is one struct for the objects of a place, with each key once; results of entities do not say their type."""
+    prepared = prepare(planned(FEED, UNORDERED[name]), interpretations=0, room=StructsRoom(10_000), structs_after=0)
+    assert prepared.structs.begin({}, 1_000) is None
 
 
 SHARED = {
@@ -418,13 +533,7 @@ class Remembering:
 
 async def test_one_result_at_two_places_becomes_two_where_something_else_comes_to_each() -> None:
     """Both users are one, and so is their line; but its size is asked for with another argument at each place."""
-    header = '@link(url: "https://specs.apollo.dev/federation/v2.3", import: ["@key"])'
-    result = compose(
-        [Subgraph(name, f"http://{name}", f"extend schema {header} {sdl}") for name, sdl in SHARED.items()]
-    )
-    assert result.supergraph is not None, result.diagnostics
-    operation = "{ first { best { words size(of: 1) } } second { by { best { words size(of: 2) } } } }"
-    made = plan_operation(operation, Supergraph.parse(result.supergraph))
+    made = planned(SHARED, "{ first { best { words size(of: 1) } } second { by { best { words size(of: 2) } } } }")
     users = {"first": [{"id": "5"}, {"id": "5"}], "second": [{"id": "1", "by": {"id": "5"}}]}
     transport = Remembering(users)
     answer, of_structs = await answered(made, dict.fromkeys(SHARED, transport))

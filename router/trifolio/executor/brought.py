@@ -5,7 +5,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final
@@ -37,8 +37,10 @@ class Brought:
     fields: "Mapping[str, Brought | None]"
     """By key; None for a leaf."""
     is_plain: bool
-    """Whether every object has all of it, and what is below: nothing hangs on a type, or on a variable of which the
+    """Whether it is known which objects have what of it, and of what is below: nothing hangs on a variable of which the
     value is not given."""
+    types: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The types that alone have a key, where not all objects have it."""
 
     def containers(self) -> Iterator[KeyPath]:
         """The places below that hold objects or lists of objects."""
@@ -142,7 +144,7 @@ def _read_operation(fetch: Fetch, values: Mapping[str, bool]) -> Mapping[str, Br
         return {"": whole}
     brought = {entry.alias: Brought({}, is_plain=True) for entry in fetch.entries}  # where an alias is not asked for
     aliases = ((alias, below) for alias, below in whole.fields.items() if below is not None)
-    return brought | {alias: Brought(below.fields, below.is_plain and whole.is_plain) for alias, below in aliases}
+    return brought | {alias: replace(below, is_plain=below.is_plain and whole.is_plain) for alias, below in aliases}
 
 
 class _Reader:
@@ -156,6 +158,7 @@ class _Reader:
         """A selection set; `levels` below the root of an entity request, whose entities a fragment may be about: they
         are all of its type."""
         fields: dict[str, Brought | None] = {}
+        types: dict[str, frozenset[str]] = {}
         is_plain = True
         for node in selection_set.selections:
             is_there = self._is_there(node)
@@ -163,20 +166,26 @@ class _Reader:
                 continue
             is_plain = is_plain and is_there is True
             more: Mapping[str, Brought | None]
+            type_name = ""
             if isinstance(node, FieldNode):
                 deeper = None if levels is None else levels + 1
                 below = None if node.selection_set is None else self.read(node.selection_set, levels=deeper)
                 more = {(node.alias or node.name).value: below}
                 is_plain = is_plain and (below is None or below.is_plain)
             else:
-                inner, is_typed = self._inside(node)
-                of_entities = levels == 1 and len(selection_set.selections) == 1
-                below = self.read(inner, levels=None if is_typed else levels)
+                inner, type_name = self._inside(node)
+                below = self.read(inner, levels=None if type_name else levels)
                 more = below.fields
-                is_plain = is_plain and (of_entities or not is_typed) and below.is_plain
+                is_plain = is_plain and below.is_plain and not below.types
+                if levels == 1 and len(selection_set.selections) == 1:
+                    type_name = ""
             for key, each in more.items():
+                if key in fields:  # under another type it may be, where it is the same
+                    is_plain = is_plain and (fields[key] == each if type_name else key not in types)
+                if type_name and (key in types or key not in fields):
+                    types[key] = types.get(key, frozenset()) | {type_name}
                 fields[key] = _united(fields.get(key), each)
-        return Brought(fields, is_plain)
+        return Brought(fields, is_plain, types)
 
     def _is_there(self, node: SelectionNode) -> bool | None:
         """What the directives of a field or fragment come to; None where that is not known beforehand."""
@@ -189,12 +198,13 @@ class _Reader:
                 return False
         return True if known else None
 
-    def _inside(self, node: object) -> tuple[SelectionSetNode, bool]:
-        """What stands in a fragment, and whether that is for objects of a type."""
+    def _inside(self, node: object) -> tuple[SelectionSetNode, str]:
+        """What stands in a fragment, and the type that it is for, empty for none."""
         if isinstance(node, FragmentSpreadNode):
-            return self._fragments[node.name.value].selection_set, True
+            fragment = self._fragments[node.name.value]
+            return fragment.selection_set, fragment.type_condition.name.value
         assert isinstance(node, InlineFragmentNode)
-        return node.selection_set, node.type_condition is not None
+        return node.selection_set, node.type_condition.name.value if node.type_condition else ""
 
 
 def _literal(directive: DirectiveNode) -> Literal | None:
@@ -213,4 +223,4 @@ def _united(one: Brought | None, other: Brought | None) -> Brought | None:
     fields = dict(one.fields)
     for key, each in other.fields.items():
         fields[key] = _united(fields.get(key), each)
-    return Brought(fields, one.is_plain and other.is_plain)
+    return Brought(fields, one.is_plain and other.is_plain and one.types == other.types, one.types)

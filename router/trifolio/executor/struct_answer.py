@@ -104,7 +104,7 @@ class StructAnswer:
                     value, here = pending.pop()
                     if isinstance(value, list):
                         pending += [(item, (*here, index)) for index, item in reversed(list(enumerate(value)))]
-                    elif value is not None:
+                    elif isinstance(value, Struct):
                         self._tell(inner, value, here, found, errors_max)
 
     def encode(self) -> bytes | None:

@@ -26,8 +26,13 @@ What subgraphs in this process answer is converted to the same structs, without 
 What @skip and @include let through hangs on variables that are known before anything is asked: there is a set of
 structs for each combination of their values, made as if the operation had neither.
 
-What it is not for: objects whose fields depend on their type, two fields of the answer from one value, what the router
-says of the schema, and requests that ask with anything but plain values: such plans have no structs.
+Where objects of several types stand at one place, one struct has the fields of all, and those of some types only are
+not set at the others. The decoder cannot say which have to be there, so that is checked when the objects come, by their
+`__typename`; structs that the decoder tells apart by it would be written with it in front, asked for or not.
+
+What it is not for: types that have one key with different values, or their fields in contrary orders; results of which
+not all who asked get the same keys; two fields of the answer from one value; what the router says of the schema; and
+requests that ask with anything but plain values: such plans have no structs.
 
 Limits: an answer has at most as many bytes as it may have values (`answer_values_max`), so never more values; what
 is shown at several places counts as often. Cost: some 150 microseconds and 4 kB per field, once per plan that is used
@@ -37,7 +42,10 @@ are kept: a request with another is answered without structs.
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -61,6 +69,7 @@ from trifolio.query_plan import (
     TypenameShape,
 )
 
+NO_TYPES: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
 LISTS_MAX: Final = 12
 """Lists inside lists of objects: CPython allows 20 nested loops."""
 
@@ -155,6 +164,8 @@ class _Position:
     """What brings the objects themselves; None for the root."""
     brought: dict[str, _Source] = field(default_factory=dict)
     """By key, what brings it."""
+    only: dict[str, frozenset[str]] = field(default_factory=dict)
+    """The types that alone have a key, where not all objects have it."""
     inner: dict[str, "_Position"] = field(default_factory=dict)
     struct: type[Struct] | None = None
     types: dict[str, Any] = field(default_factory=dict)
@@ -167,6 +178,30 @@ class _Position:
         """Keys that the client does not see."""
         shown = {each.key for each in self.fields}
         return [key for key in self.brought if key not in shown]
+
+    @property
+    def hidden_by_type(self) -> dict[str, tuple[str, ...]]:
+        """For each type that has some, the keys that are shown of others alone."""
+        shown = {each.key: each.types for each in self.fields if each.types is not None}
+        hidden = {
+            name: tuple(key for key, types in shown.items() if name not in types and self.has(key, name))
+            for name in sorted(self.selection.types)
+        }
+        return {name: keys for name, keys in hidden.items() if keys}
+
+    def has(self, key: str, *types: str) -> bool:
+        """Whether all objects of these types have a key; no types: all objects."""
+        only = self.only.get(key)
+        return key in self.brought and (only is None or only.issuperset(types or self.selection.types))
+
+    def among(self, types: Sequence[str]) -> frozenset[str]:
+        """Those types that objects here can be of; no types: whatever they are. Raises _NotStaticError where objects
+        do not say of which type they are."""
+        if not types:
+            return self.selection.types
+        if not self.selection.types or not self.has("__typename"):
+            raise _NotStaticError
+        return self.selection.types.intersection(types)
 
 
 class _Making:
@@ -214,7 +249,7 @@ class _Making:
 
     def _position(self, selection: Selection, made_by: _Source | None) -> _Position:
         shown = [each for each in selection.fields if each.condition.holds(self._values)]
-        return _Position(selection, shown, made_by)
+        return _Position(selection, _with_types(shown, selection), made_by)
 
     def _place_fetch(self, fetch: Fetch, by_alias: Mapping[str, Brought]) -> None:
         if not all(each.is_plain for each in by_alias.values()):
@@ -228,41 +263,47 @@ class _Making:
             if entry.keys:
                 raise _NotStaticError
             source = fetch.id, entry.alias if fetch.is_entity_fetch else ""
-            brought = self._brought[source] = by_alias[source[1]].fields
+            brought = by_alias[source[1]]
+            self._brought[source] = brought.fields
             for path in entry.paths:
                 if sum(step.lists for step in path) > LISTS_MAX:
                     raise _NotStaticError
                 position = self._root
                 for step in path:
-                    if step.key not in position.inner or not _all_are(step.types, position):
+                    if step.key not in position.inner or not position.has(step.key, *position.among(step.types)):
                         raise _NotStaticError
                     position = position.inner[step.key]
-                if not _all_are(entry.types, position):
-                    raise _NotStaticError
-                self._check_asked(entry, position)
-                self._place(position, brought, source)
+                types = position.among(entry.types)
+                self._check_asked(entry, position, types)
+                self._place(position, brought, source, types)
                 position.asked_by.add(fetch.id)
 
-    def _check_asked(self, entry: Entry, position: _Position) -> None:
-        """What an object is asked with has to be there."""
+    def _check_asked(self, entry: Entry, position: _Position, types: frozenset[str]) -> None:
+        """What an object of these types is asked with has to be there."""
         needed = {item.key for item in entry.representation.fields}
         if entry.alias and entry.representation.typename is None:
             needed.add("__typename")
-        if not needed <= position.brought.keys():
+        if not all(position.has(key, *types) for key in needed):
             raise _NotStaticError
 
-    def _place(self, position: _Position, brought: Mapping[str, Brought | None], source: _Source) -> None:
+    def _place(self, position: _Position, brought: Brought, source: _Source, types: frozenset[str]) -> None:
+        """Take note of what a source brings to the objects of these types."""
         shown = {each.key: each for each in position.fields}
-        for key, inner in brought.items():
+        for key, inner in brought.fields.items():
             if key in position.brought:  # what is there may stay, or be completed: that is for the other way to say
                 raise _NotStaticError
             position.brought[key] = source
+            only = types & brought.types.get(key, types)
+            if only != types and source != position.made_by:  # results do not say of which type they are
+                raise _NotStaticError
+            if only != position.selection.types:
+                position.only[key] = only
             if inner is not None:
                 selection = _selection_of(shown[key].shape) if key in shown else None
                 if selection is None:
                     raise _NotStaticError
                 position.inner[key] = self._position(selection, source)
-                self._place(position.inner[key], inner.fields, source)
+                self._place(position.inner[key], inner, source, position.inner[key].selection.types)
 
     # ---- structs ----
 
@@ -275,10 +316,10 @@ class _Making:
             inner.struct = self._make_struct(inner)
         fields: list[tuple[str, Any, object]] = []
         for each in position.fields:
-            if each.key != each.response_key or each.types is not None:
+            if each.key != each.response_key:
                 raise _NotStaticError
             constant = each.shape.constant if isinstance(each.shape, TypenameShape) else None
-            if constant is None and each.key not in position.brought:
+            if constant is None and not position.has(each.key, *(each.types or ())):
                 raise _NotStaticError
             position.types[each.key] = _type_of(each, position)
             fields.append((each.key, position.types[each.key], constant or self._default(position, each.key)))
@@ -287,13 +328,18 @@ class _Making:
             fields.append((key, position.types[key], self._default(position, key)))
         if len({key for key, _, _ in fields}) < len(fields):
             raise _NotStaticError
-        return self._struct(fields)
+        says_type = position.has("__typename") and position.brought["__typename"] == position.made_by
+        if (position.only or position.hidden_by_type) and not says_type:
+            raise _NotStaticError
+        return self._struct(fields, position.only)
 
     def _default(self, position: _Position, key: str) -> object:
-        return _REQUIRED if position.brought[key] == position.made_by else UNSET
+        return _REQUIRED if position.brought[key] == position.made_by and key not in position.only else UNSET
 
-    def _struct(self, fields: Sequence[tuple[str, Any, object]]) -> type[Struct]:
-        identity = tuple(fields)
+    def _struct(
+        self, fields: Sequence[tuple[str, Any, object]], only: Mapping[str, frozenset[str]] = NO_TYPES
+    ) -> type[Struct]:
+        identity = tuple(fields), frozenset(only.items())
         if identity not in self._structs:
             own: list[Any] = [
                 (attribute_of(key), kind) if default is _REQUIRED else (attribute_of(key), kind, default)
@@ -335,8 +381,11 @@ class _Making:
             return None
         for entry in fetch.entries:
             for position in self._positions(entry):
-                shown = {each.key: each.shape for each in position.fields}
-                if any(key not in shown or shown[key].non_null for key in self._brought[fetch.id, entry.alias]):
+                types = position.among(entry.types)
+                may_be_null = {
+                    each.key for each in position.fields if not each.shape.non_null and types <= (each.types or types)
+                }
+                if not may_be_null.issuperset(self._brought[fetch.id, entry.alias]):
                     return None
         aliases = dict.fromkeys(entry.alias for entry in fetch.entries)
         return tuple(frozenset(self._brought[fetch.id, alias]) for alias in aliases)
@@ -347,6 +396,7 @@ class _Making:
         """`absorb_N(root, data, targets)`: set what came on the objects that asked for it."""
         with text.block(f"def absorb_{fetch.id}(root, data, targets):"):
             if not fetch.is_entity_fetch:
+                self._write_checks(text, self._root, "data", (fetch.id, ""), 0)
                 for key in self._brought[fetch.id, ""]:
                     text.line(f"root.{attribute_of(key)} = data.{attribute_of(key)}")
                 text.line("return 0")
@@ -366,6 +416,8 @@ class _Making:
                             with text.block("for place in places:"):
                                 text.line(" = ".join([*(f"place.{each}" for each in attributes), "None"]))
                             text.line("continue")
+                    entry = next(each for each in fetch.entries if each.alias == alias)
+                    self._write_checks(text, next(self._positions(entry)), "item", (fetch.id, alias), 0)
                     again = None
                     if not self._may_share(fetch, alias):
                         decode = msgspec.json.Decoder(self._items[fetch.id, alias]).decode
@@ -401,37 +453,112 @@ class _Making:
             for each in sets or ["pass"]:
                 text.line(each)
 
+    def _write_checks(self, text: Text, position: _Position, place: str, source: _Source, lists: int) -> None:
+        """Statements that raise where an object inside, of what came from a source, has not what its type has.
+
+        What the objects of all types have, the decoder has checked.
+        """
+        for key, inner in position.inner.items():
+            if inner.made_by == source and _is_any(inner, lambda each: each.made_by == source and bool(each.only)):
+                with self._inside(text, position, key, place, lists) as (value, depth):
+                    if inner.only:
+                        _write_check(text, inner, value)
+                    self._write_checks(text, inner, value, source, depth)
+
     def _write_finish(self, text: Text, position: _Position, place: str, lists: int) -> None:
         """Statements that take away what is not shown of the object in `place`, and of those inside."""
+        for keys, types in _grouped(position.hidden_by_type).items():
+            with text.block(f"if {_by_attribute(text, place, '__typename')} in {text.types(types)}:"):
+                for key in keys:
+                    text.line(f"{place}.{attribute_of(key)} = UNSET")
         for key in position.hidden:
             text.line(f"{place}.{attribute_of(key)} = UNSET")
         for key, inner in position.inner.items():
-            if not _has_hidden(inner):
-                continue
-            indent = text.indent
-            value = text.name(key.strip("_") or "value")
-            text.line(f"{value} = {place}.{attribute_of(key)}")
-            shape = next(each.shape for each in position.fields if each.key == key)
-            depth = lists
-            while isinstance(shape, ListShape):
-                shape, depth = shape.item, depth + 1
-                text.line(f"if {value} is not None:")
-                item = text.name("item")
-                text.indent += 1
-                text.line(f"for {item} in {value}:")
-                text.indent += 1
-                value = item
-            if depth > LISTS_MAX:
-                raise _NotStaticError
-            with text.block(f"if {value} is not None:"):
-                self._write_finish(text, inner, value, depth)
-            text.indent = indent
+            if _is_any(inner, lambda each: bool(each.hidden or each.hidden_by_type)):
+                with self._inside(text, position, key, place, lists) as (value, depth):
+                    self._write_finish(text, inner, value, depth)
+
+    @contextmanager
+    def _inside(self, text: Text, position: _Position, key: str, place: str, lists: int) -> Iterator[tuple[str, int]]:
+        """Statements for each object under a key, with the variable that holds it and the lists that it stands in."""
+        indent = text.indent
+        value = text.name(key.strip("_") or "value")
+        text.line(f"{value} = {place}.{attribute_of(key)}")
+        field = next(each for each in position.fields if each.key == key)
+        shape = field.shape
+        if key in position.only or field.types is not None:
+            text.line(f"if {value} is not UNSET:")
+            text.indent += 1
+        while isinstance(shape, ListShape):
+            shape, lists = shape.item, lists + 1
+            text.line(f"if {value} is not None:")
+            item = text.name("item")
+            text.indent += 1
+            text.line(f"for {item} in {value}:")
+            text.indent += 1
+            value = item
+        if lists > LISTS_MAX:
+            raise _NotStaticError
+        with text.block(f"if {value} is not None:"):
+            yield value, lists
+        text.indent = indent
 
 
-def _all_are(types: Sequence[str], position: _Position) -> bool:
-    """Whether all objects of a position are of these types, and say so; no types: whatever they are."""
-    possible = position.selection.types
-    return not types or ("__typename" in position.brought and bool(possible) and possible <= set(types))
+def _with_types(fields: Sequence[OutputField], selection: Selection) -> Sequence[OutputField]:
+    """The fields of a selection, each key once, with no types where it is shown of all; in an order that is the
+    client's for the fields of each type.
+
+    Raises _NotStaticError where there is none, or where a key is not the same for the types that have it.
+    """
+    if all(each.types is None for each in fields):
+        return fields
+    united: dict[str, OutputField] = {}
+    for each in fields:
+        other = united.get(each.response_key, each)
+        if (other.key, other.shape) != (each.key, each.shape):
+            raise _NotStaticError
+        united[each.response_key] = replace(each, types=_types_of(each, selection) | _types_of(other, selection))
+    order: TopologicalSorter[str] = TopologicalSorter()
+    for name in sorted(selection.types):
+        before: list[str] = []
+        for key in [each.response_key for each in fields if name in _types_of(each, selection)]:
+            order.add(key, *before)
+            before = [key]
+    try:
+        ordered = [united[key] for key in order.static_order()]
+    except CycleError:
+        raise _NotStaticError from None
+    return [replace(each, types=None) if each.types == selection.types else each for each in ordered]
+
+
+def _types_of(each: OutputField, selection: Selection) -> frozenset[str]:
+    return selection.types if each.types is None else each.types & selection.types
+
+
+def _write_check(text: Text, position: _Position, place: str) -> None:
+    """Statements that raise where the object in `place` has not just what those of its type have when they come."""
+    has = {
+        name: tuple(
+            key for key, types in position.only.items() if name in types and position.brought[key] == position.made_by
+        )
+        for name in sorted(position.selection.types)
+    }
+    typename = text.name("typename")
+    text.line(f"{typename} = {_by_attribute(text, place, '__typename')}")
+    test = "if"
+    for keys, types in _grouped(has).items():
+        wrong = [f"{place}.{attribute_of(key)} is {'' if key in keys else 'not '}UNSET" for key in position.only]
+        with text.block(f"{test} {typename} in {text.types(types)}:"), text.block(f"if {' or '.join(wrong)}:"):
+            text.line("raise UnexpectedError")
+        test = "elif"
+
+
+def _grouped(keys_by_type: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, ...], frozenset[str]]:
+    """The types that are alike, by their keys."""
+    grouped: dict[tuple[str, ...], frozenset[str]] = {}
+    for name, keys in keys_by_type.items():
+        grouped[keys] = grouped.get(keys, frozenset()) | {name}
+    return grouped
 
 
 def _ask_nothing(_: Struct) -> list[Group]:
@@ -445,8 +572,9 @@ def _shown(position: _Position) -> Shown:
     return Shown(fields, frozenset(position.asked_by).union(*(each.fetches for each in below.values())))
 
 
-def _has_hidden(position: _Position) -> bool:
-    return bool(position.hidden) or any(map(_has_hidden, position.inner.values()))
+def _is_any(position: _Position, test: Callable[[_Position], bool]) -> bool:
+    """Whether a test holds for a position or any inside."""
+    return test(position) or any(_is_any(each, test) for each in position.inner.values())
 
 
 _REQUIRED: Final = "required"
