@@ -492,6 +492,47 @@ async def test_types_that_do_not_go_together_have_no_structs(name: str) -> None:
     assert prepared.structs.begin({}, 1_000) is None
 
 
+NESTED = {
+    "users": """
+        type Query { me: User }
+        type User @key(fields: "id") { id: ID!, friend: User, friends: [User], groups: [[User]] }
+    """,
+    "names": """
+        type User @key(fields: "id") { id: ID!, name: String }
+    """,
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "levels", "of_structs"),
+    [
+        ("friend", 79, True),
+        ("friend", 99, False),
+        ("friends", 12, True),
+        ("friends", 13, False),
+        ("friends", 50, False),
+        ("groups", 6, True),
+        ("groups", 30, False),
+    ],
+)
+async def test_what_is_nested_deeper_than_code_can_be_is_answered_all_the_same(
+    field: str, levels: int, of_structs: bool
+) -> None:
+    """Python compiles no function with more than 20 loops, or 100 levels, in one another."""
+    lists = {"friend": 0, "friends": 1, "groups": 2}[field]
+    user: dict[str, Any] = {"id": "1"}
+    for _ in range(levels):
+        value: Any = user
+        for _ in range(lists):
+            value = [value]
+        user = {field: value}
+    made = planned(NESTED, f"{{ me {f'{{ {field} ' * levels} {{ name }} {'}' * levels} }}")
+    transports = {"users": text({"data": {"me": user}}), "names": text({"data": {"_entities": [{"name": "Ann"}]}})}
+    answer, was_of_structs = await answered(made, transports)
+    assert (was_of_structs, answer.errors) == (of_structs, ())
+    assert '"name": "Ann"' in json.dumps(answer.to_json())
+
+
 SHARED = {
     "users": """
         type Query { first: [User!], second: [Post!] }

@@ -18,7 +18,7 @@ from typing import Final
 from trifolio.conditions import ALWAYS
 from trifolio.executor.merge import Json
 from trifolio.executor.source_text import Text
-from trifolio.query_plan import Entry, Fetch, PathStep, Representation
+from trifolio.query_plan import Entry, Fetch, Path, PathStep, Representation
 
 
 class UnexpectedError(Exception):
@@ -32,12 +32,27 @@ Group = tuple[list[Json], list[list[Json]]]
 """The representations of one alias, and for each the objects that sent it."""
 
 
+LISTS_MAX: Final = 12
+"""Lists inside lists of objects: CPython allows 20 nested blocks."""
+INDENT_MAX: Final = 80
+"""Levels of indentation on the way to an object: CPython allows 100."""
+
+
 def is_simple(fetch: Fetch) -> bool:
-    """Whether a fetch's representations are flat copies, the same for every request."""
+    """Whether a fetch's representations are flat copies, the same for every request, of objects that are not nested
+    deeper than one function can go."""
     return fetch.is_entity_fetch and all(
-        not entry.context and entry.condition == ALWAYS and all(map(_is_flat, (entry.representation, *entry.fallbacks)))
+        not entry.context
+        and entry.condition == ALWAYS
+        and all(map(_is_flat, (entry.representation, *entry.fallbacks)))
+        and all(map(_is_near, entry.paths))
         for entry in fetch.entries
     )
+
+
+def _is_near(path: Path) -> bool:
+    lists = sum(step.lists for step in path)
+    return lists <= LISTS_MAX and len(path) + 2 * lists + sum(map(bool, (step.types for step in path))) <= INDENT_MAX
 
 
 def _is_flat(representation: Representation) -> bool:

@@ -52,7 +52,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, defstruct
 
 from trifolio.conditions import ALWAYS
-from trifolio.executor.ask_text import Group, UnexpectedError, is_simple, write_ask
+from trifolio.executor.ask_text import INDENT_MAX, LISTS_MAX, Group, UnexpectedError, is_simple, write_ask
 from trifolio.executor.brought import Brought, BroughtOnDemand
 from trifolio.executor.encoding import encode_json
 from trifolio.executor.source_text import Text
@@ -70,8 +70,6 @@ from trifolio.query_plan import (
 )
 
 NO_TYPES: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
-LISTS_MAX: Final = 12
-"""Lists inside lists of objects: CPython allows 20 nested loops."""
 
 ENCODE: Final = msgspec.json.Encoder().encode
 """From a struct, or an envelope, to JSON text."""
@@ -266,8 +264,6 @@ class _Making:
             brought = by_alias[source[1]]
             self._brought[source] = brought.fields
             for path in entry.paths:
-                if sum(step.lists for step in path) > LISTS_MAX:
-                    raise _NotStaticError
                 position = self._root
                 for step in path:
                     if step.key not in position.inner or not position.has(step.key, *position.among(step.types)):
@@ -497,7 +493,7 @@ class _Making:
             text.line(f"for {item} in {value}:")
             text.indent += 1
             value = item
-        if lists > LISTS_MAX:
+        if lists > LISTS_MAX or text.indent > INDENT_MAX:
             raise _NotStaticError
         with text.block(f"if {value} is not None:"):
             yield value, lists
