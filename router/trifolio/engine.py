@@ -44,6 +44,7 @@ from trifolio.executor import (
     SubgraphResponse,
     Trace,
     Transport,
+    Watch,
     answer_event,
     execute,
     execute_in_parts,
@@ -219,6 +220,7 @@ class Engine:
         incremental: bool = False,
         as_text: bool = False,
         events: bool = False,
+        watch: Watch | None = None,
     ) -> Coroutine[Any, Any, Response]:
         """Answer one operation; what is wrong with the request or a subgraph stands in the response, nothing raises.
 
@@ -226,7 +228,9 @@ class Engine:
         transports within this process, `extensions` and `method` to plug-ins. With `queries_only`, mutations are
         refused. With `incremental`, what is under @defer may come later (`Response.later`), with `events` a
         subscription is answered (`Response.events`), which else is refused; with `as_text`, the data may come as JSON
-        text (`Response.text`), unless there are plug-ins. Cancelling the call ends every fetch in flight; a mutation
+        text (`Response.text`), unless there are plug-ins. A `watch` is told of the fetches as they begin and end, where
+        the client may have a trace, and no plug-in has a hook for what is answered: that could still choose a status
+        and headers. Cancelling the call ends every fetch in flight; a mutation
         goes on to its end.
         """
         if self._hooks is None:
@@ -240,6 +244,7 @@ class Engine:
                 incremental=incremental,
                 as_text=as_text,
                 events=events,
+                watch=watch,
             )
         request = RequestContext(
             query,
@@ -252,7 +257,7 @@ class Engine:
             method=method,
         )
         return self._answer_through(
-            self._hooks, request, queries_only=queries_only, incremental=incremental, events=events
+            self._hooks, request, queries_only=queries_only, incremental=incremental, events=events, watch=watch
         )
 
     async def stream(
@@ -461,6 +466,7 @@ class Engine:
         as_text: bool = False,
         request: RequestContext | None = None,
         deadline: float | None = None,
+        watch: Watch | None = None,
     ) -> Response:
         """Answer one operation, for a `request` where plug-ins have hooks.
 
@@ -483,7 +489,9 @@ class Engine:
                 check_conditions(operation.conditions, coerced)
             if operation.shut and self._rejects:
                 self._reject(operation, coerced, request)
-            trace = self._trace(operation, started, is_cached) if self._traces and asks_for_trace(headers) else None
+            trace = None
+            if self._traces and asks_for_trace(headers):
+                trace = self._trace(operation, started, is_cached, watch)
             around = None
             if self._hooks is not None and request is not None and deadline is not None:
                 headers, context = request.headers, request.context
@@ -508,8 +516,9 @@ class Engine:
             self._observer.operation_ended(_ended(operation, response.errors, started, is_cached))
         return response
 
-    def _trace(self, operation: PreparedOperation, started: float, is_cached: bool) -> Trace:
-        return Trace(operation.plan.plan, is_cached, self.config.limits.trace_variables_bytes_max, started)
+    def _trace(self, operation: PreparedOperation, started: float, is_cached: bool, watch: Watch | None) -> Trace:
+        variables_bytes_max = self.config.limits.trace_variables_bytes_max
+        return Trace(operation.plan.plan, is_cached, variables_bytes_max, started, watch=watch)
 
     async def _to_its_end(self, executing: Coroutine[Any, Any, Response]) -> Response:
         """What a mutation comes to. Who gives it up does not end it: half of its effects would be worse than all."""
@@ -692,7 +701,14 @@ class Engine:
     # ---- where plug-ins have hooks ----
 
     async def _answer_through(
-        self, hooks: Hooks, request: RequestContext, *, queries_only: bool, incremental: bool, events: bool
+        self,
+        hooks: Hooks,
+        request: RequestContext,
+        *,
+        queries_only: bool,
+        incremental: bool,
+        events: bool,
+        watch: Watch | None,
     ) -> Response:
         """Answer one operation through the hooks, all under one clock."""
         limits, loop = self.config.limits, asyncio.get_running_loop()
@@ -717,6 +733,7 @@ class Engine:
                 events=events,
                 request=request,
                 deadline=deadline,
+                watch=None if hooks.sees_responses else watch,
             )
         elif self._observer is not None:
             self._observer.operation_ended(_ended(None, response.errors, started, is_cached=False))

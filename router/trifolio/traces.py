@@ -1,7 +1,9 @@
 """`extensions.trace`: what a request that asks for it is told of its own plan and fetches.
 
 A client asks with the header `trifolio-trace: 1`, and is told where the configuration permits it (`traces`). What it is
-told stands beside data and errors, of an answer in parts with every part, of a subscription with every event.
+told stands beside data and errors, of an answer in parts with every part, of a subscription with every event. With
+`trifolio-trace: live` it is told of each fetch as well when that begins and when it ends, where it takes an answer in
+several messages.
 """
 
 from collections.abc import Mapping
@@ -14,18 +16,30 @@ from trifolio.response import Response
 
 TRACE_HEADER: Final = "trifolio-trace"
 """The request's header that asks for a trace, in lower case."""
+_LIVE: Final = "live"
+_ASKING: Final = ("1", _LIVE)
 _KEY: Final = "trace"
 
 
 def asks_for_trace(headers: Mapping[str, str]) -> bool:
     """Whether the client asks to be told."""
-    return headers.get(TRACE_HEADER) == "1"
+    return headers.get(TRACE_HEADER) in _ASKING
+
+
+def asks_for_live_trace(headers: Mapping[str, str]) -> bool:
+    """Whether the client asks to be told while its operation goes on, too."""
+    return headers.get(TRACE_HEADER) == _LIVE
 
 
 def with_trace(response: Response, trace: Trace) -> Response:
     """The response with what is known by now; what comes later says it again, as it is then."""
     later = None if response.later is None else _TracedLater(response.later, trace)
     return replace(response, later=later, extensions=_beside(response.extensions, trace.to_json()))
+
+
+def extensions_of(told: Mapping[str, object]) -> Mapping[str, object]:
+    """What is told before there is an answer, under the name that it has beside one."""
+    return {_KEY: told}
 
 
 def _beside(extensions: Mapping[str, object] | None, told: object) -> Mapping[str, object]:

@@ -15,7 +15,7 @@ from trifolio.executor.introspection import NOTHING, Introspected, introspect
 from trifolio.executor.places import Place, tell
 from trifolio.executor.prepare import PreparedFetch, PreparedPlan, prepare
 from trifolio.executor.schedule import run
-from trifolio.executor.traces import Trace, TracedExecution
+from trifolio.executor.traces import Trace, TracedExecution, Watch
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse, Transport
 from trifolio.executor.tree import MergedTree
 from trifolio.limits import Limits
@@ -35,6 +35,7 @@ __all__ = [
     "SubgraphResponse",
     "Trace",
     "Transport",
+    "Watch",
     "answer_event",
     "execute",
     "execute_in_parts",

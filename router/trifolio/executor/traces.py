@@ -5,6 +5,7 @@ is an `Execution` that knows nothing of this.
 """
 
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -94,6 +95,36 @@ class FetchTrace:
         return told
 
 
+class Watch:
+    """What is new of one operation's trace, for whoever tells it while the operation goes on.
+
+    What nobody has taken is kept once for each fetch, as it is when it is taken: a plan's fetches are all that there
+    can ever be of it.
+    """
+
+    def __init__(self, on_news: Callable[[], None]) -> None:
+        """`on_news` is called whenever there is something to take."""
+        self._on_news = on_news
+        self._trace: Trace | None = None
+        self._news: dict[int, FetchTrace] = {}
+        self._has_told = False
+
+    def tell(self, trace: "Trace", record: FetchTrace) -> None:
+        """Take note that a fetch has begun, or ended."""
+        self._trace = trace
+        self._news[record.fetch.id] = record
+        self._on_news()
+
+    def take(self) -> dict[str, object] | None:
+        """The fetches that are new or have ended since the last time, as JSON values, the first time with the plan;
+        None where there are none."""
+        if self._trace is None or not self._news:
+            return None
+        news, self._news = self._news, {}
+        with_plan, self._has_told = not self._has_told, True
+        return self._trace.to_json(with_plan=with_plan, fetches=news.values())
+
+
 @dataclass(slots=True)
 class Trace:
     """What becomes of one operation, or of one event of a subscription."""
@@ -108,6 +139,8 @@ class Trace:
     """What times count from."""
     fetches: list[FetchTrace] = field(default_factory=list)
     """The fetches that were performed, in the order in which they began."""
+    watch: Watch | None = None
+    """Who is told of a fetch when it begins and when it ends."""
 
     def begin(self, asked: Ask) -> FetchTrace:
         """Take note that a fetch begins."""
@@ -124,7 +157,13 @@ class Trace:
             time.perf_counter(),
         )
         self.fetches.append(record)
+        self.tell(record)
         return record
+
+    def tell(self, record: FetchTrace) -> None:
+        """Tell who watches, if anybody does, what has become of a fetch."""
+        if self.watch is not None:
+            self.watch.tell(self, record)
 
     def event(self, fetch: Fetch, event: SubgraphResponse) -> None:
         """Take note of a subscription's event: it came by itself."""
@@ -134,12 +173,12 @@ class Trace:
         record.end(event)
         record.ended = record.started
 
-    def to_json(self, *, with_plan: bool = True) -> dict[str, object]:
-        """What is known by now, as JSON values."""
+    def to_json(self, *, with_plan: bool = True, fetches: Iterable[FetchTrace] | None = None) -> dict[str, object]:
+        """What is known by now, of all fetches or of some, as JSON values."""
         told: dict[str, object] = {"durationMs": _ms(time.perf_counter() - self.started), "planCached": self.is_cached}
         if with_plan:
             told["plan"] = [_planned(fetch) for fetch in self.plan.fetches]
-        told["fetches"] = [each.to_json(self.started) for each in self.fetches]
+        told["fetches"] = [each.to_json(self.started) for each in (self.fetches if fetches is None else fetches)]
         return told
 
 
@@ -166,8 +205,10 @@ class TracedExecution(Execution):
             response = await Execution._send(sender, asked)
         except SubgraphError as error:
             record.fail(error.code.name)
+            self.trace.tell(record)
             raise
         record.end(response)
+        self.trace.tell(record)
         return response
 
 

@@ -182,6 +182,11 @@ class Hooks:
         """Whether anybody stands around fetches."""
         return bool(self._fetch)
 
+    @property
+    def sees_responses(self) -> bool:
+        """Whether anybody has a say in what is answered."""
+        return bool(self._response)
+
     def around_fetches(self, request: RequestContext, deadline: float) -> Around | None:
         """What stands between the executor and the transports for one request; None where nothing does."""
         if not self._fetch:

@@ -11,13 +11,15 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import orjson
 
 from trifolio.config import Config
 from trifolio.engine import Engine
 from trifolio.errors import ErrorCode, InternalError, InternalText, RequestError, RouterError
+from trifolio.executor import Watch
 from trifolio.parts import Later
 from trifolio.response import Events, Response
 from trifolio.server.cors import make_cors
@@ -47,9 +49,11 @@ from trifolio.server.http import (
     read_headers,
     status_of,
 )
+from trifolio.server.live_answers import LiveAnswer
 from trifolio.server.log import FailureLog, current_request_id, error_log, log_request, request_id
 from trifolio.server.metrics import CONTENT_TYPE, Metrics
 from trifolio.server.multipart import PartsFormat
+from trifolio.traces import asks_for_live_trace
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
@@ -75,6 +79,9 @@ _EVENTS_HEADERS: Final[Mapping[EventsFormat, RawHeaders]] = {
     )
     for events_format in EventsFormat
 }
+_LIVE_PARTS_HEADERS: Final = {
+    each: (*headers, (b"x-accel-buffering", b"no")) for each, headers in _PARTS_HEADERS.items()
+}
 _BODILESS: Final = {204, 304}
 _OTHER_PATHS: Final = ("/health", "/ready", "/metrics")
 """What is served beside the endpoint; none of them can be its own path."""
@@ -94,11 +101,12 @@ class Reply:
     """All of it, or its beginning."""
     codes: Sequence[str] = ()
     """The codes of the errors in it, for the log; those of `rest` are there when it has been sent."""
-    rest: "_Pieces | _Answers | None" = None
+    rest: "_Rest | None" = None
     """What comes after `body`, piece by piece; whoever does not read it to its end closes it."""
 
 
 Handler = Callable[[Scope, Headers, Receive], Awaitable[Reply]]
+_Answer = TypeVar("_Answer", bound=Response | None)
 
 
 class App:
@@ -290,9 +298,7 @@ class App:
             return True
         return self._cors.lets_in(origin) or origin.partition("://")[2] == headers.get("host")
 
-    async def _send_in_pieces(
-        self, reply: Reply, rest: "_Pieces | _Answers", identity: str, receive: Receive, send: Send
-    ) -> None:
+    async def _send_in_pieces(self, reply: Reply, rest: "_Rest", identity: str, receive: Receive, send: Send) -> None:
         """Send a response as it comes. When the client goes away, or does not read, so does all that was to come."""
         headers = [*reply.headers, (b"x-request-id", identity.encode())]
         sender = _sender(send, self.limits.operation_timeout_ms)
@@ -383,10 +389,21 @@ class App:
     ) -> Reply:
         """The reply to a client that takes parts of an answer, or events."""
         parts_format, events_format = streams.parts, streams.events
-        answering = self._answer(
-            request, headers, method, incremental=parts_format is not None, events=events_format is not None
+        answer = partial(
+            self._answer,
+            request,
+            headers,
+            method,
+            incremental=parts_format is not None,
+            events=events_format is not None,
         )
-        response = await _unless_left(answering, receive)
+        if self._config.traces and asks_for_live_trace(headers):
+            begun = await self._begun(lambda watch: answer(watch=watch), streams, receive)
+            if isinstance(begun, Reply):
+                return begun
+            response = begun
+        else:
+            response = await _unless_left(answer(), receive)
         try:
             is_one = media_type is not None or parts_format is not None
             if events_format is not None and (response.events is not None or not is_one):
@@ -395,6 +412,26 @@ class App:
         except BaseException:
             await _close(response)
             raise
+
+    async def _begun(
+        self, ask: Callable[[Watch], Coroutine[Any, Any, Response]], streams: Streams, receive: Receive
+    ) -> Reply | Response:
+        """The reply that tells of fetches as they begin and end; the response, where it was there before any began."""
+        answer_format: PartsFormat | EventsFormat
+        if streams.parts is not None:
+            answer_format, headers = streams.parts, _LIVE_PARTS_HEADERS[streams.parts]
+        else:
+            assert streams.events is not None, "one of them is given"
+            answer_format, headers = streams.events, _EVENTS_HEADERS[streams.events]
+        live = LiveAnswer(ask, answer_format)
+        try:
+            response = await _unless_left(live.begin(), receive)
+        except BaseException:
+            await live.aclose()
+            raise
+        if response is not None:
+            return response
+        return Reply(200, headers, answer_format.opening, live.codes, live)
 
     async def _whole_answer(
         self, request: GraphQLRequest, headers: Headers, method: str, media_type: MediaType | None
@@ -416,7 +453,14 @@ class App:
         return reply
 
     def _answer(
-        self, request: GraphQLRequest, headers: Headers, method: str, *, incremental: bool, events: bool = False
+        self,
+        request: GraphQLRequest,
+        headers: Headers,
+        method: str,
+        *,
+        incremental: bool,
+        events: bool = False,
+        watch: Watch | None = None,
     ) -> Coroutine[Any, Any, Response]:
         return self._engine.answer(
             request.query or "",
@@ -429,6 +473,7 @@ class App:
             incremental=incremental,
             as_text=True,
             events=events,
+            watch=watch,
         )
 
     # ---- the rest ----
@@ -515,8 +560,10 @@ def _with_own(headers: RawHeaders, response: Response) -> RawHeaders:
     return (*(each for each in headers if each[0] not in names), *own)
 
 
-async def _close(response: Response) -> None:
+async def _close(response: Response | None) -> None:
     """End what was to come after a response."""
+    if response is None:
+        return
     if response.later is not None:
         await response.later.aclose()
     if response.events is not None:
@@ -667,7 +714,7 @@ async def _while_there(answering: Coroutine[object, object, Reply], receive: Rec
             watching.cancel()
 
 
-async def _unless_left(answering: Coroutine[object, object, Response], receive: Receive) -> Response:
+async def _unless_left(answering: Coroutine[object, object, _Answer], receive: Receive) -> _Answer:
     """A response, unless the client goes away before it is there: that ends all that is done for it."""
     answer, leaving = asyncio.ensure_future(answering), asyncio.ensure_future(_disconnected(receive))
     try:
@@ -706,7 +753,11 @@ def _sender(send: Send, timeout_ms: int) -> Send:
     return send_in_time
 
 
-async def _send_all(reply: Reply, rest: "_Pieces | _Answers", headers: list[tuple[bytes, bytes]], send: Send) -> None:
+_Rest = _Pieces | _Answers | LiveAnswer
+"""What comes after the beginning of a body."""
+
+
+async def _send_all(reply: Reply, rest: "_Rest", headers: list[tuple[bytes, bytes]], send: Send) -> None:
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body, "more_body": True})
     try:

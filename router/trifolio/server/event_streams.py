@@ -17,10 +17,17 @@ what ends the stream stands beside it:
 Both have something to send while nothing happens, so that nobody in between takes the connection for dead, and who
 has gone is noticed: a comment, and the part `{}`.
 
+With a live trace, what is known of an answer before it is there comes in the same way, under another name than an
+answer (server-sent events), or as a payload without data:
+
+    event: trace
+    data: {"extensions": {"trace": {"fetches": []}}}
+
 Specifications: HTML, section 9.2 (server-sent events); graphql-sse's PROTOCOL.md; Apollo's "HTTP multipart
 subscription protocol".
 """
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
@@ -56,6 +63,17 @@ class EventsFormat(Enum):
     def ending(self) -> bytes:
         """The body's end."""
         return b"event: complete\ndata:\n\n" if self is EventsFormat.SSE else b"--\r\n"
+
+    def progress(self, extensions: Mapping[str, object]) -> bytes:
+        """What there is to say before an answer."""
+        told = encode_json({"extensions": extensions})
+        if self is EventsFormat.SSE:
+            return b"event: trace\ndata: " + told + b"\n\n"
+        return _PART_HEAD + b'{"payload":' + told + b"}" + _BOUNDARY
+
+    def answer(self, response: Response) -> bytes:
+        """An answer that comes whole, and the end after it."""
+        return self.event(response) + self.ending
 
     def event(self, response: Response) -> bytes:
         """The answer to one event, or the reason of the end."""

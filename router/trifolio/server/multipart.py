@@ -14,12 +14,17 @@ is completed.
     {"data": {"me": {"id": 1}}, "pending": [{"id": "0", "path": ["me"], "label": "pets"}], "hasNext": true}
     {"incremental": [{"id": "0", "data": {"pets": []}}], "completed": [{"id": "0"}], "hasNext": false}
 
+With a live trace, parts that have extensions and no data come before the first answer, and between parts:
+
+    {"extensions": {"trace": {"fetches": []}}, "hasNext": true}
+
 A boundary is written right after each part, as clients take a part for complete when they have read the boundary.
 
 Specifications: RFC 2046, section 5.1 (multipart); https://specs.apollo.dev/incremental/v0.2/; the incremental delivery
 proposal over HTTP of August 24, 2022.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
@@ -47,12 +52,25 @@ class PartsFormat(Enum):
         self.content_type = f'multipart/mixed;boundary="{_BOUNDARY.decode()}";{text}'.encode()
         """The response's Content-Type."""
 
+    @property
+    def opening(self) -> bytes:
+        """The body's beginning: the boundary before the first part."""
+        return _OPENING
+
     def first(self, response: Response) -> bytes:
         """The body's beginning: the first part, up to the boundary after it."""
+        return _OPENING + self.answer(response)
+
+    def progress(self, extensions: Mapping[str, object]) -> bytes:
+        """What there is to say before an answer, or between its parts, up to the boundary after it."""
+        return _PART_HEAD + encode_json({"extensions": extensions, "hasNext": True}) + _OPENING
+
+    def answer(self, response: Response) -> bytes:
+        """The first part of an answer, up to the boundary after it."""
         body = {**response.to_json(), "hasNext": response.later is not None}
         if self is PartsFormat.INCREMENTAL_0_2 and response.pending:
             body["pending"] = [_pending(each) for each in response.pending]
-        return _OPENING + _PART_HEAD + encode_json(body) + _OPENING + (b"" if response.later else _ENDING)
+        return _PART_HEAD + encode_json(body) + _OPENING + (b"" if response.later else _ENDING)
 
     def following(self, parts: Parts) -> bytes:
         """What comes at once, up to the boundary after it."""
