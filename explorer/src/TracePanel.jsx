@@ -1,5 +1,7 @@
-import { useState } from "react";
-import { isWrong, ms, operationText, readTrace, remarks, traceText, variablesText } from "./trace.js";
+import { useMemo, useState } from "react";
+import { useNow } from "./clock.js";
+import { isUnderWay, sinceTold } from "./runs.js";
+import { isRunning, isWrong, ms, operationText, readTimes, readTrace, remarks, traceText, variablesText } from "./trace.js";
 
 const NODE = { width: 148, height: 44, gapX: 44, gapY: 12 };
 
@@ -11,7 +13,7 @@ export function TracePanel({ run, traces }) {
     return <p className="trace-nothing">This router tells no traces. An operator permits them with “traces: true” in router.yaml.</p>;
   if (!run.trace?.plan)
     return <p className="trace-nothing">{run.phase === "running" ? "Under way…" : "Run an operation to see how it is answered."}</p>;
-  const { nodes, levels, rows, lastMs } = readTrace(run.trace);
+  const { nodes, levels, rows } = readTrace(run.trace, isUnderWay(run));
   const shown = nodes.find((node) => node.id === chosen) ?? nodes[0];
   const copy = async () => {
     try {
@@ -25,7 +27,7 @@ export function TracePanel({ run, traces }) {
     <div className="trace">
       <div className="trace-head">
         <p>
-          {ms(run.trace.durationMs)} in the router, {nodes.length === 1 ? "1 fetch" : `${nodes.length} fetches`}, plan{" "}
+          <Duration run={run} /> in the router, {nodes.length === 1 ? "1 fetch" : `${nodes.length} fetches`}, plan{" "}
           {run.trace.planCached ? "from the cache" : "made anew"}
         </p>
         <output>{notice}</output>
@@ -35,29 +37,50 @@ export function TracePanel({ run, traces }) {
       </div>
       {nodes.length === 0 ? <p className="trace-nothing">Nothing was asked of any subgraph.</p> : null}
       <PlanGraph nodes={nodes} levels={levels} rows={rows} chosen={shown?.id} onChoose={setChosen} />
-      <ol className="trace-times" aria-label="Fetches by time">
-        {nodes.map((node) => (
-          <li key={node.id}>
-            <button type="button" className="trace-row" aria-pressed={node.id === shown?.id} onClick={() => setChosen(node.id)}>
-              <span className="trace-name">
-                #{node.id} {node.subgraph}
-              </span>
-              <span className="trace-track">
-                {node.done ? (
-                  <span
-                    className={`trace-bar${isWrong(node) ? " wrong" : ""}${node.done.cached || node.done.shared ? " spared" : ""}`}
-                    style={{ left: `${(100 * node.done.startMs) / lastMs}%`, width: `${(100 * node.done.durationMs) / lastMs}%` }}
-                  />
-                ) : null}
-              </span>
-              <span className="trace-time">{node.done ? ms(node.done.durationMs) : "–"}</span>
-            </button>
-          </li>
-        ))}
-      </ol>
+      <Times run={run} nodes={nodes} chosen={shown?.id} onChoose={setChosen} />
       {shown ? <FetchDetails node={shown} /> : null}
     </div>
   );
+}
+
+/** How long the router has taken, or takes by now. */
+function Duration({ run }) {
+  const goesOn = isUnderWay(run);
+  const now = useNow(goesOn);
+  return `${ms(run.trace.durationMs + sinceTold(run, now))}${goesOn ? " so far" : ""}`;
+}
+
+function Times({ run, nodes, chosen, onChoose }) {
+  const now = useNow(nodes.some(isRunning));
+  const { times, lastMs } = readTimes(nodes, run.trace, sinceTold(run, now));
+  const width = (value) => `${(100 * value) / lastMs}%`;
+  return (
+    <ol className="trace-times" aria-label="Fetches by time">
+      {nodes.map((node) => (
+        <li key={node.id}>
+          <button type="button" className="trace-row" aria-pressed={node.id === chosen} onClick={() => onChoose(node.id)}>
+            <span className="trace-name">
+              #{node.id} {node.subgraph}
+            </span>
+            <span className="trace-track">
+              {node.done ? (
+                <span
+                  className={`trace-bar${marks(node)}`}
+                  style={{ left: width(node.done.startMs), width: width(times.get(node.id)) }}
+                />
+              ) : null}
+            </span>
+            <span className="trace-time">{node.done ? `${ms(times.get(node.id))}${isRunning(node) ? "…" : ""}` : "–"}</span>
+          </button>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+function marks(node) {
+  const isSpared = node.done?.cached || node.done?.shared;
+  return `${isWrong(node) ? " wrong" : ""}${isSpared ? " spared" : ""}${isRunning(node) ? " running" : ""}`;
 }
 
 function PlanGraph({ nodes, levels, rows, chosen, onChoose }) {
@@ -83,7 +106,7 @@ function PlanGraph({ nodes, levels, rows, chosen, onChoose }) {
           <button
             key={node.id}
             type="button"
-            className={`trace-node${isWrong(node) ? " wrong" : ""}${node.done ? "" : " unsent"}`}
+            className={`trace-node${isWrong(node) ? " wrong" : ""}${node.done ? "" : " unsent"}${isRunning(node) ? " running" : ""}`}
             style={{ left: left(node), top: top(node), width: NODE.width, height: NODE.height }}
             aria-pressed={node.id === chosen}
             title={remarks(node).join(", ")}
@@ -101,15 +124,18 @@ function PlanGraph({ nodes, levels, rows, chosen, onChoose }) {
 }
 
 function FetchDetails({ node }) {
+  const operation = node.done?.operation ?? node.operation;
+  const shown = useMemo(() => operationText(operation), [operation]);
   const variables = variablesText(node);
-  const when = node.done ? `began at ${ms(node.done.startMs)}, took ${ms(node.done.durationMs)}` : "";
+  const took = node.done?.ended ? `, took ${ms(node.done.durationMs)}` : "";
+  const when = node.done ? `began at ${ms(node.done.startMs)}${took}` : "";
   return (
     <section className="trace-fetch" aria-label="Fetch">
       <h2>
         #{node.id} {node.subgraph}
       </h2>
       <p>{[when, ...remarks(node), node.paths.filter(Boolean).join(", ")].filter(Boolean).join(" · ")}</p>
-      <pre tabIndex={0} aria-label="Operation">{operationText(node.done?.operation ?? node.operation)}</pre>
+      <pre tabIndex={0} aria-label="Operation">{shown}</pre>
       {variables ? <pre tabIndex={0} aria-label="Variables">{variables}</pre> : null}
     </section>
   );

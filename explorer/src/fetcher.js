@@ -46,8 +46,9 @@ export function createFetcher({ freshToken, formulas, traces, onAnswer }) {
       const ask = async (query) => decode(await post({ query }, { token, headers }));
       const body = { ...parameters, variables: await resolve(parameters.variables, formulas, ask) };
       if (!document || !namedIn(document, body.operationName)) delete body.operationName;
-      const accept = kind === "subscription" ? EVENTS : parameters.query.includes("@defer") ? PARTS : ONE;
-      const told = traces ? { "trifolio-trace": "1", ...headers } : headers;
+      const live = traces && kind !== "subscription";
+      const accept = kind === "subscription" ? EVENTS : live || parameters.query.includes("@defer") ? PARTS : ONE;
+      const told = traces ? { "trifolio-trace": live ? "live" : "1", ...headers } : headers;
       const response = await post(body, { accept, token, headers: told, signal: controller.signal });
       run.opened(response);
       const type = response.headers.get("content-type") ?? "";
@@ -83,11 +84,20 @@ async function* partsOf(response, run, onAnswer) {
   let answer = {};
   for await (const part of readParts(response, run.bytes)) {
     const trace = takeTrace(part);
+    if (!saysAnything(part)) {
+      run.progress(trace);
+      continue;
+    }
     answer = withPart(answer, part);
     run.event(part, trace);
     onAnswer(answer);
     yield answer;
   }
+}
+
+/** Whether a part belongs to the answer: one that does not only tells what becomes of the fetches meanwhile. */
+function saysAnything({ data, errors, incremental, extensions }) {
+  return data !== undefined || Boolean(errors || incremental || extensions);
 }
 
 /** What GraphiQL reads to its end, or stops: then the request ends, whatever it waits for. */

@@ -1,7 +1,10 @@
 import { parse, print } from "graphql";
 
-/** A trace as it is drawn: each fetch of the plan with what became of it, and where it stands. */
-export function readTrace(trace) {
+/**
+ * A trace as it is drawn: each fetch of the plan with what became of it, and where it stands. With `goesOn`, what has not
+ * ended, or not begun, may still do so.
+ */
+export function readTrace(trace, goesOn = false) {
   const performed = new Map();
   for (const fetch of trace.fetches) if (!performed.has(fetch.id)) performed.set(fetch.id, fetch);
   const depth = new Map();
@@ -11,15 +14,36 @@ export function readTrace(trace) {
     depth.set(planned.id, level);
     const row = perLevel[level] ?? 0;
     perLevel[level] = row + 1;
-    return { ...planned, level, row, done: performed.get(planned.id) ?? null };
+    return { ...planned, level, row, goesOn, done: performed.get(planned.id) ?? null };
   });
-  const ends = trace.fetches.map((fetch) => fetch.startMs + fetch.durationMs);
-  return { nodes, levels: perLevel.length, rows: Math.max(1, ...perLevel), lastMs: Math.max(0.001, ...ends) };
+  return { nodes, levels: perLevel.length, rows: Math.max(1, ...perLevel) };
+}
+
+/** Each fetch's time as it is `later` after the trace was told, and how long the line is that the bars stand on. */
+export function readTimes(nodes, trace, later) {
+  const times = new Map();
+  for (const { id, done } of nodes) {
+    if (done) times.set(id, done.ended ? done.durationMs : Math.max(done.durationMs, trace.durationMs + later - done.startMs));
+  }
+  const ends = nodes.filter(({ done }) => done).map(({ id, done }) => done.startMs + times.get(id));
+  const lastMs = Math.max(0.001, ...ends);
+  return { times, lastMs: nodes.some(isRunning) ? roundedUp(lastMs) : lastMs };
+}
+
+/** The next of 1, 2, 5, 10, 20, 50 and so on: what grows towards it is seen growing. */
+function roundedUp(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return power * [1, 2, 5, 10].find((step) => step * power >= value);
+}
+
+/** Whether a fetch has been sent and its answer is waited for. */
+export function isRunning({ done, goesOn }) {
+  return Boolean(goesOn && done && !done.ended);
 }
 
 /** Everything that a fetch has to say of itself in one word each. */
-export function remarks({ done, deferred, ...planned }) {
-  if (!done) return deferred ? ["deferred, not sent yet"] : ["not sent"];
+export function remarks({ done, deferred, goesOn, ...planned }) {
+  if (!done) return deferred ? ["deferred, not sent yet"] : [goesOn ? "not sent yet" : "not sent"];
   const found = [];
   if (planned.entities) found.push(done.entities === 1 ? "1 entity" : `${done.entities} entities`);
   if (done.bytes !== null) found.push(size(done.bytes));
@@ -29,7 +53,7 @@ export function remarks({ done, deferred, ...planned }) {
   if (done.requests > 1) found.push(`${done.requests} requests`);
   if (done.errors > 0) found.push(done.errors === 1 ? "1 error" : `${done.errors} errors`);
   if (done.code) found.push(done.code);
-  if (!done.ended) found.push("not ended");
+  if (!done.ended) found.push(goesOn ? "under way" : "not ended");
   return found;
 }
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
 from playwright.async_api import Browser, BrowserContext, Route, expect
 
 from bench.pixel import OTHERS, measure
@@ -195,6 +196,80 @@ async def test_a_fetch_that_fails_is_seen(browser: Browser) -> None:
         await expect(node).to_contain_text("SUBGRAPH_TIMEOUT")
         assert "wrong" in (await node.get_attribute("class") or "")
         await expect(visit.page.locator(".trace-bar.wrong")).to_have_count(1)
+    await world.router.close()
+
+
+GROWS = """(bar) => new Promise((resolve) => {
+  let width = Infinity;
+  const look = () => {
+    const now = bar.getBoundingClientRect().width;
+    if (now > width) return resolve(true);
+    width = now;
+    requestAnimationFrame(look);
+  };
+  look();
+})"""
+"""Whether a bar is wider than it was a frame ago, as soon as it is."""
+MOVES = "(bar) => getComputedStyle(bar).animationName"
+
+
+@pytest.mark.parametrize("query", ["{ me { name homes { city } owed } }", DEFERRED])
+async def test_a_fetch_is_a_bar_that_grows_while_it_runs(browser: Browser, query: str) -> None:
+    """A subgraph that has not answered is seen: its bar grows, its node says that it is under way, a click shows what
+    it is asked; with its answer it stands still."""
+    world = PartsWorld(OPEN)
+    async with exploring(browser, world.router, query) as visit:
+        page = visit.page
+        await page.get_by_role("button", name="Plan and trace").click()
+        await visit.run()
+        running = page.locator(".trace-bar.running")
+        await expect(running).to_have_count(1)
+        assert await running.evaluate(GROWS)
+        assert await running.evaluate(MOVES) == "trace-running"
+        assert world.places.in_flight == 1
+        rows = page.get_by_role("list", name="Fetches by time").get_by_role("button")
+        slow = rows.filter(has_text="places")
+        await expect(slow).to_contain_text("…")
+        await expect(rows.filter(has_text="people")).not_to_contain_text("…")
+        node = page.get_by_role("group", name="Plan").get_by_role("button", name="places")
+        await expect(node).to_contain_text("under way")
+        await expect(page.locator(".trace-head")).to_contain_text("so far")
+        await slow.click()
+        details = page.get_by_role("region", name="Fetch")
+        await expect(details.get_by_label("Operation")).to_contain_text("homes")
+        await expect(details.get_by_label("Variables")).to_contain_text('"__typename": "Person"')
+        if query != DEFERRED:
+            await expect(page.get_by_label("Status")).to_have_text("under way…")
+        world.places.open.set()
+        await expect(running).to_have_count(0)
+        await expect(page.locator(ANSWER)).to_contain_text("London")
+        await expect(slow).not_to_contain_text("…")
+        await expect(node).not_to_contain_text("under way")
+        await expect(page.locator(".trace-head")).not_to_contain_text("so far")
+        expected = await world.router.execute(query)
+        assert (await visit.answered()) == {"data": expected.data}
+        assert len(await page.locator(".trace-bar").all()) == len(await rows.all())
+    await world.router.close()
+
+
+async def test_a_query_can_be_stopped_while_it_runs(browser: Browser) -> None:
+    """The square ends the operation at the subgraph, too, and what it waited for is no longer under way."""
+    world = PartsWorld(OPEN)
+    context = await browser.new_context(viewport=WIDE, reduced_motion="reduce")
+    async with exploring(context, world.router, "{ me { name homes { city } } }") as visit:
+        await visit.page.get_by_role("button", name="Plan and trace").click()
+        await visit.run()
+        running = visit.page.locator(".trace-bar.running")
+        await expect(running).to_have_count(1)
+        assert await running.evaluate(MOVES) == "none", "nothing moves for who wants it so"
+        await visit.page.get_by_role("button", name="Stop query").click()
+        await world.places.ended.wait()
+        await expect(running).to_have_count(0)
+        await expect(visit.page.get_by_role("group", name="Plan").get_by_role("button", name="places")).to_contain_text(
+            "not ended"
+        )
+        assert (world.places.cancelled, world.in_flight) == (1, 0)
+    await context.close()
     await world.router.close()
 
 
