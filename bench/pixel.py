@@ -1,91 +1,166 @@
 """Tick to pixel: how long a change takes from a subgraph into an explorer that somebody looks at.
 
-    python -m bench.pixel                 one page in chromium, beside 199 connections of a script
+    python -m bench.pixel                        one page in chromium, beside 199 connections of a script
     python -m bench.pixel --events 200
+    python -m bench.pixel --of brokerage         the brokerage's own prices, as `python -m brokerage up` runs it
+    python -m bench.pixel --of brokerage-in-process
 
-The router has all of them in one process, and joins each event with another subgraph's field. The clock runs from when
-the subgraph tells of the event until the browser draws a frame that has it. All share this machine.
+The example is a router and two subgraphs in one process: each event is joined with the other subgraph's field, and the
+clock runs from when the subgraph tells of the event until the browser draws a frame that has it. Of the brokerage it
+runs from before a price is posted to stocks, so that it has that request and the commit in it; a stock has no field of
+another service. All share this machine.
 """
 
 import argparse
 import asyncio
 import json
 import math
+import re
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
 from urllib.parse import urlencode
 
+import httpx
 from playwright.async_api import Page, async_playwright
 
+from subgraphs.shared.auth import ServiceSigner
+from subgraphs.shared.keys import read_signing_key
 from tests.browser.conftest import OPTIONS, find_browser
 from tests.server.conftest import listening
 from tests.subscriptions.world import TICKED, World
+from tests.system.brokerages import running_brokerage
 from trifolio.config import Config
 from trifolio.limits import Limits
 
 OTHERS = 199
 PAUSE_S = 0.4
+PATIENCE_S = 60
 FIRST = 1000
 """The first event's price: all have as many digits."""
+PRICES = 'subscription { priceTicked(symbols: ["ALBA"]) { symbol name price } }'
 WATCH = r"""() => {
   window.seen = {};
   const answer = document.querySelector(".graphiql-response .view-lines");
   const look = () => {
-    const price = /"price": (\d+)/.exec(answer.innerText.replaceAll("\u00a0", " "))?.[1];
+    const price = /"price": "?(\d+)/.exec(answer.innerText.replaceAll("\u00a0", " "))?.[1];
     if (!price || price in window.seen) return;
     window.seen[price] = null;
     requestAnimationFrame(() => { window.seen[price] = performance.timeOrigin + performance.now(); });
   };
   new MutationObserver(look).observe(answer, { subtree: true, childList: true, characterData: true });
 }"""
-OTHER = """
-import asyncio, httpx, json, sys
-async def read(client, url, query, events):
+OTHER = r"""
+import asyncio, httpx, json, re, sys
+async def read(client, url, query, last):
     count = 0
     headers = {"accept": "text/event-stream"}
     async with client.stream("POST", url, json={"query": query}, headers=headers) as response:
         async for line in response.aiter_lines():
             count += line.startswith("data: {")
-            if count == events:
+            if re.search(rf'"price":"?{last}\D', line):
                 return count
     return count
-async def main(url, query, events, others):
+async def main(url, query, last, others):
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(trust_env=False, timeout=None, limits=limits) as client:
-        reading = [read(client, url, query, int(events)) for _ in range(int(others))]
+        reading = [read(client, url, query, last) for _ in range(int(others))]
         print(json.dumps(await asyncio.gather(*reading)))
 asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def measure(events: int) -> tuple[list[float], list[int]]:
-    """How many milliseconds each event took into the page, and how many events each of the others has read."""
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Prices that are subscribed to."""
+
+    url: str
+    """The endpoint, and the page."""
+    query: str
+    """A subscription to one price."""
+    has: Callable[[int], Awaitable[None]]
+    """Waits until there are so many subscribers."""
+    tell: Callable[[int], Awaitable[None]]
+    """Lets the price be so much."""
+
+
+@asynccontextmanager
+async def example() -> AsyncIterator[Market]:
+    """Two subgraphs in memory."""
     limits = Limits(subscriptions_per_client_max=OTHERS + 1, connections_per_address_max=2 * OTHERS)
     config = Config(introspection=True, explorer=True, traces=True, access_log=False, limits=limits)
     world = World(config)
-    async with AsyncExitStack() as open_until_then:
-        url = await open_until_then.enter_async_context(listening(world.router.asgi())) + "/graphql"
-        playwright = await open_until_then.enter_async_context(async_playwright())
+
+    async def tell(price: int) -> None:
+        world.exchange.tell("A", price)
+
+    async with listening(world.router.asgi()) as url:
+        yield Market(f"{url}/graphql", TICKED, world.exchange.has, tell)
+        await world.router.close()
+
+
+@asynccontextmanager
+async def brokerage(*options: str) -> AsyncIterator[Market]:
+    """The brokerage with its demo data, whose prices are posted by hand."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "data"
+        begin = partial(running_brokerage, folder, *options, environment={"TRIFOLIO_FEED": "manual"})
+        running = await asyncio.to_thread(stack.enter_context, begin())
+        signer = ServiceSigner("stocks", read_signing_key((folder / "secrets" / "stocks_service_key").read_text()))
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
+
+            async def has(subscribers: int) -> None:
+                async with asyncio.timeout(PATIENCE_S):
+                    while True:
+                        told = (await client.get(f"{running.urls['router']}/metrics")).text
+                        found = re.search(r"^router_subscriptions (\d+)", told, flags=re.MULTILINE)
+                        if found is not None and int(found[1]) == subscribers:
+                            return
+                        await asyncio.sleep(0.05)
+
+            async def tell(price: int) -> None:
+                body = {"symbol": "ALBA", "bid": f"{price}.0000", "ask": f"{price}.5000", "last": f"{price}.0000"}
+                headers = {"authorization": f"Bearer {signer.token('stocks')}"}
+                posted = await client.post(f"{running.urls['stocks']}/market/ticks", json=body, headers=headers)
+                posted.raise_for_status()
+
+            yield Market(f"{running.urls['router']}/graphql", PRICES, has, tell)
+
+
+MARKETS: Final[Mapping[str, Callable[[], AbstractAsyncContextManager[Market]]]] = {
+    "example": example,
+    "brokerage": brokerage,
+    "brokerage-in-process": partial(brokerage, "--in-process"),
+}
+
+
+async def measure(events: int, of: str = "example") -> tuple[list[float], list[int]]:
+    """How many milliseconds each event took into the page, and how many events each of the others has read."""
+    async with MARKETS[of]() as market, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=find_browser(), args=OPTIONS)
         page = await browser.new_page()
-        await page.goto(f"{url}?{urlencode({'query': TICKED})}")
+        await page.goto(f"{market.url}?{urlencode({'query': market.query})}")
         await page.get_by_role("button", name="Execute query").click()
-        await world.exchange.has(1)
+        await market.has(1)
         await page.evaluate(WATCH)
-        command = (sys.executable, "-c", OTHER, url, TICKED, str(events), str(OTHERS))
+        last = FIRST + events - 1
+        command = (sys.executable, "-c", OTHER, market.url, market.query, str(last), str(OTHERS))
         others = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        await world.exchange.has(OTHERS + 1)
+        await market.has(OTHERS + 1)
         told = {}
         for price in range(FIRST, FIRST + events):
             told[str(price)] = time.time() * 1000
-            world.exchange.tell("A", price)
+            await market.tell(price)
             await asyncio.sleep(PAUSE_S)
         output, _ = await others.communicate()
         seen = await _seen(page, events)
         await browser.close()
-        await world.router.close()
     return [seen[price] - at for price, at in told.items() if price in seen], json.loads(output)
 
 
@@ -100,8 +175,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints what was measured; 1 where an event was not seen by everybody."""
     parser = argparse.ArgumentParser(prog="python -m bench.pixel", description=__doc__)
     parser.add_argument("--events", type=int, default=50, help="how many changes (default: %(default)s)")
-    events = parser.parse_args(arguments).events
-    took, others = asyncio.run(measure(events))
+    parser.add_argument("--of", choices=sorted(MARKETS), default="example", help="whose prices (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    events: int = options.events
+    took, others = asyncio.run(measure(events, options.of))
     took.sort()
     half, most = (took[max(0, math.ceil(len(took) * share) - 1)] for share in (0.5, 0.95))
     print(f"{len(took)} of {events} events drawn: half within {half:.0f} ms, 95 % within {most:.0f} ms")
