@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
@@ -43,7 +44,7 @@ OTHERS = 199
 PAUSE_S = 0.4
 PATIENCE_S = 60
 FIRST = 1000
-"""The first event's price: all have as many digits."""
+"""The first event's price: all have as many digits, and none has that is told before everybody listens."""
 PRICES = 'subscription { priceTicked(symbols: ["ALBA"]) { symbol name price } }'
 WATCH = r"""() => {
   window.seen = {};
@@ -58,20 +59,26 @@ WATCH = r"""() => {
 }"""
 OTHER = r"""
 import asyncio, httpx, json, re, sys
-async def read(client, url, query, last):
+async def read(client, url, query, last, hears):
     count = 0
     headers = {"accept": "text/event-stream"}
     async with client.stream("POST", url, json={"query": query}, headers=headers) as response:
         async for line in response.aiter_lines():
-            count += line.startswith("data: {")
-            if re.search(rf'"price":"?{last}\D', line):
-                return count
-    return count
+            price = re.search(r'"price":"?(\d+)', line)
+            if price:
+                hears.set()
+                count += len(price[1]) == len(last)
+                if price[1] == last:
+                    return count
 async def main(url, query, last, others):
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(trust_env=False, timeout=None, limits=limits) as client:
-        reading = [read(client, url, query, last) for _ in range(int(others))]
-        print(json.dumps(await asyncio.gather(*reading)))
+        hearing = [asyncio.Event() for _ in range(int(others))]
+        reading = asyncio.gather(*(read(client, url, query, last, each) for each in hearing))
+        for each in hearing:
+            await each.wait()
+        print("all hear", flush=True)
+        print(json.dumps(await reading))
 asyncio.run(main(*sys.argv[1:]))
 """
 
@@ -117,10 +124,10 @@ async def brokerage(*options: str) -> AsyncIterator[Market]:
 
             async def has(subscribers: int) -> None:
                 async with asyncio.timeout(PATIENCE_S):
-                    while True:
-                        told = (await client.get(f"{running.urls['router']}/metrics")).text
-                        found = re.search(r"^router_subscriptions (\d+)", told, flags=re.MULTILINE)
-                        if found is not None and int(found[1]) == subscribers:
+                    while True:  # at the service: the router counts those that it is about to begin there, too
+                        told = (await client.get(f"{running.urls['stocks']}/metrics")).text
+                        streams = re.findall(r"^trifolio_streams\S* (\d+)", told, flags=re.MULTILINE)
+                        if sum(map(int, streams)) == subscribers:
                             return
                         await asyncio.sleep(0.05)
 
@@ -153,6 +160,13 @@ async def measure(events: int, of: str = "example") -> tuple[list[float], list[i
         command = (sys.executable, "-c", OTHER, market.url, market.query, str(last), str(OTHERS))
         others = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         await market.has(OTHERS + 1)
+        assert others.stdout is not None
+        hearing = asyncio.ensure_future(others.stdout.readline())
+        for price in count(FIRST // 10):  # who subscribes is counted a moment before it hears
+            if hearing.done():
+                break
+            await market.tell(price)
+            await asyncio.wait({hearing}, timeout=PAUSE_S)
         told = {}
         for price in range(FIRST, FIRST + events):
             told[str(price)] = time.time() * 1000
