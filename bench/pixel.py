@@ -58,29 +58,33 @@ WATCH = r"""() => {
   new MutationObserver(look).observe(answer, { subtree: true, childList: true, characterData: true });
 }"""
 OTHER = r"""
-import asyncio, httpx, json, re, sys
-async def read(client, url, query, last, hears):
-    count = 0
-    headers = {"accept": "text/event-stream"}
-    async with client.stream("POST", url, json={"query": query}, headers=headers) as response:
-        async for line in response.aiter_lines():
-            price = re.search(r'"price":"?(\d+)', line)
-            if price:
-                hears.set()
-                count += len(price[1]) == len(last)
-                if price[1] == last:
-                    return count
+import asyncio, json, re, sys
+from urllib.parse import urlsplit
+async def read(url, query, last, hears):
+    count, body = 0, json.dumps({"query": query}).encode()
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    head = f"POST {url.path} HTTP/1.1\r\nhost: {url.netloc}\r\ncontent-type: application/json\r\n"
+    head += f"accept: text/event-stream\r\ncontent-length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    async for line in reader:
+        price = re.search(rb'"price":"?(\d+)', line)
+        if price:
+            hears.set()
+            count += len(price[1]) == len(last)
+            if price[1].decode() == last:
+                break
+    writer.close()
+    return count
 async def main(url, query, last, others):
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(trust_env=False, timeout=None, limits=limits) as client:
-        hearing = [asyncio.Event() for _ in range(int(others))]
-        reading = asyncio.gather(*(read(client, url, query, last, each) for each in hearing))
-        for each in hearing:
-            await each.wait()
-        print("all hear", flush=True)
-        print(json.dumps(await reading))
+    hearing = [asyncio.Event() for _ in range(int(others))]
+    reading = asyncio.gather(*(read(urlsplit(url), query, last, each) for each in hearing))
+    for each in hearing:
+        await each.wait()
+    print("all hear", flush=True)
+    print(json.dumps(await reading))
 asyncio.run(main(*sys.argv[1:]))
 """
+"""The others, as cheap as they can be had: they are on the same machine as what is measured."""
 
 
 @dataclass(frozen=True, slots=True)
