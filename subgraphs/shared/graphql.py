@@ -12,10 +12,10 @@ An entity is a type with a classmethod
 that takes nothing from a representation but its key and decides in SQL what the viewer may see. A representation that
 is no object, lacks its type or names no entity fails alone.
 
-A subscription is executed by Strawberry, event by event. Over HTTP it is asked for by `Accept: text/event-stream` and
-answered in graphql-sse's mode of distinct connections, which is the endpoint's own POST, with its secret and its
-headers; Strawberry's handler of WebSockets would need a handshake and a second way to say who asks. What ends a stream
-for a reason, such as a token that expires, is a last event without data.
+A subscription is executed event by event, compiled as queries are. Over HTTP it is asked for by
+`Accept: text/event-stream` and answered in graphql-sse's mode of distinct connections, which is the endpoint's own
+POST, with its secret and its headers; Strawberry's handler of WebSockets would need a handshake and a second way to say
+who asks. What ends a stream for a reason, such as a token that expires, is a last event without data.
 """
 
 import functools
@@ -337,8 +337,7 @@ class Subgraph(Generic[S]):
         self, query: str, variables: dict[str, Any] | None, context: RequestContext[S], operation_name: str | None
     ) -> AsyncGenerator[dict[str, Any], None]:
         try:
-            results: Any = await self.schema.subscribe(query, variables, context, operation_name=operation_name)
-            async with aclosing(results):
+            async with aclosing(self._operations.subscribe(query, variables, context, operation_name)) as results:
                 async for result in results:
                     response: dict[str, Any] = {"data": result.data}
                     if result.errors:

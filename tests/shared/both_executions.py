@@ -1,10 +1,13 @@
 """Compares compiled execution with Strawberry's own, on one operation or on whatever a test sends."""
 
+from inspect import isawaitable
 from typing import Any
 
 import pytest
+from graphql import OperationType, execute_subscription_event
 
 from subgraphs.shared.graphql_execution import CompiledOperations
+from subgraphs.shared.graphql_execution.run import Run
 
 
 def null_position(data: Any, path: list[str | int]) -> list[str | int]:
@@ -49,4 +52,16 @@ def both_executions(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequ
             assert told(found) == told(expected), query
         return found
 
+    executed = CompiledOperations._executed
+
+    async def executed_twice(self: CompiledOperations, execute: Any, run: Run, root: Any = None) -> Any:
+        found = await executed(self, execute, run, root)
+        if run.source.operation.operation is OperationType.SUBSCRIPTION:
+            again: Any = execute_subscription_event(run.executor.build_per_event_executor(root))
+            expected = await again if isawaitable(again) else again
+            assert str(found.data) == str(expected.data)
+            assert told(found) == told(expected)
+        return found
+
     monkeypatch.setattr(CompiledOperations, "execute", execute_twice)
+    monkeypatch.setattr(CompiledOperations, "_executed", executed_twice)

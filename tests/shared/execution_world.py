@@ -6,7 +6,7 @@ that raise or return what their type forbids, attributes that are null, no text,
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, Any, NewType, Union, cast
@@ -247,6 +247,20 @@ class Mutation:
         return name
 
 
+@strawberry.type
+class Subscription:
+    """Whose events are compiled."""
+
+    @strawberry.subscription
+    async def trees(self, info: Info, n: int = 2) -> AsyncGenerator[Branch | None, None]:
+        """Some trees, which may end early, or before the first."""
+        drawn = fate(info, n)
+        for _ in range(drawn.randint(1, 3)):
+            yield cast("Branch | None", sprout(Branch, info.context, drawn))
+        if drawn.random() < info.context.faults:
+            raise drawn.choice([Refusal(NOT_FOUND, "No more."), ValueError("the end")])
+
+
 class _Unlike:
     """No value of any type here."""
 
@@ -299,7 +313,12 @@ def schema_of_everything(**options: Any) -> strawberry.Schema:
         Plain: strawberry.scalar(name="Plain", serialize=str, parse_value=str),
     }
     return QuietSchema(
-        Query, mutation=Mutation, types=[Leaf, Branch], config=StrawberryConfig(scalar_map=scalars), **options
+        Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=[Leaf, Branch],
+        config=StrawberryConfig(scalar_map=scalars),
+        **options,
     )
 
 
@@ -334,10 +353,19 @@ class Operations:
         self._aliases = 0
 
     def operation(self) -> tuple[str, dict[str, Any]]:
-        """A document and its variables; one in ten has a variable of a wrong type."""
+        """A query and its variables; one in ten has a variable of a wrong type."""
         self._used, self._fragments = set(), []
         assert self._schema.query_type is not None
-        selected = self._selection(self._schema.query_type, 0)
+        return self._document("query", self._selection(self._schema.query_type, 0))
+
+    def subscription(self) -> tuple[str, dict[str, Any]]:
+        """The same of a subscription."""
+        self._used, self._fragments = set(), []
+        root = self._schema.subscription_type
+        assert root is not None
+        return self._document("subscription", f"{{ {self._field(root, 0, likely=0)} }}")
+
+    def _document(self, kind: str, selected: str) -> tuple[str, dict[str, Any]]:
         declared = ", ".join(f"${name}: {VARIABLES[name][0]}" for name in sorted(self._used))
         values = {}
         for name in sorted(self._used):
@@ -346,7 +374,7 @@ class Operations:
                 continue
             wrong = self._drawn.random() < 0.05
             values[name] = self._drawn.choice(possible) if wrong else possible[0]
-        head = f"query Q({declared})" if declared else "query Q"
+        head = f"{kind} Q({declared})" if declared else f"{kind} Q"
         return "\n".join([f"{head} {selected}", *self._fragments]), values
 
     def _selection(self, type_: GraphQLNamedType, depth: int) -> str:
@@ -374,7 +402,7 @@ class Operations:
             return f"...{name}{condition}"
         return f"... on {on}{condition} {inside}"
 
-    def _field(self, type_: GraphQLObjectType | GraphQLInterfaceType, depth: int) -> str:
+    def _field(self, type_: GraphQLObjectType | GraphQLInterfaceType, depth: int, *, likely: float = 0.15) -> str:
         names = [
             name
             for name, each in type_.fields.items()
@@ -390,7 +418,7 @@ class Operations:
                 self._used.update(each for each in VARIABLES if f"${each}" in value)
                 given.append(f"{argument}: {value}")
         inner = get_named_type(made.type)
-        text = f"{self._alias()}: {name}" + (f"({', '.join(given)})" if given else "") + self._condition(0.15)
+        text = f"{self._alias()}: {name}" + (f"({', '.join(given)})" if given else "") + self._condition(likely)
         return text if is_leaf_type(inner) else f"{text} {self._selection(inner, depth + 1)}"
 
     def _condition(self, likely: float) -> str:

@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import inspect
+import itertools
 import os
 import random
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 import graphql
@@ -50,6 +51,77 @@ async def test_random_operations_are_answered_alike(faults: float) -> None:
     assert times_compiled > OPERATIONS * 0.7
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("faults", [0.0, 0.02, 0.2])
+async def test_random_subscriptions_are_answered_alike(faults: float) -> None:
+    """Every event's data and errors are the same, what ends the events, and the calls of resolvers."""
+    compiled, draw = CompiledOperations(SCHEMA), random.Random(f"events {faults}")
+    operations = Operations(SCHEMA._schema, draw)
+    times_compiled = events = 0
+    for number in range(OPERATIONS):
+        text, variables = operations.subscription()
+        slow, fast = Context(number, faults), Context(number, faults)
+        source: Any = await SCHEMA.subscribe(text, dict(variables), slow, operation_name="Q")
+        expected = [each async for each in source]
+        found = [each async for each in compiled.subscribe(text, dict(variables), fast, "Q")]
+        case = f"{faults} {number}\n{text}\n{variables}"
+        assert [str(each.data) for each in found] == [str(each.data) for each in expected], case
+        assert [told(each) for each in found] == [told(each) for each in expected], case
+        if not any(each.errors for each in expected):
+            assert sorted(fast.calls) == sorted(slow.calls), case
+        await later(None, ROUNDS)
+        times_compiled += compiled.is_compiled(text, "Q")
+        events += sum(each.data is not None for each in found)
+    assert times_compiled > OPERATIONS * 0.7
+    assert events > OPERATIONS
+
+
+async def test_who_leaves_ends_the_source() -> None:
+    """The generator of the events is closed with the one of the results."""
+    ended = []
+
+    @strawberry.type
+    class Ticking:
+        @strawberry.subscription
+        async def ticks(self) -> AsyncGenerator[int, None]:
+            try:
+                for number in itertools.count():
+                    yield number
+            finally:
+                ended.append(True)
+
+    compiled = CompiledOperations(QuietSchema(Ever, subscription=Ticking))
+    results = compiled.subscribe("subscription { ticks }", None, None, None)
+    assert [(await anext(results)).data for _ in range(3)] == [{"ticks": number} for number in range(3)]
+    assert compiled.is_compiled("subscription { ticks }")
+    await results.aclose()
+    assert ended == [True]
+
+
+@pytest.mark.parametrize(
+    ("text", "told_of"),
+    [
+        ("{ words }", "queries are not allowed"),
+        ("subscription { trees { nothing } }", "Cannot query field 'nothing'"),
+        ("subscription { __typename }", "must not select an introspection"),
+        ("subscription($yes: Boolean!) { trees @skip(if: $yes) { name } }", "must not use `@skip` or `@include`"),
+        ("subscription { trees(n: 2.5) { name } }", "Int cannot represent"),
+        ("subscription {", "Syntax Error"),
+    ],
+)
+async def test_what_is_no_subscription_is_told_by_strawberry(text: str, told_of: str) -> None:
+    """Its only result, or what it raises, is Strawberry's."""
+    compiled = CompiledOperations(SCHEMA)
+    for _ in range(2):
+        try:
+            [result] = [each async for each in compiled.subscribe(text, {"yes": True}, Context(1, 0.0), None)]
+        except Exception as error:  # noqa: BLE001  # what is raised is looked at
+            shown = repr(error)
+        else:
+            shown = f"{result.data} {result.errors}"
+        assert told_of in shown, shown
+
+
 async def test_no_coroutine_is_left_behind() -> None:
     """Whatever fails, each coroutine is awaited by somebody; warnings about one are errors here."""
     compiled = CompiledOperations(SCHEMA)
@@ -59,6 +131,13 @@ async def test_no_coroutine_is_left_behind() -> None:
         await compiled.execute(text, variables, Context(number, 0.2), "Q")
         await later(None, ROUNDS)
     gc.collect()
+
+
+@strawberry.type
+class Ever:
+    """A root of queries, where there has to be one."""
+
+    here: bool = True
 
 
 SLOW = [
@@ -72,6 +151,7 @@ SLOW = [
     "fragment F on Query { words }",
     "query A { words } query B { words }",
     "subscription { words }",
+    "subscription { trees { name } }",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Compiled execution: queries that come again and again are answered by functions that were made for them.
+"""Compiled execution: queries and events that come again and again are answered by functions that were made for them.
 
 The problem. graphql-core interprets: for every value of every answer it looks up the field, its type, its arguments and
 its resolver, and Strawberry looks up its own field beside it. All of that is the same each time, for a text that a
@@ -8,11 +8,14 @@ The idea. A text is parsed and validated once. Then a function is made for each 
 (`selections`), and one for each field that has a resolver, a list or an object in it (`fields`). They call the same
 resolvers, with the same `info`. A plain attribute of a plain class, a text or an enum costs a read and a comparison.
 
+Of a subscription that is what is executed for each event. The events themselves come from its resolver, which is called
+once, by graphql-core.
+
 Why it is right. Compiled code does what is common, and hands everything else, one value or one object and all below it,
 to graphql-core's own executor, which stands behind every execution and shares its errors (`run`). It does so before it
 has called a resolver of that object, so nothing is called twice. Whole operations are left to Strawberry where
 
-    - they are no queries, have introspection in them or a directive other than @skip and @include, are not valid or
+    - they are mutations, have introspection in them or a directive other than @skip and @include, are not valid or
       are larger than FIELDS_MAX;
     - a condition is no boolean, or there are more than CONDITIONS_MAX of them;
     - an extension of the schema, or an execution context of its own, has a say in execution.

@@ -108,6 +108,8 @@ class Fields:
         known, schema = place.field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF), self._strawberry
         if not isinstance(known, StrawberryField) or known.base_resolver is None or known.extensions:
             return None
+        if known.is_subscription:  # its resolver yields the events, of which each is the field's value
+            return None
         if type(known).get_result is not StrawberryField.get_result or schema.exception_handlers:
             return None
         resolver, expected = known.base_resolver, known.arguments

@@ -1,7 +1,9 @@
 """The front door: which operations are compiled, and what is kept of them."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from contextlib import aclosing
+from inspect import isawaitable
 from typing import Any, cast
 
 import strawberry
@@ -14,6 +16,7 @@ from graphql import (
     ValidationRule,
     VariableNode,
     Visitor,
+    create_source_event_stream,
     get_operation_ast,
     parse,
     specified_rules,
@@ -46,7 +49,7 @@ _HARMLESS: tuple[type[SchemaExtension], ...] = (AddValidationRules, MaxTokensLim
 
 
 class CompiledOperations:
-    """Executes operations on a Strawberry schema: compiled queries, and by Strawberry whatever else there is.
+    """Executes operations on a Strawberry schema: compiled queries and events, by Strawberry whatever else there is.
 
     Args:
         schema: the schema; its resolvers see the same as under `schema.execute`.
@@ -70,7 +73,7 @@ class CompiledOperations:
     ) -> ExecutionResult | GraphQLExecutionResult:
         """The result of one operation, as `schema.execute` has it; raises what that raises."""
         operation = self._operation(query, operation_name)
-        if operation is not None:
+        if operation is not None and operation.kind is OperationType.QUERY:
             values = operation.read(variables or {})
             if isinstance(values, list):
                 return self._result(None, values)
@@ -79,8 +82,32 @@ class CompiledOperations:
                 return await self._executed(execute, Run(operation, context, values))
         return await self._schema.execute(query, variables, context, operation_name=operation_name)
 
+    async def subscribe(
+        self, query: str, variables: dict[str, Any] | None, context: Any, operation_name: str | None
+    ) -> AsyncGenerator[ExecutionResult | GraphQLExecutionResult, None]:
+        """The results of one subscription, as `schema.subscribe` has them; raises what that raises.
+
+        Compiled is what is executed for each event; what yields the events is found as ever.
+        """
+        operation = self._operation(query, operation_name)
+        if operation is not None and operation.kind is OperationType.SUBSCRIPTION:
+            values = operation.read(variables or {})
+            if isinstance(values, list):
+                yield self._result(None, values)
+                return
+            execute = operation.compiled(values)
+            if execute is not None:
+                async with aclosing(self._executed_events(execute, operation, context, values)) as results:
+                    async for result in results:
+                        yield result
+                return
+        slow: Any = await self._schema.subscribe(query, variables, context, operation_name=operation_name)
+        async with aclosing(slow):
+            async for result in slow:
+                yield result
+
     def is_compiled(self, query: str, operation_name: str | None = None) -> bool:
-        """Whether the text is one that is answered by functions that were made for it."""
+        """Whether the text is one whose queries or events are answered by functions that were made for it."""
         operation = self._operation(query, operation_name)
         return operation is not None and any(execute is not None for execute in operation.variants.values())
 
@@ -89,9 +116,25 @@ class CompiledOperations:
         """What is kept takes about so much."""
         return self._cached_bytes
 
-    async def _executed(self, execute: Execute, run: Run) -> GraphQLExecutionResult:
+    async def _executed_events(
+        self, execute: Execute, operation: "_Operation", context: Any, values: VariableValues
+    ) -> AsyncGenerator[GraphQLExecutionResult, None]:
         try:
-            data = execute(None, None, run)
+            found: Any = create_source_event_stream(Run(operation, context, values).executor)
+            source: AsyncIterable[Any] | GraphQLExecutionResult = await found if isawaitable(found) else found
+            if isinstance(source, GraphQLExecutionResult):
+                yield self._result(None, source.errors or [])
+                return
+            async with aclosing(cast("AsyncGenerator[Any, None]", aiter(source))) as events:
+                async for event in events:
+                    yield await self._executed(execute, Run(operation, context, values), event)
+        except Exception as error:  # noqa: BLE001  # whatever ends the events for a reason is the last result's error
+            told = error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
+            yield self._result(None, [told])
+
+    async def _executed(self, execute: Execute, run: Run, root: Any = None) -> GraphQLExecutionResult:
+        try:
+            data = execute(root, None, run)
             if data.__class__ is not dict:
                 data = await data
         except GraphQLError as error:
@@ -125,7 +168,7 @@ class CompiledOperations:
         try:
             document = parse(query, max_tokens=self._tokens_max)
             found = get_operation_ast(document, operation_name)
-            if found is None or found.operation is not OperationType.QUERY or found.directives:
+            if found is None or found.operation is OperationType.MUTATION or found.directives:
                 return None
             conditions = _conditions(document)
             if conditions is None or validate(self._schema._schema, document, self._rules):
@@ -136,7 +179,7 @@ class CompiledOperations:
 
 
 class _Operation:
-    """A query that was parsed and validated, and what was made of it, by the values of its conditions."""
+    """A query or subscription, parsed and validated, and what was made of it, by the values of its conditions."""
 
     def __init__(
         self,
@@ -150,6 +193,7 @@ class _Operation:
         assert operation is not None, "the caller has found it"
         self.schema = schema._schema
         self.operation = operation
+        self.kind = operation.operation
         self.definitions = {
             each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)
         }

@@ -70,11 +70,17 @@ class Selections:
         self._count = 0
 
     def root(self) -> Execute:
-        """What executes the operation; raises NotCompiled, or SyntaxError for an attribute called like a keyword."""
-        source, query = self._source, self._source.schema.query_type
-        assert query is not None, "a schema has a query type"
-        collected = collect_fields(source.schema, source.fragments, self._variables, query, source.operation)
-        return self._compiled(query, dict(collected.grouped_field_set))
+        """What executes the operation, a subscription's on an event.
+
+        Raises NotCompiled, or SyntaxError for an attribute called like a keyword.
+        """
+        source = self._source
+        root = source.schema.get_root_type(source.operation.operation)
+        assert root is not None, "the operation is valid"
+        collected = collect_fields(source.schema, source.fragments, self._variables, root, source.operation)
+        if root is source.schema.subscription_type and not collected.grouped_field_set:
+            raise NotCompiled
+        return self._compiled(root, dict(collected.grouped_field_set))
 
     def _selected(self, type_: GraphQLObjectType, place: Place) -> Execute:
         source = self._source
