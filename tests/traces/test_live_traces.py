@@ -19,7 +19,7 @@ from trifolio.executor import Watch
 from trifolio.executor.transport import SubgraphResponse
 from trifolio.gateway import Router
 from trifolio.limits import Limits
-from trifolio.plugins import FetchContext, Plugin, ResponseContext, SendFetch
+from trifolio.plugins import FetchContext, Plugin, RequestContext, ResponseContext, SendFetch
 from trifolio.server import app as server
 from trifolio.server.live_answers import LiveAnswer
 from trifolio.traces import TRACE_HEADER
@@ -413,6 +413,42 @@ async def test_who_leaves_ends_the_fetches(accept: str) -> None:
             await served.has_nothing_in_flight()
             assert served.world.places.cancelled == 1
     assert found == []
+
+
+async def test_who_leaves_before_anything_is_told_ends_the_request() -> None:
+    """While there is no fetch yet, nothing was sent, and whoever goes takes the request along."""
+
+    class Waiting(Plugin):
+        """It lets no request through."""
+
+        def __init__(self) -> None:
+            self.asked = asyncio.Event()
+            self.given_up = asyncio.Event()
+
+        async def on_request(self, request: RequestContext, /) -> None:
+            """Without end."""
+            self.asked.set()
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                self.given_up.set()
+                raise
+
+    world, waiting = World(), Waiting()
+    router = Router(world.router.supergraph, config=PERMITTED, transports=world.router.transports, plugins=(waiting,))
+    app = router.asgi()
+    with complaints() as found:
+        async with listening(app) as url, httpx.AsyncClient(trust_env=False, timeout=20) as client:
+            body, headers = {"query": QUERY}, {"accept": SSE, **LIVE}
+            asked = asyncio.ensure_future(client.post(f"{url}/graphql", json=body, headers=headers))
+            await waiting.asked.wait()
+            asked.cancel()
+            await asyncio.wait({asked})
+            await asyncio.wait_for(waiting.given_up.wait(), 20)
+            async with asyncio.timeout(20):
+                while app.requests_in_flight:  # noqa: ASYNC110 # a count has no event
+                    await asyncio.sleep(0)
+    assert (found, world.people.sent) == ([], 0)
 
 
 async def test_who_leaves_between_parts_ends_the_fetches() -> None:
