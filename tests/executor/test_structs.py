@@ -5,8 +5,10 @@ import gc
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -476,6 +478,62 @@ async def test_objects_inside_those_of_some_types() -> None:
         True,
         [("feed", 0, "by", "name"), ("feed", 3, "by", "name")],
     )
+
+
+USER = {"by": {"id": "8"}}
+FEEDS: dict[str, list[dict[str, Any]]] = {
+    BODIES: [POST, PHOTO, AD, POST],
+    "{ feed { ... on Post { likes } ... on Photo { id likes } } }": [
+        *({"__typename": name, "id": number} for name, number in (("Post", "1"), ("Photo", "2"), ("Post", "1"))),
+        {"__typename": "Ad"},
+    ],
+    "{ feed { ... on Post { by { name } } ... on Photo { by { name } url } } }": [
+        {"__typename": "Post"} | USER,
+        {"__typename": "Photo", "url": "u", "by": {"id": "9"}},
+        {"__typename": "Post"} | USER,
+    ],
+}
+"""By operation, what the first subgraph says of each item."""
+OTHERS: tuple[Any, ...] = (None, 1, True, 1.5, "x", "Post", "Photo", [], {}, [None], [{}], {"id": "1"})
+MISTAKES = 500
+"""In each of them."""
+
+
+@pytest.mark.parametrize("number", range(len(FEEDS)))
+async def test_whatever_subgraphs_send_the_answer_is_that_of_dictionaries(number: int) -> None:
+    """Values of other kinds, keys that are missing, keys of other types, and items too many, at random places."""
+    operation, items = list(FEEDS.items())[number]
+    prepared = prepare(planned(FEED, operation), interpretations=0, room=StructsRoom(10_000), structs_after=0)
+    random, found = Random(number), Counter[bool]()
+    whole = feed(*items, likes=[{"likes": 1}, {"likes": 2}], names=[{"name": "Ann"}, {"name": None}])
+    for _ in range(MISTAKES):
+        assert (await answered(prepared, whole))[1]
+        bodies = {name: json.loads(body_of(each)) for name, each in whole.items()}
+        make_mistake(bodies[random.choice(("feed", "feed", *bodies))], random)
+        _, of_structs = await answered(prepared, {name: text(body) for name, body in bodies.items()})
+        found[of_structs] += 1
+    assert min(found[True], found[False]) > MISTAKES // 10
+
+
+def make_mistake(body: dict[str, Any], random: Random) -> None:
+    """Change, take away or add one thing somewhere in a body."""
+    places: list[tuple[Any, Any]] = []
+    pending: list[Any] = [body]
+    while pending:
+        place = pending.pop()
+        keys = list(place) if isinstance(place, dict) else range(len(place))
+        places += [(place, key) for key in keys]
+        pending += [place[key] for key in keys if isinstance(place[key], dict | list)]
+    place, key = random.choice(places)
+    kind = random.randrange(3)
+    if kind == 0:
+        place[key] = random.choice(OTHERS)
+    elif kind == 1:
+        del place[key]
+    elif isinstance(place, list):
+        place.append(place[key])
+    else:
+        place[random.choice(("id", "title", "body", "url", "likes", "by"))] = random.choice(OTHERS)
 
 
 UNORDERED = {
