@@ -182,6 +182,12 @@ class AnswerError:
     own_extensions: Mapping[str, object] | None = field(default=None, compare=False)
     """What else a subgraph says of its own error: JSON values, which clients see beside ours."""
 
+    def at(self, path: tuple[PathKey, ...]) -> "AnswerError":
+        """The same error at another place of the answer."""
+        return AnswerError(
+            self.code, self.message, self.locations, path, self.subgraph, self.own_code, self.own_extensions
+        )
+
     def to_json(self) -> dict[str, object]:
         """The element as JSON data: `message`, then `locations`, `path` and `extensions` where there are any."""
         element: dict[str, object] = {"message": self.message}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.executor.shop import PRODUCTS, Canned, answer, leaf, plan, products_schema, reviews_schema
 from trifolio import executor
-from trifolio.errors import AnswerError, ErrorCode, InternalText, SubgraphError
+from trifolio.errors import AnswerError, ErrorCode, InternalText, PathKey, SubgraphError
 from trifolio.executor import asking, completion, execute, places, prepare
 from trifolio.executor.local import LocalTransport
 from trifolio.limits import Limits
@@ -276,14 +276,14 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         errors.append(arguments)
         return AnswerError(*arguments, **named)
 
-    def copy(error: AnswerError, **changes: Any) -> AnswerError:
+    def copy(error: AnswerError, path: tuple[PathKey, ...]) -> AnswerError:
         errors.append(error)
-        return replace(error, **changes)
+        return at(error, path)
 
+    at = AnswerError.at
     for module in (asking, completion, places):
         monkeypatch.setattr(module, "AnswerError", make)
-    for module in (completion, places):
-        monkeypatch.setattr(module, "replace", copy)
+    monkeypatch.setattr(AnswerError, "at", copy)
     return errors
 
 

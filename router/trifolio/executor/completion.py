@@ -9,7 +9,7 @@ already gets no second one.
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from trifolio.conditions import Condition
@@ -361,7 +361,7 @@ class _Completion:
                 whole = [each.path for each in places if each.is_whole]
                 told = next((each for each in whole if each[: len(told)] == told), next(iter(whole), told))
             if len(self.errors) < self._errors_max:
-                self.errors.append(replace(error, path=told))
+                self.errors.append(error.at(told))
         return BUBBLE if field.shape.non_null else None
 
     def _untyped(self, shape: ObjectShape, value: Json, coordinate: str) -> object:
@@ -379,13 +379,13 @@ class _Completion:
             places = follow(here, value, path, self._variables) if path else ()
             told = next((each.path for each in places if each.is_whole), here.path)
             if len(self.errors) < self._errors_max:
-                self.errors.append(replace(error, path=told))
+                self.errors.append(error.at(told))
         return BUBBLE if shape.non_null else None
 
     def _absent(self, shape: Shape, errors: Sequence[AnswerError], coordinate: str) -> object:
         room = self._errors_max - len(self.errors)
         if room > 0:
-            self.errors.extend(replace(error, path=tuple(self._path)) for error in errors[:room])
+            self.errors.extend(error.at(tuple(self._path)) for error in errors[:room])
         if errors:
             return BUBBLE if shape.non_null else None
         return self._null(shape, coordinate)

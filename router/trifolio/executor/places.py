@@ -6,7 +6,7 @@ then the error goes to the nearest place above it that the client does see.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from trifolio.errors import AnswerError, PathKey
 from trifolio.executor.merge import Json
@@ -119,9 +119,9 @@ def _tell_one(
                 first = first or each
                 if each.is_whole or (each.is_null and not whole_only):
                     is_shown = True
-                    yield replace(items[0].error, path=each.path)
+                    yield items[0].error.at(each.path)
     if not is_shown and not whole_only:
-        yield items[0].error if first is None else replace(items[0].error, path=first.path)
+        yield items[0].error if first is None else items[0].error.at(first.path)
 
 
 @dataclass(frozen=True, slots=True)

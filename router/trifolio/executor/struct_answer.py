@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 from weakref import finalize
@@ -92,12 +91,12 @@ class StructAnswer:
     def _tell(
         self, shown: "Shown", place: Struct, path: tuple[PathKey, ...], found: list[AnswerError], errors_max: int
     ) -> None:
-        lacking = self._absences.get(id(place), ())
+        lacking = {key: errors for keys, errors in reversed(self._absences.get(id(place), ())) for key in keys}
         for key, attribute, inner in shown.fields:
-            reasons = next((errors for keys, errors in lacking if key in keys), None) if lacking else None
+            reasons = lacking.get(key) if lacking else None
             if reasons is not None:
                 room = max(0, errors_max - len(found))
-                found += [replace(error, path=(*path, key)) for error in reasons[:room]]
+                found += [error.at((*path, key)) for error in reasons[:room]]
             elif inner is not None and not self._failed.isdisjoint(inner.fetches):
                 pending: list[tuple[Any, tuple[PathKey, ...]]] = [(getattr(place, attribute), (*path, key))]
                 while pending:

@@ -290,7 +290,7 @@ class Hooks:
             try:
                 await self._show(name, hook, context, deadline)
             except RouterError as failure:
-                errors = tuple(replace(error, path=part.pending.path) for error in failure.errors())
+                errors = tuple(error.at(part.pending.path) for error in failure.errors())
                 part = replace(part, data=None, increments=(), errors=errors, extensions=None)
                 context = self._context_of(request, part, has_next=has_next)
                 deadline = self._grace()
