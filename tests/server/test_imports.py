@@ -39,6 +39,14 @@ def test_the_package_itself_loads_nothing() -> None:
     assert not [name for name in loaded_by("import trifolio") if name.startswith("trifolio.")]
 
 
+def test_serving_a_supergraph_loads_no_composer() -> None:
+    """`trifolio serve --supergraph` imports neither what composes nor what asks subgraphs for their schemas."""
+    serving = "from trifolio.command import main; main(['serve', '--supergraph', 'missing'])"
+    loaded = loaded_by(serving)
+    assert "trifolio.server.app" in loaded
+    assert not {name for name in loaded if name.startswith("trifolio.composer")} | loaded & {"httpx", "rich"}
+
+
 EXPORTS = [
     "AnswerError",
     "AuthorizationConfig",

@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        options = make_parser().parse_args(arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        options = make_parser(_commands_for(words)).parse_args(words)
     except SystemExit:  # argparse has printed the help, or what is wrong
         sys.stdout.flush()
         raise
@@ -89,15 +90,20 @@ def _give_up_output(code: int) -> int:
     return code
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line; `options.run(options)` of what it parsed runs the command."""
+def _commands_for(words: Sequence[str]) -> Sequence[str]:
+    """The command that they name, if it is one, else all: what a command does not need is not imported for it."""
+    return [name for name in words[:1] if name in COMMANDS] or COMMANDS
+
+
+def make_parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of the command line with these commands; `options.run(options)` of what it parsed runs the one."""
     parser = argparse.ArgumentParser(
         prog="trifolio",
         description="Apollo Federation v2 in pure Python: compose, plan and serve a supergraph.",
     )
     parser.add_argument("--version", action="version", version=f"trifolio {version('trifolio')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name in COMMANDS:
+    for name in names:
         import_module(f"trifolio.command.{name}").add_to(commands)
     return parser
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trifolio.command.arguments import add_serving, count
-from trifolio.command.compose import composition, print_diagnostics
 from trifolio.command.files import read_settings, read_text
 from trifolio.command.schemas import references_without_url
 from trifolio.command.serving import Serving, serve
@@ -33,6 +32,8 @@ def _serve(options: argparse.Namespace) -> int:
     if options.supergraph is not None:
         sdl = read_text(options.supergraph)
     else:
+        from trifolio.command.compose import composition, print_diagnostics  # late: a supergraph is served without
+
         folder = options.config.parent
         schemas = references_without_url(read_composition_config(options.config, environment=os.environ), config)
         result = composition(options.config)

@@ -22,13 +22,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from trifolio.command.development import DevServer
 from trifolio.command.metrics_port import MetricsPort
 from trifolio.command.schemas import local_transports, told
 from trifolio.config import Config
@@ -39,6 +38,9 @@ from trifolio.server.app import App
 from trifolio.server.descriptors import with_descriptors
 from trifolio.server.http import Receive, Scope, Send
 from trifolio.server.listening import ACCEPTED_AT_ONCE, BACKLOG, Server
+
+if TYPE_CHECKING:
+    from trifolio.command.development import DevServer
 
 _GC_THRESHOLDS: Final = (10_000, 5, 3)
 """A request makes thousands of short-lived objects and hardly a cycle: look for cycles rarely, but often enough that
@@ -101,7 +103,7 @@ def serve(serving: Serving) -> int:
     return run(_uvicorn_config(app, serving.config.limits), listener)
 
 
-def serve_dev(server: DevServer, host: str, port: int) -> int:
+def serve_dev(server: "DevServer", host: str, port: int) -> int:
     """Serve what is under development until a signal, with a log for people; returns the exit code."""
     listener = listen(host, port)
     logging.config.dictConfig(DEV_LOGGING)
