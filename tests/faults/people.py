@@ -59,6 +59,12 @@ def key_of(name: str) -> dict[str, str]:
     return {"idempotency-key": str(uuid.uuid5(_KEYS, name))}
 
 
+def _is_put_off(response: httpx.Response) -> bool:
+    """Whether it says to come again later than anybody here waits, as to who has been refused too often: for a test
+    that is a no."""
+    return response.status_code == 429 and int(response.headers["retry-after"]) > FINAL_WITHIN_S
+
+
 class Clients:
     """Requests to the services at `urls`. `patient`: repeat until the answer is final; otherwise send once."""
 
@@ -109,7 +115,7 @@ class Clients:
             except httpx.TransportError as error:
                 attempts[type(error).__name__] += 1
             else:
-                if response.status_code not in NOT_FINAL or not self._patient:
+                if response.status_code not in NOT_FINAL or not self._patient or _is_put_off(response):
                     return response
                 attempts[f"{response.status_code} {response.text[:300]}"] += 1
             if not self._patient:
