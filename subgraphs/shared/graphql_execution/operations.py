@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing
-from inspect import isawaitable
 from typing import Any, cast
 
 import strawberry
@@ -26,6 +25,7 @@ from graphql import (
 from graphql import ExecutionResult as GraphQLExecutionResult
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
+from strawberry.execution import optimized_is_awaitable
 from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ParserCache, SchemaExtension, ValidationCache
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.types import ExecutionResult
@@ -121,7 +121,9 @@ class CompiledOperations:
     ) -> AsyncGenerator[GraphQLExecutionResult, None]:
         try:
             found: Any = create_source_event_stream(Run(operation, context, values).executor)
-            source: AsyncIterable[Any] | GraphQLExecutionResult = await found if isawaitable(found) else found
+            if optimized_is_awaitable(found):
+                found = await found
+            source: AsyncIterable[Any] | GraphQLExecutionResult = found
             if isinstance(source, GraphQLExecutionResult):
                 yield self._result(None, source.errors or [])
                 return
