@@ -198,6 +198,7 @@ def _lifespan(parts: ServiceParts, clock: ClockWatch) -> Callable[[FastAPI], Any
             yield
         finally:
             await _end(tasks)
+            await parts.streams.closed()
             for close in parts.closing:
                 await close()
 

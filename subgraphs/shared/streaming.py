@@ -75,6 +75,11 @@ class Streams:
             if not end.done():
                 end.set_result(None)
 
+    async def closed(self) -> None:
+        """Waits until the streams that have ended hold nothing any more, such as a connection to the database."""
+        while self._closing:
+            await asyncio.wait(set(self._closing))
+
     async def paced(self, source: AsyncGenerator[T, None], check: Check) -> AsyncGenerator[T | None, None]:
         """What the source yields, None where nothing came for a while; it ends with the source, or with the process.
 

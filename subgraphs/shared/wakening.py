@@ -16,6 +16,7 @@ is PostgreSQL (`database`).
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -84,19 +85,37 @@ class Wakening:
 
 
 class SharedRead(Generic[T]):
-    """What readers that are woken together read once, for all of them."""
+    """What readers that are woken together read once, for all of them. It ends before the last of them has gone."""
 
     def __init__(self, read: Callable[[], Awaitable[T]]) -> None:
         self._read = read
-        self._coming: asyncio.Task[T] | None = None
+        self._coming: _Running[T] | None = None
 
     async def get(self) -> T:
         """What there is now: a read that begins after this call, or that another call has asked for and not begun."""
-        if self._coming is None:
-            self._coming = asyncio.create_task(self._begin())
-        return await asyncio.shield(self._coming)
+        running = self._coming
+        if running is None:
+            running = self._coming = _Running(asyncio.create_task(self._begin()))
+        running.readers += 1
+        try:
+            return await asyncio.shield(running.task)
+        finally:
+            running.readers -= 1
+            if not running.readers and not running.task.done():
+                if self._coming is running:
+                    self._coming = None
+                running.task.cancel()
+                await asyncio.wait({running.task})
 
     async def _begin(self) -> T:
         await asyncio.sleep(0)  # whoever was woken as well asks by then
         self._coming = None
         return await self._read()
+
+
+@dataclass(slots=True)
+class _Running(Generic[T]):
+    """A read, and how many wait for it."""
+
+    task: asyncio.Task[T]
+    readers: int = 0

@@ -83,7 +83,7 @@ def test_an_interrupt_while_importing_is_no_traceback(folder: Path) -> None:
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it else
         "class Interrupt:\n"
         "    def find_spec(self, name, *rest):\n"
-        "        if name == 'trifolio.command.compose':\n"
+        "        if name == 'trifolio.command.plan':\n"
         "            signal.raise_signal(signal.SIGINT)\n"
         "sys.meta_path.insert(0, Interrupt())\n"
     )

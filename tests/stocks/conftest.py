@@ -274,7 +274,9 @@ async def make_desk(urls: dict[str, str]) -> AsyncIterator[DeskFactory]:
             for name, app in network.apps.items()
         }
         await stocks.state.service.market.list_companies(COMPANIES)
-        closing.extend([*(client.aclose for client in http.values()), *(db.close for db in databases.values())])
+        closing.extend(client.aclose for client in http.values())
+        closing.extend(app.state.streams.closed for app in network.apps.values())
+        closing.extend(database.close for database in databases.values())
         return Desk(stocks, databases, network, clock, http)
 
     yield make
