@@ -247,27 +247,21 @@ _POSTGRES_WRITE = text(
 )
 """Counts and writes in one statement: on PostgreSQL each is a round trip."""
 
-_SQLITE_LATEST = text(
-    """
-    SELECT max(
-        coalesce((SELECT max(number) FROM events WHERE owner_id = :owner), 0),
-        coalesce((SELECT number FROM event_counters WHERE owner_id = :owner), 0)
-    )
-    """
-)
+_LATEST_NUMBER = """max(
+    coalesce((SELECT max(number) FROM events WHERE owner_id = :owner), 0),
+    coalesce((SELECT number FROM event_counters WHERE owner_id = :owner), 0)
+)"""
+_SQLITE_LATEST = text(f"SELECT {_LATEST_NUMBER}")
 _SQLITE_WRITE = text(
-    """
+    f"""
     INSERT INTO events (owner_id, number, kind, entity_id, at)
     SELECT
         :owner,
-        1 + noted.key + max(
-            coalesce((SELECT max(number) FROM events WHERE owner_id = :owner), 0),
-            coalesce((SELECT number FROM event_counters WHERE owner_id = :owner), 0)
-        ),
+        {_LATEST_NUMBER} + 1 + noted.key,
         json_extract(noted.value, '$[0]'),
         json_extract(noted.value, '$[1]'),
         :at
     FROM json_each(:entities) AS noted
-    """
+    """  # noqa: S608  # both are constants of this module
 )
 """The numbers are of the table as it was: what is inserted into a table that it is read from, SQLite reads first."""
