@@ -135,7 +135,7 @@ async def _read_in_turns(
     try:
         return _read(prepared, execution, introspected, Work(SMALL_ANSWER_VALUES))
     except WorkExceeded:  # it is read again from the start, with pauses for others
-        pass
+        prepared.structs.hurry(execution.coerced)
     try:
         return await compute_in_turns(
             partial(_read, prepared, execution, introspected), execution.limits.answer_values_max, in_turns

@@ -1,12 +1,17 @@
 """JSON in and out, exact for every integer: orjson where it is faster, msgspec where orjson would round or refuse."""
 
 import gc
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import msgspec
 import orjson
 
-_DECODER = msgspec.json.Decoder()
+_Decoded = TypeVar("_Decoded")
+
+_DECODE: Final = msgspec.json.Decoder().decode
+
+_SEPARATORS: Final = b",[{"
 
 LARGE_BYTES: Final = 1_000_000
 """1 MB: what is longer is read without looking for garbage, as all that it becomes is in use."""
@@ -17,16 +22,30 @@ def decode_json(body: bytes) -> object:
 
     Integers of any size stay exact; orjson would turn those beyond 64 bits into floats.
     """
-    if len(body) > LARGE_BYTES and gc.isenabled():
-        gc.disable()
-        try:
-            return decode_json(body)
-        finally:
-            gc.enable()
     try:
-        return _DECODER.decode(body)
+        return decode_with(_DECODE, body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from error
+
+
+def decode_with(decode: Callable[[bytes], _Decoded], body: bytes) -> _Decoded:
+    """What `decode` makes of `body`, or raises; where that is long, without looking for garbage meanwhile."""
+    if len(body) <= LARGE_BYTES or not gc.isenabled():
+        return decode(body)
+    gc.disable()
+    try:
+        return decode(body)
+    finally:
+        gc.enable()
+
+
+def values_at_most(text: bytes) -> int:
+    """No less than what JSON text counts as in an answer: its values, and one more for every 32 characters of them.
+
+    In front of every value but the first stands a comma, or what opens the list or object that it is the first one of.
+    """
+    separators = len(text) - len(text.translate(None, _SEPARATORS))
+    return 1 + separators + (len(text) >> 5)
 
 
 def encode_json(value: object) -> bytes:

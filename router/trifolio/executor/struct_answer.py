@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from trifolio.errors import AnswerError, PathKey
 from trifolio.executor.ask_text import UNEXPECTED, Group
+from trifolio.executor.encoding import decode_with, values_at_most
 from trifolio.executor.structs import ENCODE, Shown, StructProgram, attribute_of
 from trifolio.executor.transport import SubgraphResponse
 from trifolio.query_plan import Fetch
@@ -26,12 +27,12 @@ COMBINATIONS_MAX: Final = 16
 class StructAnswer:
     """The answer to one request in the making, as long as nothing is out of the ordinary."""
 
-    __slots__ = ("_absences", "_bytes_left", "_failed", "_owner", "_program", "_root")
+    __slots__ = ("_absences", "_failed", "_owner", "_program", "_root", "_values_left", "_values_max")
 
-    def __init__(self, owner: "StructsOnDemand", program: "StructProgram", bytes_max: int) -> None:
+    def __init__(self, owner: "StructsOnDemand", program: "StructProgram", values_max: int) -> None:
         self._owner = owner
         self._program = program
-        self._bytes_left = bytes_max
+        self._values_max = self._values_left = values_max
         self._root = program.root()
         self._absences: dict[int, list[tuple[frozenset[str], tuple[AnswerError, ...]]]] = {}
         """By the identity of an object, which keys it lacks and what is told of that."""
@@ -54,18 +55,14 @@ class StructAnswer:
         try:
             if response.body is None:
                 envelope = msgspec.convert(response.payload, own.decoder.type)
-                self._bytes_left -= len(ENCODE(envelope))
             else:
-                self._bytes_left -= len(response.body)
-                if self._bytes_left < 0:
-                    return False
-                envelope = own.decoder.decode(response.body)
+                envelope = decode_with(own.decoder.decode, response.body)
             if envelope.errors:
                 return False
-            self._bytes_left -= own.absorb(self._root, envelope.data, targets)
+            self._values_left -= own.absorb(self._root, envelope.data, targets)
         except (msgspec.MsgspecError, RecursionError, *UNEXPECTED):
             return False
-        return self._bytes_left >= 0
+        return self._values_left >= 0
 
     def fail(self, fetch: Fetch, errors: tuple[AnswerError, ...], targets: Sequence[Sequence[list[Struct]]]) -> bool:
         """Take note that nothing came for the targets of each alias. False as for `absorb`."""
@@ -112,6 +109,8 @@ class StructAnswer:
             self._program.finish(self._root)
             text = ENCODE(self._root)
         except (msgspec.MsgspecError, RecursionError, *UNEXPECTED):
+            return None
+        if len(text) > self._values_max and values_at_most(text) > self._values_max:
             return None
         self._owner.leaves = 0
         return text
@@ -174,10 +173,17 @@ class StructsByCombination:
         combinations = min(COMBINATIONS_MAX, 1 << len(self._variables))
         return combinations * (_COMBINATION_BYTES + _VALUE_BYTES * len(self._variables))
 
-    def begin(self, coerced: Mapping[str, object], bytes_max: int) -> StructAnswer | None:
+    def begin(self, coerced: Mapping[str, object], values_max: int) -> StructAnswer | None:
         """An answer to begin with for a request with these variables; None where there are no structs, or none now."""
+        return self._of(coerced).begin(values_max)
+
+    def hurry(self, coerced: Mapping[str, object]) -> None:
+        """Take note that a request with these variables had a large answer, for which structs pay at once."""
+        self._of(coerced).hurry()
+
+    def _of(self, coerced: Mapping[str, object]) -> "StructsOnDemand":
         if self._static is not None:
-            return self._static.begin(bytes_max)
+            return self._static
         values = tuple([bool(coerced.get(name, False)) for name in self._variables])
         structs = self._kept.get(values)
         if structs is None:
@@ -186,7 +192,7 @@ class StructsByCombination:
                 self._kept.popitem(last=False)
         else:
             self._kept.move_to_end(values)
-        return structs.begin(bytes_max)
+        return structs
 
     def _with(self, values: tuple[bool, ...]) -> "StructsOnDemand":
         make = partial(_generate_with, self._generate, self._variables, values)
@@ -208,7 +214,7 @@ def _generate_with(
 class StructsOnDemand:
     """A plan's structs, made when the plan is used often, and left alone for a while where they are of no use."""
 
-    __slots__ = ("__weakref__", "_fields", "_left", "_make", "_program", "_room", "leaves")
+    __slots__ = ("__weakref__", "_fields", "_is_tried", "_left", "_make", "_program", "_room", "leaves")
 
     def __init__(
         self, make: "Callable[[], StructProgram | None]", *, fields: int, room: StructsRoom | None, after: int | None
@@ -219,20 +225,21 @@ class StructsOnDemand:
         self._room = room
         self._left = None if room is None else after
         self._program: StructProgram | None = None
+        self._is_tried = False
         self.leaves = 0
         """Answers in a row that could not be had so."""
 
-    def begin(self, bytes_max: int) -> StructAnswer | None:
+    def begin(self, values_max: int) -> StructAnswer | None:
         """An answer to begin with; None where the plan has no structs, or none now."""
         if self._left is None:
-            return None if self._program is None else StructAnswer(self, self._program, bytes_max)
+            return None if self._program is None else StructAnswer(self, self._program, values_max)
         if self._left > 0:
             self._left -= 1
             return None
-        self._left = None
+        self._left, self._is_tried = None, True
         if self._program is None and self._room is not None:
             self._program = self._made(self._room)
-        return self.begin(bytes_max)
+        return self.begin(values_max)
 
     def _made(self, room: StructsRoom) -> "StructProgram | None":
         if not room.take(self._fields):
@@ -244,6 +251,11 @@ class StructsOnDemand:
         else:
             finalize(self, room.give_back, self._fields).atexit = False
         return program
+
+    def hurry(self) -> None:
+        """Make them for the next answer, unless that was tried before."""
+        if self._left is not None and not self._is_tried:
+            self._left = 0
 
     def leave(self) -> None:
         """Take note of an answer that could not be had so."""

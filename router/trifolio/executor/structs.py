@@ -34,10 +34,10 @@ What it is not for: types that have one key with different values, or their fiel
 not all who asked get the same keys; two fields of the answer from one value; what the router says of the schema; and
 requests that ask with anything but plain values: such plans have no structs.
 
-Limits: an answer has at most as many bytes as it may have values (`answer_values_max`), so never more values; what
-is shown at several places counts as often. Cost: some 150 microseconds and 4 kB per field, once per plan that is used
-often; all plans share one room. A combination counts as a plan of its own, and of each plan those that were met last
-are kept: a request with another is answered without structs.
+Limits: `answer_values_max` holds for what is certain never to be less than an answer's values, which is its bytes, or
+its commas and brackets; what is shown at several places counts as often. Cost: some 150 microseconds and 4 kB per
+field, once per plan that is used often, or has large answers; all plans share one room. A combination counts as a plan
+of its own, and of each plan those that were met last are kept: a request with another is answered without structs.
 """
 
 import sys
@@ -54,7 +54,7 @@ from msgspec import UNSET, Meta, Struct, defstruct
 from trifolio.conditions import ALWAYS
 from trifolio.executor.ask_text import INDENT_MAX, LISTS_MAX, Group, UnexpectedError, is_simple, write_ask
 from trifolio.executor.brought import Brought, BroughtOnDemand
-from trifolio.executor.encoding import encode_json
+from trifolio.executor.encoding import encode_json, values_at_most
 from trifolio.executor.source_text import Text
 from trifolio.query_plan import (
     Entry,
@@ -100,7 +100,7 @@ class StructFetch:
     ask: Callable[[Struct], list[Group]]
     """From the root to a group for every alias; raises one of `UNEXPECTED`."""
     absorb: Callable[[Struct, Any, Sequence[Sequence[list[Struct]]]], int]
-    """From the root, data and targets to how many bytes are shown a second time; raises one of `UNEXPECTED`."""
+    """From the root, data and targets to how many values are shown again at most; raises one of `UNEXPECTED`."""
     lacking: tuple[frozenset[str], ...] | None
     """For every alias what its objects lack when nothing comes for them; None where that is not only null at these
     places: where something may not be null, or other requests need it."""
@@ -222,7 +222,8 @@ class _Making:
         for fetch, by_alias in self._on_demand.by_fetch:
             self._place_fetch(fetch, by_alias)
         root = self._make_struct(self._root)
-        text = Text(UnexpectedError=UnexpectedError, encode_json=encode_json, encode=ENCODE, UNSET=UNSET)
+        known = {"encode_json": encode_json, "encode": ENCODE, "values_at_most": values_at_most}
+        text = Text(UnexpectedError=UnexpectedError, UNSET=UNSET, **known)
         decoders = {fetch.id: self._decoder(fetch) for fetch in plan.fetches}
         for fetch in plan.fetches:
             if fetch.is_entity_fetch:
@@ -438,7 +439,7 @@ class _Making:
         """Statements that set an item on its places; `again` makes a copy for each of them, where it takes one."""
         with text.block("if len(places) > 1:"):
             text.line("encoded = encode(item)")
-            text.line("repeated += (len(places) - 1) * len(encoded)")
+            text.line("repeated += (len(places) - 1) * values_at_most(encoded)")
             if again is not None:
                 with text.block("for place in places[1:]:"):
                     for each in (again, *sets):
