@@ -1,4 +1,4 @@
-"""The access log's lines: many are written at once, none is lost, and each is what a record would have become."""
+"""Lines about requests and failed fetches: many are written at once, none is lost, each is what a record would be."""
 
 import asyncio
 import io
@@ -10,7 +10,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from trifolio.server.log import BATCH_LINES_MAX, BATCH_S, BatchHandler, JsonFormatter, access_log, log_request
+from trifolio.errors import ErrorCode, InternalText, SubgraphError
+from trifolio.observer import FetchEnded
+from trifolio.server.log import (
+    BATCH_LINES_MAX,
+    BATCH_S,
+    BatchHandler,
+    FailureLog,
+    JsonFormatter,
+    access_log,
+    error_log,
+    log_request,
+)
 
 FIELDS = {"request_id": "a" * 32, "method": "POST", "path": '/"\\\n\u2028é', "status": 200, "ms": 0.5, "codes": ["X"]}
 
@@ -33,14 +44,25 @@ class Written(io.StringIO):
 @pytest.fixture
 def handler() -> Iterator[BatchHandler]:
     """The only handler of the access log, as under `trifolio serve`."""
-    before = access_log.handlers, access_log.propagate, access_log.level
+    yield from only_handler(access_log)
+
+
+@pytest.fixture
+def failures() -> Iterator[BatchHandler]:
+    """The only handler of what goes wrong, as under `trifolio serve`."""
+    yield from only_handler(error_log)
+
+
+def only_handler(log: logging.Logger) -> Iterator[BatchHandler]:
+    """A handler that is a log's only one for as long as it is used."""
+    before = log.handlers, log.propagate, log.level
     handler = BatchHandler(Written())
     handler.setFormatter(JsonFormatter())
-    access_log.handlers, access_log.propagate = [handler], False
-    access_log.setLevel(logging.INFO)
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
     yield handler
-    access_log.handlers, access_log.propagate, level = before
-    access_log.setLevel(level)
+    log.handlers, log.propagate, level = before
+    log.setLevel(level)
 
 
 def written(handler: BatchHandler) -> Written:
@@ -87,6 +109,32 @@ async def test_the_line_is_that_of_a_record(handler: BatchHandler) -> None:
     assert list(fast) == list(slow)
     assert len(fast.pop("time")) == len(slow.pop("time"))
     assert fast == slow
+
+
+async def test_a_fetch_that_failed_has_the_line_of_a_record(failures: BatchHandler) -> None:
+    """It waits for others, and says what a record would."""
+    error = SubgraphError(ErrorCode.SUBGRAPH_HTTP_ERROR, "wallet", internal=InternalText("HTTP 500"))
+    event = FetchEnded("wallet", 0.0025, error.code, error, is_shared=False)
+    FailureLog().fetch_ended(event)
+    assert written(failures).lines() == []
+    error_log.addHandler(logging.NullHandler())
+    FailureLog().fetch_ended(event)
+    failures.flush()
+    fast, slow = map(json.loads, written(failures).lines())
+    assert fast["cause"] == "HTTP 500"
+    assert fast.pop("time") <= slow.pop("time")
+    assert list(fast.items()) == list(slow.items())
+
+
+async def test_an_error_does_not_wait(failures: BatchHandler) -> None:
+    """What may be the last line of a process is written at once, behind those that waited."""
+    log_line = FetchEnded(
+        "wallet", 0.0, ErrorCode.SUBGRAPH_TIMEOUT, SubgraphError(ErrorCode.SUBGRAPH_TIMEOUT, "w"), False
+    )
+    FailureLog().fetch_ended(log_line)
+    error_log.error("the router failed")
+    messages = [json.loads(line)["message"] for line in written(failures).lines()]
+    assert messages == ["a fetch failed", "the router failed"]
 
 
 async def test_a_level_silences_it(handler: BatchHandler) -> None:

@@ -53,10 +53,12 @@ LOGGING: Final[dict[str, Any]] = {
     "handlers": {
         "output": {"class": "trifolio.server.log.BatchHandler", "stream": "ext://sys.stdout", "formatter": "json"},
         "errors": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "json"},
+        "failures": {"class": "trifolio.server.log.BatchHandler", "stream": "ext://sys.stderr", "formatter": "json"},
     },
     "root": {"handlers": ["errors"], "level": "INFO"},
     "loggers": {
         "trifolio.access": {"handlers": ["output"], "propagate": False},
+        "trifolio.error": {"handlers": ["failures"], "propagate": False},
         # These log every request to a subgraph with its address.
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},

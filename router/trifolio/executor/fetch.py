@@ -67,20 +67,23 @@ class Execution:
             fail(self.tree, asked, [_error(ErrorCode.TOO_MANY_REPRESENTATIONS, fetch.subgraph)])
             return
         started = time.perf_counter()
-        failure: SubgraphError | None = None
         is_shared = False
         try:
             response = await self._send(asked)
             is_shared = response.is_shared
             if not self._absorbed_in_structs(asked, response):
                 self._absorb(asked, _payload(response, fetch.subgraph))
-        except SubgraphError as error:
-            failure = error
+        except SubgraphError as error:  # kept in no variable: its traceback keeps this frame, and so the whole answer
             self._fail(asked, error.errors())
+            self._tell(fetch.subgraph, started, error, is_shared=is_shared)
+        else:
+            self._tell(fetch.subgraph, started, None, is_shared=is_shared)
+
+    def _tell(self, subgraph: str, started: float, failure: SubgraphError | None, *, is_shared: bool) -> None:
         if self.observer is not None:
             code = None if failure is None else failure.code
             seconds = time.perf_counter() - started
-            self.observer.fetch_ended(FetchEnded(fetch.subgraph, seconds, code, failure, is_shared))
+            self.observer.fetch_ended(FetchEnded(subgraph, seconds, code, failure, is_shared))
 
     def take(self, prepared: PreparedFetch, event: SubgraphResponse) -> None:
         """Merge an event as the answer to a subscription's own fetch, which was sent when it began."""

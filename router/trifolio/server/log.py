@@ -3,9 +3,10 @@
 Lines carry what is needed to find a failure: method, path without its query string, status, time, codes. Headers,
 variables, documents and answers are never written.
 
-The line about a request would cost as much as half a fetch, were it a record that goes through a formatter to a stream
-that is flushed. So where the access log's only handler is a `BatchHandler`, as under `trifolio serve`, `log_request`
-hands it the fields alone, and it writes many lines at once. Whatever else is configured gets records like any logger's.
+The line about a request, or about a fetch that failed, would cost as much as half a fetch, were it a record that goes
+through a formatter to a stream that is flushed. So where such a log's only handler is a `BatchHandler`, as under
+`trifolio serve`, `write_line` hands it the fields alone, and it writes many lines at once. Whatever else is configured
+gets records like any logger's.
 """
 
 import asyncio
@@ -61,6 +62,8 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
+_LEVEL_NAMES: Final = {logging.INFO: "info", logging.WARNING: "warning"}
+
 BATCH_S: Final = 0.05
 """50 ms: how long a line may wait for others. Who kills the process loses as much."""
 BATCH_LINES_MAX: Final = 500
@@ -79,19 +82,15 @@ class BatchHandler(logging.StreamHandler[Any]):
         self._second_text = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Any record, as the formatter has it."""
+        """Any record, as the formatter has it; an error is written at once: the process may be about to end."""
         self._add(self.format(record))
+        if record.levelno >= logging.ERROR:
+            self._write()
 
-    def log_request(self, message: str, fields: Mapping[str, object]) -> None:
-        """The line that `JsonFormatter` would make of a record of the access log with these fields."""
-        line = {
-            "time": self._time(),
-            "level": "info",
-            "logger": access_log.name,
-            "message": message,
-            **fields,
-        }
-        self._add(orjson.dumps(line).decode())
+    def write_line(self, logger: str, level: str, message: str, fields: Mapping[str, object]) -> None:
+        """The line that `JsonFormatter` would make of a logger's record with these fields."""
+        line = {"time": self._time(), "level": level, "logger": logger, "message": message, **fields}
+        self._add(orjson.dumps(line, default=str).decode())
 
     def flush(self) -> None:
         """Write what waits."""
@@ -119,7 +118,7 @@ class BatchHandler(logging.StreamHandler[Any]):
         try:
             self.flush()
         except Exception:  # noqa: BLE001  # as logging does: a full disk or a closed pipe must not stop serving
-            self.handleError(logging.makeLogRecord({"msg": "the access log cannot be written"}))
+            self.handleError(logging.makeLogRecord({"msg": "the log cannot be written"}))
 
     def _time(self) -> str:
         now = time.time()
@@ -130,15 +129,19 @@ class BatchHandler(logging.StreamHandler[Any]):
         return f"{self._second_text}.{int((now - second) * 1000):03}+00:00"
 
 
+def write_line(logger: logging.Logger, level: int, message: str, fields: Mapping[str, object]) -> None:
+    """Write down what happens often: to the logger, or past it where that comes to the same."""
+    handlers = logger.handlers
+    handler = handlers[0] if len(handlers) == 1 and not logger.propagate else None
+    if not isinstance(handler, BatchHandler) or not isinstance(handler.formatter, JsonFormatter):
+        logger.log(level, message, extra={"fields": fields})
+    elif logger.isEnabledFor(level):
+        handler.write_line(logger.name, _LEVEL_NAMES[level], message, fields)
+
+
 def log_request(message: str, fields: Mapping[str, object]) -> None:
     """Write down how a request ended."""
-    handlers = access_log.handlers
-    handler = handlers[0] if len(handlers) == 1 and not access_log.propagate else None
-    if isinstance(handler, BatchHandler) and isinstance(handler.formatter, JsonFormatter):
-        if access_log.isEnabledFor(logging.INFO):
-            handler.log_request(message, fields)
-    else:
-        access_log.info(message, extra={"fields": fields})
+    write_line(access_log, logging.INFO, message, fields)
 
 
 class FailureLog:
@@ -162,7 +165,7 @@ class FailureLog:
             "cause": internal.text if internal else None,
             "ms": round(event.seconds * 1000, 3),
         }
-        error_log.warning("a fetch failed", extra={"fields": fields})
+        write_line(error_log, logging.WARNING, "a fetch failed", fields)
 
     def operation_ended(self, event: OperationEnded, /) -> None:
         """Nothing: the access log has it."""
