@@ -17,6 +17,7 @@ from importlib.metadata import version
 from typing import Final
 
 from trifolio.errors import RouterError
+from trifolio.garbage import no_collection
 
 COMMANDS: Final = ("compose", "check", "plan", "serve", "dev", "config")
 """In the order in which the help lists them; each is a module here with `add_to(commands)`."""
@@ -59,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         words = sys.argv[1:] if arguments is None else arguments
-        options = make_parser(_commands_for(words)).parse_args(words)
+        with no_collection():
+            parser = make_parser(_commands_for(words))
+        options = parser.parse_args(words)
     except SystemExit:  # argparse has printed the help, or what is wrong
         sys.stdout.flush()
         raise

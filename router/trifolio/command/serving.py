@@ -32,6 +32,7 @@ from trifolio.command.metrics_port import MetricsPort
 from trifolio.command.schemas import local_transports, told
 from trifolio.config import Config
 from trifolio.errors import ConfigError
+from trifolio.garbage import no_collection
 from trifolio.gateway import Router
 from trifolio.limits import Limits
 from trifolio.server.app import App
@@ -178,8 +179,9 @@ class LameDuck:
 def make_app(serving: Serving) -> LameDuck:
     """The application of one worker, with what it keeps for good taken out of the garbage collector's sight."""
     config = replace(serving.config, limits=with_descriptors(serving.config.limits))
-    transports = local_transports(serving.schemas, serving.folder, config)
-    app = Router(serving.supergraph_sdl, config=config, transports=transports).asgi()
+    with no_collection():
+        transports = local_transports(serving.schemas, serving.folder, config)
+        app = Router(serving.supergraph_sdl, config=config, transports=transports).asgi()
     if config.metrics.port is not None:
         ports = range(config.metrics.port, config.metrics.port + serving.workers)
         app.live_with(MetricsPort(app.metrics_text, config.metrics.host, ports))

@@ -1,11 +1,12 @@
 """JSON in and out, exact for every integer: orjson where it is faster, msgspec where orjson would round or refuse."""
 
-import gc
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 import msgspec
 import orjson
+
+from trifolio.garbage import no_collection
 
 _Decoded = TypeVar("_Decoded")
 
@@ -30,13 +31,10 @@ def decode_json(body: bytes) -> object:
 
 def decode_with(decode: Callable[[bytes], _Decoded], body: bytes) -> _Decoded:
     """What `decode` makes of `body`, or raises; where that is long, without looking for garbage meanwhile."""
-    if len(body) <= LARGE_BYTES or not gc.isenabled():
+    if len(body) <= LARGE_BYTES:
         return decode(body)
-    gc.disable()
-    try:
+    with no_collection():
         return decode(body)
-    finally:
-        gc.enable()
 
 
 def values_at_most(text: bytes) -> int:
