@@ -1,4 +1,4 @@
-"""When not to look for garbage: while much is made that stays, each look finds nothing and takes longer than the last."""
+"""When not to look for garbage: while much is made that stays, a look finds nothing and takes longer than the last."""
 
 import gc
 from collections.abc import Iterator

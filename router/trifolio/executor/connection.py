@@ -3,7 +3,8 @@
 How it works. The event loop feeds what arrives to httptools (llhttp, the parser of Node), whose callbacks collect one
 response and resolve the future that `exchange` returned: no stream, no task and no copy per request. A connection
 carries one request at a time. What costs is done once per connection or not at all: one timer watches whichever request
-is under way, and header fields are decoded when somebody reads them.
+is under way, header fields are decoded when somebody reads them, and a response whose head is known is not parsed
+(`message_heads.py`).
 
 Why it is right. A response belongs to the request before it only if nothing else is in flight. So a connection is used
 again only after a response that was read to its end, leaves the connection open (RFC 9112, section 9.3) and has nothing
@@ -17,10 +18,12 @@ head, trailers, chunk extensions, interim responses).
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 import httptools
+
+from trifolio.message_heads import KnownHeads, Message, split
 
 
 class ConnectionBroken(Exception):
@@ -45,12 +48,17 @@ class HeaderFields(Mapping[str, str]):
     Set-Cookie is left out: these cannot be joined (RFC 6265, section 3).
     """
 
-    __slots__ = ("_decoded", "_fields")
+    __slots__ = ("_decoded", "_digits", "_fields")
 
-    def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
-        """`fields` as they came, names in lower case."""
+    def __init__(self, fields: list[tuple[bytes, bytes]], digits: bytes = b"") -> None:
+        """`fields` as they came, names in lower case; with `digits`, the Content-Length is that."""
         self._fields = fields
+        self._digits = digits
         self._decoded: dict[str, str] | None = None
+
+    def with_length(self, digits: bytes) -> "HeaderFields":
+        """The same fields with another Content-Length."""
+        return HeaderFields(self._fields, digits)
 
     def __getitem__(self, name: str) -> str:
         return self._all()[name]
@@ -68,6 +76,8 @@ class HeaderFields(Mapping[str, str]):
                 if name != _SET_COOKIE:
                     key, text = name.decode("latin-1"), value.decode("latin-1")
                     self._decoded[key] = f"{self._decoded[key]}, {text}" if key in self._decoded else text
+            if self._digits:
+                self._decoded["content-length"] = self._digits.decode()
         return self._decoded
 
 
@@ -98,8 +108,17 @@ _READ: Final = frozenset({_LENGTH, _CODING, _TYPE, _TRANSFER})
 class Connection(asyncio.Protocol):
     """The client's end of one connection. `on_lost` is called once when it is gone."""
 
-    def __init__(self, on_lost: "Callable[[Connection], None]", *, head_bytes_max: int, body_bytes_max: int) -> None:
+    def __init__(
+        self,
+        on_lost: "Callable[[Connection], None]",
+        *,
+        head_bytes_max: int,
+        body_bytes_max: int,
+        known: KnownHeads[HttpResponse],
+    ) -> None:
+        """`known` heads are those of the subgraph's responses, which all connections to it share."""
         self._on_lost = on_lost
+        self._known = known
         self._head_bytes_max = head_bytes_max
         self._body_bytes_max = body_bytes_max
         self._parser = httptools.HttpResponseParser(self)
@@ -140,8 +159,8 @@ class Connection(asyncio.Protocol):
         pending: asyncio.Future[HttpResponse] = self._loop.create_future()
         self._pending = pending
         self.is_fresh = self._has_received = False
-        self._bytes_beside_body = 0
-        self._begin()
+        self._bytes_beside_body = self._status = 0
+        self._ends_with_connection = False
         self._transport.write(request)
         self._deadline = deadline
         if self._timer is None or self._timer_at > deadline:
@@ -163,20 +182,34 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived; what nobody asked for ends the connection."""
-        if self._pending is None or self._pending.done():
+        """Read what arrived; what nobody asked for ends the connection."""
+        pending = self._pending
+        if pending is None or pending.done():
             self.abort()
-            return
-        self._has_received = True
-        self._has_advanced = False
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(ResponseBroken(f"no HTTP/1.1: {error!r}"))
-            return
-        self._bytes_beside_body = 0 if self._has_advanced else self._bytes_beside_body + len(data)
-        if self._bytes_beside_body > self._head_bytes_max:
-            self._fail(ResponseTooLarge(f"more than {self._head_bytes_max} bytes beside the body"))
+        elif self._has_received:
+            self._parse(data)
+        else:
+            self._has_received = True
+            message = split(data)
+            known = None if message is None else self._known.find(message.key)
+            if message is None:
+                self._parse(data)
+            elif known is None or len(data) - message.body_at > self._body_bytes_max:
+                self._parse(data)
+                self._learn(message, pending)
+            else:
+                self._pending = None
+                self._keeps_alive = self._is_sent
+                pending.set_result(
+                    HttpResponse(
+                        known.status,
+                        known.headers.with_length(message.digits),
+                        data[message.body_at :],
+                        known.content_type,
+                        known.content_coding,
+                        (),
+                    )
+                )
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone. A response without a length ends with it (RFC 9112, section 6.3)."""
@@ -250,6 +283,31 @@ class Connection(asyncio.Protocol):
 
     # ----
 
+    def _parse(self, data: bytes) -> None:
+        self._has_advanced = False
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(ResponseBroken(f"no HTTP/1.1: {error!r}"))
+            return
+        self._bytes_beside_body = 0 if self._has_advanced else self._bytes_beside_body + len(data)
+        if self._bytes_beside_body > self._head_bytes_max:
+            self._fail(ResponseTooLarge(f"more than {self._head_bytes_max} bytes beside the body"))
+
+    def _learn(self, message: Message, pending: "asyncio.Future[HttpResponse]") -> None:
+        """Keep what the head of a response says that the parser has found whole, after which the next may come."""
+        if not self._keeps_alive or not pending.done() or pending.cancelled() or pending.exception() is not None:
+            return
+        response = pending.result()
+        is_as_long = len(response.content) == int(message.digits) and _TRANSFER not in self._read
+        if is_as_long and not response.set_cookies:
+            self._known.keep(message.key, replace(response, content=b""))
+
+    @property
+    def _is_sent(self) -> bool:
+        """Whether the request went out whole: what is answered before would be in the way of the next."""
+        return self._transport is not None and not self._transport.get_write_buffer_size()
+
     def _begin(self) -> None:
         self._is_in_head = True
         self._status = 0
@@ -259,8 +317,7 @@ class Connection(asyncio.Protocol):
         self._ends_with_connection = False
 
     def _complete(self, *, keeps_alive: bool) -> None:
-        # A request that was answered before it was sent whole would be in the way of the next.
-        self._keeps_alive = keeps_alive and self._transport is not None and not self._transport.get_write_buffer_size()
+        self._keeps_alive = keeps_alive and self._is_sent
         pending, self._pending = self._pending, None
         if pending is not None and not pending.done():
             pending.set_result(self._response())

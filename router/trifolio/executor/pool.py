@@ -36,6 +36,7 @@ from trifolio.executor.http import JSON_HEADERS, HttpSubgraph, request_body
 from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
 from trifolio.header_fields import CONNECTION_FIELDS, is_field_name
 from trifolio.limits import Limits
+from trifolio.message_heads import KnownHeads
 from trifolio.sharing import Sharing
 
 _DEFAULTS: Final = Limits()
@@ -124,6 +125,7 @@ class ConnectionPool:
         self._idle_timeout_s = idle_timeout_s
         self._head_bytes_max = head_bytes_max
         self._body_bytes_max = body_bytes_max
+        self._known_heads = KnownHeads[HttpResponse]()
         self._tls = _default_tls() if origin.is_tls else None
         self._open = 0
         self._connections: set[Connection] = set()
@@ -241,7 +243,12 @@ class ConnectionPool:
         return connection
 
     def _new_connection(self) -> Connection:
-        return Connection(self._lost, head_bytes_max=self._head_bytes_max, body_bytes_max=self._body_bytes_max)
+        return Connection(
+            self._lost,
+            head_bytes_max=self._head_bytes_max,
+            body_bytes_max=self._body_bytes_max,
+            known=self._known_heads,
+        )
 
     def _pass_on(self, connection: Connection | None) -> None:
         """Give a connection, or the place of one, to the first who waits; else put it aside."""

@@ -12,6 +12,7 @@ The idea. llhttp (the parser of Node, through httptools) tells requests from byt
   read by the client has a clock of its own, `write_deadline`.
 - Every byte counts. Heads by what is in them, bodies by their length, and whatever else comes with a body (chunk sizes,
   their extensions, trailers) against what headers may take.
+- A head that came twice on its connection is not parsed a third time (`message_heads.py`).
 - A request is handed to the application when it is whole, or when its body makes no difference. So half a request holds
   bytes and no task, and bytes of halves are bounded for the process. What comes behind the body as trailers is counted
   and dropped: nothing is believed that a proxy in front has not seen in the head.
@@ -34,7 +35,7 @@ Specification: RFC 9112 (HTTP/1.1); RFC 9110, sections 6.5 (trailers), 7.8 (Upgr
 import asyncio
 import logging
 import select
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 import httptools
@@ -42,6 +43,7 @@ from uvicorn.config import Config as ServerConfig
 from uvicorn.server import ServerState
 
 from trifolio.errors import ErrorCode, InternalError, InternalText, RequestError, RouterError
+from trifolio.message_heads import Message, split
 from trifolio.server.client_connection import ClientConnection, resolve
 from trifolio.server.connections import NEVER, ticks
 from trifolio.server.exchange import CONTINUE, Exchange, whole_response
@@ -54,6 +56,9 @@ LINGER_BYTES_MAX: Final = 10_000_000
 BESIDE_BODY_RATIO_MAX: Final = 8
 """8 bytes of framing for each byte of a body: a chunk of one byte has five."""
 STOPPED: Final = "the application was stopped before its response was whole"
+
+_MORE_THAN_A_HEAD: Final = frozenset({b"transfer-encoding", b"upgrade", b"expect"})
+"""Fields that ask more of a connection than to read a body of some length."""
 
 _log: Final = logging.getLogger("trifolio.error")
 
@@ -79,6 +84,8 @@ class HttpProtocol(ClientConnection):
         "_is_in_head",
         "_is_lingering",
         "_keeps_alive",
+        "_known_head",
+        "_known_key",
         "_method",
         "_parser",
         "_queue",
@@ -113,6 +120,8 @@ class HttpProtocol(ClientConnection):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._chunks: list[bytes] = []
+        self._known_key = b""
+        self._known_head: _Head | None = None
         self._gone: asyncio.Future[None] | None = None
 
     # ---- what the event loop calls ----
@@ -146,6 +155,45 @@ class HttpProtocol(ClientConnection):
         if self._ends or self._refusal is not None:
             self._drop(len(data))
             return
+        message = None
+        if not self._is_in_head and not self._is_in_body and self._exchange is None and not self._is_writing_paused:
+            message = split(data)
+            if message is not None and message.key == self._known_key and self._takes_known(message, data):
+                return
+        self._parse(data)
+        if message is not None:
+            self._learn(message)
+
+    def _takes_known(self, message: Message, data: bytes) -> bool:
+        """Serve a request with a head that is known, if it is, and the request may be."""
+        head = self._known_head
+        if head is None or len(data) - message.body_at > self._connections.limits.body_bytes_max:
+            return False
+        fields = self._headers = [*head.fields]
+        fields[head.length_at] = (b"content-length", message.digits)
+        scope = self._scope_of(head.method, head.version, head.target, fields)
+        self._start(Exchange(scope, data[message.body_at :], keeps_alive=True))
+        return True
+
+    def _learn(self, message: Message) -> None:
+        """Keep what the head of a request says that the parser has found whole, after which the next may come.
+
+        That is done when it comes for the second time: behind a proxy hardly a head is the same as the one before.
+        """
+        if message.key != self._known_key:
+            self._known_key, self._known_head = message.key, None
+            return
+        exchange = self._exchange
+        if exchange is None or self._queue or self._ends or self._is_in_head or self._is_in_body:
+            return
+        scope, fields = exchange.scope, self._headers
+        lengths = [index for index, (name, _) in enumerate(fields) if name == b"content-length"]
+        is_framed_so = len(lengths) == 1 and len(exchange.body) == int(message.digits)
+        target = _target(self._url)
+        if is_framed_so and target is not None and all(name not in _MORE_THAN_A_HEAD for name, _ in fields):
+            self._known_head = _Head(scope["method"], scope["http_version"], target, tuple(fields), lengths[0])
+
+    def _parse(self, data: bytes) -> None:
         was_in_head, was_in_body = self._is_in_head, self._is_in_body
         self._fed_body_bytes = 0
         self._fed_is_one = True
@@ -265,21 +313,26 @@ class HttpProtocol(ClientConnection):
         target = _target(self._url)
         if target is None:
             return None
+        return self._scope_of(self._method.decode("ascii"), self._version, target, self._headers)
+
+    def _scope_of(
+        self, method: str, version: str, target: "_Target", fields: list[tuple[bytes, bytes]]
+    ) -> dict[str, Any]:
         path, raw_path, query = target
         root = self._config.root_path
         return {
             "type": "http",
             "asgi": {"version": self._config.asgi_version, "spec_version": "2.3"},
-            "http_version": self._version,
+            "http_version": version,
             "server": self._server,
             "client": self._client,
             "scheme": self._scheme,
             "root_path": root,
-            "method": self._method.decode("ascii"),
+            "method": method,
             "path": root + path,
             "raw_path": root.encode("ascii") + raw_path,
             "query_string": query,
-            "headers": self._headers,
+            "headers": fields,
             "state": self._app_state.copy(),
         }
 
@@ -584,7 +637,21 @@ class HttpProtocol(ClientConnection):
             transport.abort()
 
 
-def _target(url: bytes) -> tuple[str, bytes, bytes] | None:
+_Target = tuple[str, bytes, bytes]
+
+
+class _Head(NamedTuple):
+    """What the head of a request said, after which the connection stays."""
+
+    method: str
+    version: str
+    target: _Target
+    fields: tuple[tuple[bytes, bytes], ...]
+    length_at: int
+    """Where in `fields` the Content-Length is."""
+
+
+def _target(url: bytes) -> _Target | None:
     """A request's path, decoded and as it came, and its query string; None where they are no URL's."""
     if url == b"*":
         return "*", url, b""
