@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -154,11 +154,11 @@ class LameDuck:
         """Whether the end has been announced."""
         return self._app.draining
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """One ASGI connection."""
         if scope["type"] == "lifespan" and threading.current_thread() is threading.main_thread():
             self._postpone_end(asyncio.get_running_loop())
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
     def _postpone_end(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let SIGTERM reach the server when the lame duck's time is over, or when it comes again."""

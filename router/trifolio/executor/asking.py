@@ -32,13 +32,10 @@ class Ask:
     variables: Json
     batches: tuple[tuple[int, Batch], ...]
     """Every batch with its entry's index in the fetch."""
+    representations: int
+    """How many entities are asked for; 0 for a root fetch."""
     in_structs: bool = False
     """Whether its targets are structs and not objects of the tree."""
-
-    @property
-    def representations(self) -> int:
-        """How many entities are asked for; 0 for a root fetch."""
-        return sum(len(batch.representations) for _, batch in self.batches)
 
 
 # ---- before the request ----
@@ -56,7 +53,7 @@ def ask(
     if not prepared.is_entity_fetch:
         batches = [(index, _root_batch(tree, entry)) for index, entry in enumerate(fetch.entries)]
         batches = [(index, batch) for index, batch in batches if batch.targets[0]]
-        return Ask(prepared, fetch.operation, sent, tuple(batches)) if batches else None
+        return Ask(prepared, fetch.operation, sent, tuple(batches), 0) if batches else None
     by_alias: dict[str, _Batches] = {}
     for index, entry in enumerate(fetch.entries):
         batches_of_alias = by_alias.setdefault(entry.alias, _Batches(index, entry))
@@ -65,13 +62,14 @@ def ask(
         else:
             _skip_entry(tree, entry, prepared.brings[index])
     batches = [(item.index, batch) for item in by_alias.values() for batch in item.all()]
-    if not any(batch.representations for _, batch in batches):
+    representations = sum(len(batch.representations) for _, batch in batches)
+    if not representations:
         return None
     operation = add_variants(fetch.operation, _variants(batches))
     for _, batch in batches:
         sent[batch.variable] = batch.representations
         sent.update(batch.context)
-    return Ask(prepared, operation, sent, tuple(batches))
+    return Ask(prepared, operation, sent, tuple(batches), representations)
 
 
 def ask_generated(
@@ -79,15 +77,15 @@ def ask_generated(
 ) -> Ask | None:
     """The same from what generated code found in the tree, or in structs."""
     fetch = prepared.fetch
-    sent: Json = {name: variables[name] for name in fetch.variables if name in variables}
+    sent: Json = {name: variables[name] for name in fetch.variables if name in variables} if fetch.variables else {}
     if not prepared.is_entity_fetch:
-        return Ask(prepared, fetch.operation, sent, (), in_structs)
-    batches = []
+        return Ask(prepared, fetch.operation, sent, (), 0, in_structs)
+    batches, asked = [], 0
     for (index, entry), (representations, targets) in zip(prepared.aliases, groups, strict=True):
+        asked += len(representations)
         sent[entry.variable] = representations
         batches.append((index, Batch(entry, entry.alias, entry.variable, representations, targets)))
-    is_asking = any(items for items, _ in groups)
-    return Ask(prepared, fetch.operation, sent, tuple(batches), in_structs) if is_asking else None
+    return Ask(prepared, fetch.operation, sent, tuple(batches), asked, in_structs) if asked else None
 
 
 def _root_batch(tree: MergedTree, entry: Entry) -> Batch:

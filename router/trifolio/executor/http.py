@@ -41,7 +41,8 @@ class HttpSubgraph:
 
     def forwarded(self, request: SubgraphRequest) -> dict[str, str]:
         """Those of the client's headers that may go on."""
-        return {name: request.headers[name] for name in self._forward_headers if name in request.headers}
+        headers = request.headers
+        return {name: headers[name] for name in self._forward_headers if name in headers}
 
     def answer(
         self,

@@ -146,12 +146,17 @@ class ConnectionPool:
         connection = self._take_idle(now) or await self._acquire_usable(deadline)
         is_fresh = connection.is_fresh
         try:
-            return await self._use(connection, request, deadline)
+            return await connection.exchange(request, deadline)
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
         except ConnectionStale:
             if is_fresh or not is_repeatable:
                 raise
+        finally:
+            self._pass_on(connection)
         self._close_idle()  # the peer has mostly closed them all
-        return await self._use(await self._take_new(deadline), request, deadline)
+        return await self._use_new(await self._take_new(deadline), request, deadline)
 
     async def close(self) -> None:
         """End every connection; what is under way fails."""
@@ -160,7 +165,7 @@ class ConnectionPool:
             connection.abort()
         await asyncio.sleep(0)  # the loop ends them in its next round
 
-    async def _use(self, connection: Connection, request: bytes, deadline: float) -> HttpResponse:
+    async def _use_new(self, connection: Connection, request: bytes, deadline: float) -> HttpResponse:
         try:
             return await connection.exchange(request, deadline)
         except asyncio.CancelledError:
@@ -258,7 +263,7 @@ class ConnectionPool:
         if self._is_closed or not connection.is_usable:
             connection.abort()
             return
-        turn = self._next_turn()
+        turn = self._next_turn() if self._waiting else None
         if turn is not None:
             turn.set_result(connection)
         else:
@@ -362,25 +367,26 @@ class PooledTransport:
             message = self._message(request)
         except _UnsendableHeader as error:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
-        response, content, is_shared = await self._respond(request, message)
+        is_shared = False
+        if self._sharing is None:
+            response, content = await self._exchange(request, message)
+        else:
+            (response, content), is_shared = await self._share(self._sharing, request, message)
         answer = self._subgraph.answer(request, response.status, response.content_type, response.headers, content)
         answer.set_cookies = response.set_cookies
         answer.is_shared = is_shared
         return answer
 
-    async def _respond(self, request: SubgraphRequest, message: bytes) -> tuple[HttpResponse, bytes, bool]:
-        """The response, its body decoded, and whether another request brought it."""
-        sharing = self._sharing
-        if sharing is None:
-            return (*await self._exchange(request, message), False)
-        if request.kind != "query":
-            try:
-                return (*await self._exchange(request, message), False)
-            finally:
-                sharing.part()
-        asking = functools.partial(self._exchange, request, message)
-        (response, content), is_shared = await sharing.share((self, message), asking)
-        return response, content, is_shared
+    async def _share(
+        self, sharing: Sharing[Exchanged], request: SubgraphRequest, message: bytes
+    ) -> tuple[Exchanged, bool]:
+        """The response to a message, and whether another request, which was the same, brought it."""
+        if request.kind == "query":
+            return await sharing.share((self, message), functools.partial(self._exchange, request, message))
+        try:
+            return await self._exchange(request, message), False
+        finally:
+            sharing.part()
 
     async def _exchange(self, request: SubgraphRequest, message: bytes) -> Exchanged:
         """Send a message and wait for its response; raises SubgraphError where none comes that can be read."""
@@ -444,6 +450,8 @@ class _UnsendableHeader(ValueError):
 
 
 def _lines(headers: Mapping[str, str]) -> bytes:
+    if not headers:
+        return b""
     for name, value in headers.items():
         if _NO_FIELD_VALUE.search(value):
             raise _UnsendableHeader(f"the value of the header {name!r} holds a line break or NUL")

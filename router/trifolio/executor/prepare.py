@@ -63,8 +63,12 @@ class PreparedPlan:
     fetches: tuple[PreparedFetch, ...]
     name: str
     """The operation's name or hash, for tracebacks."""
+    first: tuple[int, ...]
+    """The fetches that wait for none, by their places in `fetches`."""
+    waits: tuple[int, ...]
+    """For every fetch how many others it waits for."""
     dependants: tuple[tuple[int, ...], ...]
-    """For every fetch, by its place in `fetches`, the places of those that wait for it."""
+    """For every fetch the places of those that wait for it."""
     code: OnDemand
     """The plan as Python."""
     structs: StructsByCombination
@@ -110,6 +114,7 @@ def prepare(
     for index, fetch in enumerate(plan.fetches):
         for other in fetch.depends_on:
             dependants[index_of[other]].append(index)
+    waits = tuple(len(fetch.depends_on) for fetch in plan.fetches)
     brought = BroughtOnDemand(plan)
     structs = _structs(plan, name, room, structs_after)
     fetches = tuple(_prepare_fetches(plan, brought))
@@ -117,6 +122,8 @@ def prepare(
         plan=plan,
         fetches=fetches,
         name=name,
+        first=tuple(index for index, count in enumerate(waits) if not count),
+        waits=waits,
         dependants=tuple(map(tuple, dependants)),
         code=OnDemand(plan, name=name, after=interpretations),
         structs=structs,

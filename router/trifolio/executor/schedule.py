@@ -7,7 +7,7 @@ the first that waited for it; only what runs beside it costs a task of its own. 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from trifolio.executor.prepare import PreparedFetch, PreparedPlan
 
@@ -17,11 +17,9 @@ Perform = Callable[[PreparedFetch], Awaitable[None]]
 
 async def run(prepared: PreparedPlan, perform: Perform) -> None:
     """Perform every fetch of the plan once, in the order of their dependencies and otherwise at the same time."""
-    waiting = [len(item.fetch.depends_on) for item in prepared.fetches]
-    first = [index for index, count in enumerate(waiting) if count == 0]
-    chains = _Chains(prepared, perform, waiting)
+    chains = _Chains(prepared, perform)
     try:
-        await chains.follow(first)
+        await chains.follow(prepared.first)
         if chains.beside:
             await chains.all_ended()
     except BaseException as failure:
@@ -35,10 +33,10 @@ class _Chains:
 
     __slots__ = ("_bug", "_last_one", "_perform", "_prepared", "_waiting", "asking", "beside")
 
-    def __init__(self, prepared: PreparedPlan, perform: Perform, waiting: list[int]) -> None:
+    def __init__(self, prepared: PreparedPlan, perform: Perform) -> None:
         self._prepared = prepared
         self._perform = perform
-        self._waiting = waiting
+        self._waiting = [*prepared.waits]
         """For every fetch, how many of those that it waits for have not ended."""
         self._bug: BaseException | None = None
         """The first that a task beside has ended with."""
@@ -48,11 +46,12 @@ class _Chains:
         """The task of `run`, from the first task beside it on."""
         self.beside: set[asyncio.Task[None]] = set()
 
-    async def follow(self, ready: list[int]) -> None:
+    async def follow(self, ready: Sequence[int]) -> None:
         """Perform the first fetch of `ready` here and the others beside it, then what waited for the first."""
         while ready:
-            for other in ready[1:]:
-                self._start(other)
+            if len(ready) > 1:
+                for other in ready[1:]:
+                    self._start(other)
             await self._perform(self._prepared.fetches[ready[0]])
             ready = self._release(ready[0])
 
@@ -94,9 +93,10 @@ class _Chains:
 
     def _release(self, ended: int) -> list[int]:
         """The fetches that waited for this one alone."""
+        waiting = self._waiting
         ready: list[int] = []
         for dependant in self._prepared.dependants[ended]:
-            self._waiting[dependant] -= 1
-            if self._waiting[dependant] == 0:
+            waiting[dependant] -= 1
+            if not waiting[dependant]:
                 ready.append(dependant)
         return ready

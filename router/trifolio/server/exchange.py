@@ -76,7 +76,7 @@ class Exchange:
         self._wire: Wire | None = None
         self._received = False
         self._status = 0
-        self._head: Iterable[tuple[bytes, bytes]] | None = None
+        self._head: list[tuple[bytes, bytes]] | None = None
         self._is_chunked = False
         self._sends_body = True
         self._left: int | None = None
@@ -113,7 +113,7 @@ class Exchange:
             if self._status:
                 raise RuntimeError("the response has begun already")
             self._status = message["status"]
-            self._head = message.get("headers", ())
+            self._head = list(message.get("headers", ()))
             return
         if kind != "http.response.body" or not self._status or self.is_complete:
             raise RuntimeError(f"{kind!r} is not what can be sent now")
@@ -142,7 +142,7 @@ class Exchange:
 
     # ---- the bytes ----
 
-    def _opening(self, headers: Iterable[tuple[bytes, bytes]], wire: Wire, body: bytes, *, more: bool) -> bytes:
+    def _opening(self, headers: list[tuple[bytes, bytes]], wire: Wire, body: bytes, *, more: bool) -> bytes:
         """The response's head and the beginning of its body."""
         status = self._status
         lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
@@ -164,18 +164,16 @@ class Exchange:
             raise RuntimeError("a header of the response has a line break in it")
         return b"".join((head, wire.date_line(), b"\r\n", self._piece(body, more=more)))
 
-    def _add_fields(self, headers: Iterable[tuple[bytes, bytes]], lines: list[bytes]) -> int | None:
+    def _add_fields(self, headers: list[tuple[bytes, bytes]], lines: list[bytes]) -> int | None:
         """Add the application's fields; the length that it promises, if it does."""
-        length: int | None = None
-        for name, value in headers:
-            if name in _OWN:
-                if name == b"connection" and value.lower() == b"close":
-                    self.keeps_alive = False
-                continue
-            if name == b"content-length":
-                length = int(value)
-            lines.append(b"%b: %b\r\n" % (name, value))
-        return length
+        fields = dict(headers)
+        if not _OWN.isdisjoint(fields):
+            if fields.get(b"connection", b"").lower() == b"close":
+                self.keeps_alive = False
+            headers = [each for each in headers if each[0] not in _OWN]
+        lines += [b"%b: %b\r\n" % each for each in headers]
+        length = fields.get(b"content-length")
+        return None if length is None else int(length)
 
     def _delimit(self, lines: list[bytes], body: bytes, wire: Wire, *, more: bool) -> None:
         """Add the field that says where a body ends that has no length of its own."""

@@ -8,10 +8,11 @@ Specification: GraphQL over HTTP (September 2025 draft), sections 4 to 6; RFC 91
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -71,16 +72,22 @@ def read_headers(scope: Scope, limits: Limits) -> dict[str, str]:
     raw: list[tuple[bytes, bytes]] = scope["headers"]
     if len(raw) > limits.header_count_max:
         raise RequestError(ErrorCode.HEADERS_TOO_LARGE)
-    size = 0
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in raw:
-        size += len(raw_name) + len(raw_value)
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    if size > limits.header_bytes_max:
+    if len(b"".join(chain.from_iterable(raw))) > limits.header_bytes_max:
         raise RequestError(ErrorCode.HEADERS_TOO_LARGE)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    if len(headers) < len(raw):
+        headers = _joined(raw)
     if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > limits.url_bytes_max:
         raise RequestError(ErrorCode.URL_TOO_LONG)
+    return headers
+
+
+def _joined(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The headers where some came several times."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 
 

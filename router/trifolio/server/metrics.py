@@ -7,7 +7,7 @@ Specification: Prometheus text exposition format 0.0.4.
 """
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
@@ -50,8 +50,8 @@ class Metrics:
     """Adds up what the engine and the server report; lives as long as the process."""
 
     def __init__(self, subgraphs: Iterable[str]) -> None:
-        self._operations: dict[str, Histogram] = {kind: Histogram() for kind in ("query", "mutation", "unknown")}
-        self._fetches = {subgraph: Histogram() for subgraph in sorted(subgraphs)}
+        self._operations = _histograms(("query", "mutation", "unknown"))
+        self._fetches = _histograms(sorted(subgraphs))
         self._shared_fetches: Counter[str] = Counter()
         self._fetch_failures: Counter[tuple[str, str]] = Counter()
         self._errors: Counter[str] = Counter()
@@ -74,7 +74,7 @@ class Metrics:
 
     def fetch_ended(self, event: FetchEnded, /) -> None:
         """Count a request to a subgraph."""
-        _histogram(self._fetches, event.subgraph).observe(event.seconds)
+        self._fetches[event.subgraph].observe(event.seconds)
         if event.is_shared:
             self._shared_fetches[event.subgraph] += 1
         if event.code is not None:
@@ -82,7 +82,7 @@ class Metrics:
 
     def operation_ended(self, event: OperationEnded, /) -> None:
         """Count an answered operation and its errors."""
-        _histogram(self._operations, event.kind or "unknown").observe(event.seconds)
+        self._operations[event.kind or "unknown"].observe(event.seconds)
         self._plan_cache[event.plan_cached] += 1
         for code in event.codes:
             self._errors[code if code in ErrorCode.__members__ else "subgraph_code"] += 1
@@ -134,12 +134,9 @@ class Metrics:
             yield f'router_fetch_failures_total{{subgraph="{_escaped(subgraph)}",code="{code}"}} {count}'
 
 
-def _histogram(histograms: dict[str, Histogram], label: str) -> Histogram:
-    """The histogram of a label; made only where there is none yet, as this is asked for every fetch."""
-    found = histograms.get(label)
-    if found is None:
-        found = histograms[label] = Histogram()
-    return found
+def _histograms(labels: Iterable[str]) -> defaultdict[str, Histogram]:
+    """One for each of these labels, in this order, and for any that comes."""
+    return defaultdict(Histogram, {label: Histogram() for label in labels})
 
 
 def _state_lines(state: EngineState) -> Iterator[str]:

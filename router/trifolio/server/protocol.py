@@ -360,12 +360,6 @@ class HttpProtocol(ClientConnection):
                 self._start(early)
 
     async def _serve(self, exchange: Exchange) -> None:
-        try:
-            await self._run(exchange)
-        finally:
-            self._state.tasks.discard(exchange.task)
-
-    async def _run(self, exchange: Exchange) -> None:
         """Run the application; whatever it does, the client gets an answer, or the connection ends."""
         try:
             await self._app(exchange.scope, exchange.receive, exchange.send)
@@ -378,6 +372,8 @@ class HttpProtocol(ClientConnection):
             if not isinstance(error, Exception):
                 self._abort()
                 raise
+        finally:
+            self._state.tasks.discard(exchange.task)
         if self._exchange is not exchange:
             return
         if failure is None:
