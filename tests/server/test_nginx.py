@@ -101,7 +101,8 @@ async def test_nobody_gets_anothers_answer(tmp_path: Path, buffering: str) -> No
 async def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
     """Two routers behind nginx are each replaced once under load, and every request is answered with 200."""
     settings = tmp_path / "router.yaml"
-    settings.write_text("limits: {lame_duck_ms: 1500}\n")
+    # Longer than nginx takes a router for gone that it found gone: a second, and the rest of the one that has begun.
+    settings.write_text("limits: {lame_duck_ms: 2500}\n")
     arguments = ("--supergraph", HERE / "supergraph.graphql", "--settings", settings)
     asked: list[int] = []
     over, fifty_more = asyncio.Event(), asyncio.Event()
