@@ -12,8 +12,8 @@ which the plain interpreter finds them, so that both tell errors in the same ord
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
 
 from trifolio.conditions import ALWAYS
 from trifolio.executor.merge import Json
@@ -62,16 +62,29 @@ def _is_flat(representation: Representation) -> bool:
     ) == len(fields)
 
 
-Access = Callable[[Text, str, str], str]
-"""The expression that reads a key of the object in a variable."""
+class Objects(Protocol):
+    """What is known of the objects that ask."""
+
+    def read(self, text: Text, place: str, key: str) -> str:
+        """The expression that reads a key of the object in a variable."""
+
+    def is_exact(self, path: Path, key: str) -> bool:
+        """Whether a key's values at the end of a path can be told apart by comparing them: not so 1, 1.0 and True."""
 
 
-def by_key(text: Text, place: str, key: str) -> str:
-    """Read a key of a dictionary."""
-    return f"{place}[{text.key(key)}]"
+class Dictionaries:
+    """Objects of which nothing is known but that they should be dictionaries."""
+
+    def read(self, text: Text, place: str, key: str) -> str:
+        """By subscript."""
+        return f"{place}[{text.key(key)}]"
+
+    def is_exact(self, path: Path, key: str) -> bool:
+        """Anything may be there."""
+        return False
 
 
-def write_ask(text: Text, fetch: Fetch, access: Access = by_key) -> None:
+def write_ask(text: Text, fetch: Fetch, objects: Objects) -> None:
     """`ask_N(root)`: the groups of a fetch's aliases, in the order in which the fetch names them."""
     numbers = {alias: number for number, alias in enumerate(dict.fromkeys(entry.alias for entry in fetch.entries))}
     with text.block(f"def ask_{fetch.id}(root):"):
@@ -79,7 +92,7 @@ def write_ask(text: Text, fetch: Fetch, access: Access = by_key) -> None:
             text.line(f"alias_{number}_representations = []")
             text.line(f"alias_{number}_targets = []")
             text.line(f"alias_{number}_seen = {{}}")
-        asking = _Asking(text, access)
+        asking = _Asking(text, objects, _alike(fetch, objects))
         for together in _with_the_same_objects(fetch):
             for path in together[0].paths:
                 asking.write([(entry, numbers[entry.alias]) for entry in together], path, "root")
@@ -101,12 +114,29 @@ def _with_the_same_objects(fetch: Fetch) -> list[list[Entry]]:
     return groups
 
 
+def _alike(fetch: Fetch, objects: Objects) -> dict[str, frozenset[str]]:
+    """The aliases under which all objects are asked for with the same type's name and fields, and those of the fields
+    that are told apart by comparing their values."""
+    asked: dict[str, list[Entry]] = {}
+    for entry in fetch.entries:
+        asked.setdefault(entry.alias, []).append(entry)
+    alike = {}
+    for alias, entries in asked.items():
+        first = entries[0].representation
+        if first.typename and all(entry.representation == first and not entry.fallbacks for entry in entries):
+            paths = [path for entry in entries for path in entry.paths]
+            exact = (each.name for each in first.fields if all(objects.is_exact(path, each.key) for path in paths))
+            alike[alias] = frozenset(exact)
+    return alike
+
+
 class _Asking:
     """Writes the loops and statements of one function."""
 
-    def __init__(self, text: Text, access: Access) -> None:
+    def __init__(self, text: Text, objects: Objects, alike: Mapping[str, frozenset[str]]) -> None:
         self._text = text
-        self._access = access
+        self._objects = objects
+        self._alike = alike
 
     def write(self, entries: Sequence[tuple[Entry, int]], path: Sequence[PathStep], place: str) -> None:
         """The way from the object in `place`, and what is asked at its end by entries, each with its alias's number."""
@@ -134,7 +164,7 @@ class _Asking:
         text.indent = indent
 
     def _read(self, place: str, key: str) -> str:
-        return self._access(self._text, place, key)
+        return self._objects.read(self._text, place, key)
 
     def _representation(self, entry: Entry, place: str, number: int) -> None:
         """Statements that ask for one object, or let it join those that asked for the same."""
@@ -153,7 +183,7 @@ class _Asking:
         for rank, representation in enumerate(before):
             values = self._values(representation, place)
             with text.block(f"if {_has_keys(representation, values)}:"):
-                self._ask(representation, [typename, str(rank)], values, place, number)
+                self._ask(representation, typename, _identity([typename, str(rank)], values), values, place, number)
             text.line("else:")
             text.indent += 1
         values = self._values(last, place)
@@ -161,7 +191,13 @@ class _Asking:
             if not item.required:
                 with text.block(f"if {value} is None:"):
                     text.line("raise UnexpectedError")
-        self._ask(last, [typename], values, place, number)
+        exact = self._alike.get(entry.alias)
+        if exact is None:
+            identity = _identity([typename], values)
+        else:
+            inexact = [value for item, value in zip(last.fields, values, strict=True) if item.name not in exact]
+            identity = _identity([value for value in values if value not in inexact], inexact)
+        self._ask(last, typename, identity, values, place, number)
         text.indent = indent
 
     def _values(self, representation: Representation, place: str) -> list[str]:
@@ -174,20 +210,21 @@ class _Asking:
         return values
 
     def _ask(
-        self, representation: Representation, identity: list[str], values: Sequence[str], place: str, number: int
+        self,
+        representation: Representation,
+        typename: str,
+        identity: str,
+        values: Sequence[str],
+        place: str,
+        number: int,
     ) -> None:
-        """Statements that send a representation on behalf of an object, once for all that send the same.
-
-        `identity` begins with the type's name; what follows it tells representations of other keys apart.
-        """
+        """Statements that send a representation on behalf of an object, once for all that have the same identity."""
         text = self._text
-        copied = [f"{text.key('__typename')}: {identity[0]}"]
-        for item, value in zip(representation.fields, values, strict=True):
-            copied.append(f"{text.key(item.name)}: {value}")
-            identity.extend((value, f"type({value})"))
+        copied = [f"{text.key('__typename')}: {typename}"]
+        copied += [f"{text.key(item.name)}: {value}" for item, value in zip(representation.fields, values, strict=True)]
         whole = f"{{{', '.join(copied)}}}"
         seen, key = text.name("seen"), text.name("identity")
-        text.line(f"{key} = ({', '.join(identity)},)")
+        text.line(f"{key} = {identity}")
         with text.block("try:"):
             text.line(f"{seen} = alias_{number}_seen.get({key})")
         with text.block("except TypeError:"):  # a value of a custom scalar that is an object or a list
@@ -199,6 +236,13 @@ class _Asking:
             text.line(f"alias_{number}_targets.append({seen})")
             text.line(f"alias_{number}_representations.append({whole})")
         text.line(f"{seen}.append({place})")
+
+
+def _identity(exact: Sequence[str], values: Sequence[str]) -> str:
+    """The expression by which representations are told apart: what comparing tells apart, and each other value with its
+    type."""
+    parts = [*exact, *(f"{value}, type({value})" for value in values)]
+    return parts[0] if len(exact) == 1 and not values else f"({', '.join(parts)},)"
 
 
 def _has_keys(representation: Representation, values: Sequence[str]) -> str:

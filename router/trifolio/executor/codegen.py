@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from trifolio.conditions import ALWAYS, Condition
-from trifolio.executor.ask_text import Group, UnexpectedError, is_simple, write_ask
+from trifolio.executor.ask_text import Dictionaries, Group, UnexpectedError, is_simple, write_ask
 from trifolio.executor.encoding import encode_json
 from trifolio.executor.guarded import Guarded, generate_guarded
 from trifolio.executor.merge import Json
@@ -108,7 +108,7 @@ def generate(plan: Plan, *, name: str = "") -> Program | None:
     conditions = _Projection(text).write(plan.selection)
     asking = [fetch for fetch in plan.fetches if is_simple(fetch)]
     for fetch in asking:
-        write_ask(text, fetch)
+        write_ask(text, fetch, Dictionaries())
     functions = text.functions(f"plan {name or 'unnamed'}", "project")
     return Program(
         source=text.source,

@@ -63,6 +63,7 @@ from trifolio.query_plan import (
     ListShape,
     ObjectShape,
     OutputField,
+    Path,
     Plan,
     Selection,
     Shape,
@@ -227,7 +228,7 @@ class _Making:
         decoders = {fetch.id: self._decoder(fetch) for fetch in plan.fetches}
         for fetch in plan.fetches:
             if fetch.is_entity_fetch:
-                write_ask(text, fetch, _by_attribute)
+                write_ask(text, fetch, _StructsAsObjects(self._at))
             self._write_absorb(text, fetch)
         with text.block("def finish(root):"):
             self._write_finish(text, self._root, "root", 0)
@@ -348,11 +349,13 @@ class _Making:
         return self._structs[identity]
 
     def _positions(self, entry: Entry) -> Iterator[_Position]:
-        for path in entry.paths:
-            position = self._root
-            for step in path:
-                position = position.inner[step.key]
-            yield position
+        return map(self._at, entry.paths)
+
+    def _at(self, path: Path) -> _Position:
+        position = self._root
+        for step in path:
+            position = position.inner[step.key]
+        return position
 
     def _decoder(self, fetch: Fetch) -> "msgspec.json.Decoder[_Envelope]":
         """What reads a fetch's whole response."""
@@ -573,6 +576,29 @@ def _is_any(position: _Position, test: Callable[[_Position], bool]) -> bool:
     """Whether a test holds for a position or any inside."""
     return test(position) or any(_is_any(each, test) for each in position.inner.values())
 
+
+class _StructsAsObjects:
+    """What is known of objects that are structs."""
+
+    def __init__(self, at: Callable[[Path], _Position]) -> None:
+        self._at = at
+
+    def read(self, text: Text, place: str, key: str) -> str:
+        """By attribute."""
+        return _by_attribute(text, place, key)
+
+    def is_exact(self, path: Path, key: str) -> bool:
+        """What the decoder lets through is of one type; of what the client does not see, it lets through anything."""
+        shapes = [each.shape for each in self._at(path).fields if each.key == key]
+        return bool(shapes) and all(map(_is_exact, shapes))
+
+
+def _is_exact(shape: Shape) -> bool:
+    return isinstance(shape, LeafShape) and (shape.values is not None or shape.name in _EXACT)
+
+
+_EXACT: Final = frozenset({"ID", "String", "Int", "Boolean"})
+"""Scalars whose values are of one type."""
 
 _REQUIRED: Final = "required"
 """In place of a default: the field has to come with the object."""
