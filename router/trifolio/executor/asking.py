@@ -5,8 +5,9 @@ note that nothing did. What a subgraph answers is never trusted to have a shape:
 at the objects that waited for it, and the rest of the answer stands.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from trifolio.errors import AnswerError, ClientText, ErrorCode, PathKey
@@ -58,9 +59,9 @@ def ask(
     for index, entry in enumerate(fetch.entries):
         batches_of_alias = by_alias.setdefault(entry.alias, _Batches(index, entry))
         if entry.condition.holds(coerced):
-            _fill(tree, entry, prepared.brings[index], batches_of_alias)
+            _fill(tree, entry, partial(prepared.brings_of, index), batches_of_alias)
         else:
-            _skip_entry(tree, entry, prepared.brings[index])
+            _skip_entry(tree, entry, prepared.brings_of(index))
     batches = [(item.index, batch) for item in by_alias.values() for batch in item.all()]
     representations = sum(len(batch.representations) for _, batch in batches)
     if not representations:
@@ -121,7 +122,11 @@ class _Batches:
         return list(self._by_values.values())
 
 
-def _fill(tree: MergedTree, entry: Entry, brings: Brings, batches: _Batches) -> None:
+_BringsOf = Callable[[], Brings]
+"""Says what an entry brings: the operation is read for it, so it is asked only where something is missing."""
+
+
+def _fill(tree: MergedTree, entry: Entry, brings: _BringsOf, batches: _Batches) -> None:
     """Put the entry's objects into the batches of its alias, and note why where that cannot be done."""
     for path in entry.paths:
         if entry.context:
@@ -152,25 +157,25 @@ def _first_buildable(place: Json, entry: Entry) -> Json | None:
     return representation
 
 
-def _note_unbuildable(tree: MergedTree, place: Json, trail: Trail, entry: Entry, brings: Brings) -> None:
+def _note_unbuildable(tree: MergedTree, place: Json, trail: Trail, entry: Entry, brings: _BringsOf) -> None:
     """The fields are absent for the reason for which their inputs are; a null key is no error.
 
     Where no reason is known there is nothing to pass on: the object may be one whose fields a condition leaves out.
     """
     missing = missing_trail(place, entry.representation)
     if missing is None:
-        tree.add_absence(place, brings)
+        tree.add_absence(place, brings())
         return
     _pass_on(tree, place, brings, tree.explain((*trail, *missing)))
 
 
-def _pass_on(tree: MergedTree, place: Json, brings: Brings, absence: Absence | None) -> None:
+def _pass_on(tree: MergedTree, place: Json, brings: _BringsOf, absence: Absence | None) -> None:
     """What is missing here is missing for a reason that is known; an error keeps the field that it is about."""
     if absence is not None:
-        tree.add_absence(place, brings, absence.errors, absence.paths if absence.place is place else ())
+        tree.add_absence(place, brings(), absence.errors, absence.paths if absence.place is place else ())
 
 
-def _fill_by_context(tree: MergedTree, path: Path, entry: Entry, brings: Brings, batches: _Batches) -> None:
+def _fill_by_context(tree: MergedTree, path: Path, entry: Entry, brings: _BringsOf, batches: _Batches) -> None:
     for place, trail in collect_trails(tree.root, path):
         if entry.types and place.get("__typename") not in entry.types:
             if "__typename" not in place:
@@ -207,7 +212,7 @@ def _variants(batches: Sequence[tuple[int, Batch]]) -> list[Variant]:
 def fail(tree: MergedTree, asked: Ask, errors: Sequence[AnswerError]) -> None:
     """Nothing came back: every object that waited lacks its keys for the same reason."""
     for index, batch in asked.batches:
-        brings = asked.prepared.brings[index]
+        brings = asked.prepared.brings_of(index)
         for place in batch.places():
             tree.add_absence(place, brings, tuple(errors))
 
@@ -316,7 +321,7 @@ def _locate_root_error(tree: MergedTree, asked: Ask, path: tuple[PathKey, ...], 
         key = path[0] if path else None
         if batch.entry.keys:
             key = dict(batch.entry.keys).get(str(key))
-        if key is None or key not in asked.prepared.brings[index].keys:
+        if key is None or key not in asked.prepared.brings_of(index).keys:
             continue
         found = True
         for place in batch.targets[0]:
@@ -349,7 +354,7 @@ def _absorb_batch(
     fetch = asked.prepared.fetch
     if not isinstance(items, list):
         own = [error for _, error in errors] or homeless or [_malformed(fetch.subgraph)]
-        brings = asked.prepared.brings[index]
+        brings = asked.prepared.brings_of(index)
         for place in batch.places():
             tree.add_absence(place, brings, tuple(own))
         return own is homeless
@@ -364,7 +369,7 @@ def _absorb_batch(
         item = items[position] if position < len(items) else _MISSING
         if isinstance(item, dict) and not shares and len(targets) > 1 and not tree.may_copy(item, len(targets) - 1):
             for place in targets:
-                tree.add_absence(place, asked.prepared.brings[index], (_TOO_LARGE,))
+                tree.add_absence(place, asked.prepared.brings_of(index), (_TOO_LARGE,))
         elif isinstance(item, dict):
             _merge(tree, asked, targets, item, shares=shares)
             if own_errors:
@@ -373,7 +378,7 @@ def _absorb_batch(
             reasons = _why_no_entity(item, own_errors, fetch.subgraph)
             paths = tuple(path[2:] for path, _ in own_errors)
             for place in targets:
-                tree.add_absence(place, asked.prepared.brings[index], reasons, paths if any(paths) else ())
+                tree.add_absence(place, asked.prepared.brings_of(index), reasons, paths if any(paths) else ())
     return False
 
 
@@ -440,7 +445,7 @@ def _malformed(subgraph: str, text: ClientText | None = None) -> AnswerError:
 def skip(tree: MergedTree, prepared: PreparedFetch) -> None:
     """The fetch's condition does not hold: what it would have brought is missing, and there is nothing to tell."""
     for index, entry in enumerate(prepared.fetch.entries):
-        _skip_entry(tree, entry, prepared.brings[index])
+        _skip_entry(tree, entry, prepared.brings_of(index))
 
 
 def _skip_entry(tree: MergedTree, entry: Entry, brings: Brings) -> None:

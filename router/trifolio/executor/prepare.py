@@ -39,10 +39,9 @@ class PreparedFetch:
     """The first entry of every alias, with its place in the fetch."""
     _brought: BroughtOnDemand
 
-    @property
-    def brings(self) -> tuple[Brings, ...]:
-        """For every entry what its results bring."""
-        return self._brought.brings[self.fetch.id]
+    def brings_of(self, index: int) -> Brings:
+        """What the results of an entry bring, by its place in the fetch."""
+        return self._brought.brings[self.fetch.id][index]
 
     @property
     def shares_results(self) -> tuple[bool, ...]:
