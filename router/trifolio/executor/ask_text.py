@@ -71,6 +71,9 @@ class Objects(Protocol):
     def is_exact(self, path: Path, key: str) -> bool:
         """Whether a key's values at the end of a path can be told apart by comparing them: not so 1, 1.0 and True."""
 
+    def nulls(self, path: Path, key: str, lists: int) -> Sequence[bool]:
+        """Whether a key's value at the end of a path may be null; then, as often as it is a list, whether items may."""
+
 
 class Dictionaries:
     """Objects of which nothing is known but that they should be dictionaries."""
@@ -82,6 +85,10 @@ class Dictionaries:
     def is_exact(self, path: Path, key: str) -> bool:
         """Anything may be there."""
         return False
+
+    def nulls(self, path: Path, key: str, lists: int) -> Sequence[bool]:
+        """Anything may be there."""
+        return (True,) * (lists + 1)
 
 
 def write_ask(text: Text, fetch: Fetch, objects: Objects) -> None:
@@ -138,11 +145,15 @@ class _Asking:
         self._objects = objects
         self._alike = alike
 
-    def write(self, entries: Sequence[tuple[Entry, int]], path: Sequence[PathStep], place: str) -> None:
+    def write(
+        self, entries: Sequence[tuple[Entry, int]], path: Sequence[PathStep], place: str, walked: Path = ()
+    ) -> None:
         """The way from the object in `place`, and what is asked at its end by entries, each with its alias's number."""
         if not path:
+            read: dict[str, str] = {}
             for entry, number in entries:
-                self._representation(entry, place, number)
+                is_certain = not entry.types and not entry.fallbacks
+                self._representation(entry, place, walked, number, read if is_certain else {})
             return
         text, step = self._text, path[0]
         indent = text.indent
@@ -151,23 +162,30 @@ class _Asking:
             text.indent += 1
         value = text.name(step.key.strip("_") or "value")
         text.line(f"{value} = {self._read(place, step.key)}")
-        for _ in range(step.lists):
-            text.line(f"if {value} is not None:")
-            text.indent += 1
+        *may_lists_be_null, may_be_null = self._objects.nulls(walked, step.key, step.lists)
+        for may_list_be_null in may_lists_be_null:
+            self._unless_null(value, may_be_null=may_list_be_null)
             item = text.name("item")
             text.line(f"for {item} in {value}:")
             text.indent += 1
             value = item
-        text.line(f"if {value} is not None:")
-        text.indent += 1
-        self.write(entries, path[1:], value)
+        self._unless_null(value, may_be_null=may_be_null)
+        self.write(entries, path[1:], value, (*walked, step))
         text.indent = indent
+
+    def _unless_null(self, value: str, *, may_be_null: bool) -> None:
+        if may_be_null:
+            self._text.line(f"if {value} is not None:")
+            self._text.indent += 1
 
     def _read(self, place: str, key: str) -> str:
         return self._objects.read(self._text, place, key)
 
-    def _representation(self, entry: Entry, place: str, number: int) -> None:
-        """Statements that ask for one object, or let it join those that asked for the same."""
+    def _representation(self, entry: Entry, place: str, path: Path, number: int, read: dict[str, str]) -> None:
+        """Statements that ask for one object at the end of a path, or let it join those that asked for the same.
+
+        `read` has the variables of what was read of the object before, by key.
+        """
         text = self._text
         indent = text.indent
         if entry.types:
@@ -181,15 +199,16 @@ class _Asking:
                 text.line("raise UnexpectedError")
         *before, last = (entry.representation, *entry.fallbacks)
         for rank, representation in enumerate(before):
-            values = self._values(representation, place)
+            values = self._values(representation, place, read)
             with text.block(f"if {_has_keys(representation, values)}:"):
                 self._ask(representation, typename, _identity([typename, str(rank)], values), values, place, number)
             text.line("else:")
             text.indent += 1
-        values = self._values(last, place)
-        for item, value in zip(last.fields, values, strict=True):
-            if not item.required:
-                with text.block(f"if {value} is None:"):
+        unchecked = [item for item in last.fields if not item.required and item.key not in read]
+        values = self._values(last, place, read)
+        for item in unchecked:
+            if self._objects.nulls(path, item.key, 0)[0]:
+                with text.block(f"if {read[item.key]} is None:"):
                     text.line("raise UnexpectedError")
         exact = self._alike.get(entry.alias)
         if exact is None:
@@ -197,17 +216,18 @@ class _Asking:
         else:
             inexact = [value for item, value in zip(last.fields, values, strict=True) if item.name not in exact]
             identity = _identity([value for value in values if value not in inexact], inexact)
-        self._ask(last, typename, identity, values, place, number)
+        is_exact = exact is not None and len(exact) == len(values)
+        self._ask(last, typename, identity, values, place, number, is_exact=is_exact)
         text.indent = indent
 
-    def _values(self, representation: Representation, place: str) -> list[str]:
-        """Statements that read a representation's values; gives their names."""
+    def _values(self, representation: Representation, place: str, read: dict[str, str]) -> list[str]:
+        """Statements that read a representation's values, where that was not done; gives their names."""
         text = self._text
-        values = []
         for item in representation.fields:
-            values.append(text.name(item.name.strip("_") or "value"))
-            text.line(f"{values[-1]} = {self._read(place, item.key)}")
-        return values
+            if item.key not in read:
+                read[item.key] = text.name(item.name.strip("_") or "value")
+                text.line(f"{read[item.key]} = {self._read(place, item.key)}")
+        return [read[item.key] for item in representation.fields]
 
     def _ask(
         self,
@@ -217,19 +237,30 @@ class _Asking:
         values: Sequence[str],
         place: str,
         number: int,
+        *,
+        is_exact: bool = False,
     ) -> None:
-        """Statements that send a representation on behalf of an object, once for all that have the same identity."""
+        """Statements that send a representation on behalf of an object, once for all that have the same identity.
+
+        `is_exact`: the identity is made of texts and numbers, and nothing that cannot be a dictionary's key.
+        """
         text = self._text
         copied = [f"{text.key('__typename')}: {typename}"]
         copied += [f"{text.key(item.name)}: {value}" for item, value in zip(representation.fields, values, strict=True)]
         whole = f"{{{', '.join(copied)}}}"
-        seen, key = text.name("seen"), text.name("identity")
-        text.line(f"{key} = {identity}")
-        with text.block("try:"):
-            text.line(f"{seen} = alias_{number}_seen.get({key})")
-        with text.block("except TypeError:"):  # a value of a custom scalar that is an object or a list
-            text.line(f"{key} = encode_json({whole})")
-            text.line(f"{seen} = alias_{number}_seen.get({key})")
+        seen, key = text.name("seen"), identity
+        look = f"{seen} = alias_{number}_seen.get"
+        if not is_exact or len(values) > 1:
+            key = text.name("identity")
+            text.line(f"{key} = {identity}")
+        if is_exact:
+            text.line(f"{look}({key})")
+        else:
+            with text.block("try:"):
+                text.line(f"{look}({key})")
+            with text.block("except TypeError:"):  # a value of a custom scalar that is an object or a list
+                text.line(f"{key} = encode_json({whole})")
+                text.line(f"{look}({key})")
         with text.block(f"if {seen} is None:"):
             text.line(f"{seen} = []")
             text.line(f"alias_{number}_seen[{key}] = {seen}")

@@ -589,12 +589,21 @@ class _StructsAsObjects:
 
     def is_exact(self, path: Path, key: str) -> bool:
         """What the decoder lets through is of one type; of what the client does not see, it lets through anything."""
-        shapes = [each.shape for each in self._at(path).fields if each.key == key]
-        return bool(shapes) and all(map(_is_exact, shapes))
+        shape = self._shape(path, key)
+        return isinstance(shape, LeafShape) and (shape.values is not None or shape.name in _EXACT)
 
+    def nulls(self, path: Path, key: str, lists: int) -> Sequence[bool]:
+        """As the decoder lets through."""
+        shape = self._shape(path, key)
+        nulls = []
+        for _ in range(lists + 1):
+            nulls.append(shape is None or not shape.non_null)
+            shape = shape.item if isinstance(shape, ListShape) else None
+        return nulls
 
-def _is_exact(shape: Shape) -> bool:
-    return isinstance(shape, LeafShape) and (shape.values is not None or shape.name in _EXACT)
+    def _shape(self, path: Path, key: str) -> Shape | None:
+        """What the client is shown under a key; None where it does not see it."""
+        return next((each.shape for each in self._at(path).fields if each.key == key), None)
 
 
 _EXACT: Final = frozenset({"ID", "String", "Int", "Boolean"})
