@@ -247,6 +247,9 @@ async def test_streams_are_counted(make_desk: DeskFactory) -> None:
     assert await code_of(desk, "stocks", investor(), ORDERS) == "UNAVAILABLE"
     assert await desk.stocks.state.streams.count() == 3
     await held.pop().close()
+    async with asyncio.timeout(PATIENCE_S):  # a read that is shared ends by itself, when its last reader has gone
+        while desk.databases["stocks"].wakening.waiters == len(held) + 1:  # noqa: ASYNC110  # nothing says so
+            await asyncio.sleep(0.005)
     held.append(await listening(desk, "stocks", investor(), ORDERS))
     desk.stocks.state.streams.end()
     assert [await each.next() for each in held] == [None] * 3
