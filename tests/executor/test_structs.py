@@ -5,6 +5,7 @@ import gc
 import json
 import math
 import re
+import tracemalloc
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,8 +13,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from graphql import parse
 
 from tests.executor.shop import Canned, leaf, plan
+from tests.executor.test_copies import PARTS, PRODUCTS, REVIEWS
 from trifolio import executor
 from trifolio.composer import Subgraph, compose
 from trifolio.conditions import Condition
@@ -25,7 +28,18 @@ from trifolio.executor.prepare import STRUCT_FIELDS_MAX, PreparedPlan
 from trifolio.executor.struct_answer import COMBINATIONS_MAX, LEAVES_MAX, PAUSE_ANSWERS, StructsRoom
 from trifolio.limits import Limits
 from trifolio.planner import plan as plan_operation
-from trifolio.query_plan import Fetch, LeafShape, ListShape, ObjectShape, OutputField, Plan, Selection, TypenameShape
+from trifolio.query_plan import (
+    Fetch,
+    LeafShape,
+    ListShape,
+    ObjectShape,
+    OutputField,
+    Plan,
+    Representation,
+    RepresentationField,
+    Selection,
+    TypenameShape,
+)
 from trifolio.supergraph import Supergraph
 from trifolio.work import Work
 
@@ -193,6 +207,35 @@ async def test_what_is_shown_a_second_time_counts_again(spare: int) -> None:
     assert answer.absorb(reviews, SubgraphResponse(body_of(transports["reviews"])), targets) == (spare == 0)
 
 
+async def test_copies_that_do_not_fit_are_not_made() -> None:
+    """An object that is set at many places of two positions is copied for each; how often, is counted before."""
+    products = [{"product": {"__typename": "Product", "id": "1"}}] * 1_000
+    product = {"parts": [{"__typename": "Part", "id": str(number)} for number in range(1_000)]}
+    transports = {
+        "reviews": text({"data": {"a": products, "b": products}}),
+        "products": text({"data": {"_entities": [product]}}),
+        "parts": text({"data": {"_entities": [{"weight": number} for number in range(1_000)]}}),
+    }
+    sdl = {"reviews": REVIEWS.replace("reviews:", "others: [Review!]! reviews:"), "products": PRODUCTS, "parts": PARTS}
+    composed = compose([Subgraph(name, f"http://{name}.test/", each) for name, each in sdl.items()])
+    assert composed.supergraph is not None
+    query = "{ a: reviews { product { parts { weight } } } b: others { product { parts { weight } } } }"
+    prepared = prepare(
+        plan_operation(parse(query), Supergraph.parse(composed.supergraph)),
+        interpretations=0,
+        room=StructsRoom(10_000),
+        structs_after=0,
+    )
+    tracemalloc.start()
+    try:
+        answer = await execute(prepared, transports=transports, as_text=True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (answer.text, answer.errors[0].code) == (None, ErrorCode.ANSWER_TOO_LARGE)
+    assert peak < 30_000_000
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_values_are_never_more_than_separators_say(seed: int) -> None:
     """Random values, their texts full of commas, brackets and escapes, in as few bytes as JSON takes."""
@@ -223,6 +266,52 @@ async def test_more_representations_than_allowed_are_refused_as_ever() -> None:
     answer, of_structs = await answered(plan(), subgraphs(), replace(LIMITS, representations_max=1))
     assert not of_structs
     assert {error.code for error in answer.errors} == {ErrorCode.TOO_MANY_REPRESENTATIONS}
+
+
+async def test_a_type_with_nothing_in_its_key_is_asked_for() -> None:
+    """`@key(fields: "__typename")`: there is one object, and its representation is its type."""
+    link = 'extend schema @link(url: "https://specs.apollo.dev/federation/v2.3", import: ["@key"]) '
+    sdl = {
+        "a": link + 'type Query { me: Me } type Me @key(fields: "__typename") { a: Int }',
+        "b": link + 'type Me @key(fields: "__typename") { b: Int }',
+    }
+    composed = compose([Subgraph(name, f"http://{name}.test/", each) for name, each in sdl.items()])
+    assert composed.supergraph is not None
+    transports = {
+        "a": text({"data": {"me": {"__typename": "Me", "a": 1}}}),
+        "b": text({"data": {"_entities": [{"b": 2}]}}),
+    }
+    made = plan_operation(parse("{ me { a b } }"), Supergraph.parse(composed.supergraph))
+    answer, of_structs = await answered(made, transports)
+    assert of_structs
+    assert answer.to_json() == {"data": {"me": {"a": 1, "b": 2}}}
+
+
+@pytest.mark.parametrize("is_key_first", [False, True])
+async def test_a_null_is_no_key_though_another_alias_may_have_it(is_key_first: bool) -> None:
+    """Two aliases ask with the same value of the same objects: what one requires may be null, the other's key not."""
+    made = plan(fields=(leaf("id", "ID"), leaf("price", "Int"), leaf("stars", "Int")))
+    products, reviews = made.fetches
+    requiring = Representation((RepresentationField("weight", "weight", required=True),), "Product")
+    keyed = Representation((RepresentationField("weight", "weight"),), "Product")
+    one = replace(reviews.entries[0], types=(), representation=requiring)
+    other = replace(one, alias="_f", variable="s", representation=keyed)
+    operation = (
+        "query ($r: [_Any!]!, $s: [_Any!]!) { _e: _entities(representations: $r) { ... on Product { price } }"
+        " _f: _entities(representations: $s) { ... on Product { stars } } }"
+    )
+    entries = (other, one) if is_key_first else (one, other)
+    made = replace(made, fetches=(products, replace(reviews, operation=operation, entries=entries)))
+    transports = {
+        "products": text({"data": {"products": [LAMP, DESK]}}),
+        "reviews": text({"data": {"_e": [{"price": 1}, {"price": 2}], "_f": [{"stars": 3}]}}),
+    }
+    answer, _ = await answered(made, transports)
+    interpreted = await execute(prepare(made, interpretations=None), transports=transports)
+    assert answer.to_json() == interpreted.to_json()
+    assert answer.to_json()["data"] == {
+        "products": [{"id": "1", "price": 1, "stars": 3}, {"id": "2", "price": 2, "stars": None}]
+    }
 
 
 async def test_what_is_of_no_use_is_not_tried_for_a_while() -> None:

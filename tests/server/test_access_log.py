@@ -65,6 +65,11 @@ def only_handler(log: logging.Logger) -> Iterator[BatchHandler]:
     log.setLevel(level)
 
 
+def alone(log: logging.Logger, handler: BatchHandler) -> None:
+    """From here on it is the log's only handler: pytest has added some of its own, to read along."""
+    log.handlers = [handler]
+
+
 def written(handler: BatchHandler) -> Written:
     """The handler's stream."""
     stream = handler.stream
@@ -74,6 +79,7 @@ def written(handler: BatchHandler) -> Written:
 
 async def test_lines_are_written_together(handler: BatchHandler) -> None:
     """Lines wait for one timer, and then go out in one write."""
+    alone(access_log, handler)
     loop = asyncio.get_running_loop()
     for _ in range(3):
         log_request("request", FIELDS)
@@ -102,6 +108,7 @@ def test_without_a_loop_none_waits(handler: BatchHandler) -> None:
 
 async def test_the_line_is_that_of_a_record(handler: BatchHandler) -> None:
     """A line made of fields, and one made of a record by the formatter, differ in their times alone."""
+    alone(access_log, handler)
     log_request("request", FIELDS)
     access_log.info("request", extra={"fields": FIELDS})
     handler.flush()
@@ -113,6 +120,7 @@ async def test_the_line_is_that_of_a_record(handler: BatchHandler) -> None:
 
 async def test_a_fetch_that_failed_has_the_line_of_a_record(failures: BatchHandler) -> None:
     """It waits for others, and says what a record would."""
+    alone(error_log, failures)
     error = SubgraphError(ErrorCode.SUBGRAPH_HTTP_ERROR, "wallet", internal=InternalText("HTTP 500"))
     event = FetchEnded("wallet", 0.0025, error.code, error, is_shared=False)
     FailureLog().fetch_ended(event)
@@ -124,6 +132,25 @@ async def test_a_fetch_that_failed_has_the_line_of_a_record(failures: BatchHandl
     assert fast["cause"] == "HTTP 500"
     assert fast.pop("time") <= slow.pop("time")
     assert list(fast.items()) == list(slow.items())
+
+
+async def test_whatever_is_in_a_line_it_is_written(failures: BatchHandler) -> None:
+    """Half a character, which no JSON in UTF-8 can hold, and a number beyond 64 bits end no request."""
+    alone(error_log, failures)
+    error = SubgraphError(ErrorCode.SUBGRAPH_UNREACHABLE, "wallet", internal=InternalText("half \ud800"))
+    FailureLog().fetch_ended(FetchEnded("wallet", 0.0, error.code, error, is_shared=False))
+    error_log.error("half \ud800", extra={"fields": {"count": 2**70}})
+    first, second = map(json.loads, written(failures).lines())
+    assert (first["cause"], second["message"], second["count"]) == ("half \ud800", "half \ud800", 2**70)
+
+
+async def test_what_cannot_be_formatted_stops_nothing(
+    failures: BatchHandler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistake in a message is told as logging tells it."""
+    alone(error_log, failures)
+    error_log.error("%d", "no number")
+    assert "no number" in capsys.readouterr().err
 
 
 async def test_an_error_does_not_wait(failures: BatchHandler) -> None:
@@ -139,6 +166,7 @@ async def test_an_error_does_not_wait(failures: BatchHandler) -> None:
 
 async def test_a_level_silences_it(handler: BatchHandler) -> None:
     """A level above INFO is obeyed as by any logger."""
+    alone(access_log, handler)
     access_log.setLevel(logging.WARNING)
     log_request("request", FIELDS)
     handler.flush()

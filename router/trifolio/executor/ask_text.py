@@ -13,7 +13,7 @@ which the plain interpreter finds them, so that both tell errors in the same ord
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from trifolio.conditions import ALWAYS
 from trifolio.executor.merge import Json
@@ -137,6 +137,15 @@ def _alike(fetch: Fetch, objects: Objects) -> dict[str, frozenset[str]]:
     return alike
 
 
+class _Read(NamedTuple):
+    """What statements have done with an object before, whatever entry they are for."""
+
+    variables: dict[str, str]
+    """By key, those that hold its value."""
+    checked: set[str]
+    """The keys whose value is not null."""
+
+
 class _Asking:
     """Writes the loops and statements of one function."""
 
@@ -150,10 +159,10 @@ class _Asking:
     ) -> None:
         """The way from the object in `place`, and what is asked at its end by entries, each with its alias's number."""
         if not path:
-            read: dict[str, str] = {}
+            read = _Read({}, set())
             for entry, number in entries:
                 is_certain = not entry.types and not entry.fallbacks
-                self._representation(entry, place, walked, number, read if is_certain else {})
+                self._representation(entry, place, walked, number, read if is_certain else _Read({}, set()))
             return
         text, step = self._text, path[0]
         indent = text.indent
@@ -181,11 +190,8 @@ class _Asking:
     def _read(self, place: str, key: str) -> str:
         return self._objects.read(self._text, place, key)
 
-    def _representation(self, entry: Entry, place: str, path: Path, number: int, read: dict[str, str]) -> None:
-        """Statements that ask for one object at the end of a path, or let it join those that asked for the same.
-
-        `read` has the variables of what was read of the object before, by key.
-        """
+    def _representation(self, entry: Entry, place: str, path: Path, number: int, read: "_Read") -> None:
+        """Statements that ask for one object at the end of a path, or let it join those that asked for the same."""
         text = self._text
         indent = text.indent
         if entry.types:
@@ -204,11 +210,11 @@ class _Asking:
                 self._ask(representation, typename, _identity([typename, str(rank)], values), values, place, number)
             text.line("else:")
             text.indent += 1
-        unchecked = [item for item in last.fields if not item.required and item.key not in read]
         values = self._values(last, place, read)
-        for item in unchecked:
-            if self._objects.nulls(path, item.key, 0)[0]:
-                with text.block(f"if {read[item.key]} is None:"):
+        for item, value in zip(last.fields, values, strict=True):
+            if not item.required and item.key not in read.checked and self._objects.nulls(path, item.key, 0)[0]:
+                read.checked.add(item.key)
+                with text.block(f"if {value} is None:"):
                     text.line("raise UnexpectedError")
         exact = self._alike.get(entry.alias)
         if exact is None:
@@ -220,14 +226,14 @@ class _Asking:
         self._ask(last, typename, identity, values, place, number, is_exact=is_exact)
         text.indent = indent
 
-    def _values(self, representation: Representation, place: str, read: dict[str, str]) -> list[str]:
+    def _values(self, representation: Representation, place: str, read: "_Read") -> list[str]:
         """Statements that read a representation's values, where that was not done; gives their names."""
         text = self._text
         for item in representation.fields:
-            if item.key not in read:
-                read[item.key] = text.name(item.name.strip("_") or "value")
-                text.line(f"{read[item.key]} = {self._read(place, item.key)}")
-        return [read[item.key] for item in representation.fields]
+            if item.key not in read.variables:
+                variable = read.variables[item.key] = text.name(item.name.strip("_") or "value")
+                text.line(f"{variable} = {self._read(place, item.key)}")
+        return [read.variables[item.key] for item in representation.fields]
 
     def _ask(
         self,
@@ -273,6 +279,8 @@ def _identity(exact: Sequence[str], values: Sequence[str]) -> str:
     """The expression by which representations are told apart: what comparing tells apart, and each other value with its
     type."""
     parts = [*exact, *(f"{value}, type({value})" for value in values)]
+    if not parts:
+        return "()"  # a type of which there is one object has nothing in its key
     return parts[0] if len(exact) == 1 and not values else f"({', '.join(parts)},)"
 
 

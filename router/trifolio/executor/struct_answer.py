@@ -59,10 +59,10 @@ class StructAnswer:
                 envelope = decode_with(own.decoder.decode, response.body)
             if envelope.errors:
                 return False
-            self._values_left -= own.absorb(self._root, envelope.data, targets)
+            self._values_left -= own.absorb(self._root, envelope.data, targets, self._values_left)
         except (msgspec.MsgspecError, RecursionError, *UNEXPECTED):
             return False
-        return self._values_left >= 0
+        return True
 
     def fail(self, fetch: Fetch, errors: tuple[AnswerError, ...], targets: Sequence[Sequence[list[Struct]]]) -> bool:
         """Take note that nothing came for the targets of each alias. False as for `absorb`."""

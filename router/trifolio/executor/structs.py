@@ -100,8 +100,9 @@ class StructFetch:
     decoder: "msgspec.json.Decoder[_Envelope]"
     ask: Callable[[Struct], list[Group]]
     """From the root to a group for every alias; raises one of `UNEXPECTED`."""
-    absorb: Callable[[Struct, Any, Sequence[Sequence[list[Struct]]]], int]
-    """From the root, data and targets to how many values are shown again at most; raises one of `UNEXPECTED`."""
+    absorb: Callable[[Struct, Any, Sequence[Sequence[list[Struct]]], int], int]
+    """From the root, data, targets and how many values may be shown again, to how many are at most; raises one of
+    `UNEXPECTED`, where they are more before it makes a copy of any."""
     lacking: tuple[frozenset[str], ...] | None
     """For every alias what its objects lack when nothing comes for them; None where that is not only null at these
     places: where something may not be null, or other requests need it."""
@@ -393,8 +394,8 @@ class _Making:
     # ---- functions ----
 
     def _write_absorb(self, text: Text, fetch: Fetch) -> None:
-        """`absorb_N(root, data, targets)`: set what came on the objects that asked for it."""
-        with text.block(f"def absorb_{fetch.id}(root, data, targets):"):
+        """`absorb_N(root, data, targets, left)`: set what came on the objects that asked for it."""
+        with text.block(f"def absorb_{fetch.id}(root, data, targets, left):"):
             if not fetch.is_entity_fetch:
                 self._write_checks(text, self._root, "data", (fetch.id, ""), 0)
                 for key in self._brought[fetch.id, ""]:
@@ -443,6 +444,8 @@ class _Making:
         with text.block("if len(places) > 1:"):
             text.line("encoded = encode(item)")
             text.line("repeated += (len(places) - 1) * values_at_most(encoded)")
+            with text.block("if repeated > left:"):
+                text.line("raise UnexpectedError")
             if again is not None:
                 with text.block("for place in places[1:]:"):
                     for each in (again, *sets):

@@ -168,10 +168,10 @@ class Exchange:
         """Add the application's fields; the length that it promises, if it does."""
         fields = dict(headers)
         if not _OWN.isdisjoint(fields):
-            if fields.get(b"connection", b"").lower() == b"close":
+            if any(name == b"connection" and value.lower() == b"close" for name, value in headers):
                 self.keeps_alive = False
-            headers = [each for each in headers if each[0] not in _OWN]
-        lines += [b"%b: %b\r\n" % each for each in headers]
+            headers = [(name, value) for name, value in headers if name not in _OWN]
+        lines += [b"%b: %b\r\n" % (name, value) for name, value in headers]
         length = fields.get(b"content-length")
         return None if length is None else int(length)
 

@@ -10,6 +10,7 @@ gets records like any logger's.
 """
 
 import asyncio
+import json
 import logging
 import os
 import re
@@ -59,7 +60,15 @@ class JsonFormatter(logging.Formatter):
             line |= fields
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
+        return _encoded(line)
+
+
+def _encoded(line: Mapping[str, object]) -> str:
+    """A line as JSON, whatever is in it: half a character, a number that is too large, an object of any class."""
+    try:
         return orjson.dumps(line, default=str).decode()
+    except orjson.JSONEncodeError:
+        return json.dumps(line, default=str)
 
 
 _LEVEL_NAMES: Final = {logging.INFO: "info", logging.WARNING: "warning"}
@@ -83,14 +92,22 @@ class BatchHandler(logging.StreamHandler[Any]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Any record, as the formatter has it; an error is written at once: the process may be about to end."""
-        self._add(self.format(record))
+        try:
+            self._add(self.format(record))
+        except Exception:  # noqa: BLE001  # as logging does: what cannot be logged must not stop serving
+            self.handleError(record)
         if record.levelno >= logging.ERROR:
             self._write()
 
     def write_line(self, logger: str, level: str, message: str, fields: Mapping[str, object]) -> None:
         """The line that `JsonFormatter` would make of a logger's record with these fields."""
         line = {"time": self._time(), "level": level, "logger": logger, "message": message, **fields}
-        self._add(orjson.dumps(line, default=str).decode())
+        text = _encoded(line)
+        self.acquire()  # threads may log at the same time
+        try:
+            self._add(text)
+        finally:
+            self.release()
 
     def flush(self) -> None:
         """Write what waits."""
@@ -115,10 +132,13 @@ class BatchHandler(logging.StreamHandler[Any]):
                 self._timer = loop.call_later(BATCH_S, self._write)
 
     def _write(self) -> None:
+        self.acquire()
         try:
             self.flush()
         except Exception:  # noqa: BLE001  # as logging does: a full disk or a closed pipe must not stop serving
             self.handleError(logging.makeLogRecord({"msg": "the log cannot be written"}))
+        finally:
+            self.release()
 
     def _time(self) -> str:
         now = time.time()
