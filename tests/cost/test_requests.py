@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cost.counting import Cost, connect, cost_of
+from tests.server import wire
 from trifolio.executor.prepare import STRUCTS_AFTER
 
 pytestmark = pytest.mark.no_cover
@@ -48,10 +49,7 @@ def response(body: object, status: str = "200 OK") -> bytes:
 def post(body: dict[str, object] | bytes, content_type: str = "application/json") -> bytes:
     """A client's request, whole."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    head = (
-        f"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: {content_type}\r\ncontent-length: {len(content)}\r\n\r\n"
-    )
-    return head.encode() + content
+    return wire.post(content, f"content-type: {content_type}", path="/graphql")
 
 
 def user(number: int) -> dict[str, object]:

@@ -144,19 +144,20 @@ class ConnectionPool:
         now = self._now()
         deadline = now + timeout_s
         connection = self._take_idle(now) or await self._acquire_usable(deadline)
-        is_fresh = connection.is_fresh
-        try:
-            return await connection.exchange(request, deadline)
-        except asyncio.CancelledError:
-            connection.abort()
-            raise
-        except ConnectionStale:
-            if is_fresh or not is_repeatable:
+        while True:
+            is_fresh = connection.is_fresh
+            try:
+                return await connection.exchange(request, deadline)
+            except asyncio.CancelledError:
+                connection.abort()
                 raise
-        finally:
-            self._pass_on(connection)
-        self._close_idle()  # the peer has mostly closed them all
-        return await self._use_new(await self._take_new(deadline), request, deadline)
+            except ConnectionStale:
+                if is_fresh or not is_repeatable:
+                    raise
+            finally:
+                self._pass_on(connection)
+            self._close_idle()  # the peer has mostly closed them all
+            connection = await self._take_new(deadline)  # a fresh one: there is no third time
 
     async def close(self) -> None:
         """End every connection; what is under way fails."""
@@ -164,15 +165,6 @@ class ConnectionPool:
         for connection in tuple(self._connections):
             connection.abort()
         await asyncio.sleep(0)  # the loop ends them in its next round
-
-    async def _use_new(self, connection: Connection, request: bytes, deadline: float) -> HttpResponse:
-        try:
-            return await connection.exchange(request, deadline)
-        except asyncio.CancelledError:
-            connection.abort()
-            raise
-        finally:
-            self._pass_on(connection)
 
     async def _acquire_usable(self, deadline: float) -> Connection:
         """A new connection, or the first that is handed on and was not closed meanwhile."""
