@@ -324,30 +324,35 @@ async def test_a_small_screen_is_enough(browser: Browser, brokerage: Brokerage) 
 async def test_light_and_dark_are_whole(visit: Visit) -> None:
     """The bar, the editors and the panels are of one scheme: the system's, or what was chosen against it."""
     await visit.page.emulate_media(color_scheme="light")
-    assert await _schemes(visit.page) == {"light"}
+    await _is_all(visit.page, "light")
     await visit.page.emulate_media(color_scheme="dark")
-    assert await _schemes(visit.page) == {"dark"}
+    await _is_all(visit.page, "dark")
     for chosen in ("Light", "Dark"):
         await visit.page.get_by_role("button", name="Open settings dialog").click()
         await visit.page.get_by_role("button", name=chosen, exact=True).click()
         await visit.page.keyboard.press("Escape")
         await visit.page.emulate_media(color_scheme="dark" if chosen == "Light" else "light")
-        assert await _schemes(visit.page) == {chosen.lower()}
+        await _is_all(visit.page, chosen.lower())
 
 
-async def _schemes(page: Page) -> set[str]:
-    """What the backgrounds of the page's parts, and the words in its editor, are made for."""
-    script = (
-        "(names) => names.map((name) => { for (let at = document.querySelector(name); at; at = at.parentElement) {"
-        " const found = getComputedStyle(at).backgroundColor.match(/[\\d.]+/g).map(Number);"
-        " if (found.length === 3 || found[3] > 0.5) return found[0] + found[1] + found[2]; } return 765; })"
-    )
+async def _is_all(page: Page, scheme: str) -> None:
+    """Wait until the backgrounds of the page's parts, and the words in its editor, are made for this scheme.
+
+    A page follows when it draws the next time, not before the change of its media returns.
+    """
+    script = """([names, editor, scheme]) => {
+        const background = (name) => {
+            for (let at = document.querySelector(name); at; at = at.parentElement) {
+                const found = getComputedStyle(at).backgroundColor.match(/[\\d.]+/g).map(Number);
+                if (found.length === 3 || found[3] > 0.5) return found[0] + found[1] + found[2];
+            }
+            return 765;
+        };
+        const words = document.querySelector(editor).classList.contains("vs-dark") ? "dark" : "light";
+        return words === scheme && names.every((name) => (background(name) < 300 ? "dark" : "light") === scheme);
+    }"""
     places = ["body", ".explorer-bar", ".outcome", ".graphiql-container", ".graphiql-editors"]
-    backgrounds = await page.evaluate(script, places)
-    editor = await page.locator(EDITOR).get_attribute("class")
-    assert editor is not None
-    found = {"dark" if each < 300 else "light" for each in backgrounds}
-    return found | {"dark" if re.search(r"\bvs-dark\b", editor) else "light"}
+    await page.wait_for_function(script, arg=[places, EDITOR, scheme])
 
 
 async def test_the_keyboard_is_enough(visit: Visit) -> None:

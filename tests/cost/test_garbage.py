@@ -53,16 +53,23 @@ async def test_a_refusal_leaves_no_garbage(name: str) -> None:
     assert await garbage_of(REFUSED[name], {}) == 0
 
 
+TURNS = 3
+"""How often ten requests are measured: what another test has left may fall into one turn, a request's own into each."""
+
+
 async def garbage_of(request: bytes, responses: dict[str, bytes]) -> int:
-    """How many objects ten of the same requests leave, when it has been sent often."""
+    """How many objects ten of the same requests leave at the least, when it has been sent often."""
     client, _ = connect(SUBGRAPHS, responses)
     for _ in range(STRUCTS_AFTER + 10):
         await client.ask(request)
-    gc.collect()
+    found = []
     gc.disable()
     try:
-        for _ in range(10):
-            await client.ask(request)
-        return gc.collect()
+        for _ in range(TURNS):
+            gc.collect()
+            for _ in range(10):
+                await client.ask(request)
+            found.append(gc.collect())
     finally:
         gc.enable()
+    return min(found)
