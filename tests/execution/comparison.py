@@ -23,8 +23,10 @@ from trifolio.errors import ErrorCode, PlanningError
 from trifolio.executor import Answer, PreparedPlan, SubgraphRequest, SubgraphResponse, Transport, execute, prepare
 from trifolio.executor.codegen import selections_below
 from trifolio.executor.encoding import decode_json, encode_json
+from trifolio.executor.in_flight import InFlight
 from trifolio.executor.local import LocalTransport
 from trifolio.executor.struct_answer import StructsRoom
+from trifolio.executor.transport import BeginningTransport, Tell
 from trifolio.limits import Limits
 from trifolio.planner import plan
 from trifolio.query_plan import Plan
@@ -70,6 +72,31 @@ class _AsText:
     async def close(self) -> None:
         """As the transport inside."""
         await self._transport.close()
+
+
+class _Begun(BeginningTransport):
+    """A transport that is not waited for, as one over HTTP that has a connection."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.send, self.close = transport.send, transport.close
+
+    def can_begin(self) -> bool:
+        """Always."""
+        return True
+
+    def begin(self, request: SubgraphRequest, tell: Tell, /) -> InFlight:
+        """Send in a task of its own."""
+        task = asyncio.get_running_loop().create_task(self._transport.send(request))
+        task.add_done_callback(partial(_tell, tell))
+        return task
+
+
+def _tell(tell: Tell, task: "asyncio.Task[SubgraphResponse]") -> None:
+    if not task.cancelled():
+        failure = task.exception()
+        assert failure is None or isinstance(failure, Exception)
+        tell(failure or task.result())
 
 
 class _Unhurried:
@@ -277,6 +304,8 @@ class Comparison:
         used = {**self.transports, **transports}
         if as_text and digest("written", operation.salt) % 2:
             used = {name: _AsText(each) for name, each in used.items()}
+        if as_text and digest("begun", operation.salt) % 3:
+            used = {name: _Begun(each) for name, each in used.items()}
         answer = await execute(
             prepared,
             transports=used,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-WITH_SOCKETS = frozenset({"test_pool.py", "test_transports.py"})
+WITH_SOCKETS = frozenset({"test_begun.py", "test_pool.py", "test_transports.py"})
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

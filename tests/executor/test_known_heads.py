@@ -8,7 +8,7 @@ import pytest
 
 from tests.server.wire import Wire
 from trifolio.executor.connection import Connection, HttpResponse
-from trifolio.message_heads import HEAD_BYTES_MAX, HEADS_MAX, KnownHeads, split
+from trifolio.message_heads import HEAD_BYTES_MAX, HEADS_MAX, Head, KnownHeads
 
 BODY_BYTES_MAX = 50
 
@@ -16,7 +16,7 @@ BODY_BYTES_MAX = 50
 class Forgetful(KnownHeads[HttpResponse]):
     """The twin: whatever comes is parsed."""
 
-    def keep(self, key: bytes, meaning: HttpResponse) -> None:
+    def keep(self, head: Head, meaning: HttpResponse) -> None:
         """Nothing is known afterwards."""
 
 
@@ -72,14 +72,15 @@ async def heard(known: KnownHeads[HttpResponse], responses: list[list[bytes]]) -
             wire = Wire()
             wire.protocol = connection
             connection.connection_made(wire)
-        answer = connection.exchange(b"POST", asyncio.get_running_loop().time() + 60)
+        came: list[HttpResponse | Exception] = []
+        connection.exchange(b"POST", asyncio.get_running_loop().time() + 60, came.append)
         for piece in pieces:
             if not wire.closed:
                 connection.data_received(piece)
-        if not answer.done():
+        if not came:
             wire.close()
-        error = answer.exception()
-        told.append(type(error) if error is not None else meaning_of(answer.result()))
+        [outcome] = came
+        told.append(meaning_of(outcome) if isinstance(outcome, HttpResponse) else type(outcome))
         told.append(connection.is_usable)
     return told
 
@@ -130,6 +131,6 @@ async def test_what_is_known_is_bounded() -> None:
     known = KnownHeads[HttpResponse]()
     texts = [f"HTTP/1.1 200 OK\r\nx: {n}\r\ncontent-length: 2\r\n\r\n{{}}".encode() for n in range(3 * HEADS_MAX)]
     await heard(known, [[text] for text in texts])
-    kept = [text for text in texts if (message := split(text)) is not None and known.find(message.key) is not None]
+    kept = [text for text in texts if (found := known.find(text)) is not None and found[2] is not None]
     assert 0 < len(kept) <= HEADS_MAX
     assert kept[-1] == texts[-1]

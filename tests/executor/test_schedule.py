@@ -2,12 +2,15 @@
 
 import asyncio
 from dataclasses import replace
+from random import Random
+from typing import Any
 
 import pytest
 
 from tests.executor.shop import Canned, leaf, plan
 from trifolio.conditions import Condition
 from trifolio.executor import execute, prepare
+from trifolio.executor.in_flight import HasEnded
 from trifolio.executor.prepare import PreparedFetch, PreparedPlan
 from trifolio.executor.schedule import run
 from trifolio.query_plan import Entry, Fetch, Plan, Selection
@@ -86,6 +89,182 @@ async def test_bug_in_one_fetch_ends_the_others() -> None:
     with pytest.raises(ZeroDivisionError):
         await run(prepared((), ()), perform)
     assert ended == [0]
+
+
+class Begun:
+    """A fetch that a test ends."""
+
+    def __init__(self, has_ended: HasEnded) -> None:
+        self.has_ended = has_ended
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more."""
+        self.is_cancelled = True
+
+
+class Doing:
+    """Does fetches as it is told: those of `to_perform` wait for their gates, the others are begun."""
+
+    def __init__(self, *to_perform: int) -> None:
+        self.to_perform = to_perform
+        self.begun: dict[int, Begun] = {}
+        self.gates: dict[int, asyncio.Event] = {}
+        self.started: list[int] = []
+        self.tasks: dict[int, asyncio.Task[Any] | None] = {}
+        self.ended: list[int] = []
+        self.bug: BaseException | None = None
+
+    def begin(self, item: PreparedFetch, has_ended: HasEnded) -> Begun | None:
+        """Begin a fetch, if that can be done."""
+        number = item.fetch.id
+        if self.bug is not None:
+            raise self.bug
+        if number in self.to_perform:
+            return None
+        self.started.append(number)
+        self.begun[number] = Begun(has_ended)
+        return self.begun[number]
+
+    async def perform(self, item: PreparedFetch) -> None:
+        """Perform one."""
+        number = item.fetch.id
+        self.started.append(number)
+        self.tasks[number] = asyncio.current_task()
+        self.gates[number] = asyncio.Event()
+        try:
+            await self.gates[number].wait()
+        finally:
+            self.ended.append(number)
+
+    def end(self, number: int, bug: BaseException | None = None) -> None:
+        """Let one end."""
+        if number in self.begun:
+            self.begun[number].has_ended(bug)
+        else:
+            self.gates[number].set()
+
+
+async def test_what_is_begun_needs_no_task() -> None:
+    """Each end starts what has waited for it, within that call; the last lets the asking task return."""
+    doing = Doing()
+    before = asyncio.all_tasks()
+    running = asyncio.ensure_future(run(prepared((), (0,), (0,), (1, 2)), doing.perform, doing.begin))
+    await settle()
+    assert doing.started == [0]
+    doing.end(0)
+    assert doing.started == [0, 1, 2]
+    doing.end(2)
+    assert doing.started == [0, 1, 2]
+    doing.end(1)
+    assert doing.started == [0, 1, 2, 3]
+    assert asyncio.all_tasks() - before == {running}
+    assert not running.done()
+    doing.end(3)
+    await running
+
+
+async def test_what_cannot_be_begun_is_performed_by_who_waits() -> None:
+    """By the task that asks, if it waits; what is to be performed beside that has a task of its own."""
+    doing = Doing(1, 2, 4)
+    running = asyncio.ensure_future(run(prepared((), (0,), (0,), (2,), (3,)), doing.perform, doing.begin))
+    await settle()
+    doing.end(0)
+    await settle()
+    assert doing.started[0] == 0
+    assert sorted(doing.started) == [0, 1, 2]
+    assert doing.tasks[1] is running
+    assert doing.tasks[2] is not running
+    doing.end(2)
+    await settle()
+    doing.end(1)
+    await settle()
+    assert doing.started[-1] == 3
+    doing.end(3)
+    await settle()
+    assert doing.tasks[4] is running
+    doing.end(4)
+    await running
+
+
+@pytest.mark.parametrize("waits_for", ["what is begun", "what is performed", "both"])
+async def test_cancelling_ends_what_was_begun(waits_for: str) -> None:
+    """A client that goes away takes along what was begun, and what is performed."""
+    doing = Doing(*{"what is begun": (), "what is performed": (0, 1), "both": (1,)}[waits_for])
+    running = asyncio.ensure_future(run(prepared((), ()), doing.perform, doing.begin))
+    await settle()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert all(each.is_cancelled for each in doing.begun.values())
+    assert sorted([*doing.begun, *doing.ended]) == [0, 1]
+
+
+@pytest.mark.parametrize("where", ["in an answer", "in beginning the next", "beside", "in the first"])
+async def test_a_bug_ends_what_was_begun(where: str) -> None:
+    """Wherever an exception is met, it reaches the caller, and nothing is left under way."""
+    doing = Doing(*{"beside": (1,), "in an answer": (2,)}.get(where, ()))
+    bug = ZeroDivisionError()
+    if where == "in the first":
+        doing.bug = bug
+    asking = asyncio.ensure_future(run(prepared((), (), (0,)), doing.perform, doing.begin))
+    await settle()
+    if where == "in an answer":
+        doing.end(0)
+        await settle()
+        doing.end(1, bug)
+    elif where == "in beginning the next":
+        doing.bug = bug
+        doing.end(0)
+    elif where == "beside":
+        doing.end(0, bug)
+    with pytest.raises(ZeroDivisionError):
+        await asking
+    assert asking.cancelling() == 0
+    left = {number for number in doing.begun if not doing.begun[number].is_cancelled}
+    assert left <= {0, 1}
+    assert set(doing.ended) == set(doing.tasks)
+
+
+@pytest.mark.parametrize("seed", range(200))
+async def test_random_plans_are_done_once_and_in_order(seed: int) -> None:
+    """Some fetches begun, some performed, ended in any order, now and then cancelled: each once, behind its inputs."""
+    random = Random(seed)
+    size = random.randint(1, 9)
+    depends_on = [tuple(sorted(random.sample(range(n), random.randint(0, min(n, 2))))) for n in range(size)]
+    doing = Doing(*random.sample(range(size), random.randint(0, size)))
+    running = asyncio.ensure_future(run(prepared(*depends_on), doing.perform, doing.begin))
+    over: set[int] = set()
+    gives_up_at = random.randrange(3 * size)
+    for turn in range(size):
+        await settle()
+        assert set(doing.started) == {n for n in range(size) if over.issuperset(depends_on[n])}, f"seed {seed}"
+        if turn == gives_up_at:
+            running.cancel()
+            break
+        for _ in range(random.randint(1, 2)):
+            waiting = sorted(set(doing.started) - over)
+            if waiting:
+                chosen = random.choice(waiting)
+                over.add(chosen)
+                doing.end(chosen)
+        if len(over) == size:
+            break
+    if running.cancelling():
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        in_flight = {n for n in doing.begun if n not in over}
+        assert {n for n in doing.begun if doing.begun[n].is_cancelled} == in_flight, f"seed {seed}"
+    else:
+        while len(over) < size:
+            await settle()
+            for number in sorted(set(doing.started) - over):
+                over.add(number)
+                doing.end(number)
+        await running
+        assert sorted(doing.started) == list(range(size)), f"seed {seed}"
+    assert sorted(doing.ended) == sorted(doing.tasks), f"seed {seed}"
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_condition_keeps_a_fetch_from_being_sent() -> None:

@@ -4,6 +4,8 @@ import asyncio
 import gc
 import random
 import weakref
+from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
@@ -23,7 +25,8 @@ from tests.server.wire import (
 )
 from trifolio.errors import ErrorCode
 from trifolio.limits import Limits
-from trifolio.server.http import Receive, Scope, Send
+from trifolio.server.exchange import Exchange, exchange_of
+from trifolio.server.http import Message, Receive, Scope, Send
 
 
 @pytest.fixture
@@ -491,6 +494,99 @@ async def test_a_response_is_delimited(name: str) -> None:
     received, wire = await running(answering(*messages)).exchange(sent)
     assert received == expected
     assert wire.is_over is ends
+
+
+FIELDS: list[tuple[tuple[bytes, bytes], ...]] = [
+    (),
+    ((b"content-type", b"application/json"), (b"cache-control", b"no-store")),
+    ((b"a", b"b"), (b"a", b"c")),
+    ((b"connection", b"close"),),
+    ((b"transfer-encoding", b"chunked"), (b"a", b"b")),
+    ((b"content-length", b"5"),),
+    ((b"a", b"b\r\nset-cookie: c"),),
+    ((b"a\n", b"b"),),
+]
+
+
+@pytest.mark.parametrize("fields", FIELDS, ids=range(len(FIELDS)))
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_a_response_in_one_call_is_the_same(
+    fields: tuple[tuple[bytes, bytes], ...], method: str, version: str
+) -> None:
+    """`respond` sends what two calls of `send` do, and keeps or ends the connection as they do."""
+
+    async def in_two(scope: Scope, receive: Receive, send: Send) -> None:
+        length = [] if status in (204, 304) else [(b"content-length", b"5")]
+        await send(start(status, *fields, (b"x-request-id", b"id"), *length))
+        await send(piece(b"" if status in (204, 304) else b"hello"))
+
+    async def in_one(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(send)
+        assert exchange is not None
+        if not exchange.respond(status, fields, b"id", b"" if status in (204, 304) else b"hello"):
+            await in_two(scope, receive, send)
+
+    for status, is_kept, is_draining in product((200, 204, 304, 404, 599), (False, True), (False, True)):
+        sent = head(*["connection: keep-alive"] * is_kept, "host: x", start=f"{method} /a HTTP/{version}")
+        told = []
+        for application in (in_two, in_one):
+            server = running(application)
+            server.app.draining = is_draining
+            received, wire = await server.exchange(sent)
+            told.append((received, wire.is_over))
+        assert told[0] == told[1], (status, is_kept, is_draining)
+
+
+def test_what_stands_between_is_no_exchange() -> None:
+    """An application that is handed other functions than an exchange's own has to use them."""
+    exchange = Exchange({"type": "http"}, keeps_alive=True)
+
+    async def send(message: Message) -> None:
+        await exchange.send(message)
+
+    assert exchange_of(exchange.send) is exchange_of(exchange.receive) is exchange
+    assert exchange_of(send) is None
+    assert exchange_of(partial(exchange.send)) is None
+
+
+async def test_a_response_in_one_call_is_the_only_one() -> None:
+    """Nothing can be sent behind it, nor it behind something."""
+
+    async def twice(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(send)
+        assert exchange is not None
+        assert exchange.respond(200, (), b"id", b"hello")
+        assert not exchange.respond(200, (), b"id", b"again")
+        with pytest.raises(RuntimeError):
+            await send(start())
+
+    received, wire = await running(twice).exchange(get("/a"))
+    assert statuses(received) == [200]
+    assert received.endswith(b"hello")
+    assert not wire.is_over
+
+
+async def test_who_is_called_when_a_client_goes_is_called_once_and_in_time() -> None:
+    """`on_gone` is called when the client goes before the response is whole, and not afterwards."""
+    gone: list[str] = []
+
+    async def wait(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(receive)
+        assert exchange is not None
+        exchange.on_gone = partial(gone.append, scope["path"])
+        if scope["path"] == "/waits":
+            await receive()
+            await receive()
+        else:
+            exchange.on_gone = None
+            exchange.respond(200, (), b"id", b"hello")
+
+    for path in ("/waits", "/answers"):
+        _, wire = await running(wait).exchange(get(path))
+        wire.close()
+        await settle()
+        assert gone == ["/waits"]
 
 
 BROKEN = {

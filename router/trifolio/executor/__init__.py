@@ -1,6 +1,7 @@
 """From a plan to an answer: fetches run as a graph, their results merge into one tree, the answer is read off it."""
 
 from collections.abc import Mapping
+from contextvars import copy_context
 from dataclasses import fields
 from functools import partial
 from types import MappingProxyType
@@ -85,7 +86,10 @@ async def execute(
         execution = _traced(execution, trace)
     if as_text:
         execution.structs = prepared.structs.begin(coerced, limits.answer_values_max)
-    await run(prepared, execution.perform)
+    begin = None
+    if execution.structs is not None and around is None and trace is None:
+        execution.within, begin = copy_context().run, execution.begin
+    await run(prepared, execution.perform, begin)
     if execution.structs is not None:
         text = execution.structs.encode()
         if text is not None:

@@ -6,9 +6,10 @@ at the objects that waited for it, and the rest of the answer stands.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
+
+from msgspec import Struct
 
 from trifolio.errors import AnswerError, ClientText, ErrorCode, PathKey
 from trifolio.executor.ask_text import Group
@@ -21,22 +22,18 @@ from trifolio.executor.tree import Absence, Brings, LocatedError, MergedTree, Tr
 from trifolio.query_plan import Entry, Path
 
 
-@dataclass(slots=True)
-class Ask:
-    """One request that is ready to go, and who waits for its parts.
-
-    Not to be changed; freezing it would cost a call per field and fetch.
-    """
+class Ask(Struct, frozen=True):
+    """One request that is ready to go, and who waits for its parts."""
 
     prepared: PreparedFetch
     operation: str
     variables: Json
-    batches: tuple[tuple[int, Batch], ...]
-    """Every batch with its entry's index in the fetch."""
     representations: int
     """How many entities are asked for; 0 for a root fetch."""
-    in_structs: bool = False
-    """Whether its targets are structs and not objects of the tree."""
+    batches: tuple[tuple[int, Batch], ...] = ()
+    """Every batch with its entry's index in the fetch."""
+    structs: list[list[list[Any]]] | None = None
+    """In place of batches: for each alias, the structs that wait for each of its representations."""
 
 
 # ---- before the request ----
@@ -54,7 +51,7 @@ def ask(
     if not prepared.is_entity_fetch:
         batches = [(index, _root_batch(tree, entry)) for index, entry in enumerate(fetch.entries)]
         batches = [(index, batch) for index, batch in batches if batch.targets[0]]
-        return Ask(prepared, fetch.operation, sent, tuple(batches), 0) if batches else None
+        return Ask(prepared, fetch.operation, sent, 0, tuple(batches)) if batches else None
     by_alias: dict[str, _Batches] = {}
     for index, entry in enumerate(fetch.entries):
         batches_of_alias = by_alias.setdefault(entry.alias, _Batches(index, entry))
@@ -70,23 +67,39 @@ def ask(
     for _, batch in batches:
         sent[batch.variable] = batch.representations
         sent.update(batch.context)
-    return Ask(prepared, operation, sent, tuple(batches), representations)
+    return Ask(prepared, operation, sent, representations, tuple(batches))
 
 
-def ask_generated(
-    prepared: PreparedFetch, groups: Sequence[Group], variables: Mapping[str, object], *, in_structs: bool = False
-) -> Ask | None:
-    """The same from what generated code found in the tree, or in structs."""
-    fetch = prepared.fetch
-    sent: Json = {name: variables[name] for name in fetch.variables if name in variables} if fetch.variables else {}
+def ask_generated(prepared: PreparedFetch, groups: Sequence[Group], variables: Mapping[str, object]) -> Ask | None:
+    """The same from what generated code found in the tree."""
+    sent = _forwarded(prepared, variables)
     if not prepared.is_entity_fetch:
-        return Ask(prepared, fetch.operation, sent, (), 0, in_structs)
+        return Ask(prepared, prepared.fetch.operation, sent, 0)
     batches, asked = [], 0
     for (index, entry), (representations, targets) in zip(prepared.aliases, groups, strict=True):
         asked += len(representations)
         sent[entry.variable] = representations
         batches.append((index, Batch(entry, entry.alias, entry.variable, representations, targets)))
-    return Ask(prepared, fetch.operation, sent, tuple(batches), asked, in_structs) if asked else None
+    return Ask(prepared, prepared.fetch.operation, sent, asked, tuple(batches)) if asked else None
+
+
+def ask_structs(prepared: PreparedFetch, groups: Sequence[Group], variables: Mapping[str, object]) -> Ask | None:
+    """The same from what generated code found in structs."""
+    sent = _forwarded(prepared, variables)
+    if not prepared.is_entity_fetch:
+        return Ask(prepared, prepared.fetch.operation, sent, 0, (), [])
+    targets, asked = [], 0
+    for (_, entry), (representations, waiting) in zip(prepared.aliases, groups, strict=True):
+        asked += len(representations)
+        sent[entry.variable] = representations
+        targets.append(waiting)
+    return Ask(prepared, prepared.fetch.operation, sent, asked, (), targets) if asked else None
+
+
+def _forwarded(prepared: PreparedFetch, variables: Mapping[str, object]) -> Json:
+    """The client's variables that a fetch uses."""
+    wanted = prepared.fetch.variables
+    return {name: variables[name] for name in wanted if name in variables} if wanted else {}
 
 
 def _root_batch(tree: MergedTree, entry: Entry) -> Batch:

@@ -1,14 +1,15 @@
 """One HTTP/1.1 connection to a subgraph: the bytes of a request out, one whole response in.
 
 How it works. The event loop feeds what arrives to httptools (llhttp, the parser of Node), whose callbacks collect one
-response and resolve the future that `exchange` returned: no stream, no task and no copy per request. A connection
-carries one request at a time. What costs is done once per connection or not at all: one timer watches whichever request
-is under way, header fields are decoded when somebody reads them, and a response whose head is known is not parsed
-(`message_heads.py`).
+response; when it is whole, whoever asked is called with it: no stream, no future, no task and no copy per request. A
+connection carries one request at a time. What costs is done once per connection or not at all: one timer watches
+whichever request is under way, header fields are decoded when somebody reads them, and a response whose head is known
+is not parsed (`message_heads.py`).
 
 Why it is right. A response belongs to the request before it only if nothing else is in flight. So a connection is used
 again only after a response that was read to its end, leaves the connection open (RFC 9112, section 9.3) and has nothing
-behind it. Whatever ends otherwise (late, too large, broken, given up by its caller) ends the connection: what is still
+behind it. Who asked is called when nothing of the response is left to read, so that the next request may go out within
+that call. Whatever ends otherwise (late, too large, broken, given up by its caller) ends the connection: what is still
 to come on it would be taken for the next request's answer. That is also the limit: surplus that arrives only after the
 next request went out cannot be told from its answer.
 
@@ -18,12 +19,13 @@ head, trailers, chunk extensions, interim responses).
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Final, cast
 
 import httptools
+from msgspec import Struct
+from msgspec.structs import replace
 
-from trifolio.message_heads import KnownHeads, Message, split
+from trifolio.message_heads import Head, KnownHeads
 
 
 class ConnectionBroken(Exception):
@@ -81,9 +83,8 @@ class HeaderFields(Mapping[str, str]):
         return self._decoded
 
 
-@dataclass(slots=True)
-class HttpResponse:
-    """A whole response; the body as it was sent. Not to be changed; freezing it would cost a call per field."""
+class HttpResponse(Struct, frozen=True):
+    """A whole response; the body as it was sent."""
 
     status: int
     headers: HeaderFields
@@ -105,6 +106,10 @@ _READ: Final = frozenset({_LENGTH, _CODING, _TYPE, _TRANSFER})
 """The fields that the router itself reads of every response."""
 
 
+Ended = Callable[[HttpResponse | Exception], None]
+"""Is told what a request came to: its response, or why there is none."""
+
+
 class Connection(asyncio.Protocol):
     """The client's end of one connection. `on_lost` is called once when it is gone."""
 
@@ -123,7 +128,10 @@ class Connection(asyncio.Protocol):
         self._body_bytes_max = body_bytes_max
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
-        self._pending: asyncio.Future[HttpResponse] | None = None
+        self._ended: Ended | None = None
+        """Who waits for the request that is under way."""
+        self._came: HttpResponse | Exception | None = None
+        """What it came to, until who waits is told."""
         self._bytes_beside_body = 0
         self._has_advanced = False
         self._body: bytes | bytearray = b""
@@ -144,28 +152,31 @@ class Connection(asyncio.Protocol):
         """Whether another request may be sent."""
         return self._keeps_alive and self._transport is not None and not self._transport.is_closing()
 
-    def exchange(self, request: bytes, deadline: float) -> "asyncio.Future[HttpResponse]":
-        """Send a whole request; the future has its response by the loop's time `deadline`. Whoever does not wait for it
-        to the end aborts the connection.
+    def exchange(self, request: bytes, deadline: float, ended: Ended) -> None:
+        """Send a whole request; `ended` is called once, never within this call, by the loop's time `deadline`.
 
-        The future raises:
+        It gets the response, or one of these:
             TimeoutError: the response was not whole in time.
             ConnectionStale: the connection ended before anything came back.
             ResponseBroken: what came back is no HTTP, or ended within its body.
             ConnectionBroken: it ended before a body began.
             ResponseTooLarge: the head or the body is larger than allowed.
         """
-        assert self._transport is not None, "the connection is usable"
-        pending: asyncio.Future[HttpResponse] = self._loop.create_future()
-        self._pending = pending
+        transport = self._transport
+        assert transport is not None, "the connection is usable"
+        self._ended = ended
         self.is_fresh = self._has_received = False
         self._bytes_beside_body = self._status = 0
         self._ends_with_connection = False
-        self._transport.write(request)
+        transport.write(request)
         self._deadline = deadline
         if self._timer is None or self._timer_at > deadline:
             self._watch()
-        return pending
+
+    def give_up(self) -> None:
+        """Nobody waits for the request under way any more; the connection ends."""
+        self._ended = None
+        self.abort()
 
     def abort(self) -> None:
         """End the connection at once; what waits for it is told."""
@@ -183,33 +194,30 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what arrived; what nobody asked for ends the connection."""
-        pending = self._pending
-        if pending is None or pending.done():
+        ended = self._ended
+        if ended is None:
             self.abort()
-        elif self._has_received:
+            return
+        if self._has_received:
             self._parse(data)
-        else:
-            self._has_received = True
-            message = split(data)
-            known = None if message is None else self._known.find(message.key)
-            if message is None:
-                self._parse(data)
-            elif known is None or len(data) - message.body_at > self._body_bytes_max:
-                self._parse(data)
-                self._learn(message, pending)
-            else:
-                self._pending = None
-                self._keeps_alive = self._is_sent
-                pending.set_result(
-                    HttpResponse(
-                        known.status,
-                        known.headers.with_length(message.digits),
-                        data[message.body_at :],
-                        known.content_type,
-                        known.content_coding,
-                        (),
-                    )
-                )
+            self._tell()
+            return
+        self._has_received = True
+        found = self._known.find(data)
+        if found is None:
+            self._parse(data)
+            self._tell()
+            return
+        head, body_at, known = found
+        if known is None or len(data) - body_at > self._body_bytes_max:
+            self._parse(data)
+            self._learn(head, len(data) - body_at)
+            self._tell()
+            return
+        self._ended = None
+        self._keeps_alive = self._is_sent
+        headers = known.headers.with_length(head.digits(data, body_at))
+        ended(HttpResponse(known.status, headers, data[body_at:], known.content_type, known.content_coding, ()))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone. A response without a length ends with it (RFC 9112, section 6.3)."""
@@ -219,25 +227,24 @@ class Connection(asyncio.Protocol):
             self._timer = None
         # The parser holds this object: what is left of both would wait for a collection of garbage, with the body.
         del self._parser
-        pending, self._pending = self._pending, None
-        if pending is not None and not pending.done():
+        if self._ended is not None and self._came is None:
             if exc is None and self._ends_with_connection and not self._is_aborted:
-                self._pending = pending
                 self._complete(keeps_alive=False)
             else:
                 kind = ConnectionBroken if self._has_received else ConnectionStale
                 if self._status >= 200 and not self._is_aborted:
                     kind = ResponseBroken
-                pending.set_exception(kind(f"the connection ended before the response did: {exc!r}"))
+                self._came = kind(f"the connection ended before the response did: {exc!r}")
         self._body = b""
         self._on_lost(self)
+        self._tell()
 
     # ---- what the parser calls ----
 
     def on_message_begin(self) -> None:
         """A response begins; a second one, that nobody asked for, ends the connection."""
         self._begin()
-        if self._pending is None or self._pending.done():
+        if self._ended is None or self._came is not None:
             self.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -294,14 +301,23 @@ class Connection(asyncio.Protocol):
         if self._bytes_beside_body > self._head_bytes_max:
             self._fail(ResponseTooLarge(f"more than {self._head_bytes_max} bytes beside the body"))
 
-    def _learn(self, message: Message, pending: "asyncio.Future[HttpResponse]") -> None:
-        """Keep what the head of a response says that the parser has found whole, after which the next may come."""
-        if not self._keeps_alive or not pending.done() or pending.cancelled() or pending.exception() is not None:
+    def _learn(self, head: Head, length: int) -> None:
+        """Keep what a head says that names this length, if the parser has found a whole response of it, after which the
+        next may come."""
+        response = self._came
+        if not self._keeps_alive or not isinstance(response, HttpResponse):
             return
-        response = pending.result()
-        is_as_long = len(response.content) == int(message.digits) and _TRANSFER not in self._read
+        is_as_long = len(response.content) == length and _TRANSFER not in self._read
         if is_as_long and not response.set_cookies:
-            self._known.keep(message.key, replace(response, content=b""))
+            self._known.keep(head, replace(response, content=b""))
+
+    def _tell(self) -> None:
+        """Tell who waits, if it has come to something."""
+        came, ended = self._came, self._ended
+        if came is not None:
+            self._came = self._ended = None
+            if ended is not None:
+                ended(came)
 
     @property
     def _is_sent(self) -> bool:
@@ -318,9 +334,8 @@ class Connection(asyncio.Protocol):
 
     def _complete(self, *, keeps_alive: bool) -> None:
         self._keeps_alive = keeps_alive and self._is_sent
-        pending, self._pending = self._pending, None
-        if pending is not None and not pending.done():
-            pending.set_result(self._response())
+        if self._ended is not None and self._came is None:
+            self._came = self._response()
         self._body = b""  # a connection that is kept keeps no body
 
     def _response(self) -> HttpResponse:
@@ -344,16 +359,16 @@ class Connection(asyncio.Protocol):
     def _on_time(self) -> None:
         """The time of a request that was under way has come; of another's, which is under way now, perhaps not."""
         self._timer = None
-        if self._pending is None:
+        if self._ended is None:
             return
         if self._deadline > self._timer_at:
             self._watch()
         else:
             self._fail(TimeoutError("no whole response in time"))
+            self._tell()
 
     def _fail(self, error: Exception) -> None:
-        pending, self._pending = self._pending, None
-        if pending is not None and not pending.done():
-            pending.set_exception(error)
+        if self._ended is not None and self._came is None:
+            self._came = error
         self._body = b""
         self.abort()

@@ -3,16 +3,17 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from trifolio.errors import AnswerError, ErrorCode, InternalText, SubgraphError
 from trifolio.executor.ask_text import UNEXPECTED
-from trifolio.executor.asking import Ask, absorb, ask, ask_generated, fail, skip, whole_failure
+from trifolio.executor.asking import Ask, absorb, ask, ask_generated, ask_structs, fail, skip, whole_failure
 from trifolio.executor.codegen import Program
 from trifolio.executor.encoding import decode_json
+from trifolio.executor.in_flight import HasEnded, InFlight
 from trifolio.executor.prepare import PreparedFetch
 from trifolio.executor.struct_answer import StructAnswer
-from trifolio.executor.transport import SubgraphRequest, SubgraphResponse, Transport
+from trifolio.executor.transport import BeginningTransport, SubgraphRequest, SubgraphResponse, Transport
 from trifolio.executor.tree import MergedTree
 from trifolio.limits import Limits
 from trifolio.observer import FetchEnded, Observer
@@ -47,6 +48,8 @@ class Execution:
     """The answer as structs, as long as nothing is out of the ordinary: until then the tree stays empty."""
     brought: tuple[tuple[PreparedFetch, SubgraphResponse | tuple[AnswerError, ...] | None], ...] = ()
     """What came of the fetches that the structs have absorbed, in this order; None where nothing was asked."""
+    within: Callable[..., None] | None = None
+    """Calls something in the context of the task that asks; without it every fetch is performed."""
 
     async def perform(self, prepared: PreparedFetch) -> None:
         """Send one fetch and merge its answer; whatever a subgraph or its transport does ends in the tree."""
@@ -71,13 +74,49 @@ class Execution:
         try:
             response = await self._send(asked)
             is_shared = response.is_shared
-            if not self._absorbed_in_structs(asked, response):
-                self._absorb(asked, _payload(response, fetch.subgraph))
+            self._take_over(asked, response)
         except SubgraphError as error:  # kept in no variable: its traceback keeps this frame, and so the whole answer
             self._fail(asked, error.errors())
             self._tell(fetch.subgraph, started, error, is_shared=is_shared)
         else:
             self._tell(fetch.subgraph, started, None, is_shared=is_shared)
+
+    def begin(self, prepared: PreparedFetch, has_ended: HasEnded) -> InFlight | None:
+        """Send one fetch without a wait, and merge its answer when that comes, in the context of now.
+
+        None where it is to be performed instead, which does the same: so where anything is out of the ordinary. Nothing
+        has been changed then.
+        """
+        transport = self.transports.get(prepared.fetch.subgraph)
+        if self.within is None or not isinstance(transport, BeginningTransport) or not transport.can_begin():
+            return None
+        asked = self._ask_by_structs(prepared)
+        if asked is None or asked.representations > self.limits.representations_max:
+            return None
+        told = partial(self.within, self._told, asked, time.perf_counter(), has_ended)
+        try:
+            return transport.begin(self._request(asked), told)
+        except Exception:  # noqa: BLE001  # it is raised again, and told of, where it is performed
+            return None
+
+    def _told(self, asked: Ask, started: float, has_ended: HasEnded, came: SubgraphResponse | Exception) -> None:
+        """Merge what came of a fetch that was begun."""
+        subgraph = asked.prepared.fetch.subgraph
+        try:
+            if isinstance(came, SubgraphResponse):
+                self._take_over(asked, came)
+                self._tell(subgraph, started, None, is_shared=came.is_shared)
+            else:
+                failure = came if isinstance(came, SubgraphError) else _bug(subgraph, came)
+                self._fail(asked, failure.errors())
+                self._tell(subgraph, started, failure, is_shared=False)
+        except SubgraphError as error:
+            self._fail(asked, error.errors())
+            self._tell(subgraph, started, error, is_shared=False)
+        except BaseException as bug:  # noqa: BLE001  # raised where somebody waits
+            has_ended(bug)
+            return
+        has_ended(None)
 
     def _tell(self, subgraph: str, started: float, failure: SubgraphError | None, *, is_shared: bool) -> None:
         if self.observer is not None:
@@ -100,7 +139,7 @@ class Execution:
         if self.structs is not None:
             groups = self.structs.ask(prepared.fetch)
             if groups is not None:
-                return ask_generated(prepared, groups, self.variables, in_structs=True)
+                return ask_structs(prepared, groups, self.variables)
             self.leave_structs()
         find = self.program.asks.get(prepared.fetch.id) if self.program else None
         if find is not None:
@@ -110,16 +149,22 @@ class Execution:
                 self.tree.fallbacks += 1
         return ask(self.tree, prepared, self.variables, self.coerced)
 
-    def _absorbed_in_structs(self, asked: Ask, response: SubgraphResponse) -> bool:
-        if self.structs is None or not self.structs.absorb(asked.prepared.fetch, response, _targets(asked)):
-            return False
-        self.brought += ((asked.prepared, response),)
-        return True
+    def _ask_by_structs(self, prepared: PreparedFetch) -> Ask | None:
+        """Of structs, where nothing is out of the ordinary; None where something is, or nothing is to be asked."""
+        if self.structs is None or (prepared.is_conditional and not prepared.fetch.condition.holds(self.coerced)):
+            return None
+        groups = self.structs.ask(prepared.fetch)
+        return None if groups is None else ask_structs(prepared, groups, self.variables)
 
-    def _absorb(self, asked: Ask, payload: object) -> None:
-        """Take over what is not for structs; that nothing came may be."""
+    def _take_over(self, asked: Ask, response: SubgraphResponse) -> None:
+        """Merge what came; raises SubgraphError where that is no answer."""
+        fetch = asked.prepared.fetch
+        if self.structs is not None and self.structs.absorb(fetch, response, asked.structs or ()):
+            self.brought += ((asked.prepared, response),)
+            return
+        payload = _payload(response, fetch.subgraph)
         errors_max = self.limits.answer_errors_max
-        if self.structs is not None:
+        if self.structs is not None:  # that nothing came may be taken note of there
             failure = whole_failure(asked.prepared, payload, errors_max=errors_max)
             if failure is not None:
                 self._fail(asked, failure)
@@ -128,7 +173,7 @@ class Execution:
 
     def _fail(self, asked: Ask, errors: tuple[AnswerError, ...]) -> None:
         """Take note that nothing came."""
-        if self.structs is not None and self.structs.fail(asked.prepared.fetch, errors, _targets(asked)):
+        if self.structs is not None and self.structs.fail(asked.prepared.fetch, errors, asked.structs or ()):
             self.brought += ((asked.prepared, errors),)
         else:
             fail(self.tree, self._in_tree(asked), errors)
@@ -136,7 +181,7 @@ class Execution:
     def _in_tree(self, asked: Ask) -> Ask:
         """The same request on behalf of objects of the tree, in which everything is from here on."""
         self.leave_structs()
-        if not asked.in_structs:
+        if asked.structs is None:
             return asked
         again = self._ask(asked.prepared)
         assert again is not None  # what was asked before follows from what was absorbed
@@ -170,14 +215,7 @@ class Execution:
             raise SubgraphError(
                 ErrorCode.SUBGRAPH_UNREACHABLE, fetch.subgraph, internal=InternalText("No transport is configured.")
             )
-        request = SubgraphRequest(
-            subgraph=fetch.subgraph,
-            kind=fetch.kind,
-            operation=asked.operation,
-            variables=asked.variables,
-            headers=self.headers,
-            context=self.context,
-        )
+        request = self._request(asked)
         try:
             if self.around is not None:
                 return await self.around(request, transport.send)
@@ -185,14 +223,11 @@ class Execution:
         except SubgraphError:
             raise
         except Exception as error:
-            raise SubgraphError(
-                ErrorCode.INTERNAL_SERVER_ERROR, fetch.subgraph, internal=InternalText(repr(error))
-            ) from error
+            raise _bug(fetch.subgraph, error) from error
 
-
-def _targets(asked: Ask) -> Any:
-    """Of a request in structs, the structs that wait for each alias."""
-    return [batch.targets for _, batch in asked.batches]
+    def _request(self, asked: Ask) -> SubgraphRequest:
+        fetch = asked.prepared.fetch
+        return SubgraphRequest(fetch.subgraph, fetch.kind, asked.operation, asked.variables, self.headers, self.context)
 
 
 def _payload(response: SubgraphResponse, subgraph: str) -> object:
@@ -204,6 +239,10 @@ def _payload(response: SubgraphResponse, subgraph: str) -> object:
         raise SubgraphError(
             ErrorCode.SUBGRAPH_RESPONSE_MALFORMED, subgraph, internal=InternalText(str(error))
         ) from error
+
+
+def _bug(subgraph: str, error: Exception) -> SubgraphError:
+    return SubgraphError(ErrorCode.INTERNAL_SERVER_ERROR, subgraph, internal=InternalText(repr(error)))
 
 
 def _error(code: ErrorCode, subgraph: str) -> AnswerError:

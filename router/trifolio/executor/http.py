@@ -41,8 +41,11 @@ class HttpSubgraph:
 
     def forwarded(self, request: SubgraphRequest) -> dict[str, str]:
         """Those of the client's headers that may go on."""
-        headers = request.headers
-        return {name: headers[name] for name in self._forward_headers if name in headers}
+        headers, found = request.headers, {}
+        for name in self._forward_headers:
+            if name in headers:
+                found[name] = headers[name]
+        return found
 
     def answer(
         self,
@@ -63,7 +66,7 @@ class HttpSubgraph:
             if media_type and not is_json and not content.lstrip().startswith(b"{"):
                 internal = f"HTTP {status} with content type {media_type}"
                 raise self.failure(ErrorCode.SUBGRAPH_RESPONSE_MALFORMED, request, internal)
-            return SubgraphResponse(body=content, headers=headers, status=status)
+            return SubgraphResponse(content, None, headers, status)
         payload = _graphql_payload(content) if is_json else None
         if payload is not None:
             return SubgraphResponse(payload=payload, headers=headers, status=status)

@@ -16,24 +16,26 @@ import functools
 import re
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
-from trifolio.errors import ErrorCode
+from trifolio.errors import ErrorCode, SubgraphError
 from trifolio.executor.connection import (
     Connection,
     ConnectionBroken,
     ConnectionStale,
+    Ended,
     HttpResponse,
     ResponseBroken,
     ResponseTooLarge,
 )
 from trifolio.executor.content_coding import CODINGS, UnknownCoding, decoded
 from trifolio.executor.http import JSON_HEADERS, HttpSubgraph, request_body
-from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
+from trifolio.executor.in_flight import InFlight
+from trifolio.executor.transport import BeginningTransport, SubgraphRequest, SubgraphResponse, Tell
 from trifolio.header_fields import CONNECTION_FIELDS, is_field_name
 from trifolio.limits import Limits
 from trifolio.message_heads import KnownHeads
@@ -135,7 +137,7 @@ class ConnectionPool:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def exchange(self, request: bytes, timeout_s: float, *, is_repeatable: bool) -> HttpResponse:
-        """The response to a whole request, if it comes in time; raises what the future of `Connection.exchange` does.
+        """The response to a whole request, if it comes in time; raises what `Connection.exchange` tells of.
 
         `is_repeatable`: the request may be sent again where a kept connection turns out to have been closed.
         """
@@ -144,20 +146,50 @@ class ConnectionPool:
         now = self._now()
         deadline = now + timeout_s
         connection = self._take_idle(now) or await self._acquire_usable(deadline)
-        while True:
-            is_fresh = connection.is_fresh
-            try:
-                return await connection.exchange(request, deadline)
-            except asyncio.CancelledError:
-                connection.abort()
+        is_fresh = connection.is_fresh
+        try:
+            return await self._exchange_on(connection, request, deadline)
+        except ConnectionStale:
+            if is_fresh or not is_repeatable:
                 raise
-            except ConnectionStale:
-                if is_fresh or not is_repeatable:
-                    raise
-            finally:
-                self._pass_on(connection)
-            self._close_idle()  # the peer has mostly closed them all
-            connection = await self._take_new(deadline)  # a fresh one: there is no third time
+        return await self.exchange_again(request, deadline)
+
+    async def exchange_again(self, request: bytes, deadline: float) -> HttpResponse:
+        """The response to a request that was sent on a connection that turned out to have been closed.
+
+        It goes out on a new one, by the loop's time `deadline`, so that there is no third time.
+        """
+        self._close_idle()  # the peer has mostly closed them all
+        return await self._exchange_on(await self._take_new(deadline), request, deadline)
+
+    async def _exchange_on(self, connection: Connection, request: bytes, deadline: float) -> HttpResponse:
+        try:
+            return await self._response(connection, request, deadline)
+        except asyncio.CancelledError:
+            connection.give_up()
+            raise
+        finally:
+            self.pass_on(connection)
+
+    def _response(self, connection: Connection, request: bytes, deadline: float) -> "asyncio.Future[HttpResponse]":
+        """Send a whole request. Who waits keeps the future in no variable: with a failure it would be a circle."""
+        response: asyncio.Future[HttpResponse] = asyncio.get_running_loop().create_future()
+        connection.exchange(request, deadline, functools.partial(_resolve, response))
+        return response
+
+    def has_idle(self) -> bool:
+        """Whether there is a connection that is kept and not in use."""
+        return bool(self._idle)
+
+    def begin(self, request: bytes, timeout_s: float, ended: Ended) -> tuple[Connection, float] | None:
+        """Send a whole request on a connection that is kept; that, and the loop's time by which it ends. None where
+        there is none. `ended` is told as of `Connection.exchange`, and is the one to pass the connection on."""
+        now = self._now()
+        connection = self._take_idle(now)
+        if connection is None:
+            return None
+        connection.exchange(request, now + timeout_s, ended)
+        return connection, now + timeout_s
 
     async def close(self) -> None:
         """End every connection; what is under way fails."""
@@ -218,7 +250,7 @@ class ConnectionPool:
                 connection = await turn
         except BaseException:
             if turn.done() and not turn.cancelled():  # it came at the very moment when the caller gave up
-                self._pass_on(turn.result())
+                self.pass_on(turn.result())
             raise
         return connection or await self._connect(deadline)
 
@@ -247,7 +279,7 @@ class ConnectionPool:
             known=self._known_heads,
         )
 
-    def _pass_on(self, connection: Connection | None) -> None:
+    def pass_on(self, connection: Connection | None) -> None:
         """Give a connection, or the place of one, to the first who waits; else put it aside."""
         if connection is None:
             self._free_place()
@@ -284,11 +316,21 @@ class ConnectionPool:
             self._free_place()
 
 
+def _resolve(waiting: "asyncio.Future[HttpResponse]", came: HttpResponse | Exception) -> None:
+    """End a wait; whoever has stopped waiting ends the connection."""
+    if waiting.done():
+        return
+    if isinstance(came, HttpResponse):
+        waiting.set_result(came)
+    else:
+        waiting.set_exception(came)
+
+
 Exchanged = tuple[HttpResponse, bytes]
 """A response, and its body without the coding that it came in."""
 
 
-class PooledTransport:
+class PooledTransport(BeginningTransport):
     """POSTs to one subgraph's URL over kept-alive connections."""
 
     def __init__(
@@ -355,15 +397,32 @@ class PooledTransport:
         """Send one request; raises SubgraphError where no GraphQL answer comes back in time."""
         if request.url is not None:
             return await self._transport_to(request).send(replace(request, url=None))
-        try:
-            message = self._message(request)
-        except _UnsendableHeader as error:
-            raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
-        is_shared = False
+        message = self._message(request)
         if self._sharing is None:
-            response, content = await self._exchange(request, message)
-        else:
-            (response, content), is_shared = await self._share(self._sharing, request, message)
+            return self._answer(request, await self._exchange(request, message), is_shared=False)
+        exchanged, is_shared = await self._share(self._sharing, request, message)
+        return self._answer(request, exchanged, is_shared=is_shared)
+
+    def can_begin(self) -> bool:
+        """Whether a request can be sent without a wait: on a connection that is kept, and not for others as well."""
+        return self._sharing is None and self._pool.has_idle()
+
+    def begin(self, request: SubgraphRequest, tell: Tell, /) -> InFlight | None:
+        """Send one request without a wait: `tell` gets what `send` would return or raise. None where that is not to be
+        had, for `send` instead; raises SubgraphError where it cannot be sent at all."""
+        if request.url is not None or self._sharing is not None:
+            return None
+        begun = _Begun(self._pool, request, self._message(request), self._meaning, tell)
+        return begun if begun.send(self._timeout_s) else None
+
+    def _meaning(self, request: SubgraphRequest, came: HttpResponse | Exception) -> SubgraphResponse:
+        """What an exchange came to; raises SubgraphError where it is no answer."""
+        if not isinstance(came, HttpResponse):
+            raise self._failure(request, came) from came
+        return self._answer(request, (came, self._readable(request, came)), is_shared=False)
+
+    def _answer(self, request: SubgraphRequest, exchanged: Exchanged, *, is_shared: bool) -> SubgraphResponse:
+        response, content = exchanged
         answer = self._subgraph.answer(request, response.status, response.content_type, response.headers, content)
         answer.set_cookies = response.set_cookies
         answer.is_shared = is_shared
@@ -384,15 +443,29 @@ class PooledTransport:
         """Send a message and wait for its response; raises SubgraphError where none comes that can be read."""
         try:
             response = await self._pool.exchange(message, self._timeout_s, is_repeatable=request.kind == "query")
-            return response, self._decoded(response)
-        except ResponseTooLarge as error:
-            raise self._subgraph.failure(ErrorCode.SUBGRAPH_RESPONSE_TOO_LARGE, request, str(error)) from error
-        except TimeoutError as error:
-            raise self._subgraph.failure(ErrorCode.SUBGRAPH_TIMEOUT, request, repr(error)) from error
-        except (ResponseBroken, UnknownCoding) as error:
-            raise self._subgraph.failure(ErrorCode.SUBGRAPH_RESPONSE_MALFORMED, request, repr(error)) from error
-        except (OSError, ConnectionBroken) as error:
-            raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
+        except (ResponseTooLarge, ConnectionBroken, OSError) as error:  # a TimeoutError is an OSError
+            raise self._failure(request, error) from error
+        return response, self._readable(request, response)
+
+    def _readable(self, request: SubgraphRequest, response: HttpResponse) -> bytes:
+        """The body without its coding; raises SubgraphError where that is unknown, or it is too large."""
+        if response.content_coding is None:
+            return response.content
+        try:
+            return self._decoded(response, response.content_coding)
+        except (ResponseTooLarge, UnknownCoding, OSError) as error:
+            raise self._failure(request, error) from error
+
+    def _failure(self, request: SubgraphRequest, error: Exception) -> SubgraphError:
+        """What an exchange that came to nothing means."""
+        code, internal = ErrorCode.SUBGRAPH_UNREACHABLE, repr(error)
+        if isinstance(error, ResponseTooLarge):
+            code, internal = ErrorCode.SUBGRAPH_RESPONSE_TOO_LARGE, str(error)
+        elif isinstance(error, TimeoutError):
+            code = ErrorCode.SUBGRAPH_TIMEOUT
+        elif isinstance(error, ResponseBroken | UnknownCoding):
+            code = ErrorCode.SUBGRAPH_RESPONSE_MALFORMED
+        return self._subgraph.failure(code, request, internal)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -414,18 +487,19 @@ class PooledTransport:
         return transport
 
     def _message(self, request: SubgraphRequest) -> bytes:
+        """The whole request; raises SubgraphError where it has a header that cannot be sent."""
         body = request_body(request.operation, request.variables)
         length = b"content-length: %d\r\n\r\n" % len(body)
         forwarded = self._subgraph.forwarded(request)
-        if request.own_headers:
-            headers = {**self._fixed, **forwarded, **request.own_headers}
-            return b"".join((self._start, _lines(headers), length, body))
-        return b"".join((self._head, _lines(forwarded), length, body))
+        try:
+            if request.own_headers:
+                headers = {**self._fixed, **forwarded, **request.own_headers}
+                return b"".join((self._start, _lines(headers), length, body))
+            return b"".join((self._head, _lines(forwarded), length, body))
+        except _UnsendableHeader as error:
+            raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
 
-    def _decoded(self, response: HttpResponse) -> bytes:
-        coding = response.content_coding
-        if coding is None:
-            return response.content
+    def _decoded(self, response: HttpResponse, coding: str) -> bytes:
         try:
             content = decoded(response.content, coding, self._subgraph.response_bytes_max)
         except UnknownCoding:
@@ -435,6 +509,69 @@ class PooledTransport:
         if content is None:
             raise ResponseTooLarge("the decoded body")
         return content
+
+
+_Meaning = Callable[[SubgraphRequest, HttpResponse | Exception], SubgraphResponse]
+
+
+class _Begun:
+    """A request that is not waited for: what its connection calls at its end."""
+
+    __slots__ = ("_again", "_connection", "_deadline", "_meaning", "_message", "_pool", "_request", "_tell")
+
+    def __init__(
+        self, pool: ConnectionPool, request: SubgraphRequest, message: bytes, meaning: _Meaning, tell: Tell
+    ) -> None:
+        self._pool = pool
+        self._request = request
+        self._message = message
+        self._meaning = meaning
+        self._tell = tell
+        self._connection: Connection | None = None
+        self._deadline = 0.0
+        self._again: asyncio.Task[HttpResponse] | None = None
+
+    def send(self, timeout_s: float) -> bool:
+        """Send it, if there is a connection that is kept."""
+        sent = self._pool.begin(self._message, timeout_s, self._ended)
+        if sent is None:
+            return False
+        self._connection, self._deadline = sent
+        return True
+
+    def cancel(self) -> None:
+        """End it, with its connection."""
+        if self._again is not None:
+            self._again.cancel()
+        elif self._connection is not None:
+            self._connection.give_up()
+            self._pool.pass_on(self._connection)
+
+    def _ended(self, came: HttpResponse | Exception) -> None:
+        self._pool.pass_on(self._connection)
+        if isinstance(came, ConnectionStale) and self._request.kind == "query":
+            sending = self._pool.exchange_again(self._message, self._deadline)
+            self._again = asyncio.get_running_loop().create_task(sending)
+            self._again.add_done_callback(self._has_ended_again)
+        else:
+            self._pass_on(came)
+
+    def _has_ended_again(self, task: "asyncio.Task[HttpResponse]") -> None:
+        self._again = None
+        if not task.cancelled():
+            failure = task.exception()
+            if isinstance(failure, Exception):
+                self._pass_on(failure)
+            elif failure is None:
+                self._pass_on(task.result())
+
+    def _pass_on(self, came: HttpResponse | Exception) -> None:
+        try:
+            response = self._meaning(self._request, came)
+        except Exception as error:  # noqa: BLE001  # as `send` would raise it
+            self._tell(error)
+        else:
+            self._tell(response)
 
 
 class _UnsendableHeader(ValueError):

@@ -4,10 +4,11 @@ A transport says what became of one request. It either returns what the subgraph
 raises `SubgraphError` with a code of the catalogue; any other exception is a bug and is reported as one.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from trifolio.executor.in_flight import InFlight
 from trifolio.query_plan import OperationKind
 
 
@@ -74,6 +75,26 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Release what the transport holds; nothing is sent after that."""
+
+
+Tell = Callable[[SubgraphResponse | Exception], None]
+"""Is told what a request came to: what `Transport.send` would return, or raise."""
+
+
+class BeginningTransport:
+    """A transport that can send without being waited for, most of the time.
+
+    A class rather than a protocol: what it is, is asked for every fetch.
+    """
+
+    def can_begin(self) -> bool:
+        """Whether `begin` can send a request now."""
+        raise NotImplementedError
+
+    def begin(self, request: SubgraphRequest, tell: Tell, /) -> InFlight | None:
+        """Send one request now, and tell what it came to later, never within this call, from the event loop. None where
+        it has to be sent with `send`; raises what `send` does."""
+        raise NotImplementedError
 
 
 @runtime_checkable

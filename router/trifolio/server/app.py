@@ -25,6 +25,7 @@ from trifolio.response import Events, Response
 from trifolio.server.cors import make_cors
 from trifolio.server.edge import Held
 from trifolio.server.event_streams import EventsFormat
+from trifolio.server.exchange import exchange_of
 from trifolio.server.explorer import ASSETS, Explorer, StaticFile, load_explorer
 from trifolio.server.graphql_socket import GraphQLSocket
 from trifolio.server.http import (
@@ -236,11 +237,9 @@ class App:
         finally:
             self._metrics.requests_in_flight -= in_flight
         if reply.rest is None:
-            headers = [*reply.headers, (b"x-request-id", identity.encode())]
-            if reply.status not in _BODILESS:
-                headers.append((b"content-length", str(len(reply.body)).encode()))
-            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            await send({"type": "http.response.body", "body": reply.body})
+            exchange = exchange_of(send)
+            if exchange is None or not exchange.respond(reply.status, reply.headers, identity.encode(), reply.body):
+                await _send_whole(reply, identity, send)
         self._metrics.response_sent(reply.status)
         if self._config.access_log:
             fields: dict[str, object] = {
@@ -683,7 +682,23 @@ WATCH_AFTER_S: Final = 0.1
 
 
 async def _while_there(answering: Coroutine[object, object, Reply], receive: Receive) -> Reply:
-    """A reply. If it takes long and the client goes away, all that is done for it ends, but what a mutation does."""
+    """A reply. If the client goes away before, all that is done for it ends, but what a mutation does."""
+    exchange, asking = exchange_of(receive), asyncio.current_task()
+    if exchange is None or asking is None:
+        return await _while_watched(answering, receive)
+    exchange.on_gone = asking.cancel
+    try:
+        return await answering
+    except asyncio.CancelledError:
+        if exchange.has_gone and asking.uncancel() == 0:
+            raise ClientDisconnected from None
+        raise
+    finally:
+        exchange.on_gone = None
+
+
+async def _while_watched(answering: Coroutine[object, object, Reply], receive: Receive) -> Reply:
+    """The same where the client's going is only told to who waits for it, which is done when it takes long."""
     asking, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert asking is not None
     watching: asyncio.Task[None] | None = None
@@ -755,6 +770,14 @@ def _sender(send: Send, timeout_ms: int) -> Send:
 
 _Rest = _Pieces | _Answers | LiveAnswer
 """What comes after the beginning of a body."""
+
+
+async def _send_whole(reply: Reply, identity: str, send: Send) -> None:
+    headers = [*reply.headers, (b"x-request-id", identity.encode())]
+    if reply.status not in _BODILESS:
+        headers.append((b"content-length", str(len(reply.body)).encode()))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
 
 
 async def _send_all(reply: Reply, rest: "_Rest", headers: list[tuple[bytes, bytes]], send: Send) -> None:

@@ -4,11 +4,15 @@ A request is whole before the application sees it, so `receive` has it at once, 
 to go away. A response's head is kept until the first bytes of its body are there, and both go out in one write. The
 application's headers are its own, but how the body is delimited, and whether the connection stays, is decided here.
 
+An application that was handed an exchange's own methods, with nobody between (`exchange_of`), may do in one call what
+takes it several: `respond` comes to the same bytes as two calls of `send`, `on_gone` to what a second `receive` says.
+
 Specification: ASGI, HTTP 2.3; RFC 9112, sections 4, 6 and 9; RFC 9110, sections 6.4.1 and 9.3.2.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -23,6 +27,11 @@ _CHUNKED: Final = b"transfer-encoding: chunked\r\n"
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 _OWN: Final = frozenset({b"connection", b"transfer-encoding", b"keep-alive", b"upgrade"})
 """Fields about the connection, which are not the application's to write."""
+_LENGTH: Final = b"content-length"
+HEADS_MAX: Final = 64
+"""64 beginnings of heads are kept: an application has few, unless plug-ins add to them."""
+
+Fields = tuple[tuple[bytes, bytes], ...]
 
 
 class Wire(Protocol):
@@ -61,6 +70,7 @@ class Exchange:
         "body",
         "is_complete",
         "keeps_alive",
+        "on_gone",
         "scope",
         "task",
     )
@@ -73,6 +83,8 @@ class Exchange:
         self.is_complete = False
         """Whether the response is whole."""
         self.task: asyncio.Task[None] | None = None
+        self.on_gone: Callable[[], object] | None = None
+        """What to call when the client goes before the response is whole."""
         self._wire: Wire | None = None
         self._received = False
         self._status = 0
@@ -93,6 +105,13 @@ class Exchange:
     def end(self) -> None:
         """The client has gone: what is sent from here on goes nowhere."""
         self._wire = None
+        if self.on_gone is not None:
+            self.on_gone()
+
+    @property
+    def has_gone(self) -> bool:
+        """Whether there is no client any more."""
+        return self._wire is None
 
     # ---- what the application calls ----
 
@@ -140,12 +159,36 @@ class Exchange:
         if more:
             await wire.drained()
 
+    def respond(self, status: int, fields: Fields, request_id: bytes, body: bytes) -> bool:
+        """A whole response with an `x-request-id`, as `send` would send it; False where it has to be sent so."""
+        wire = self._wire
+        begin = None if self._status else _beginning(status, fields)
+        if begin is None or wire is None:
+            return False
+        self._status = status
+        self.is_complete = True
+        is_bodiless = status < 200 or status in (204, 304)
+        length = b"" if is_bodiless else b"content-length: %d\r\n" % len(body)
+        if wire.is_draining():
+            self.keeps_alive = False
+        told = b"x-request-id: %b\r\n%b" % (request_id, length)
+        lines = (begin, told, self._connection_line(), wire.date_line(), b"\r\n")
+        sends_body = not is_bodiless and self.scope["method"] != "HEAD"
+        wire.write(b"".join((*lines, body) if sends_body else lines))
+        return True
+
     # ---- the bytes ----
+
+    def _connection_line(self) -> bytes:
+        """What is said of the connection's further use, where that needs to be said."""
+        if not self.keeps_alive:
+            return _CLOSE
+        return _KEEP_ALIVE if self.scope["http_version"] == "1.0" else b""
 
     def _opening(self, headers: list[tuple[bytes, bytes]], wire: Wire, body: bytes, *, more: bool) -> bytes:
         """The response's head and the beginning of its body."""
         status = self._status
-        lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        lines = [_status_line(status)]
         length = self._add_fields(headers, lines)
         is_bodiless = status < 200 or status == 204 or status == 304
         self._sends_body = not is_bodiless and self.scope["method"] != "HEAD"
@@ -155,14 +198,8 @@ class Exchange:
             self._delimit(lines, body, wire, more=more)
         if wire.is_draining():
             self.keeps_alive = False
-        if not self.keeps_alive:
-            lines.append(_CLOSE)
-        elif self.scope["http_version"] == "1.0":
-            lines.append(_KEEP_ALIVE)
-        head = b"".join(lines)
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
-            raise RuntimeError("a header of the response has a line break in it")
-        return b"".join((head, wire.date_line(), b"\r\n", self._piece(body, more=more)))
+        head = _joined(lines)
+        return b"".join((head, self._connection_line(), wire.date_line(), b"\r\n", self._piece(body, more=more)))
 
     def _add_fields(self, headers: list[tuple[bytes, bytes]], lines: list[bytes]) -> int | None:
         """Add the application's fields; the length that it promises, if it does."""
@@ -172,7 +209,7 @@ class Exchange:
                 self.keeps_alive = False
             headers = [(name, value) for name, value in headers if name not in _OWN]
         lines += [b"%b: %b\r\n" % (name, value) for name, value in headers]
-        length = fields.get(b"content-length")
+        length = fields.get(_LENGTH)
         return None if length is None else int(length)
 
     def _delimit(self, lines: list[bytes], body: bytes, wire: Wire, *, more: bool) -> None:
@@ -198,6 +235,32 @@ class Exchange:
             if self._left < 0:
                 raise RuntimeError("the response's body is longer than its content-length")
         return body
+
+
+def exchange_of(method: object) -> Exchange | None:
+    """The exchange whose `receive` or `send` an application was handed; None where something stands between."""
+    owner = getattr(method, "__self__", None)
+    return owner if isinstance(owner, Exchange) else None
+
+
+@lru_cache(maxsize=HEADS_MAX)
+def _beginning(status: int, fields: Fields) -> bytes | None:
+    """A head's first lines; None where it has fields that decide about the body or the connection."""
+    if any(name in _OWN or name == _LENGTH for name, _ in fields):
+        return None
+    return _joined([_status_line(status), *(b"%b: %b\r\n" % field for field in fields)])
+
+
+def _status_line(status: int) -> bytes:
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def _joined(lines: list[bytes]) -> bytes:
+    """The lines as one; raises RuntimeError where one of them is several."""
+    head = b"".join(lines)
+    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+        raise RuntimeError("a header of the response has a line break in it")
+    return head
 
 
 def whole_response(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, extra: bytes) -> bytes:

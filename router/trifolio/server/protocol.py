@@ -43,7 +43,7 @@ from uvicorn.config import Config as ServerConfig
 from uvicorn.server import ServerState
 
 from trifolio.errors import ErrorCode, InternalError, InternalText, RequestError, RouterError
-from trifolio.message_heads import Message, split
+from trifolio.message_heads import Head, split
 from trifolio.server.client_connection import ClientConnection, resolve
 from trifolio.server.connections import NEVER, ticks
 from trifolio.server.exchange import CONTINUE, Exchange, whole_response
@@ -84,8 +84,8 @@ class HttpProtocol(ClientConnection):
         "_is_in_head",
         "_is_lingering",
         "_keeps_alive",
-        "_known_head",
-        "_known_key",
+        "_known",
+        "_last_head",
         "_method",
         "_parser",
         "_queue",
@@ -120,8 +120,8 @@ class HttpProtocol(ClientConnection):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._chunks: list[bytes] = []
-        self._known_key = b""
-        self._known_head: _Head | None = None
+        self._last_head: Head | None = None
+        self._known: _KnownRequest | None = None
         self._gone: asyncio.Future[None] | None = None
 
     # ---- what the event loop calls ----
@@ -157,41 +157,42 @@ class HttpProtocol(ClientConnection):
             return
         message = None
         if not self._is_in_head and not self._is_in_body and self._exchange is None and not self._is_writing_paused:
+            if self._known is not None:
+                body_at = self._known.head.body_at(data)
+                if body_at and len(data) - body_at <= self._connections.limits.body_bytes_max:
+                    self._serve_known(self._known, data, body_at)
+                    return
             message = split(data)
-            if message is not None and message.key == self._known_key and self._takes_known(message, data):
-                return
         self._parse(data)
         if message is not None:
-            self._learn(message)
+            self._learn(message[0], len(data) - message[1])
 
-    def _takes_known(self, message: Message, data: bytes) -> bool:
-        """Serve a request with a head that is known, if it is, and the request may be."""
-        head = self._known_head
-        if head is None or len(data) - message.body_at > self._connections.limits.body_bytes_max:
-            return False
-        fields = self._headers = [*head.fields]
-        fields[head.length_at] = (b"content-length", message.digits)
-        scope = self._scope_of(head.method, head.version, head.target, fields)
-        self._start(Exchange(scope, data[message.body_at :], keeps_alive=True))
-        return True
+    def _serve_known(self, known: "_KnownRequest", data: bytes, body_at: int) -> None:
+        """Serve a request with a head that is known."""
+        fields = self._headers = [*known.fields]
+        fields[known.length_at] = (b"content-length", known.head.digits(data, body_at))
+        scope = self._scope_of(known.method, known.version, known.target, fields)
+        self._start(Exchange(scope, data[body_at:], keeps_alive=True))
 
-    def _learn(self, message: Message) -> None:
-        """Keep what the head of a request says that the parser has found whole, after which the next may come.
+    def _learn(self, head: Head, length: int) -> None:
+        """Keep what the head of a request says that names this length, if the parser has found a whole request of it,
+        after which the next may come.
 
         That is done when it comes for the second time: behind a proxy hardly a head is the same as the one before.
         """
-        if message.key != self._known_key:
-            self._known_key, self._known_head = message.key, None
+        if head != self._last_head:
+            self._last_head, self._known = head, None
             return
         exchange = self._exchange
         if exchange is None or self._queue or self._ends or self._is_in_head or self._is_in_body:
             return
         scope, fields = exchange.scope, self._headers
         lengths = [index for index, (name, _) in enumerate(fields) if name == b"content-length"]
-        is_framed_so = len(lengths) == 1 and len(exchange.body) == int(message.digits)
+        is_framed_so = len(lengths) == 1 and len(exchange.body) == length
         target = _target(self._url)
         if is_framed_so and target is not None and all(name not in _MORE_THAN_A_HEAD for name, _ in fields):
-            self._known_head = _Head(scope["method"], scope["http_version"], target, tuple(fields), lengths[0])
+            method, version = scope["method"], scope["http_version"]
+            self._known = _KnownRequest(head, method, version, target, tuple(fields), lengths[0])
 
     def _parse(self, data: bytes) -> None:
         was_in_head, was_in_body = self._is_in_head, self._is_in_body
@@ -636,9 +637,10 @@ class HttpProtocol(ClientConnection):
 _Target = tuple[str, bytes, bytes]
 
 
-class _Head(NamedTuple):
+class _KnownRequest(NamedTuple):
     """What the head of a request said, after which the connection stays."""
 
+    head: Head
     method: str
     version: str
     target: _Target
