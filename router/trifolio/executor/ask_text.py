@@ -1,7 +1,8 @@
 """What a fetch asks for, as Python: the way to all objects that an entity request concerns, and their representations.
 
 What is asked of the same objects under several aliases is found in one walk. The order of representations is that in
-which the plain interpreter finds them, so that both tell errors in the same order.
+which the plain interpreter finds them, so that both tell errors in the same order. Where the values of a representation
+say all of it, objects are put together under these alone, and representations are made of what came to be there.
 
     products.@.maker    ->    products_1 = root[products_key]
                               if products_1 is not None:
@@ -95,17 +96,46 @@ def write_ask(text: Text, fetch: Fetch, objects: Objects) -> None:
     """`ask_N(root)`: the groups of a fetch's aliases, in the order in which the fetch names them."""
     numbers = {alias: number for number, alias in enumerate(dict.fromkeys(entry.alias for entry in fetch.entries))}
     with text.block(f"def ask_{fetch.id}(root):"):
-        for number in numbers.values():
+        alike = _alike(fetch, objects)
+        wholes = {entry.alias: _whole_of(entry, alike) for entry in fetch.entries}
+        for alias, number in numbers.items():
+            if wholes[alias] is not None:
+                text.line(f"alias_{number} = defaultdict(list)")
+                continue
             text.line(f"alias_{number}_representations = []")
             text.line(f"alias_{number}_targets = []")
             text.line(f"alias_{number}_seen = {{}}")
-        asking = _Asking(text, objects, _alike(fetch, objects))
+        asking = _Asking(text, objects, alike)
         for together in _with_the_same_objects(fetch):
             for path in together[0].paths:
                 asking.write([(entry, numbers[entry.alias]) for entry in together], path, "root")
-        groups = (f"(alias_{number}_representations, alias_{number}_targets)" for number in numbers.values())
+        groups = (_group(text, number, wholes[alias]) for alias, number in numbers.items())
         text.line(f"return [{', '.join(groups)}]")
     text.line("")
+
+
+def _whole_of(entry: Entry, alike: "Mapping[str, frozenset[str]]") -> Representation | None:
+    """The representation of an alias under which the values say all; None where more has to be looked at."""
+    fields, exact = entry.representation.fields, alike.get(entry.alias)
+    return entry.representation if exact is not None and len(exact) == len(fields) else None
+
+
+def _group(text: Text, number: int, whole: Representation | None) -> str:
+    """The expression for an alias's group, from what the walk has found."""
+    if whole is None:
+        return f"(alias_{number}_representations, alias_{number}_targets)"
+    names = [text.name(item.name.strip("_") or "value") for item in whole.fields]
+    assert whole.typename is not None, "else the values do not say all"
+    made = _written(text, whole, text.key(whole.typename), names)
+    values = names[0] if len(names) == 1 else f"({', '.join(names)}{',' * bool(names)})"
+    return f"([{made} for {values} in alias_{number}], [*alias_{number}.values()])"
+
+
+def _written(text: Text, representation: Representation, typename: str, values: Sequence[str]) -> str:
+    """The expression for a representation with these values."""
+    parts = [f"{text.key('__typename')}: {typename}"]
+    parts += [f"{text.key(item.name)}: {value}" for item, value in zip(representation.fields, values, strict=True)]
+    return f"{{{', '.join(parts)}}}"
 
 
 def _with_the_same_objects(fetch: Fetch) -> list[list[Entry]]:
@@ -216,14 +246,17 @@ class _Asking:
                 read.checked.add(item.key)
                 with text.block(f"if {value} is None:"):
                     text.line("raise UnexpectedError")
+        if _whole_of(entry, self._alike) is not None:
+            text.line(f"alias_{number}[{_identity(values, [])}].append({place})")
+            text.indent = indent
+            return
         exact = self._alike.get(entry.alias)
         if exact is None:
             identity = _identity([typename], values)
         else:
             inexact = [value for item, value in zip(last.fields, values, strict=True) if item.name not in exact]
             identity = _identity([value for value in values if value not in inexact], inexact)
-        is_exact = exact is not None and len(exact) == len(values)
-        self._ask(last, typename, identity, values, place, number, is_exact=is_exact)
+        self._ask(last, typename, identity, values, place, number)
         text.indent = indent
 
     def _values(self, representation: Representation, place: str, read: "_Read") -> list[str]:
@@ -243,30 +276,18 @@ class _Asking:
         values: Sequence[str],
         place: str,
         number: int,
-        *,
-        is_exact: bool = False,
     ) -> None:
-        """Statements that send a representation on behalf of an object, once for all that have the same identity.
-
-        `is_exact`: the identity is made of texts and numbers, and nothing that cannot be a dictionary's key.
-        """
+        """Statements that send a representation on behalf of an object, once for all that have the same identity."""
         text = self._text
-        copied = [f"{text.key('__typename')}: {typename}"]
-        copied += [f"{text.key(item.name)}: {value}" for item, value in zip(representation.fields, values, strict=True)]
-        whole = f"{{{', '.join(copied)}}}"
-        seen, key = text.name("seen"), identity
-        look = f"{seen} = alias_{number}_seen.get"
-        if not is_exact or len(values) > 1:
-            key = text.name("identity")
-            text.line(f"{key} = {identity}")
-        if is_exact:
-            text.line(f"{look}({key})")
-        else:
-            with text.block("try:"):
-                text.line(f"{look}({key})")
-            with text.block("except TypeError:"):  # a value of a custom scalar that is an object or a list
-                text.line(f"{key} = encode_json({whole})")
-                text.line(f"{look}({key})")
+        whole = _written(text, representation, typename, values)
+        seen, key = text.name("seen"), text.name("identity")
+        look = f"{seen} = alias_{number}_seen.get({key})"
+        text.line(f"{key} = {identity}")
+        with text.block("try:"):
+            text.line(look)
+        with text.block("except TypeError:"):  # a value of a custom scalar that is an object or a list
+            text.line(f"{key} = encode_json({whole})")
+            text.line(look)
         with text.block(f"if {seen} is None:"):
             text.line(f"{seen} = []")
             text.line(f"alias_{number}_seen[{key}] = {seen}")

@@ -12,6 +12,7 @@ Cost: about 10 microseconds per line to compile, once per plan; a plan beyond `F
 What is not the common case and is met again and again, as while a subgraph is down, has a text of its own (`guarded`).
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -104,7 +105,13 @@ def generate(plan: Plan, *, name: str = "") -> Program | None:
     """Write, compile and register the plan's code; None where the plan is too large."""
     if count_fields(plan.selection, FIELDS_MAX) > FIELDS_MAX:
         return None
-    text = Text(UnexpectedError=UnexpectedError, PACED_VALUES=PACED_VALUES, paced=paced, encode_json=encode_json)
+    text = Text(
+        UnexpectedError=UnexpectedError,
+        PACED_VALUES=PACED_VALUES,
+        paced=paced,
+        encode_json=encode_json,
+        defaultdict=defaultdict,
+    )
     conditions = _Projection(text).write(plan.selection)
     asking = [fetch for fetch in plan.fetches if is_simple(fetch)]
     for fetch in asking:

@@ -42,8 +42,12 @@ def values_at_most(text: bytes) -> int:
 
     In front of every value but the first stands a comma, or what opens the list or object that it is the first one of.
     """
-    separators = len(text) - len(text.translate(None, _SEPARATORS))
-    return 1 + separators + (len(text) >> 5)
+    return values_in(1 + len(text) - len(text.translate(None, _SEPARATORS)), len(text))
+
+
+def values_in(values: int, length: int) -> int:
+    """What so many values count as, whose text is so long."""
+    return values + (length >> 5)
 
 
 def encode_json(value: object) -> bytes:

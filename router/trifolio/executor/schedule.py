@@ -69,8 +69,8 @@ class _Schedule:
         """For every fetch, how many of those that it waits for have not ended."""
         self._left = len(self._waiting)
         """How many fetches have not ended."""
-        self.asking = asyncio.current_task()
-        """The task that asks, which runs all this."""
+        self.asking: asyncio.Task[object] | None = None
+        """The task that asks, from the first fetch on that it performs."""
         self._wakes: asyncio.Future[None] | None = None
         """What the task that asks waits for, when it does."""
         self._to_perform: int | None = None
@@ -94,6 +94,7 @@ class _Schedule:
             if mine is None:
                 mine = await self._handed_over()
             else:
+                self.asking = asyncio.current_task()
                 await self._perform(self._prepared.fetches[mine])
                 mine = self._start(self._release(mine))
 
@@ -136,9 +137,10 @@ class _Schedule:
         """Begin these fetches; returns one that could not be begun, which is the caller's to perform. The others are
         performed beside it."""
         mine: int | None = None
+        begin, fetches = self._begin, self._prepared.fetches
         for index in ready:
-            if self._begin is not None:
-                begun = self._begin(self._prepared.fetches[index], partial(self._has_ended, index))
+            if begin is not None:
+                begun = begin(fetches[index], partial(self._has_ended, index))
                 if begun is not None:
                     self._in_flight[index] = begun
                     continue
@@ -202,12 +204,15 @@ class _Schedule:
         elif self.asking is not None:
             self._has_cancelled = self.asking.cancel()
 
-    def _release(self, ended: int) -> list[int]:
+    def _release(self, ended: int) -> Sequence[int]:
         """The fetches that waited for this one alone."""
         self._left -= 1
+        dependants = self._prepared.dependants[ended]
+        if not dependants:
+            return dependants
         waiting = self._waiting
         ready: list[int] = []
-        for dependant in self._prepared.dependants[ended]:
+        for dependant in dependants:
             waiting[dependant] -= 1
             if not waiting[dependant]:
                 ready.append(dependant)

@@ -41,7 +41,8 @@ of its own, and of each plan those that were met last are kept: a request with a
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
@@ -54,7 +55,7 @@ from msgspec import UNSET, Meta, Struct, defstruct
 from trifolio.conditions import ALWAYS
 from trifolio.executor.ask_text import INDENT_MAX, LISTS_MAX, Group, UnexpectedError, is_simple, write_ask
 from trifolio.executor.brought import Brought, BroughtOnDemand
-from trifolio.executor.encoding import encode_json, values_at_most
+from trifolio.executor.encoding import encode_json, values_at_most, values_in
 from trifolio.executor.source_text import Text
 from trifolio.query_plan import (
     Entry,
@@ -224,8 +225,8 @@ class _Making:
         for fetch, by_alias in self._on_demand.by_fetch:
             self._place_fetch(fetch, by_alias)
         root = self._make_struct(self._root)
-        known = {"encode_json": encode_json, "encode": ENCODE, "values_at_most": values_at_most}
-        text = Text(UnexpectedError=UnexpectedError, UNSET=UNSET, **known)
+        known: dict[str, object] = {"encode_json": encode_json, "encode": ENCODE, "values_at_most": values_at_most}
+        text = Text(UnexpectedError=UnexpectedError, UNSET=UNSET, defaultdict=defaultdict, **known)
         decoders = {fetch.id: self._decoder(fetch) for fetch in plan.fetches}
         for fetch in plan.fetches:
             if fetch.is_entity_fetch:
@@ -418,12 +419,14 @@ class _Making:
                                 text.line(" = ".join([*(f"place.{each}" for each in attributes), "None"]))
                             text.line("continue")
                     entry = next(each for each in fetch.entries if each.alias == alias)
-                    self._write_checks(text, next(self._positions(entry)), "item", (fetch.id, alias), 0)
+                    position = next(self._positions(entry))
+                    self._write_checks(text, position, "item", (fetch.id, alias), 0)
                     again = None
                     if not self._may_share(fetch, alias):
                         decode = msgspec.json.Decoder(self._items[fetch.id, alias]).decode
                         again = f"item = {text.constant('decode', decode)}(encoded)"
-                    self._write_sets(text, sets, again)
+                    values = _values_of(position, self._brought[fetch.id, alias])
+                    self._write_sets(text, sets, values, again)
             text.line("return repeated")
         text.line("")
 
@@ -439,11 +442,15 @@ class _Making:
         entries = [(entry, shared) for entry, shared in zip(fetch.entries, shares, strict=True) if entry.alias == alias]
         return entries[0][1] or (len(entries) == 1 and len(entries[0][0].paths) == 1)
 
-    def _write_sets(self, text: Text, sets: Sequence[str], again: str | None) -> None:
-        """Statements that set an item on its places; `again` makes a copy for each of them, where it takes one."""
+    def _write_sets(self, text: Text, sets: Sequence[str], values: int | None, again: str | None) -> None:
+        """Statements that set an item on its places.
+
+        It has so many `values` at most; None: that is counted. `again` makes a copy for each place, where it takes one.
+        """
         with text.block("if len(places) > 1:"):
-            text.line("encoded = encode(item)")
-            text.line("repeated += (len(places) - 1) * values_at_most(encoded)")
+            if values is None:
+                text.line("encoded = encode(item)")
+            text.line(f"repeated += (len(places) - 1) * {values or 'values_at_most(encoded)'}")
             with text.block("if repeated > left:"):
                 text.line("raise UnexpectedError")
             if again is not None:
@@ -607,6 +614,27 @@ class _StructsAsObjects:
     def _shape(self, path: Path, key: str) -> Shape | None:
         """What the client is shown under a key; None where it does not see it."""
         return next((each.shape for each in self._at(path).fields if each.key == key), None)
+
+
+_CHARACTERS: Final = {"Int": 11, "Float": 24, "Boolean": 5}
+"""Of scalars that have an end, how long their JSON can be."""
+
+
+def _values_of(position: _Position, keys: Iterable[str]) -> int | None:
+    """No less than what objects with these keys of a position count as (`values_at_most`); None where that differs from
+    one to the other."""
+    shapes = {each.key: each.shape for each in position.fields}
+    count, length = 2, 2
+    for key in keys:
+        shape = shapes.get(key)
+        if not isinstance(shape, LeafShape):
+            return None
+        characters = _CHARACTERS.get(shape.name) if shape.values is None else 2 + max(map(len, shape.values))
+        if characters is None:
+            return None
+        count += 1
+        length += len(key) + len('"":,') + max(characters, len("null"))
+    return values_in(count, length)
 
 
 _EXACT: Final = frozenset({"ID", "String", "Int", "Boolean"})
