@@ -415,7 +415,7 @@ async def test_a_connection_closed_while_idle_is_not_used() -> None:
     peer = Connections(lambda number: raw(WHOLE, then_close=number == 1))
     async with server(peer) as (url, _), pooled(url) as transport:
         await transport.send(QUERY)
-        while transport._pool._idle:  # noqa: ASYNC110  # until the goodbye has arrived, which nothing tells of
+        while transport._pool.idle:  # noqa: ASYNC110  # until the goodbye has arrived, which nothing tells of
             await asyncio.sleep(0)
         assert await code_of(transport.send(MUTATION)) is None
     assert peer.opened == 2

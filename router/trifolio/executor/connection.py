@@ -135,7 +135,8 @@ class Connection(asyncio.Protocol):
         self._bytes_beside_body = 0
         self._has_advanced = False
         self._body: bytes | bytearray = b""
-        self._keeps_alive = True
+        self.keeps_alive = True
+        """Whether it is there, or about to be, and another request may follow the one under way."""
         self._is_aborted = False
         self._has_received = False
         self._deadline = self._timer_at = 0.0
@@ -150,7 +151,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_usable(self) -> bool:
         """Whether another request may be sent."""
-        return self._keeps_alive and self._transport is not None and not self._transport.is_closing()
+        return self.keeps_alive and self._transport is not None and not self._transport.is_closing()
 
     def exchange(self, request: bytes, deadline: float, ended: Ended) -> None:
         """Send a whole request; `ended` is called once, never within this call, by the loop's time `deadline`.
@@ -180,7 +181,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection at once; what waits for it is told."""
-        self._keeps_alive = False
+        self.keeps_alive = False
         self._is_aborted = True
         if self._transport is not None:
             self._transport.abort()
@@ -215,13 +216,14 @@ class Connection(asyncio.Protocol):
             self._tell()
             return
         self._ended = None
-        self._keeps_alive = self._is_sent
+        self.keeps_alive = self._is_sent
         headers = known.headers.with_length(head.digits(data, body_at))
         ended(HttpResponse(known.status, headers, data[body_at:], known.content_type, known.content_coding, ()))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone. A response without a length ends with it (RFC 9112, section 6.3)."""
         self._transport = None
+        self.keeps_alive = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -305,7 +307,7 @@ class Connection(asyncio.Protocol):
         """Keep what a head says that names this length, if the parser has found a whole response of it, after which the
         next may come."""
         response = self._came
-        if not self._keeps_alive or not isinstance(response, HttpResponse):
+        if not self.keeps_alive or not isinstance(response, HttpResponse):
             return
         is_as_long = len(response.content) == length and _TRANSFER not in self._read
         if is_as_long and not response.set_cookies:
@@ -333,7 +335,7 @@ class Connection(asyncio.Protocol):
         self._ends_with_connection = False
 
     def _complete(self, *, keeps_alive: bool) -> None:
-        self._keeps_alive = keeps_alive and self._is_sent
+        self.keeps_alive = keeps_alive and self._is_sent
         if self._ended is not None and self._came is None:
             self._came = self._response()
         self._body = b""  # a connection that is kept keeps no body

@@ -54,9 +54,10 @@ class HttpSubgraph:
         content_type: str,
         headers: Mapping[str, str],
         content: bytes,
+        set_cookies: tuple[str, ...] = (),
     ) -> SubgraphResponse:
-        """What a response means; its header names are in lower case, and its cookies are the caller's to add. Raises
-        SubgraphError if it is no answer."""
+        """What a response means; its header names are in lower case, without its cookies. Raises SubgraphError if it is
+        no answer."""
         media_type = content_type
         is_json = media_type in _JSON_TYPES
         if not is_json:
@@ -66,10 +67,10 @@ class HttpSubgraph:
             if media_type and not is_json and not content.lstrip().startswith(b"{"):
                 internal = f"HTTP {status} with content type {media_type}"
                 raise self.failure(ErrorCode.SUBGRAPH_RESPONSE_MALFORMED, request, internal)
-            return SubgraphResponse(content, None, headers, status)
+            return SubgraphResponse(content, None, headers, status, set_cookies)
         payload = _graphql_payload(content) if is_json else None
         if payload is not None:
-            return SubgraphResponse(payload=payload, headers=headers, status=status)
+            return SubgraphResponse(None, payload, headers, status, set_cookies)
         text = ClientText(f"The subgraph answered with HTTP status {status}.")
         internal = f"HTTP {status} {media_type}"
         raise self.failure(ErrorCode.SUBGRAPH_HTTP_ERROR, request, internal, text, http_status=status)

@@ -74,9 +74,8 @@ class HttpxTransport:
         found = {name.lower(): value for name, value in response.headers.items()}
         cookies = tuple(response.headers.get_list("set-cookie"))
         found.pop("set-cookie", None)
-        answer = self._subgraph.answer(request, response.status_code, found.get("content-type", ""), found, content)
-        answer.set_cookies = cookies
-        return answer
+        content_type = found.get("content-type", "")
+        return self._subgraph.answer(request, response.status_code, content_type, found, content, cookies)
 
     async def _read(self, request: SubgraphRequest, response: httpx.Response) -> bytes:
         """The body, decompressed, up to the limit."""

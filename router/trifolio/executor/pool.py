@@ -1,6 +1,6 @@
 """Requests to a subgraph over HTTP/1.1 on connections that are kept: the transport that the router uses.
 
-How it works. A request takes the connection that was used last (`_idle` is a stack, so that those which are not needed
+How it works. A request takes the connection that was used last (`idle` is a stack, so that those which are not needed
 grow old), opens one while there are fewer than `connections_max`, or waits for its turn. A request that is
 done hands its connection on to the first that waits. A connection that is gone leaves its place to the first that
 waits, too; so places are never lost and never given twice: `_open` counts the connections and those being opened,
@@ -27,7 +27,6 @@ from trifolio.executor.connection import (
     Connection,
     ConnectionBroken,
     ConnectionStale,
-    Ended,
     HttpResponse,
     ResponseBroken,
     ResponseTooLarge,
@@ -131,7 +130,8 @@ class ConnectionPool:
         self._tls = _default_tls() if origin.is_tls else None
         self._open = 0
         self._connections: set[Connection] = set()
-        self._idle: list[Connection] = []
+        self.idle: list[Connection] = []
+        """The connections that are kept and not in use, those that were used last at the end."""
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -143,9 +143,9 @@ class ConnectionPool:
         """
         if self._is_closed:
             raise ConnectionBroken("the transport is closed")
-        now = self._now()
+        now = self.now()
         deadline = now + timeout_s
-        connection = self._take_idle(now) or await self._acquire_usable(deadline)
+        connection = self.take_idle(now) or await self._acquire_usable(deadline)
         is_fresh = connection.is_fresh
         try:
             return await self._exchange_on(connection, request, deadline)
@@ -177,20 +177,6 @@ class ConnectionPool:
         connection.exchange(request, deadline, functools.partial(_resolve, response))
         return response
 
-    def has_idle(self) -> bool:
-        """Whether there is a connection that is kept and not in use."""
-        return bool(self._idle)
-
-    def begin(self, request: bytes, timeout_s: float, ended: Ended) -> tuple[Connection, float] | None:
-        """Send a whole request on a connection that is kept; that, and the loop's time by which it ends. None where
-        there is none. `ended` is told as of `Connection.exchange`, and is the one to pass the connection on."""
-        now = self._now()
-        connection = self._take_idle(now)
-        if connection is None:
-            return None
-        connection.exchange(request, now + timeout_s, ended)
-        return connection, now + timeout_s
-
     async def close(self) -> None:
         """End every connection; what is under way fails."""
         self._is_closed = True
@@ -204,7 +190,7 @@ class ConnectionPool:
             connection = await self._acquire(deadline)
             if connection.is_usable:
                 return connection
-            kept = self._take_idle(self._now())
+            kept = self.take_idle(self.now())
             if kept is not None:
                 return kept
 
@@ -219,24 +205,25 @@ class ConnectionPool:
         connection.abort()
         return await self._connect(deadline)
 
-    def _now(self) -> float:
+    def now(self) -> float:
         """The loop's time; the loop is looked up once, as that costs more than to ask it."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         return self._loop.time()
 
-    def _take_idle(self, now: float) -> Connection | None:
+    def take_idle(self, now: float) -> Connection | None:
+        """A connection that is kept, for whoever passes it on; None where there is none that was used of late."""
         oldest = now - self._idle_timeout_s
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_usable and connection.idle_since >= oldest:
+        while self.idle:
+            connection = self.idle.pop()
+            if connection.idle_since >= oldest and connection.is_usable:
                 return connection
             connection.abort()
         return None
 
     def _close_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().abort()
+        while self.idle:
+            self.idle.pop().abort()
 
     async def _acquire(self, deadline: float) -> Connection:
         """A new connection, or the first that is handed on."""
@@ -284,15 +271,15 @@ class ConnectionPool:
         if connection is None:
             self._free_place()
             return
-        if self._is_closed or not connection.is_usable:
+        if self._is_closed or not connection.keeps_alive:
             connection.abort()
             return
         turn = self._next_turn() if self._waiting else None
         if turn is not None:
             turn.set_result(connection)
         else:
-            connection.idle_since = self._now()
-            self._idle.append(connection)
+            connection.idle_since = self.now()
+            self.idle.append(connection)
 
     def _free_place(self) -> None:
         turn = self._next_turn()
@@ -309,8 +296,8 @@ class ConnectionPool:
         return None
 
     def _lost(self, connection: Connection) -> None:
-        if connection in self._idle:
-            self._idle.remove(connection)
+        if connection in self.idle:
+            self.idle.remove(connection)
         if connection in self._connections:
             self._connections.discard(connection)
             self._free_place()
@@ -399,34 +386,41 @@ class PooledTransport(BeginningTransport):
             return await self._transport_to(request).send(replace(request, url=None))
         message = self._message(request)
         if self._sharing is None:
-            return self._answer(request, await self._exchange(request, message), is_shared=False)
+            return self._answer(request, *await self._exchange(request, message))
         exchanged, is_shared = await self._share(self._sharing, request, message)
-        return self._answer(request, exchanged, is_shared=is_shared)
+        answer = self._answer(request, *exchanged)
+        answer.is_shared = is_shared
+        return answer
 
     def can_begin(self) -> bool:
         """Whether a request can be sent without a wait: on a connection that is kept, and not for others as well."""
-        return self._sharing is None and self._pool.has_idle()
+        return self._sharing is None and bool(self._pool.idle)
 
     def begin(self, request: SubgraphRequest, tell: Tell, /) -> InFlight | None:
         """Send one request without a wait: `tell` gets what `send` would return or raise. None where that is not to be
         had, for `send` instead; raises SubgraphError where it cannot be sent at all."""
-        if request.url is not None or self._sharing is not None:
+        pool = self._pool
+        if request.url is not None or self._sharing is not None or not pool.idle:
             return None
-        begun = _Begun(self._pool, request, self._message(request), self._meaning, tell)
-        return begun if begun.send(self._timeout_s) else None
+        message, now = self._message(request), pool.now()
+        connection = pool.take_idle(now)
+        if connection is None:
+            return None
+        begun = _Begun(pool, connection, request, message, now + self._timeout_s, self._meaning, tell)
+        connection.exchange(message, begun.deadline, begun.ended)
+        return begun
 
     def _meaning(self, request: SubgraphRequest, came: HttpResponse | Exception) -> SubgraphResponse:
         """What an exchange came to; raises SubgraphError where it is no answer."""
         if not isinstance(came, HttpResponse):
             raise self._failure(request, came) from came
-        return self._answer(request, (came, self._readable(request, came)), is_shared=False)
+        return self._answer(request, came, self._readable(request, came))
 
-    def _answer(self, request: SubgraphRequest, exchanged: Exchanged, *, is_shared: bool) -> SubgraphResponse:
-        response, content = exchanged
-        answer = self._subgraph.answer(request, response.status, response.content_type, response.headers, content)
-        answer.set_cookies = response.set_cookies
-        answer.is_shared = is_shared
-        return answer
+    def _answer(self, request: SubgraphRequest, response: HttpResponse, content: bytes) -> SubgraphResponse:
+        """What a response with this content means."""
+        return self._subgraph.answer(
+            request, response.status, response.content_type, response.headers, content, response.set_cookies
+        )
 
     async def _share(
         self, sharing: Sharing[Exchanged], request: SubgraphRequest, message: bytes
@@ -517,40 +511,41 @@ _Meaning = Callable[[SubgraphRequest, HttpResponse | Exception], SubgraphRespons
 class _Begun:
     """A request that is not waited for: what its connection calls at its end."""
 
-    __slots__ = ("_again", "_connection", "_deadline", "_meaning", "_message", "_pool", "_request", "_tell")
+    __slots__ = ("_again", "_connection", "_meaning", "_message", "_pool", "_request", "_tell", "deadline")
 
     def __init__(
-        self, pool: ConnectionPool, request: SubgraphRequest, message: bytes, meaning: _Meaning, tell: Tell
+        self,
+        pool: ConnectionPool,
+        connection: Connection,
+        request: SubgraphRequest,
+        message: bytes,
+        deadline: float,
+        meaning: _Meaning,
+        tell: Tell,
     ) -> None:
         self._pool = pool
+        self._connection = connection
         self._request = request
         self._message = message
+        self.deadline = deadline
+        """The loop's time by which it ends."""
         self._meaning = meaning
         self._tell = tell
-        self._connection: Connection | None = None
-        self._deadline = 0.0
         self._again: asyncio.Task[HttpResponse] | None = None
-
-    def send(self, timeout_s: float) -> bool:
-        """Send it, if there is a connection that is kept."""
-        sent = self._pool.begin(self._message, timeout_s, self._ended)
-        if sent is None:
-            return False
-        self._connection, self._deadline = sent
-        return True
 
     def cancel(self) -> None:
         """End it, with its connection."""
-        if self._again is not None:
-            self._again.cancel()
-        elif self._connection is not None:
+        if self._again is None:
             self._connection.give_up()
             self._pool.pass_on(self._connection)
+        else:
+            self._again.cancel()
 
-    def _ended(self, came: HttpResponse | Exception) -> None:
+    def ended(self, came: HttpResponse | Exception) -> None:
+        """What the connection tells: the first time that it could not be used, of a query, is not the last."""
         self._pool.pass_on(self._connection)
         if isinstance(came, ConnectionStale) and self._request.kind == "query":
-            sending = self._pool.exchange_again(self._message, self._deadline)
+            sending = self._pool.exchange_again(self._message, self.deadline)
             self._again = asyncio.get_running_loop().create_task(sending)
             self._again.add_done_callback(self._has_ended_again)
         else:
