@@ -95,11 +95,10 @@ class Observer(Protocol):
 class Observers:
     """Several observers as one."""
 
-    __slots__ = ("_fetch_ended", "_observers")
+    __slots__ = ("_observers",)
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
-        self._fetch_ended = tuple([observer.fetch_ended for observer in observers])
 
     def operation_planned(self, event: OperationPlanned, /) -> None:
         """Pass the event on to each."""
@@ -108,8 +107,8 @@ class Observers:
 
     def fetch_ended(self, event: FetchEnded, /) -> None:
         """Pass the event on to each."""
-        for tell in self._fetch_ended:
-            tell(event)
+        for observer in self._observers:
+            observer.fetch_ended(event)
 
     def operation_ended(self, event: OperationEnded, /) -> None:
         """Pass the event on to each."""

@@ -96,7 +96,7 @@ SUGGESTIONS_MAX: Final = 5
 SUGGESTED_NAMES_MAX: Final = 500
 """500 names that one name is compared with: in a larger schema nothing is suggested."""
 
-NODE_UNITS: Final = 5
+NODE_UNITS: Final = 7
 """What some thirty rules take for one node of the document."""
 
 TYPE_UNITS: Final = 1

@@ -272,7 +272,7 @@ def test_in_a_large_schema_nothing_is_suggested() -> None:
 
 
 MANY_TIMES = {
-    "a fragment for each operation": " ".join(f"query Q{n} {{ ...F{n // 99} ...F{n % 99} }}" for n in range(500))
+    "a fragment for each operation": " ".join(f"query Q{n} {{ ...F{n // 99} ...F{n % 99} }}" for n in range(550))
     + " ".join(f"fragment F{n} on Query {{ hello ...F{n + 1} }}" for n in range(99))
     + "fragment F99 on Query { hello }",
     "a variable for each operation": " ".join(f"query Q{n}($v: String) {{ ...F }}" for n in range(500))
