@@ -44,7 +44,7 @@ def both(
                 variables or {},
                 [told] if told else [],
                 guarded=guarded,
-                sources={},
+                sources=dict,
                 errors_max=100,
                 work=work,
             )
@@ -185,7 +185,7 @@ def test_more_values_than_work_allows_are_refused() -> None:
     selection = selecting(ListShape(ObjectShape(PRODUCT)))
     tree = tree_of({"v": [{"name": "Lamp"}] * 100})
     with pytest.raises(WorkExceeded):
-        complete(selection, tree, {}, [], guarded=code(selection), sources={}, errors_max=1, work=Work(300))
+        complete(selection, tree, {}, [], guarded=code(selection), sources=dict, errors_max=1, work=Work(300))
 
 
 def test_its_lines_are_known_to_tracebacks_as_long_as_it_lives() -> None:

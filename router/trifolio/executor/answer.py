@@ -11,7 +11,7 @@ from trifolio.executor.completion import complete
 from trifolio.executor.encoding import decode_json
 from trifolio.executor.guarded import Guarded
 from trifolio.executor.merge import Json
-from trifolio.executor.tree import MergedTree, Sources
+from trifolio.executor.tree import FindSources, MergedTree
 from trifolio.query_plan import Selection
 from trifolio.work import Work
 
@@ -64,7 +64,7 @@ def read_answer(
     *,
     told: Sequence[AnswerError] = (),
     guarded: Guarded | None = None,
-    sources: Sources,
+    sources: FindSources,
     errors_max: int,
     work: Work,
 ) -> Answer:

@@ -17,7 +17,7 @@ from trifolio.errors import AnswerError, ClientText, ErrorCode, PathKey
 from trifolio.executor.guarded import BUBBLE, Bubble, Guarded, Standing
 from trifolio.executor.merge import Json, count_weight
 from trifolio.executor.places import Place, follow
-from trifolio.executor.tree import Absence, MergedTree, Sources, Trail, runtime_type
+from trifolio.executor.tree import Absence, FindSources, MergedTree, Trail, runtime_type
 from trifolio.query_plan import (
     HiddenShape,
     LeafShape,
@@ -105,7 +105,7 @@ def complete(
     told: Sequence[AnswerError],
     *,
     guarded: Guarded | None = None,
-    sources: Sources,
+    sources: FindSources,
     errors_max: int,
     work: Work,
 ) -> Completed:
@@ -133,7 +133,7 @@ def complete_part(
     trail: Trail,
     path: Sequence[PathKey],
     *,
-    sources: Sources,
+    sources: FindSources,
     errors_max: int,
     work: Work,
 ) -> Completed:
@@ -194,7 +194,7 @@ class _Completion:
         tree: MergedTree,
         variables: Mapping[str, object],
         told: Sequence[AnswerError],
-        sources: Sources,
+        sources: FindSources,
         errors_max: int,
         work: Work,
     ) -> None:
@@ -403,8 +403,8 @@ class _Completion:
 
     def _source(self) -> str | None:
         """The subgraph that has brought what stands here, where it was one alone."""
-        keys = tuple(key for _, key in self._trail)
-        found = (self._sources.get((keys[:depth], keys[depth])) for depth in reversed(range(len(keys))))
+        sources, keys = self._sources(), tuple(key for _, key in self._trail)
+        found = (sources.get((keys[:depth], keys[depth])) for depth in reversed(range(len(keys))))
         return next((subgraph for subgraph in found if subgraph is not None), None)
 
 
@@ -425,7 +425,7 @@ class _PartCompletion(_Completion):
         shown: Json,
         trail: Trail,
         path: Sequence[PathKey],
-        sources: Sources,
+        sources: FindSources,
         errors_max: int,
         work: Work,
     ) -> None:

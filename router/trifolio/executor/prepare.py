@@ -78,7 +78,6 @@ class PreparedPlan:
     """What the plan and all that is made of it take in memory, by estimate."""
     _brought: BroughtOnDemand
 
-    @property
     def sources(self) -> Sources:
         """Where the values of the merged tree come from."""
         return self._brought.sources

@@ -8,7 +8,7 @@ answer is a `LocatedError`: it names an object of the tree and the keys that lea
 Objects are kept by `id()`: nothing that once entered the tree leaves it before the answer is complete.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +26,8 @@ KeyPath = tuple[str, ...]
 """Keys of the merged tree from the root down, list levels left out."""
 Sources = Mapping[tuple[KeyPath, str], str]
 """By the place of an object and a key of it, the subgraph that brings it; only where it is one alone."""
+FindSources = Callable[[], Sources]
+"""Finds that out: fetches' operations are read for it, so it is asked only where a value is told of."""
 
 
 def runtime_type(place: Json) -> str | None:
