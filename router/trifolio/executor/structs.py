@@ -411,7 +411,6 @@ class _Making:
                 with text.block("if len(items) != len(groups):"):
                     text.line("raise UnexpectedError")
                 attributes = [attribute_of(key) for key in self._brought[fetch.id, alias]]
-                sets = [f"place.{each} = item.{each}" for each in attributes]
                 with text.block("for item, places in zip(items, groups):"):
                     if self._lacking(fetch) is not None:
                         with text.block("if item is None:"):  # there is no such entity, which is no error
@@ -426,7 +425,7 @@ class _Making:
                         decode = msgspec.json.Decoder(self._items[fetch.id, alias]).decode
                         again = f"item = {text.constant('decode', decode)}(encoded)"
                     values = _values_of(position, self._brought[fetch.id, alias])
-                    self._write_sets(text, sets, values, again)
+                    self._write_sets(text, attributes, values, again)
             text.line("return repeated")
         text.line("")
 
@@ -442,26 +441,32 @@ class _Making:
         entries = [(entry, shared) for entry, shared in zip(fetch.entries, shares, strict=True) if entry.alias == alias]
         return entries[0][1] or (len(entries) == 1 and len(entries[0][0].paths) == 1)
 
-    def _write_sets(self, text: Text, sets: Sequence[str], values: int | None, again: str | None) -> None:
+    def _write_sets(self, text: Text, attributes: Sequence[str], values: int | None, again: str | None) -> None:
         """Statements that set an item on its places.
 
         It has so many `values` at most; None: that is counted. `again` makes a copy for each place, where it takes one.
         """
+        sets = [f"place.{each} = item.{each}" for each in attributes]
         with text.block("if len(places) > 1:"):
             if values is None:
                 text.line("encoded = encode(item)")
             text.line(f"repeated += (len(places) - 1) * {values or 'values_at_most(encoded)'}")
             with text.block("if repeated > left:"):
                 text.line("raise UnexpectedError")
-            if again is not None:
-                with text.block("for place in places[1:]:"):
-                    for each in (again, *sets):
-                        text.line(each)
-                text.line("places = places[:1]")
-                text.line(again)
-        with text.block("for place in places:"):
-            for each in sets or ["pass"]:
-                text.line(each)
+            if again is None:
+                shared = {each: text.name("shared") for each in attributes}
+                for each, name in shared.items():
+                    text.line(f"{name} = item.{each}")
+                many = [f"place.{each} = {name}" for each, name in shared.items()]
+            else:
+                many = [again, *sets]
+            with text.block("for place in places:"):
+                for line in many or ["pass"]:
+                    text.line(line)
+        with text.block("else:"):
+            text.line("[place] = places")
+            for line in sets:
+                text.line(line)
 
     def _write_checks(self, text: Text, position: _Position, place: str, source: _Source, lists: int) -> None:
         """Statements that raise where an object inside, of what came from a source, has not what its type has.
