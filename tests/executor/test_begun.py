@@ -6,10 +6,15 @@ from typing import Any
 import pytest
 
 from tests.executor.peers import reply, server
+from tests.executor.shop import Canned, plan
 from tests.executor.test_pool import BODY, MUTATION, OK, QUERY, RESPONSES, WHOLE, Connections, pooled, raw
 from trifolio.errors import ErrorCode, SubgraphError
-from trifolio.executor.pool import PooledTransport
-from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
+from trifolio.executor import execute, prepare
+from trifolio.executor.in_flight import InFlight
+from trifolio.executor.pool import PooledTransport, _Begun
+from trifolio.executor.struct_answer import StructsRoom
+from trifolio.executor.transport import BeginningTransport, SubgraphRequest, SubgraphResponse, Tell
+from trifolio.observer import FetchEnded, OperationEnded, OperationPlanned
 
 
 class Told:
@@ -212,3 +217,94 @@ async def test_the_next_request_may_go_out_within_the_call() -> None:
         await done.wait()
         assert answers == [b'{"data": %d}' % number for number in range(2, 7)]
         assert seen.opened == 1
+
+
+async def test_who_gives_up_at_the_last_moment_is_told_nothing() -> None:
+    """A query that was sent again has its answer, and nobody has been told yet."""
+    seen = Connections(lambda number: raw(WHOLE) if seen.requests != 2 else raw(then_close=True))
+    async with server(seen) as (url, _), pooled(url) as transport:
+        await transport.send(QUERY)
+        told = Told()
+        in_flight = transport.begin(QUERY, told)
+        assert isinstance(in_flight, _Begun)
+        while in_flight._again is None or not in_flight._again.done():  # noqa: ASYNC110  # to the very round of its end
+            await asyncio.sleep(0)
+        in_flight.cancel()
+        await settle()
+        assert not told.came
+        assert (await transport.send(QUERY)).body == BODY
+
+
+class Beginning(BeginningTransport):
+    """A transport that answers by and by whoever does not wait."""
+
+    def __init__(self, came: SubgraphResponse | Exception) -> None:
+        self._came = came
+        self.asked = 0
+
+    def can_begin(self) -> bool:
+        """Always."""
+        return True
+
+    def begin(self, request: SubgraphRequest, tell: Tell, /) -> InFlight:
+        """Tell in the next round."""
+        self.asked += 1
+        return asyncio.get_running_loop().call_soon(tell, self._came)
+
+    async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
+        """Nothing has to wait here."""
+        raise AssertionError(request)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class Raising:
+    """An observer with a bug."""
+
+    def fetch_ended(self, event: FetchEnded, /) -> None:
+        """Fail, where a fetch of reviews has ended."""
+        if event.subgraph == "reviews":
+            raise ZeroDivisionError
+
+    def operation_planned(self, event: OperationPlanned, /) -> None:
+        """Nothing."""
+
+    def operation_ended(self, event: OperationEnded, /) -> None:
+        """Nothing."""
+
+
+PRODUCTS = SubgraphResponse(b'{"data": {"products": [{"__typename": "Product", "id": "1", "name": "a", "weight": 1}]}}')
+REVIEWS: dict[str, SubgraphResponse | Exception] = {
+    "an answer": SubgraphResponse(b'{"data": {"_e": [{"price": 1, "stars": 1}]}}'),
+    "no JSON": SubgraphResponse(b"{"),
+    "a failure": SubgraphError(ErrorCode.SUBGRAPH_UNREACHABLE, "reviews"),
+    "a bug of the transport": ValueError("no"),
+}
+
+
+@pytest.mark.parametrize("name", REVIEWS)
+async def test_a_bug_where_an_answer_is_taken_over_reaches_who_asked(name: str) -> None:
+    """Whatever came, and however it is told of, the execution ends at once, with the bug."""
+    made = prepare(plan(), interpretations=0, room=StructsRoom(10_000), structs_after=0)
+    transports = {"products": Beginning(PRODUCTS), "reviews": Beginning(REVIEWS[name])}
+    executing = execute(made, transports=transports, as_text=True, observer=Raising())
+    with pytest.raises(ZeroDivisionError):
+        async with asyncio.timeout(30):
+            await executing
+    assert [each.asked for each in transports.values()] == [1, 1]
+
+
+@pytest.mark.parametrize("name", REVIEWS)
+async def test_a_fetch_that_was_begun_comes_to_what_it_would_have_come_to(name: str) -> None:
+    """The answer, with its errors, is that of fetches that are performed."""
+    made = prepare(plan(), interpretations=0, room=StructsRoom(10_000), structs_after=0)
+    begun_ones = {"products": Beginning(PRODUCTS), "reviews": Beginning(REVIEWS[name])}
+    came = REVIEWS[name]
+    performed = {
+        "products": Canned(PRODUCTS.body),
+        "reviews": Canned(came.body if isinstance(came, SubgraphResponse) else came),
+    }
+    answers = [await execute(made, transports=each, as_text=True) for each in (begun_ones, performed)]
+    assert answers[0].to_json() == answers[1].to_json()
+    assert answers[0].text == answers[1].text

@@ -1,6 +1,9 @@
 """The schedule: every fetch starts when the last one that it waits for has ended, and none outlives the execution."""
 
 import asyncio
+import gc
+import weakref
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -9,6 +12,7 @@ import pytest
 
 from tests.executor.shop import Canned, leaf, plan
 from trifolio.conditions import Condition
+from trifolio.deadline import Deadline
 from trifolio.executor import execute, prepare
 from trifolio.executor.in_flight import HasEnded
 from trifolio.executor.prepare import PreparedFetch, PreparedPlan
@@ -224,6 +228,64 @@ async def test_a_bug_ends_what_was_begun(where: str) -> None:
     left = {number for number in doing.begun if not doing.begun[number].is_cancelled}
     assert left <= {0, 1}
     assert set(doing.ended) == set(doing.tasks)
+
+
+async def test_a_bug_is_not_lost_where_what_is_cancelled_for_it_goes_on() -> None:
+    """Something that was performed swallows that it was cancelled: what was met beside it is raised all the same."""
+
+    async def perform(item: PreparedFetch) -> None:
+        if item.fetch.id == 1:
+            await asyncio.sleep(0)
+            raise ZeroDivisionError
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    with pytest.raises(ZeroDivisionError):
+        async with asyncio.timeout(30):
+            await run(prepared((), ()), perform)
+
+
+async def test_a_deadline_and_a_bug_in_one_round() -> None:
+    """The deadline is what is told, and the task is cancelled for nothing else."""
+    gate = asyncio.Event()
+
+    async def perform(item: PreparedFetch) -> None:
+        await gate.wait()
+        if item.fetch.id == 1:
+            raise ZeroDivisionError
+        await asyncio.Event().wait()
+
+    deadline = Deadline(asyncio.get_running_loop().time() + 30)
+
+    async def ask() -> None:
+        with deadline:
+            await run(prepared((), ()), perform)
+
+    asking = asyncio.ensure_future(ask())
+    await settle()
+    gate.set()
+    deadline._come()
+    with pytest.raises(TimeoutError):
+        await asking
+    assert asking.cancelling() == 0
+
+
+async def test_a_bug_leaves_nothing_for_the_collector() -> None:
+    """What was raised, and all that its frames hold, is gone when nobody has it any more."""
+    held = weakref.ref(doing := Doing())
+    asking = asyncio.ensure_future(run(prepared(()), doing.perform, doing.begin))
+    await settle()
+    gc.collect()
+    gc.disable()
+    try:
+        doing.begun.pop(0).has_ended(ZeroDivisionError())
+        await asyncio.wait([asking])
+        assert isinstance(asking.exception(), ZeroDivisionError)
+        del asking, doing
+        await settle()
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("seed", range(200))

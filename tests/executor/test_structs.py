@@ -171,6 +171,20 @@ async def test_what_was_lacking_is_lacking_with_dictionaries_too() -> None:
     assert len(answer.errors) == 3 * 2 + 1
 
 
+@pytest.mark.parametrize("is_last", [False, True])
+async def test_what_structs_have_not_looked_at_fails_its_fetch_when_they_are_left(is_last: bool) -> None:
+    """A number that is none, where nobody reads it: dictionaries refuse the whole response, also after the fact."""
+    body = json.dumps({"data": {"products": [LAMP]}})[:-1] + ', "extensions": {"cost": 1e999}}'
+    reviews: dict[str, Any] = {"data": {"_e": [{"price": 7, "stars": 1}]}}
+    if is_last:
+        reviews["errors"] = [{"message": "no", "path": ["_e", 0, "price"]}]
+    made = prepare(plan(), interpretations=0, room=StructsRoom(10_000), structs_after=0)
+    transports = {"products": Canned(body.encode()), "reviews": text(reviews)}
+    answer = await execute(made, transports=transports, as_text=True)
+    assert [error.code for error in answer.errors] == [ErrorCode.SUBGRAPH_RESPONSE_MALFORMED] * is_last
+    assert (answer.text is not None) is not is_last
+
+
 class Late(Canned):
     """Answers when the others have."""
 

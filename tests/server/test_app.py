@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from starlette.routing import Mount
 
 from tests.server.conftest import SUPERGRAPH, Served, listening, serving
 from tests.server.subgraphs import people, places
+from tests.server.wire import Echo, Server, post
 from trifolio.config import Config, CorsConfig, MetricsConfig, SubgraphConfig
 from trifolio.executor.httpx import HttpxTransport
 from trifolio.executor.local import LocalTransport
@@ -23,6 +25,7 @@ from trifolio.executor.transport import SubgraphRequest, SubgraphResponse
 from trifolio.gateway import Router
 from trifolio.limits import Limits
 from trifolio.server.explorer import ASSETS, CONTENT_SECURITY_POLICY, FILES, load_explorer
+from trifolio.server.http import Receive, Scope, Send
 from trifolio.server.log import JsonFormatter
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -448,3 +451,59 @@ async def test_a_websocket_is_refused_but_at_the_endpoint() -> None:
         for path in ("/health", "/nothing"):
             await router.asgi()({"type": "websocket", "path": path, "headers": []}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}] * 2
+
+
+# ---- a client that goes ----
+
+
+class Waiting:
+    """A subgraph that never answers, and tells what becomes of those who ask."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.is_asked = asyncio.Event()
+
+    async def send(self, request: SubgraphRequest, /) -> SubgraphResponse:
+        """Wait until nobody waits any more."""
+        self.seen.append("asked")
+        self.is_asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.seen.append("given up")
+            raise
+        raise AssertionError
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.mark.parametrize("when", ["before", "while it is asked"])
+@pytest.mark.parametrize("hands_on", ["its own", "another"])
+async def test_for_a_client_that_has_gone_nothing_is_done(when: str, hands_on: str) -> None:
+    """Also where something in front of the application has taken its time, whose `receive` it hands on or wraps."""
+    waiting = Waiting()
+    router = Router(SUPERGRAPH, transports={"people": waiting, "places": waiting})
+    app, passes = router.asgi(), asyncio.Event()
+
+    async def behind_another(scope: Scope, receive: Receive, send: Send) -> None:
+        await passes.wait()
+        await app(scope, receive if hands_on == "its own" else partial(receive), send)
+
+    server = Server(Echo(own=behind_another))
+    body = b'{"query": "{ me { name } }"}'
+    wire = server.connect()
+    await server.send(wire, post(body, "content-type: application/json", path="/graphql"))
+    if when == "before":
+        wire.close()
+        passes.set()
+    else:
+        passes.set()
+        await waiting.is_asked.wait()
+        wire.close()
+    async with asyncio.timeout(30):
+        while server.state.tasks:  # noqa: ASYNC110  # until nothing is done for it any more
+            await asyncio.sleep(0)
+    assert waiting.seen == ([] if when == "before" and hands_on == "its own" else ["asked", "given up"])
+    assert wire.written == b""
+    await router.close()

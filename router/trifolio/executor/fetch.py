@@ -1,7 +1,7 @@
 """One fetch from its inputs to the merged tree: ask, send, absorb, and take note of what went wrong on the way."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -66,8 +66,7 @@ class Execution:
                 self.brought += ((prepared, None),)
             return
         if asked.representations > self.limits.representations_max:
-            asked = self._in_tree(asked)
-            fail(self.tree, asked, [_error(ErrorCode.TOO_MANY_REPRESENTATIONS, fetch.subgraph)])
+            self._fail_in_tree(asked, [_error(ErrorCode.TOO_MANY_REPRESENTATIONS, fetch.subgraph)])
             return
         started = time.perf_counter()
         is_shared = False
@@ -103,20 +102,21 @@ class Execution:
         """Merge what came of a fetch that was begun."""
         subgraph = asked.prepared.fetch.subgraph
         try:
-            if isinstance(came, SubgraphResponse):
-                self._take_over(asked, came)
-                self._tell(subgraph, started, None, is_shared=came.is_shared)
-            else:
-                failure = came if isinstance(came, SubgraphError) else _bug(subgraph, came)
-                self._fail(asked, failure.errors())
-                self._tell(subgraph, started, failure, is_shared=False)
-        except SubgraphError as error:
-            self._fail(asked, error.errors())
-            self._tell(subgraph, started, error, is_shared=False)
-        except BaseException as bug:  # noqa: BLE001  # raised where somebody waits
+            try:
+                if isinstance(came, SubgraphResponse):
+                    self._take_over(asked, came)
+                    self._tell(subgraph, started, None, is_shared=came.is_shared)
+                else:
+                    failure = came if isinstance(came, SubgraphError) else _bug(subgraph, came)
+                    self._fail(asked, failure.errors())
+                    self._tell(subgraph, started, failure, is_shared=False)
+            except SubgraphError as error:
+                self._fail(asked, error.errors())
+                self._tell(subgraph, started, error, is_shared=False)
+        except BaseException as bug:  # noqa: BLE001  # raised where somebody waits, not where a connection reads
             has_ended(bug)
-            return
-        has_ended(None)
+        else:
+            has_ended(None)
 
     def _tell(self, subgraph: str, started: float, failure: SubgraphError | None, *, is_shared: bool) -> None:
         if self.observer is not None:
@@ -169,23 +169,29 @@ class Execution:
             if failure is not None:
                 self._fail(asked, failure)
                 return
-        absorb(self.tree, self._in_tree(asked), payload, errors_max=errors_max)
+        again = self._in_tree(asked)
+        if again is not None:
+            absorb(self.tree, again, payload, errors_max=errors_max)
 
     def _fail(self, asked: Ask, errors: tuple[AnswerError, ...]) -> None:
         """Take note that nothing came."""
         if self.structs is not None and self.structs.fail(asked.prepared.fetch, errors, asked.structs or ()):
             self.brought += ((asked.prepared, errors),)
         else:
-            fail(self.tree, self._in_tree(asked), errors)
+            self._fail_in_tree(asked, errors)
 
-    def _in_tree(self, asked: Ask) -> Ask:
-        """The same request on behalf of objects of the tree, in which everything is from here on."""
+    def _fail_in_tree(self, asked: Ask, errors: Sequence[AnswerError]) -> None:
+        again = self._in_tree(asked)
+        if again is not None:
+            fail(self.tree, again, errors)
+
+    def _in_tree(self, asked: Ask) -> Ask | None:
+        """The same request on behalf of objects of the tree, in which everything is from here on.
+
+        None where none of them asks: structs have read what, looked at as a whole, is no answer.
+        """
         self.leave_structs()
-        if asked.structs is None:
-            return asked
-        again = self._ask(asked.prepared)
-        assert again is not None  # what was asked before follows from what was absorbed
-        return again
+        return asked if asked.structs is None else self._ask(asked.prepared)
 
     def leave_structs(self) -> None:
         """Do what was absorbed so far once more, with the tree."""
@@ -198,14 +204,17 @@ class Execution:
                 skip(self.tree, prepared)
                 continue
             asked = self._ask(prepared)
-            if came is None:
+            if came is None or asked is None:
                 continue
-            assert asked is not None
-            if isinstance(came, SubgraphResponse):
-                payload = _payload(came, prepared.fetch.subgraph)
-                absorb(self.tree, asked, payload, errors_max=self.limits.answer_errors_max)
-            else:
+            if not isinstance(came, SubgraphResponse):
                 fail(self.tree, asked, came)
+                continue
+            try:
+                payload = _payload(came, prepared.fetch.subgraph)
+            except SubgraphError as error:  # structs look at no more than they want
+                fail(self.tree, asked, error.errors())
+            else:
+                absorb(self.tree, asked, payload, errors_max=self.limits.answer_errors_max)
 
     async def _send(self, asked: Ask) -> SubgraphResponse:
         """Hand the request to its transport; an exception other than `SubgraphError` is a bug and fails this fetch."""

@@ -511,7 +511,17 @@ _Meaning = Callable[[SubgraphRequest, HttpResponse | Exception], SubgraphRespons
 class _Begun:
     """A request that is not waited for: what its connection calls at its end."""
 
-    __slots__ = ("_again", "_connection", "_meaning", "_message", "_pool", "_request", "_tell", "deadline")
+    __slots__ = (
+        "_again",
+        "_connection",
+        "_is_given_up",
+        "_meaning",
+        "_message",
+        "_pool",
+        "_request",
+        "_tell",
+        "deadline",
+    )
 
     def __init__(
         self,
@@ -532,9 +542,11 @@ class _Begun:
         self._meaning = meaning
         self._tell = tell
         self._again: asyncio.Task[HttpResponse] | None = None
+        self._is_given_up = False
 
     def cancel(self) -> None:
         """End it, with its connection."""
+        self._is_given_up = True
         if self._again is None:
             self._connection.give_up()
             self._pool.pass_on(self._connection)
@@ -555,6 +567,8 @@ class _Begun:
         self._again = None
         if not task.cancelled():
             failure = task.exception()
+            if self._is_given_up:  # while this waited for its turn
+                return
             if isinstance(failure, Exception):
                 self._pass_on(failure)
             elif failure is None:

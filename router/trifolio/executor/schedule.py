@@ -40,7 +40,7 @@ async def run(prepared: PreparedPlan, perform: Perform, begin: Begin | None = No
             raise
         raise await schedule.give_up(failure) from None
     finally:
-        schedule.asking = None  # the task may come to know the failure, whose traceback knows the schedule: a circle
+        schedule.forget()
 
 
 class _Schedule:
@@ -99,7 +99,9 @@ class _Schedule:
                 mine = self._start(self._release(mine))
 
     async def _handed_over(self) -> int | None:
-        """Wait until there is a fetch to perform, or nothing left; raises a bug that was met meanwhile."""
+        """Wait until there is a fetch to perform, or nothing left; raises a bug that was met before or meanwhile."""
+        if self._bug is not None:  # what was performed has swallowed that it was cancelled
+            raise self._bug
         self._wakes = asyncio.get_running_loop().create_future()
         try:
             await self._wakes
@@ -118,6 +120,7 @@ class _Schedule:
         """End what is under way, now that `failure` has ended the rest; returns what is to be raised."""
         if self._has_cancelled and self.asking is not None and self.asking.uncancel() == 0:
             failure = self._bug or failure  # else somebody else cancelled it as well
+        self.asking = None  # a bug that is met from here on cancels nobody
         for task in self._beside:
             task.cancel()
         while self._in_flight or self._beside:
@@ -130,6 +133,10 @@ class _Schedule:
             except asyncio.CancelledError as again:
                 failure = again
         return failure
+
+    def forget(self) -> None:
+        """Know neither the task nor a bug any more: both know the schedule, by a traceback, which would be a circle."""
+        self.asking = self._bug = None
 
     # ---- what starts ----
 

@@ -686,6 +686,9 @@ async def _while_there(answering: Coroutine[object, object, Reply], receive: Rec
     exchange, asking = exchange_of(receive), asyncio.current_task()
     if exchange is None or asking is None:
         return await _while_watched(answering, receive)
+    if exchange.has_gone:  # something before this application has taken its time
+        answering.close()
+        raise ClientDisconnected
     exchange.on_gone = asking.cancel
     try:
         return await answering
