@@ -567,6 +567,25 @@ async def test_a_response_in_one_call_is_the_only_one() -> None:
     assert not wire.is_over
 
 
+async def test_a_body_is_taken_once() -> None:
+    """By one call, or by the first `receive`; what comes next is that the client goes."""
+
+    async def take(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(receive)
+        assert exchange is not None
+        if scope["path"] == "/receives":
+            assert await receive() == {"type": "http.request", "body": b"hello", "more_body": False}
+        else:
+            assert exchange.take_body() == b"hello"
+        assert exchange.take_body() == b""
+        exchange.respond(200, (), b"id", b"hello")
+        assert await receive() == {"type": "http.disconnect"}
+
+    for path in ("/receives", "/takes"):
+        received, _ = await running(take).exchange(post(b"hello", path=path))
+        assert statuses(received) == [200]
+
+
 async def test_who_is_called_when_a_client_goes_is_called_once_and_in_time() -> None:
     """`on_gone` is called when the client goes before the response is whole, and not afterwards."""
     gone: list[str] = []

@@ -49,6 +49,7 @@ from trifolio.server.http import (
     read_body,
     read_headers,
     status_of,
+    whole_body,
 )
 from trifolio.server.live_answers import LiveAnswer
 from trifolio.server.log import FailureLog, current_request_id, error_log, log_request, request_id
@@ -368,7 +369,12 @@ class App:
             raise RequestError(ErrorCode.NOT_ACCEPTABLE)
         if method == "POST":
             check_content_type(headers)
-            request = decode_body(await read_body(receive, headers, self.limits))
+            exchange = exchange_of(receive)
+            if exchange is None:
+                body = await read_body(receive, headers, self.limits)
+            else:
+                body = whole_body(exchange.take_body(), self.limits)
+            request = decode_body(body)
         else:
             if self._config.csrf_protection and not is_preflighted(headers):
                 raise RequestError(ErrorCode.CSRF_REJECTED)  # by its headers alone: any page can make browsers send it

@@ -5,7 +5,8 @@ to go away. A response's head is kept until the first bytes of its body are ther
 application's headers are its own, but how the body is delimited, and whether the connection stays, is decided here.
 
 An application that was handed an exchange's own methods, with nobody between (`exchange_of`), may do in one call what
-takes it several: `respond` comes to the same bytes as two calls of `send`, `on_gone` to what a second `receive` says.
+takes it several. `respond` comes to the same bytes as two calls of `send`; `take_body` gives what the first `receive`
+says, and `on_gone` is called for what the second one does.
 
 Specification: ASGI, HTTP 2.3; RFC 9112, sections 4, 6 and 9; RFC 9110, sections 6.4.1 and 9.3.2.
 """
@@ -118,12 +119,16 @@ class Exchange:
     async def receive(self) -> Message:
         """The request's body; after that, that the client has gone."""
         if not self._received:
-            self._received = True
-            body, self.body = self.body, b""
-            return {"type": "http.request", "body": body, "more_body": False}
+            return {"type": "http.request", "body": self.take_body(), "more_body": False}
         if self._wire is not None and not self.is_complete:
             await self._wire.gone()
         return {"type": "http.disconnect"}
+
+    def take_body(self) -> bytes:
+        """The request's body, once; then it is nobody's any more."""
+        self._received = True
+        body, self.body = self.body, b""
+        return body
 
     async def send(self, message: Message) -> None:
         """A part of the response. Raises RuntimeError where it does not fit what was sent before."""

@@ -101,6 +101,13 @@ def client_address(scope: Scope, headers: Headers, trusted_proxies: int) -> str 
     return client[0] if client else None
 
 
+def whole_body(body: bytes, limits: Limits) -> bytes:
+    """A body that has come whole. Raises RequestError where it is too large."""
+    if len(body) > limits.body_bytes_max:
+        raise RequestError(ErrorCode.BODY_TOO_LARGE)
+    return body
+
+
 async def read_body(receive: Receive, headers: Headers, limits: Limits) -> bytes:
     """The request's body. Raises RequestError where it is too large (as soon as that is known) or too slow."""
     length = headers.get("content-length", "")
@@ -109,9 +116,7 @@ async def read_body(receive: Receive, headers: Headers, limits: Limits) -> bytes
     message = await receive()
     body: bytes = message.get("body", b"")
     if message["type"] == "http.request" and not message.get("more_body"):
-        if len(body) > limits.body_bytes_max:
-            raise RequestError(ErrorCode.BODY_TOO_LARGE)
-        return body
+        return whole_body(body, limits)
     try:
         async with asyncio.timeout(limits.body_timeout_ms / 1000):
             return await _read_rest(message, receive, limits)
