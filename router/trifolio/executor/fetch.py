@@ -95,7 +95,7 @@ class Execution:
         told = partial(self.within, self._told, asked, time.perf_counter(), has_ended)
         try:
             return transport.begin(self._request(asked), told)
-        except Exception:  # noqa: BLE001  # it is raised again, and told of, where it is performed
+        except SubgraphError:  # nothing was sent: it is raised again, and told of, where it is performed
             return None
 
     def _told(self, asked: Ask, started: float, has_ended: HasEnded, came: SubgraphResponse | Exception) -> None:

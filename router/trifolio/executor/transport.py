@@ -92,8 +92,11 @@ class BeginningTransport:
         raise NotImplementedError
 
     def begin(self, request: SubgraphRequest, tell: Tell, /) -> InFlight | None:
-        """Send one request now, and tell what it came to later, never within this call, from the event loop. None where
-        it has to be sent with `send`; raises what `send` does."""
+        """Send one request now, and tell what it came to later, never within this call, from the event loop.
+
+        None where it has to be sent with `send`. Raises SubgraphError where it cannot be sent at all. Nothing has been
+        sent in either case.
+        """
         raise NotImplementedError
 
 
