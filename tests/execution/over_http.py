@@ -1,14 +1,17 @@
 """The same comparison with sockets in between: a client asks the router over HTTP, and that its subgraphs.
 
 Router and subgraphs are served by the router's own protocol, as `trifolio serve` does. All of it runs on one event
-loop, one operation at a time, so that what an execution remembers need not go through HTTP.
+loop, one operation at a time, so that what an execution remembers need not go through HTTP. The third answer to an
+operation is made of structs, where it can be, by fetches that are begun on connections that the first two have left.
 """
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from email import message_from_bytes
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 
@@ -18,9 +21,10 @@ from tests.execution.monolith import Session
 from tests.execution.operations import Operation
 from tests.execution.world import digest
 from tests.server.conftest import listening
+from trifolio import engine
 from trifolio.config import Config, OverrideConfig, SubgraphConfig
 from trifolio.engine import LabelRules
-from trifolio.executor import SubgraphRequest, Transport
+from trifolio.executor import SubgraphRequest, Transport, prepare
 from trifolio.gateway import Router
 from trifolio.limits import Limits
 from trifolio.query_plan import Plan
@@ -91,11 +95,12 @@ class ComparisonOverHttp(Comparison):
                 access_log=False,
             )
             self._router = router = Router(self._supergraph, config=config)
-            async with (
-                listening(router.asgi()) as url,
-                httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as self._client,
-            ):
-                yield self
+            with patch.object(engine, "prepare", partial(prepare, structs_after=2)):
+                async with (
+                    listening(router.asgi()) as url,
+                    httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as self._client,
+                ):
+                    yield self
 
     def generate(self, seed: str, *, deferring: bool = False) -> tuple[Operation, frozenset[str]]:
         """The operation that a seed stands for, and the override labels that the router finds for it."""
