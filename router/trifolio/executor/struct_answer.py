@@ -88,9 +88,10 @@ class StructAnswer:
     def _tell(
         self, shown: "Shown", place: Struct, path: tuple[PathKey, ...], found: list[AnswerError], errors_max: int
     ) -> None:
-        lacking = {key: errors for keys, errors in reversed(self._absences.get(id(place), ())) for key in keys}
-        for key, attribute, inner in shown.fields:
-            reasons = lacking.get(key) if lacking else None
+        absences = self._absences.get(id(place))
+        lacking = {} if absences is None else {key: errors for keys, errors in reversed(absences) for key in keys}
+        for key, attribute, inner in shown.objects if absences is None else shown.fields:
+            reasons = lacking.get(key)
             if reasons is not None:
                 room = max(0, errors_max - len(found))
                 found += [error.at((*path, key)) for error in reasons[:room]]

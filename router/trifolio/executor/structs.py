@@ -83,6 +83,8 @@ class Shown:
 
     fields: "tuple[tuple[str, str, Shown | None], ...]"
     """For each its key, its attribute, and what is inside."""
+    objects: "tuple[tuple[str, str, Shown | None], ...]"
+    """Those with something inside."""
     fetches: frozenset[int]
     """The ids of those that bring something for it, or for something inside."""
 
@@ -584,7 +586,8 @@ def _shown(position: _Position) -> Shown:
     inner = position.inner
     below = {key: _shown(each) for key, each in inner.items()}
     fields = tuple((each.key, attribute_of(each.key), below.get(each.key)) for each in position.fields)
-    return Shown(fields, frozenset(position.asked_by).union(*(each.fetches for each in below.values())))
+    objects = tuple([each for each in fields if each[2] is not None])
+    return Shown(fields, objects, frozenset(position.asked_by).union(*(each.fetches for each in below.values())))
 
 
 def _is_any(position: _Position, test: Callable[[_Position], bool]) -> bool:
