@@ -135,7 +135,7 @@ async def test_there_is_a_time_by_which_it_is_told() -> None:
         await asyncio.Event().wait()
 
     seen = Connections(lambda number: raw(WHOLE) if number == 1 else never)
-    async with server(seen) as (url, _), pooled(url, timeout_ms=50) as transport:
+    async with server(seen) as (url, _), pooled(url, timeout_ms=500) as transport:
         await transport.send(QUERY)
         came = await begun(transport, QUERY)
         assert isinstance(came, SubgraphError)
