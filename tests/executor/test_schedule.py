@@ -245,6 +245,23 @@ async def test_a_bug_is_not_lost_where_what_is_cancelled_for_it_goes_on() -> Non
             await run(prepared((), ()), perform)
 
 
+@pytest.mark.parametrize("number", [0, 1])
+async def test_what_cancels_itself_ends_the_execution(number: int) -> None:
+    """A transport that lets out a cancellation of its own: nobody waits for what will never end, wherever it ran."""
+
+    async def perform(item: PreparedFetch) -> None:
+        if item.fetch.id == number:
+            await asyncio.sleep(0)
+            raise asyncio.CancelledError
+        await asyncio.Event().wait()
+
+    asking = asyncio.ensure_future(run(prepared((), ()), perform))
+    async with asyncio.timeout(30):
+        await asyncio.wait([asking])
+    assert asking.cancelled()
+    assert asking.cancelling() == 0
+
+
 async def test_a_deadline_and_a_bug_in_one_round() -> None:
     """The deadline is what is told, and the task is cancelled for nothing else."""
     gate = asyncio.Event()

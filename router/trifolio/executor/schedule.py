@@ -196,7 +196,8 @@ class _Schedule:
 
     def _beside_has_ended(self, task: "asyncio.Task[None]") -> None:
         self._beside.discard(task)
-        if not task.cancelled() and (bug := task.exception()) is not None:
+        bug = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if bug is not None:  # that it was cancelled, too, unless we have: then nobody waits for it any more
             self._fail(bug)
         elif not self._left and not self._beside:
             self._wake()
