@@ -172,7 +172,7 @@ class Exchange:
             return False
         self._status = status
         self.is_complete = True
-        is_bodiless = status < 200 or status in (204, 304)
+        is_bodiless = _is_bodiless(status)
         length = b"" if is_bodiless else b"content-length: %d\r\n" % len(body)
         if wire.is_draining():
             self.keeps_alive = False
@@ -195,8 +195,7 @@ class Exchange:
         status = self._status
         lines = [_status_line(status)]
         length = self._add_fields(headers, lines)
-        is_bodiless = status < 200 or status == 204 or status == 304
-        self._sends_body = not is_bodiless and self.scope["method"] != "HEAD"
+        self._sends_body = not _is_bodiless(status) and self.scope["method"] != "HEAD"
         if length is not None:
             self._left = length if self._sends_body else None
         elif self._sends_body:
@@ -254,6 +253,11 @@ def _beginning(status: int, fields: Fields) -> bytes | None:
     if any(name in _OWN or name == _LENGTH for name, _ in fields):
         return None
     return _joined([_status_line(status), *(b"%b: %b\r\n" % field for field in fields)])
+
+
+def _is_bodiless(status: int) -> bool:
+    """Whether a response with this status ends with its head (RFC 9110, section 6.4.1)."""
+    return status < 200 or status == 204 or status == 304
 
 
 def _status_line(status: int) -> bytes:
