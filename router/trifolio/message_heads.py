@@ -48,32 +48,31 @@ class Head(Struct, frozen=True):
     after: bytes
     """What comes after them, to the end of the head."""
 
-    def body_at(self, piece: bytes) -> int:
-        """Where the body begins of a piece that is one whole message with this head; 0 for any other piece."""
+    def look_at(self, piece: bytes) -> tuple[bytes, int] | None:
+        """The digits of the length, and where the body begins, of a piece that is one whole message with this head.
+
+        None for any other piece.
+        """
         before, after = self.before, self.after
         if not piece.startswith(before):
-            return 0
+            return None
         start = len(before)
         end = piece.find(b"\r", start, start + DIGITS_MAX + 1)
         digits, body_at = piece[start:end], end + len(after)
         if end > start and digits.isdigit() and piece.startswith(after, end) and int(digits) == len(piece) - body_at:
-            return body_at
-        return 0
-
-    def digits(self, piece: bytes, body_at: int) -> bytes:
-        """The digits of the length in such a piece."""
-        return piece[len(self.before) : body_at - len(self.after)]
+            return digits, body_at
+        return None
 
 
-def split(piece: bytes) -> tuple[Head, int] | None:
-    """The head of the message that a piece consists of, and where its body begins; None where it is no message with a
-    length, or not just one. Whether it is a message at all is known where the head is."""
+def split(piece: bytes) -> tuple[Head, bytes, int] | None:
+    """The head of the message that a piece consists of, the digits of its length, and where its body begins; None where
+    it is no message with a length, or not just one. Whether it is a message at all is known where the head is."""
     body_at = piece.find(b"\r\n\r\n", 0, HEAD_BYTES_MAX) + 4
     length = _LENGTH.search(piece, 0, body_at)
     if length is None or len(piece) - body_at != int(length[1]):
         return None
     start, end = length.span(1)
-    return Head(piece[:start], piece[end:body_at]), body_at
+    return Head(piece[:start], piece[end:body_at]), length[1], body_at
 
 
 class KnownHeads(Generic[_Meaning]):
@@ -85,22 +84,20 @@ class KnownHeads(Generic[_Meaning]):
         self._known: dict[Head, _Meaning] = {}
         self._last: tuple[Head, _Meaning] | None = None
 
-    def find(self, piece: bytes) -> tuple[Head, int, _Meaning | None] | None:
-        """The head of the message that a piece consists of, where its body begins, and what the head means if it is
-        known; None as for `split`."""
+    def find(self, piece: bytes) -> tuple[Head, bytes, int, _Meaning | None] | None:
+        """What `split` says of a piece, and what its head means if it is known; None as there."""
         if self._last is not None:
             head, meaning = self._last
-            body_at = head.body_at(piece)
-            if body_at:
-                return head, body_at, meaning
+            seen = head.look_at(piece)
+            if seen is not None:
+                return head, *seen, meaning
         message = split(piece)
         if message is None:
             return None
-        head, body_at = message
-        known = self._known.get(head)
+        known = self._known.get(message[0])
         if known is not None:
-            self._last = head, known
-        return head, body_at, known
+            self._last = message[0], known
+        return *message, known
 
     def keep(self, head: Head, meaning: _Meaning) -> None:
         """From here on a head has this meaning."""

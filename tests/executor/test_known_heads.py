@@ -131,6 +131,6 @@ async def test_what_is_known_is_bounded() -> None:
     known = KnownHeads[HttpResponse]()
     texts = [f"HTTP/1.1 200 OK\r\nx: {n}\r\ncontent-length: 2\r\n\r\n{{}}".encode() for n in range(3 * HEADS_MAX)]
     await heard(known, [[text] for text in texts])
-    kept = [text for text in texts if (found := known.find(text)) is not None and found[2] is not None]
+    kept = [text for text in texts if (found := known.find(text)) is not None and found[3] is not None]
     assert 0 < len(kept) <= HEADS_MAX
     assert kept[-1] == texts[-1]

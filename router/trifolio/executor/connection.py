@@ -50,17 +50,13 @@ class HeaderFields(Mapping[str, str]):
     Set-Cookie is left out: these cannot be joined (RFC 6265, section 3).
     """
 
-    __slots__ = ("_decoded", "_digits", "_fields")
+    __slots__ = ("_decoded", "_digits", "fields")
 
     def __init__(self, fields: list[tuple[bytes, bytes]], digits: bytes = b"") -> None:
         """`fields` as they came, names in lower case; with `digits`, the Content-Length is that."""
-        self._fields = fields
+        self.fields = fields
         self._digits = digits
         self._decoded: dict[str, str] | None = None
-
-    def with_length(self, digits: bytes) -> "HeaderFields":
-        """The same fields with another Content-Length."""
-        return HeaderFields(self._fields, digits)
 
     def __getitem__(self, name: str) -> str:
         return self._all()[name]
@@ -74,7 +70,7 @@ class HeaderFields(Mapping[str, str]):
     def _all(self) -> dict[str, str]:
         if self._decoded is None:
             self._decoded = {}
-            for name, value in self._fields:
+            for name, value in self.fields:
                 if name != _SET_COOKIE:
                     key, text = name.decode("latin-1"), value.decode("latin-1")
                     self._decoded[key] = f"{self._decoded[key]}, {text}" if key in self._decoded else text
@@ -209,7 +205,7 @@ class Connection(asyncio.Protocol):
             self._parse(data)
             self._tell()
             return
-        head, body_at, known = found
+        head, digits, body_at, known = found
         if known is None or len(data) - body_at > self._body_bytes_max:
             self._parse(data)
             self._learn(head, len(data) - body_at)
@@ -217,7 +213,7 @@ class Connection(asyncio.Protocol):
             return
         self._ended = None
         self.keeps_alive = self._is_sent
-        headers = known.headers.with_length(head.digits(data, body_at))
+        headers = HeaderFields(known.headers.fields, digits)
         ended(HttpResponse(known.status, headers, data[body_at:], known.content_type, known.content_coding, ()))
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -394,7 +394,7 @@ class PooledTransport(BeginningTransport):
 
     def can_begin(self) -> bool:
         """Whether a request can be sent without a wait: on a connection that is kept, and not for others as well."""
-        return self._sharing is None and bool(self._pool.idle)
+        return self._sharing is None and self._pool.idle != []
 
     def begin(self, request: SubgraphRequest, tell: Tell, /) -> InFlight | None:
         """Send one request without a wait: `tell` gets what `send` would return or raise. None where that is not to be
@@ -414,7 +414,8 @@ class PooledTransport(BeginningTransport):
         """What an exchange came to; raises SubgraphError where it is no answer."""
         if not isinstance(came, HttpResponse):
             raise self._failure(request, came) from came
-        return self._answer(request, came, self._readable(request, came))
+        content = came.content if came.content_coding is None else self._readable(request, came)
+        return self._answer(request, came, content)
 
     def _answer(self, request: SubgraphRequest, response: HttpResponse, content: bytes) -> SubgraphResponse:
         """What a response with this content means."""
@@ -489,7 +490,7 @@ class PooledTransport(BeginningTransport):
             if request.own_headers:
                 headers = {**self._fixed, **forwarded, **request.own_headers}
                 return b"".join((self._start, _lines(headers), length, body))
-            return b"".join((self._head, _lines(forwarded), length, body))
+            return b"".join((self._head, _lines(forwarded) if forwarded else b"", length, body))
         except _UnsendableHeader as error:
             raise self._subgraph.failure(ErrorCode.SUBGRAPH_UNREACHABLE, request, repr(error)) from error
 
@@ -588,8 +589,6 @@ class _UnsendableHeader(ValueError):
 
 
 def _lines(headers: Mapping[str, str]) -> bytes:
-    if not headers:
-        return b""
     for name, value in headers.items():
         if _NO_FIELD_VALUE.search(value):
             raise _UnsendableHeader(f"the value of the header {name!r} holds a line break or NUL")

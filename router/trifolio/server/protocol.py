@@ -158,19 +158,19 @@ class HttpProtocol(ClientConnection):
         message = None
         if not self._is_in_head and not self._is_in_body and self._exchange is None and not self._is_writing_paused:
             if self._known is not None:
-                body_at = self._known.head.body_at(data)
-                if body_at and len(data) - body_at <= self._connections.limits.body_bytes_max:
-                    self._serve_known(self._known, data, body_at)
+                seen = self._known.head.look_at(data)
+                if seen is not None and len(data) - seen[1] <= self._connections.limits.body_bytes_max:
+                    self._serve_known(self._known, *seen, data)
                     return
             message = split(data)
         self._parse(data)
         if message is not None:
-            self._learn(message[0], len(data) - message[1])
+            self._learn(message[0], len(data) - message[2])
 
-    def _serve_known(self, known: "_KnownRequest", data: bytes, body_at: int) -> None:
+    def _serve_known(self, known: "_KnownRequest", digits: bytes, body_at: int, data: bytes) -> None:
         """Serve a request with a head that is known."""
         fields = self._headers = [*known.fields]
-        fields[known.length_at] = (b"content-length", known.head.digits(data, body_at))
+        fields[known.length_at] = (b"content-length", digits)
         scope = self._scope_of(known.method, known.version, known.target, fields)
         self._start(Exchange(scope, data[body_at:], keeps_alive=True))
 
